@@ -1,0 +1,25 @@
+//! ZooKeeper's vocabulary, typed: no bytes and no rules of the tree or of the ensemble.
+
+mod acl;
+mod ensemble;
+mod error;
+mod event;
+mod path;
+mod request;
+mod response;
+mod stat;
+mod zxid;
+
+pub use acl::{Acl, AclList, Id, Identities, Permissions};
+pub use bytestring::ByteString as Text;
+pub use ensemble::{Ensemble, Member};
+pub use error::ErrorCode;
+pub use event::{Event, EventKind};
+pub use path::{PathError, is_valid, name_of, parent_of};
+pub use request::{
+    AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Request, Rewatch, WatchMode,
+    WatcherType, Write,
+};
+pub use response::{ConnectResponse, OpResult, Response};
+pub use stat::Stat;
+pub use zxid::Zxid;

@@ -1,0 +1,51 @@
+//! Timeouts and limits of the consensus protocol.
+
+use std::time::Duration;
+
+use super::membership::Membership;
+use crate::id::ServerId;
+
+/// What one member needs to know to take part.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This server.
+    pub id: ServerId,
+    /// The membership in force while the log and the snapshot say nothing else.
+    pub membership: Membership,
+    /// A leader that has nothing to say says so this often. At least 1 ms. Default 100 ms.
+    pub heartbeat_interval: Duration,
+    /// A follower that hears nothing for this long, and up to twice this (drawn anew each time),
+    /// starts an election; a leader that hears from no quorum for this long steps down. At least three
+    /// heartbeat intervals. Default 1 s.
+    pub election_timeout: Duration,
+    /// A follower whose connection to the leader broke waits only up to this long, since a broken
+    /// connection is the sign of a dead process. Default 30 ms.
+    pub broken_link_timeout: Duration,
+    /// A leader whose own disk has kept one write for this long hands over to the best follower.
+    /// Default 2 s.
+    pub disk_stall_timeout: Duration,
+    /// The entries of one append weigh about this many bytes at most. Default 256 KiB.
+    pub max_append_bytes: usize,
+    /// Appends under way to one follower, at most. Default 64.
+    pub max_appends_in_flight: usize,
+    /// Entries kept in memory behind the last snapshot for followers that are a little behind;
+    /// farther ones get the snapshot. Default 10,000.
+    pub keep_entries: u64,
+}
+
+impl Config {
+    /// The defaults, for server `id` of `membership`.
+    pub fn new(id: ServerId, membership: Membership) -> Self {
+        Config {
+            id,
+            membership,
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_secs(1),
+            broken_link_timeout: Duration::from_millis(30),
+            disk_stall_timeout: Duration::from_secs(2),
+            max_append_bytes: 256 << 10,
+            max_appends_in_flight: 64,
+            keep_entries: 10_000,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What servers say to each other about the log.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{EntryId, Index, SharedEntry, Term};
+
+/// A message, stamped with the sender's term.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message<C> {
+    /// The term that the sender is in; for a pre-vote, granted or asked for, the term it would open.
+    pub term: Term,
+    /// What it says.
+    pub body: Body<C>,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body<C> {
+    /// "Would you vote for me?" Changes nothing at either end (Raft thesis §9.6).
+    PreVote {
+        /// The last entry of the candidate's log.
+        last: EntryId,
+    },
+    /// The answer.
+    PreVoteReply {
+        /// Whether it would.
+        granted: bool,
+    },
+    /// "Vote for me."
+    Vote {
+        /// The last entry of the candidate's log.
+        last: EntryId,
+        /// The leader itself asked for this election, so that having heard from it is no objection.
+        transfer: bool,
+    },
+    /// The answer.
+    VoteReply {
+        /// Whether the vote was given.
+        granted: bool,
+    },
+    /// Entries that follow `previous`; none to probe where the logs match.
+    Append {
+        /// The entry before the first of `entries`.
+        previous: EntryId,
+        /// The leader's commit index.
+        commit: Index,
+        /// The entries, ascending without a gap.
+        entries: Vec<SharedEntry<C>>,
+    },
+    /// The logs match up to `received`, and are durable here up to `persisted`.
+    AppendReply {
+        /// The last index known to match the leader's log, in memory.
+        received: Index,
+        /// The last index known to match that would survive a power cut; never above `received`.
+        persisted: Index,
+    },
+    /// The log here does not have `previous`.
+    AppendReject {
+        /// The index of the `previous` refused, so that an old refusal can be told from a new one.
+        previous: Index,
+        /// The last entry here that may match: where the leader should try next.
+        hint: EntryId,
+    },
+    /// "I lead." Sent when idle, and for a read barrier.
+    Heartbeat {
+        /// The leader's commit index, not above what the receiver is known to match.
+        commit: Index,
+        /// Counts the rounds of this leader: never reused within a term.
+        round: u64,
+    },
+    /// The answer.
+    HeartbeatReply {
+        /// The round answered.
+        round: u64,
+        /// As in `AppendReply`.
+        received: Index,
+        /// As in `AppendReply`.
+        persisted: Index,
+    },
+    /// "What is the least index that a read begun now must wait for?"
+    ReadIndex {
+        /// The asker's name for it, never reused by that server in its life.
+        token: ReadToken,
+    },
+    /// The answer; `None` if the server asked does not lead.
+    ReadIndexReply {
+        /// The name given.
+        token: ReadToken,
+        /// The index to wait for.
+        index: Option<Index>,
+    },
+    /// "Start an election now": the leader hands over (Raft thesis §3.10).
+    TimeoutNow,
+    /// A snapshot up to this index is durable and in force here.
+    SnapshotReply {
+        /// The snapshot's last index.
+        index: Index,
+    },
+}
+
+/// Names one read barrier.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct ReadToken {
+    /// Drawn at random when the replica was made, so that no two lives of a server share tokens.
+    pub life: u64,
+    /// Counts within that life.
+    pub number: u64,
+}

@@ -1,0 +1,62 @@
+//! Limits and durations of one replica.
+
+use std::time::Duration;
+
+use crate::proto::Ensemble;
+use crate::raft;
+
+/// What one replica needs to know. Checked at the door by whoever builds it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The consensus protocol's part; its id is this server's id.
+    pub raft: raft::Config,
+    /// What `/zookeeper/config` shows; empty for a standalone server.
+    pub ensemble: Ensemble,
+    /// ZooKeeper's `minSessionTimeout` in milliseconds. Default 4,000.
+    pub min_session_timeout_ms: i32,
+    /// ZooKeeper's `maxSessionTimeout` in milliseconds; not below the minimum. Default 40,000.
+    pub max_session_timeout_ms: i32,
+    /// How often sessions heard from are reported to the leader, and the leader looks for overdue
+    /// ones. Well below the least session timeout. Default 500 ms.
+    pub upkeep_interval: Duration,
+    /// A server without a leader for this long lets its clients go, so that they find a server in the
+    /// quorum. Longer than an election, well below the least session timeout. Default 3 s.
+    pub orphan_timeout: Duration,
+    /// What was forwarded to the leader and is not applied after this long is sent again. Default 2 s.
+    pub resend_interval: Duration,
+    /// Requests of one connection that wait for their answer, at most. The driver stops reading
+    /// before; beyond it the connection is cut. Default 20,000.
+    pub max_outstanding: usize,
+    /// A snapshot is taken after this many entries. At least 1. Default 100,000.
+    pub snapshot_entries: u64,
+    /// ... or after this many bytes of entries. Default 64 MiB.
+    pub snapshot_bytes: u64,
+    /// How often the leader looks for empty containers and overdue TTL znodes. Default 60 s.
+    pub reap_interval: Duration,
+    /// How many of them it takes away a minute at most. Default 10,000.
+    pub reap_per_minute: u32,
+    /// ZooKeeper's `extendedTypesEnabled`: whether TTL znodes may be made. Must be the same on all
+    /// servers. Default false.
+    pub extended_types: bool,
+}
+
+impl Config {
+    /// The defaults around `raft`.
+    pub fn new(raft: raft::Config) -> Self {
+        Config {
+            raft,
+            ensemble: Ensemble::default(),
+            min_session_timeout_ms: 4_000,
+            max_session_timeout_ms: 40_000,
+            upkeep_interval: Duration::from_millis(500),
+            orphan_timeout: Duration::from_secs(3),
+            resend_interval: Duration::from_secs(2),
+            max_outstanding: 20_000,
+            snapshot_entries: 100_000,
+            snapshot_bytes: 64 << 20,
+            reap_interval: Duration::from_secs(60),
+            reap_per_minute: 10_000,
+            extended_types: false,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! All that can happen to a replica.
+
+use std::net::IpAddr;
+
+use super::message::{Message, Snapshot};
+use crate::db::Txn;
+use crate::id::{ConnId, ServerId, Xid};
+use crate::proto::{ConnectRequest, Request};
+use crate::raft::{HardState, SharedEntry, Ticket};
+
+/// One thing that happened. The driver hands inputs over in the order in which they came about.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client's first frame.
+    Connect {
+        /// The driver's name for the connection, never used before.
+        conn: ConnId,
+        /// Where the client is.
+        address: IpAddr,
+        /// What it asks for.
+        request: ConnectRequest,
+    },
+    /// A client's further frames, in order, after the connection was accepted.
+    Request {
+        /// Which connection.
+        conn: ConnId,
+        /// The client's number for the request.
+        xid: Xid,
+        /// What it asks for.
+        request: Request,
+    },
+    /// A client's connection has ended. Not said of one that the replica closed itself.
+    Disconnect {
+        /// Which connection.
+        conn: ConnId,
+    },
+    /// A connection to a peer stands: what is sent from now on may arrive.
+    PeerUp {
+        /// Which peer.
+        peer: ServerId,
+    },
+    /// It has broken: what was under way may be lost.
+    PeerDown {
+        /// Which peer.
+        peer: ServerId,
+    },
+    /// A peer says something.
+    Message {
+        /// Which peer.
+        from: ServerId,
+        /// What.
+        message: Message,
+    },
+    /// Everything up to and including this `Persist` would survive a power cut.
+    Persisted {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// This `Checkpoint` would survive a power cut.
+    Checkpointed {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// The deadline has come.
+    Wake,
+}
+
+/// What a server finds on its disk when it starts.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The last hard state.
+    pub hard_state: HardState,
+    /// The newest whole snapshot, if there is one.
+    pub snapshot: Option<Snapshot>,
+    /// The entries after it, ascending without a gap; from index 1 if there is no snapshot.
+    pub entries: Vec<SharedEntry<Txn>>,
+}

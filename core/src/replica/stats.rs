@@ -1,0 +1,81 @@
+//! Plain counters and facts about a replica, for people and monitoring.
+
+use crate::id::ServerId;
+use crate::proto::Zxid;
+use crate::raft::{Index, Role, Term};
+
+/// What a replica can tell about itself at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// What it is to its ensemble.
+    pub mode: Mode,
+    /// Raft's role.
+    pub role: Role,
+    /// Raft's term.
+    pub term: Term,
+    /// The leader, if known; itself if it leads.
+    pub leader: Option<ServerId>,
+    /// Whether it serves clients: it follows or leads, and is not waiting for a leader for too long.
+    pub serving: bool,
+    /// Agreed up to here, as far as known here.
+    pub commit: Index,
+    /// Done up to here.
+    pub applied: Index,
+    /// The zxid of the last entry applied.
+    pub zxid: Zxid,
+    /// Znodes, counted as ZooKeeper does: the root twice.
+    pub znodes: u64,
+    /// Ephemeral znodes.
+    pub ephemerals: u64,
+    /// Bytes of data and paths, about.
+    pub data_bytes: u64,
+    /// Sessions of the whole ensemble.
+    pub sessions: u64,
+    /// Watches of this server's connections: pairs of path and connection.
+    pub watches: u64,
+    /// Requests that wait for their answer.
+    pub outstanding: u64,
+    /// On a leader: followers and learners that are connected.
+    pub learners: u64,
+    /// On a leader: followers that are in step.
+    pub synced_followers: u64,
+    /// Voters of the ensemble.
+    pub quorum_size: u64,
+    /// Elections that this server has won since it started.
+    pub elections_won: u64,
+    /// Sessions that it expired as leader since it started.
+    pub sessions_expired: u64,
+    /// Snapshots that it took since it started.
+    pub snapshots: u64,
+    /// A digest of znodes and sessions: equal on all servers that have applied the same entries.
+    pub digest: u64,
+}
+
+/// ZooKeeper's words for what a server is, as `srvr` and `mntr` show them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The only server.
+    Standalone,
+    /// Leads.
+    Leader,
+    /// Follows a leader.
+    Follower,
+    /// Follows a leader without a vote.
+    Observer,
+    /// Has no leader.
+    #[default]
+    Looking,
+}
+
+impl Mode {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Standalone => "standalone",
+            Mode::Leader => "leader",
+            Mode::Follower => "follower",
+            Mode::Observer => "observer",
+            Mode::Looking => "looking",
+        }
+    }
+}
