@@ -16,6 +16,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use acl::permits;
 pub use scheme::{authenticate, user_of};
 pub use znode::{Kind, StoredStat, Znode, next_version};
 
