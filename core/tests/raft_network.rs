@@ -147,7 +147,7 @@ impl Network {
             loss_percent: [0, 2, 20][pick(&mut rng, 3)],
             copy_percent: [0, 10][pick(&mut rng, 2)],
             slow_percent: [0, 10, 30][pick(&mut rng, 3)],
-            faults_per_mille: [2, 10, 40][pick(&mut rng, 3)],
+            faults_per_mille: [10, 50, 150][pick(&mut rng, 3)],
             disk_micros: [100, 5 * MILLI, 200 * MILLI][pick(&mut rng, 3)],
             changes: pick(&mut rng, 2) == 0,
         };
@@ -658,8 +658,8 @@ fn promises_hold_on_a_bad_network_and_all_heals() {
     }
     println!("{n_committed} commits, {n_readable} reads, {n_snapshots} snapshots, {n_terms} terms");
     if only.is_none() && n_seeds >= 350 {
-        assert!(n_committed > 20_000 && n_readable > 10_000, "the runs do something");
-        assert!(n_snapshots > 100 && n_terms > 1_000, "the runs are eventful");
+        assert!(n_committed > 10_000 && n_readable > 10_000, "the runs do something");
+        assert!(n_snapshots > 100 && n_terms > 500, "the runs are eventful");
     }
 }
 
