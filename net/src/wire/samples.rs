@@ -134,7 +134,7 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
     let member = (any::<u64>(), text()).prop_map(|(id, line)| Member { id: ServerId(id), line });
     prop_oneof![
         4 => (author(), write()).prop_map(|(author, write)| Action::Write { author, write }),
-        1 => attempt.clone().prop_map(|(session, password, timeout_ms, _, nonce)| Action::Open {
+        1 => attempt.prop_map(|(session, password, timeout_ms, _, nonce)| Action::Open {
             session: SessionId(session),
             password,
             timeout_ms,
@@ -208,7 +208,7 @@ pub(super) fn image() -> impl Strategy<Value = Image> {
                     });
                 }
             }
-            nodes.entry("/".to_owned()).or_insert_with(|| root());
+            nodes.entry("/".to_owned()).or_insert_with(root);
             let nodes: Vec<ImageNode> = nodes.into_values().collect();
             let sessions: Vec<SessionRecord> = sessions.into_iter().map(session_record).collect();
             build(&nodes, &sessions, &last_ids, Zxid(zxid))
