@@ -7,6 +7,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
+use zokor_core::db::Txn;
 use zokor_core::raft::{Index, Persist, SharedEntry, SnapshotMeta};
 use zokor_core::replica::{Recovered, Snapshot};
 
@@ -20,7 +21,6 @@ use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
 use super::wal::{Shared, Wal};
 use super::{Cut, Opened, Options, Report};
-use zokor_core::db::Txn;
 
 /// Opens the folders; see [`super::open`].
 pub(super) fn open<D: Disk>(
@@ -32,7 +32,7 @@ pub(super) fn open<D: Disk>(
     let Claimed { mut identity, locks } = claim(&data, log.as_ref(), options)?;
     let log = log.unwrap_or_else(|| data.clone());
     let shared =
-        Arc::new(Shared { id: identity.id, covered: AtomicU64::new(0), locks: Mutex::new(locks) });
+        Arc::new(Shared { id: identity.id, covered: AtomicU64::new(0), _locks: Mutex::new(locks) });
     let found = find(&data, identity.id)?;
     let newest = found.newest.as_ref().map(|snapshot| snapshot.meta.clone()).unwrap_or_default();
     if !identity.is_complete() {

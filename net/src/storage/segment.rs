@@ -20,8 +20,7 @@ pub(super) const MAX_SEGMENT_BYTES: u64 = 4 << 30;
 
 const MAGIC: [u8; 8] = *b"ZOKORLOG";
 const VERSION: u32 = 1;
-const USED_BYTES: usize = 128;
-const CRC_AT: usize = USED_BYTES - 4;
+const CRC_AT: usize = HEAD_BYTES as usize - 4;
 const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Where the log stands between two batches.
@@ -88,7 +87,7 @@ impl Head {
         let vote = hard_state.vote.unwrap_or_default();
         bytes[80..88].copy_from_slice(&vote.0.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..CRC_AT]);
-        bytes[CRC_AT..USED_BYTES].copy_from_slice(&crc.to_le_bytes());
+        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 

@@ -9,8 +9,8 @@
 //! one bounded step a call, if it is less than twice as far as the segment in use.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use zokor_core::db::Txn;
@@ -53,7 +53,7 @@ pub(super) struct Shared<D: Disk> {
     /// The log is kept from the entry after this index on: a verified snapshot holds the rest.
     pub(super) covered: AtomicU64,
     /// Held until both are dropped.
-    pub(super) locks: std::sync::Mutex<Vec<D::Lock>>,
+    pub(super) _locks: Mutex<Vec<D::Lock>>,
 }
 
 impl<D: Disk> Shared<D> {
