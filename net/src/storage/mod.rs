@@ -7,7 +7,7 @@ use zokor_core::raft::{Index, Persist};
 use zokor_core::replica::Snapshot;
 
 /// A disk.
-pub trait Disk {}
+pub trait Disk: Clone + Send + 'static {}
 
 /// What the disk did.
 #[derive(Debug, Error)]

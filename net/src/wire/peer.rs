@@ -18,6 +18,10 @@ pub struct Hello {
     pub ensemble: u64,
 }
 
+fn wrong(found: i64) -> WireError {
+    WireError::Value { what: "a peer's frame", offset: 0, found }
+}
+
 const MAGIC: u32 = 0x5a4f_4b31;
 
 /// As a whole frame.
@@ -32,7 +36,7 @@ pub fn encode_hello(out: &mut BytesMut, hello: &Hello) {
 /// From a frame's payload.
 pub fn decode_hello(mut frame: Bytes) -> Result<Hello, WireError> {
     if frame.len() != 28 || frame.get_u32() != MAGIC {
-        return Err(WireError("this is not a hello of this version".into()));
+        return Err(wrong(0));
     }
     let (from, to) = (ServerId(frame.get_u64()), ServerId(frame.get_u64()));
     Ok(Hello { from, to, ensemble: frame.get_u64() })
@@ -68,18 +72,17 @@ impl MessageDecoder {
     /// Takes one frame.
     pub fn feed(&mut self, mut frame: Bytes) -> Result<Option<Message>, WireError> {
         if frame.is_empty() {
-            return Err(WireError("an empty frame".into()));
+            return Err(wrong(0));
         }
-        let wrong = |error: bincode::Error| WireError(error.to_string());
         let message = match frame.get_u8() {
             0 => Message::Raft(
-                bincode::deserialize::<raft::Message<Txn>>(&frame).map_err(wrong)?,
+                bincode::deserialize::<raft::Message<Txn>>(&frame).map_err(|_| wrong(1))?,
             ),
             1 => Message::Heard(
-                bincode::deserialize::<Vec<SessionId>>(&frame).map_err(wrong)?,
+                bincode::deserialize::<Vec<SessionId>>(&frame).map_err(|_| wrong(1))?,
             ),
-            2 => Message::Forward(bincode::deserialize(&frame).map_err(wrong)?),
-            tag => return Err(WireError(format!("no message has tag {tag}"))),
+            2 => Message::Forward(bincode::deserialize(&frame).map_err(|_| wrong(1))?),
+            tag => return Err(wrong(i64::from(tag))),
         };
         Ok(Some(message))
     }
