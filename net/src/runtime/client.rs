@@ -190,12 +190,7 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
 }
 
 /// The next request; `Ok(false)` if none is whole.
-fn request(
-    driver: &mut Driver,
-    now: Now,
-    conn: ConnId,
-    inbox: &mut Inbox,
-) -> Result<bool, String> {
+fn request(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Result<bool, String> {
     let Some(frame) = inbox.frame().map_err(|error| error.to_string())? else { return Ok(false) };
     let (xid, request) = decode_request(frame, driver.limits.max_frame_bytes)
         .map_err(|error| format!("this is no request: {error}"))?;

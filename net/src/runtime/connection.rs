@@ -171,8 +171,8 @@ impl Connection {
 
     /// Why the connection has to be cut at `now`, if it has.
     pub(super) fn overdue(&self, now: Instant, limits: &Limits) -> Option<&'static str> {
-        let stalled = self.unsent_bytes() > 0
-            && now.since(self.last_progress) >= limits.write_timeout;
+        let stalled =
+            self.unsent_bytes() > 0 && now.since(self.last_progress) >= limits.write_timeout;
         if stalled {
             return Some("it has not taken a byte for too long");
         }

@@ -71,7 +71,8 @@ pub fn storage_workers<L: LogStore, S: SnapshotStore>(
     let (snapshot_jobs, snapshot_queue) = unbounded_channel();
     let (report, done) = unbounded_channel();
     let port = StoragePort { log: log_jobs, snapshots: snapshot_jobs, done };
-    let log = Worker { queue: log_queue, report: report.clone(), steps: LogSteps { log, purge: None } };
+    let log =
+        Worker { queue: log_queue, report: report.clone(), steps: LogSteps { log, purge: None } };
     let snapshots = Worker { queue: snapshot_queue, report, steps: SnapshotSteps(snapshots) };
     (port, log, snapshots)
 }

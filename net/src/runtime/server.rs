@@ -28,9 +28,7 @@ use super::facts::{Admin, ServerFacts};
 use super::log_writer::{Done, StoragePort};
 use super::peers::Peers;
 use super::shared::Shared;
-use crate::transport::{
-    Dialer, Identity, Inbox, SocketOptions, accept, attend, bind, meet,
-};
+use crate::transport::{Dialer, Identity, Inbox, SocketOptions, accept, attend, bind, meet};
 
 /// The open ports of a server.
 #[derive(Debug)]
@@ -166,10 +164,7 @@ impl Server {
 
     /// For questions and for the order to stop.
     pub fn handle(&self) -> Handle {
-        Handle {
-            shared: self.shared.clone(),
-            addresses: self.addresses.clone(),
-        }
+        Handle { shared: self.shared.clone(), addresses: self.addresses.clone() }
     }
 
     /// Serves until [`Handle::shutdown`].

@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 
 use super::config::Config;
 use super::error::Error;
-use super::log_writer::{LogStore, LogSteps, SnapshotSteps, SnapshotStore, Worker};
+use super::log_writer::{LogSteps, LogStore, SnapshotSteps, SnapshotStore, Worker};
 use super::server::{Handle, Listeners, Parts, Server};
 
 /// What is prepared once the ports are ours: everything but the ports.

@@ -61,7 +61,11 @@ impl Inbox {
             self.shrink();
             return Ok(None);
         };
-        if frame.len() <= COPIED_FRAME { Ok(Some(Bytes::copy_from_slice(&frame))) } else { Ok(Some(frame)) }
+        if frame.len() <= COPIED_FRAME {
+            Ok(Some(Bytes::copy_from_slice(&frame)))
+        } else {
+            Ok(Some(frame))
+        }
     }
 
     /// What is there, to be looked at.

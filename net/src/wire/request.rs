@@ -141,10 +141,9 @@ fn decode_write(reader: &mut Reader, op: i32) -> Result<Write, WireError> {
             Ok(Write::Create(decode_create(reader, CreateKind::Container)?.0))
         }
         opcode::CREATE_TTL => Ok(Write::Create(decode_create(reader, CreateKind::Ttl)?.0)),
-        opcode::DELETE => Ok(Write::Delete {
-            path: reader.text("path")?,
-            version: reader.int("version")?,
-        }),
+        opcode::DELETE => {
+            Ok(Write::Delete { path: reader.text("path")?, version: reader.int("version")? })
+        }
         opcode::SET_DATA => Ok(Write::SetData {
             path: reader.text("path")?,
             data: reader.buffer("data")?,
@@ -233,9 +232,7 @@ fn normal_kind(kind: CreateKind, flags: i32) -> Option<CreateKind> {
 /// The read that `op` stands for; `None` if it stands for none.
 fn decode_read(reader: &mut Reader, op: i32) -> Result<Option<Read>, WireError> {
     let read = match op {
-        opcode::EXISTS => {
-            Read::Exists { path: reader.text("path")?, watch: reader.bool("watch")? }
-        }
+        opcode::EXISTS => Read::Exists { path: reader.text("path")?, watch: reader.bool("watch")? },
         opcode::GET_DATA => {
             Read::GetData { path: reader.text("path")?, watch: reader.bool("watch")? }
         }
@@ -465,6 +462,3 @@ fn operation_header(writer: &mut Writer<'_>, op: i32, done: bool) {
     writer.bool(done);
     writer.int(-1);
 }
-
-#[cfg(test)]
-mod tests;

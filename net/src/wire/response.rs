@@ -272,9 +272,7 @@ fn decode_read_response(reader: &mut Reader, read: &Read) -> Result<Response, Wi
     match read {
         Read::Exists { .. } => Ok(Response::Stat(reader.stat()?)),
         Read::GetData { .. } => Ok(Response::Data(reader.buffer("data")?, reader.stat()?)),
-        Read::GetAcl { .. } => {
-            Ok(Response::Acl(reader.acl()?.unwrap_or_default(), reader.stat()?))
-        }
+        Read::GetAcl { .. } => Ok(Response::Acl(reader.acl()?.unwrap_or_default(), reader.stat()?)),
         Read::GetChildren { with_stat: false, .. } | Read::GetEphemerals { .. } => {
             Ok(Response::Names(reader.texts("names")?))
         }
@@ -339,6 +337,3 @@ fn whole(bytes: Bytes) -> Reader {
     let limit = bytes.len();
     Reader::new(bytes, limit)
 }
-
-#[cfg(test)]
-mod tests;
