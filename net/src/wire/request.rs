@@ -462,3 +462,6 @@ fn operation_header(writer: &mut Writer<'_>, op: i32, done: bool) {
     writer.bool(done);
     writer.int(-1);
 }
+
+#[cfg(test)]
+mod tests;

@@ -337,3 +337,6 @@ fn whole(bytes: Bytes) -> Reader {
     let limit = bytes.len();
     Reader::new(bytes, limit)
 }
+
+#[cfg(test)]
+mod tests;
