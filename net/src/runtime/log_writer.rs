@@ -26,6 +26,13 @@ pub trait LogStore: Send + 'static {
     /// # Errors
     /// As above.
     fn purge(&mut self, through: Index) -> Result<(), String>;
+
+    /// Does one bounded step of what makes later calls fast; whether there is more to do. Called
+    /// while nothing waits.
+    ///
+    /// # Errors
+    /// As above.
+    fn idle(&mut self) -> Result<bool, String>;
 }
 
 impl<D: Disk> LogStore for Wal<D> {
@@ -35,6 +42,10 @@ impl<D: Disk> LogStore for Wal<D> {
 
     fn purge(&mut self, through: Index) -> Result<(), String> {
         Wal::purge(self, through).map_err(|error| error.to_string())
+    }
+
+    fn idle(&mut self) -> Result<bool, String> {
+        Wal::idle(self).map_err(|error| error.to_string())
     }
 }
 
@@ -124,6 +135,14 @@ pub trait Steps: Send + 'static {
     fn tidy(&mut self) -> Result<(), String> {
         Ok(())
     }
+
+    /// Does one bounded step of what makes later steps fast; whether there is more to do.
+    ///
+    /// # Errors
+    /// As above.
+    fn idle(&mut self) -> Result<bool, String> {
+        Ok(false)
+    }
 }
 
 /// Takes jobs off a queue and reports what is done.
@@ -139,7 +158,7 @@ impl<S: Steps> Worker<S> {
     pub fn run(mut self) {
         let _guard = Guard { report: self.report.clone(), name: S::NAME };
         let mut jobs = Vec::new();
-        while self.queue.blocking_recv_many(&mut jobs, MAX_JOBS) > 0 {
+        while self.prepare() && self.queue.blocking_recv_many(&mut jobs, MAX_JOBS) > 0 {
             let done = self.steps.step(&mut jobs);
             if !self.tell(done) {
                 return;
@@ -155,7 +174,7 @@ impl<S: Steps> Worker<S> {
     {
         let _guard = Guard { report: self.report.clone(), name: S::NAME };
         let mut jobs = Vec::new();
-        while self.queue.recv_many(&mut jobs, MAX_JOBS).await > 0 {
+        while self.prepare() && self.queue.recv_many(&mut jobs, MAX_JOBS).await > 0 {
             let done = self.steps.step(&mut jobs);
             pause().await;
             if !self.tell(done) {
@@ -171,13 +190,26 @@ impl<S: Steps> Worker<S> {
             let _ = done.map(|done| self.report.send(done));
             self.steps.tidy()
         });
-        match tidied {
-            Ok(()) => true,
-            Err(why) => {
-                let _ = self.report.send(Done::Failed(why));
-                false
+        self.has_succeeded(tidied).is_some()
+    }
+
+    /// Uses the time until something waits; whether to go on.
+    fn prepare(&mut self) -> bool {
+        while self.queue.is_empty() {
+            let idled = self.steps.idle();
+            match self.has_succeeded(idled) {
+                Some(true) => {}
+                Some(false) => return true,
+                None => return false,
             }
         }
+        true
+    }
+
+    /// Reports a failure.
+    fn has_succeeded<T>(&self, result: Result<T, String>) -> Option<T> {
+        let report = |why| drop(self.report.send(Done::Failed(why)));
+        result.map_err(report).ok()
     }
 }
 
@@ -226,6 +258,10 @@ impl<L: LogStore> Steps for LogSteps<L> {
             None => Ok(()),
         }
     }
+
+    fn idle(&mut self) -> Result<bool, String> {
+        self.log.idle()
+    }
 }
 
 /// The snapshots' steps.
@@ -272,6 +308,10 @@ mod tests {
         fn purge(&mut self, through: Index) -> Result<(), String> {
             self.purged.lock().unwrap().push(through);
             Ok(())
+        }
+
+        fn idle(&mut self) -> Result<bool, String> {
+            Ok(false)
         }
     }
 

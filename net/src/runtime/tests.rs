@@ -1,8 +1,8 @@
 //! Tests of the runtime around a scripted replica, over real sockets and a clock set by hand.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -171,6 +171,10 @@ impl LogStore for Disk {
     fn purge(&mut self, _: Index) -> Result<(), String> {
         Ok(())
     }
+
+    fn idle(&mut self) -> Result<bool, String> {
+        Ok(false)
+    }
 }
 
 impl SnapshotStore for Disk {
@@ -202,7 +206,8 @@ impl Stage {
         tokio::spawn(snapshots.run_paced(|| sleep(Duration::ZERO)));
         let script = Script::default();
         let (seen, clock) = (script.seen.clone(), Arc::new(HandClock(AtomicU64::new(1_000_000))));
-        let outside = (storage, clock.clone() as _, Arc::new(Words) as _, Arc::new(PlainSockets) as _);
+        let outside =
+            (storage, clock.clone() as _, Arc::new(Words) as _, Arc::new(PlainSockets) as _);
         let server = Server::around(config, listeners, Box::new(script), outside);
         Stage { handle: server.handle(), clock, seen, run: tokio::spawn(server.run()) }
     }
@@ -482,7 +487,8 @@ fn a_server_runs_on_threads_of_its_own_and_leaves_nothing_behind() {
     let config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
     let clock = Arc::new(SystemClock::new());
     let prepare = move || {
-        let (storage, log, snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+        let (storage, log, snapshots) =
+            storage_workers(Disk { fails: false }, Disk { fails: false });
         let membership = zokor_core::raft::Membership::of_voters([ServerId(1)]);
         let raft = zokor_core::raft::Config::new(ServerId(1), membership);
         let replica = zokor_core::Replica::new(

@@ -24,6 +24,11 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
+    /// Prepares; whether there is more to do.
+    pub fn idle(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// Entries up to here may go.
     pub fn purge(&mut self, _through: Index) -> Result<(), Error> {
         Ok(())

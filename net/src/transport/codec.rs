@@ -4,47 +4,43 @@ use bytes::{Bytes, BytesMut};
 use zokor_core::id::ServerId;
 use zokor_core::replica::Message;
 
-use super::{Identity, outbox::Chunks};
+use super::Identity;
 use crate::wire::WireError;
 use crate::wire::peer::{
-    Hello, MessageDecoder, decode_hello, encode_hello, encode_message, snapshot_frames,
+    Hello, MessageDecoder, SnapshotFrames, decode_hello, encode_hello, encode_message,
 };
 
-/// A message on its way: bytes, or chunks that are made while they are sent.
-pub(super) enum Encoded {
-    /// Was appended.
-    Appended,
-    /// A snapshot: to be sent chunk by chunk, each of whole frames.
-    Chunks(Chunks),
+pub(super) use crate::wire::peer::{FRAME_LIMIT, HELLO_SIZE};
+
+/// Appends `message` to `out`; a snapshot is given back, to be sent frame by frame.
+pub(super) fn encode(out: &mut BytesMut, message: Message) -> Option<Message> {
+    let is_snapshot = encode_message(&message, out).is_some();
+    is_snapshot.then_some(message)
 }
 
-/// Appends `message` to `out`, unless it is too large for that.
-pub(super) fn encode(out: &mut BytesMut, message: Message) -> Encoded {
+/// The frames of a snapshot, made while they are sent; `None` for any other message.
+pub(super) fn frames(message: &Message) -> Option<SnapshotFrames<'_>> {
     match message {
-        Message::Snapshot { term, snapshot } => {
-            Encoded::Chunks(Box::new(snapshot_frames(term, snapshot)))
-        }
-        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) => {
-            encode_message(out, &message);
-            Encoded::Appended
-        }
+        Message::Snapshot { term, snapshot } => Some(SnapshotFrames::new(*term, snapshot)),
+        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) => None,
     }
 }
 
 /// The frame by which `local` greets `to`.
 pub(super) fn hello(local: Identity, to: ServerId) -> BytesMut {
     let mut out = BytesMut::new();
-    encode_hello(&mut out, &Hello { from: local.id, to, ensemble: local.ensemble });
+    let hello = Hello { from: local.id, to, fingerprint: local.ensemble };
+    encode_hello(&hello, &mut out);
     out
 }
 
 /// Who greets `local`, or in plain words why it is a stranger.
 pub(super) fn greeted(local: Identity, frame: Bytes) -> Result<ServerId, String> {
     let hello = decode_hello(frame).map_err(|error| error.to_string())?;
-    if hello.ensemble != local.ensemble {
+    if hello.fingerprint != local.ensemble {
         return Err(format!(
             "it belongs to another ensemble ({:016x}, ours is {:016x})",
-            hello.ensemble, local.ensemble
+            hello.fingerprint, local.ensemble
         ));
     }
     if hello.to != local.id {

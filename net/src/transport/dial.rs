@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use zokor_core::id::ServerId;
 
-use super::codec::{greeted, hello};
+use super::codec::{HELLO_SIZE, frames, greeted, hello};
 use super::inbox::Inbox;
-use super::outbox::{Chunks, Outbox};
+use super::outbox::Outbox;
 use super::{Identity, PeerPort, SocketOptions};
 
 /// Durations of an outgoing connection.
@@ -100,7 +100,7 @@ impl Dialer {
         let plain = |error: io::Error| format!("while greeting it: {error}");
         stream.write_all(&hello(self.local, self.peer)).await.map_err(plain)?;
         stream.flush().await.map_err(plain)?;
-        let mut inbox = Inbox::new(MAX_HELLO);
+        let mut inbox = Inbox::new(HELLO_SIZE);
         let frame = loop {
             if let Some(frame) = inbox.frame().map_err(|error| error.to_string())? {
                 break frame;
@@ -135,35 +135,34 @@ impl Dialer {
 async fn speak(stream: TcpStream, outbox: &Outbox, write_timeout: Duration) -> String {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut out = BytesMut::new();
-    let mut snapshot: Option<Chunks> = None;
     loop {
-        if let Err(why) = outbox.take(&mut out) {
-            return why.to_owned();
-        }
-        snapshot = snapshot.or_else(|| outbox.take_snapshot());
-        while let Some(chunks) = &mut snapshot
-            && out.len() < SNAPSHOT_WRITE
-        {
-            match chunks.next() {
-                Some(chunk) => out.extend_from_slice(&chunk),
-                None => snapshot = None,
+        let snapshot = outbox.take_snapshot();
+        let mut frames = snapshot.as_ref().and_then(frames);
+        // Once if there is no snapshot, else until all of it has gone.
+        loop {
+            if let Err(why) = outbox.take(&mut out) {
+                return why.to_owned();
             }
-        }
-        if out.is_empty() {
-            tokio::select! {
+            while let Some(rest) = &mut frames
+                && out.len() < SNAPSHOT_WRITE
+            {
+                match rest.next() {
+                    Some(frame) => out.extend_from_slice(&frame),
+                    None => frames = None,
+                }
+            }
+            let happened = tokio::select! {
                 biased;
-                why = silence_ends(&mut reader) => return why,
-                () = outbox.woken() => {}
+                sent = send(&mut writer, &mut out, write_timeout), if !out.is_empty() => sent,
+                why = silence_ends(&mut reader) => Err(why),
+                () = outbox.woken(), if out.is_empty() => Ok(()),
+            };
+            if let Err(why) = happened {
+                return why;
             }
-            continue;
-        }
-        let sent = tokio::select! {
-            biased;
-            sent = send(&mut writer, &mut out, write_timeout) => sent,
-            why = silence_ends(&mut reader) => return why,
-        };
-        if let Err(why) = sent {
-            return why;
+            if frames.is_none() {
+                break;
+            }
         }
     }
 }
@@ -200,5 +199,3 @@ async fn silence_ends<S: AsyncRead + AsyncWrite>(reader: &mut ReadHalf<S>) -> St
 
 /// A snapshot adds chunks to a write up to this size, so that other messages never wait for long.
 const SNAPSHOT_WRITE: usize = 64 << 10;
-/// No hello is longer.
-pub(super) const MAX_HELLO: usize = 1024;

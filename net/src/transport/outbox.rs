@@ -8,14 +8,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::Notify;
 use zokor_core::replica::Message;
 
-use super::codec::{Encoded, encode};
-
-/// A snapshot's frames, made while they are sent.
-pub(super) type Chunks = Box<dyn Iterator<Item = Bytes> + Send>;
+use super::codec::encode;
 
 /// The queue to one peer, shared by the runtime, which fills it, and the link's task.
 pub struct Outbox {
@@ -33,7 +30,8 @@ struct Queue {
     /// Why the connection is to be given up.
     broken: Option<&'static str>,
     bytes: BytesMut,
-    snapshots: VecDeque<Chunks>,
+    /// Whole; their frames are made while they are sent.
+    snapshots: VecDeque<Message>,
     /// The sender has bytes of its own, of what was taken before.
     taken: usize,
 }
@@ -50,10 +48,8 @@ impl Outbox {
         if !queue.open || queue.broken.is_some() {
             return;
         }
-        match encode(&mut queue.bytes, message) {
-            Encoded::Appended => {}
-            Encoded::Chunks(chunks) => queue.snapshots.push_back(chunks),
-        }
+        let snapshot = encode(&mut queue.bytes, message);
+        queue.snapshots.extend(snapshot);
         if queue.bytes.len() + queue.taken > self.max_bytes {
             queue.give_up("it does not keep up: its queue is full");
         } else if queue.snapshots.len() > MAX_SNAPSHOTS {
@@ -120,7 +116,7 @@ impl Outbox {
     }
 
     /// The next snapshot to be sent.
-    pub(super) fn take_snapshot(&self) -> Option<Chunks> {
+    pub(super) fn take_snapshot(&self) -> Option<Message> {
         self.lock().snapshots.pop_front()
     }
 

@@ -12,8 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zokor_core::id::ServerId;
 
-use super::codec::{Decoder, greeted, hello};
-use super::dial::MAX_HELLO;
+use super::codec::{Decoder, FRAME_LIMIT, HELLO_SIZE, greeted, hello};
 use super::inbox::Inbox;
 use super::{Identity, Incoming, PeerPort};
 
@@ -28,7 +27,7 @@ pub struct ReceiveLimits {
 
 impl Default for ReceiveLimits {
     fn default() -> Self {
-        ReceiveLimits { hello_timeout: Duration::from_secs(5), max_frame_bytes: 64 << 20 }
+        ReceiveLimits { hello_timeout: Duration::from_secs(5), max_frame_bytes: FRAME_LIMIT }
     }
 }
 
@@ -43,7 +42,7 @@ pub async fn meet(
     limits: ReceiveLimits,
 ) -> Result<Visitor, String> {
     let address = stream.peer_addr().map_err(|error| error.to_string())?;
-    let mut inbox = Inbox::new(MAX_HELLO);
+    let mut inbox = Inbox::new(HELLO_SIZE);
     let from = match timeout(limits.hello_timeout, greet(&mut stream, &mut inbox, local)).await {
         Ok(from) => from?,
         Err(_) => return Err("it does not say who it is".to_owned()),
