@@ -28,43 +28,35 @@ pub(super) trait Machine: Send {
     fn handle(&mut self, now: Now, input: Input);
     fn poll(&mut self) -> Option<Output>;
     fn deadline(&self) -> Option<Instant>;
-    fn stats(&self) -> &Stats;
+    fn stats(&self) -> Stats;
     fn outstanding(&self, conn: ConnId) -> usize;
     /// The server is about to stop: if this replica leads, another should.
     fn hand_over(&mut self, now: Now);
 }
 
-/// A replica, and how it is asked to hand over its leadership.
-pub(super) struct Member {
-    pub(super) replica: Replica,
-    pub(super) hand_over: Option<fn(&mut Replica, Now)>,
-}
-
-impl Machine for Member {
+impl Machine for Replica {
     fn handle(&mut self, now: Now, input: Input) {
-        self.replica.handle(now, input);
+        Replica::handle(self, now, input);
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.replica.poll()
+        Replica::poll(self)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.replica.deadline()
+        Replica::deadline(self)
     }
 
-    fn stats(&self) -> &Stats {
-        self.replica.stats()
+    fn stats(&self) -> Stats {
+        Replica::stats(self)
     }
 
     fn outstanding(&self, conn: ConnId) -> usize {
-        self.replica.outstanding(conn)
+        Replica::outstanding(self, conn)
     }
 
     fn hand_over(&mut self, now: Now) {
-        if let Some(hand_over) = self.hand_over {
-            hand_over(&mut self.replica, now);
-        }
+        Replica::hand_over(self, now);
     }
 }
 

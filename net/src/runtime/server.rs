@@ -17,12 +17,11 @@ use tokio::time::{sleep, timeout};
 use zokor_core::Replica;
 use zokor_core::id::ServerId;
 use zokor_core::replica::Stats;
-use zokor_core::time::Now;
 
 use super::client::Client;
 use super::clock::Clock;
 use super::config::Config;
-use super::driver::{Driver, Machine, Member};
+use super::driver::{Driver, Machine};
 use super::error::Error;
 use super::facts::{Admin, ServerFacts};
 use super::log_writer::{Done, StoragePort};
@@ -83,8 +82,6 @@ pub struct Parts {
     pub admin: Arc<dyn Admin>,
     /// What is set on new sockets.
     pub options: Arc<dyn SocketOptions>,
-    /// Asks a replica that leads to have another one lead, before this server stops.
-    pub hand_over: Option<fn(&mut Replica, Now)>,
 }
 
 /// A server that has its ports and is not yet running.
@@ -130,9 +127,8 @@ impl Handle {
 impl Server {
     /// Puts a server together.
     pub fn new(config: Config, listeners: Listeners, parts: Parts) -> Self {
-        let machine = Member { replica: parts.replica, hand_over: parts.hand_over };
-        let Parts { storage, clock, admin, options, .. } = parts;
-        Self::around(config, listeners, Box::new(machine), (storage, clock, admin, options))
+        let Parts { replica, storage, clock, admin, options } = parts;
+        Self::around(config, listeners, Box::new(replica), (storage, clock, admin, options))
     }
 
     /// The same around anything that behaves like a replica.

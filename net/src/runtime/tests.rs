@@ -130,8 +130,8 @@ impl Machine for Script {
         self.seen.lock().unwrap().deadline
     }
 
-    fn stats(&self) -> &Stats {
-        &self.stats
+    fn stats(&self) -> Stats {
+        self.stats.clone()
     }
 
     fn outstanding(&self, conn: ConnId) -> usize {
@@ -503,7 +503,6 @@ fn a_server_runs_on_threads_of_its_own_and_leaves_nothing_behind() {
             clock,
             admin: Arc::new(Words),
             options: Arc::new(PlainSockets),
-            hand_over: None,
         };
         Ok(Prepared { parts, log, snapshots })
     };
