@@ -51,10 +51,12 @@ pub struct ServeArguments {
 #[command(after_help = DEV_EXAMPLES)]
 pub struct DevArguments {
     /// How many servers, from 1 to 7
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=7))]
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=7))]
     pub servers: u16,
     /// The first server's client port; the others take the ports after it
-    #[arg(long, default_value_t = 2181, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 2181)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// The folder for all data; it is kept, and the next start goes on with it
     #[arg(long, value_name = "DIR", default_value = "./zokor-data")]
@@ -105,8 +107,8 @@ Examples:
 
 const SERVE_EXAMPLES: &str = "\
 The file is an unmodified zoo.cfg of ZooKeeper. Settings without effect are named in the log at the
-start. The server's own files go to the folder zokor below dataDir and dataLogDir; myid is read from
-dataDir. SIGINT and SIGTERM stop the server.
+start. The data of an Apache ZooKeeper server is not read: give this one an empty dataDir, with a
+copy of myid. SIGINT and SIGTERM stop the server.
 
 Examples:
   zokor serve --config /etc/zookeeper/zoo.cfg

@@ -1,4 +1,4 @@
-//! Claims on folders: no two servers ever write into the same one, and none into somebody else's.
+//! Claims on folders that hold several servers. A server's own folder is claimed by storage.
 //!
 //! Invariant: while a [`Claim`] lives, every other claim on its folder fails, also from another
 //! process. The system lets go of it when the process ends, however it ends.
@@ -51,22 +51,6 @@ impl Claim {
     }
 }
 
-/// An `Err` if `data_dir` holds a database of ZooKeeper and none of zokor: starting with an empty
-/// tree there would look as if all had been lost.
-pub fn refuse_zookeeper_data(data_dir: &Path, own: &Path) -> Result<(), String> {
-    let theirs = data_dir.join("version-2");
-    let holds_files = fs::read_dir(&theirs).is_ok_and(|mut entries| entries.next().is_some());
-    if holds_files && !own.exists() {
-        return Err(format!(
-            "{} holds the data of a ZooKeeper server, which zokor does not read; name an empty \
-             folder as dataDir (with a copy of myid) and dataLogDir, and copy the znodes through a \
-             client",
-            theirs.display()
-        ));
-    }
-    Ok(())
-}
-
 /// Whether `folder` is missing or has nothing in it but a lock.
 pub fn is_vacant(folder: &Path) -> Result<bool, String> {
     match fs::read_dir(folder) {
@@ -102,19 +86,5 @@ mod tests {
         fs::write(&file, "x").unwrap();
         assert!(Claim::take(&file).unwrap_err().starts_with("cannot make the folder"));
         assert!(is_vacant(&file).unwrap_err().starts_with("cannot read the folder"));
-    }
-
-    #[test]
-    fn the_data_of_a_zookeeper_server_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let own = dir.path().join("zokor");
-        refuse_zookeeper_data(dir.path(), &own).unwrap();
-        fs::create_dir(dir.path().join("version-2")).unwrap();
-        refuse_zookeeper_data(dir.path(), &own).unwrap();
-        fs::write(dir.path().join("version-2/log.1"), "x").unwrap();
-        let error = refuse_zookeeper_data(dir.path(), &own).unwrap_err();
-        assert!(error.contains("holds the data of a ZooKeeper server"), "{error}");
-        fs::create_dir(&own).unwrap();
-        refuse_zookeeper_data(dir.path(), &own).unwrap();
     }
 }

@@ -26,6 +26,5 @@ pub trait Running {
 
 /// Starts a server: recovers what is on disk and binds its ports. An `Err` is one sentence.
 pub async fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
-    let Plan { snapshot_dir, .. } = plan;
-    Err(format!("cannot open {}: this build of zokor has no event loop", snapshot_dir.display()))
+    Err(format!("server {}: this build of zokor has no event loop", plan.replica.raft.id))
 }

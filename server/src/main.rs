@@ -25,11 +25,11 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs `work` on this thread, with everything that it spawns.
+/// Runs `work` on this thread.
 fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<ExitCode, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    tokio::task::LocalSet::new().block_on(&runtime, work)
+    runtime.block_on(work)
 }
 
 /// One line an event to stderr, coloured only for eyes.

@@ -3,7 +3,7 @@
 //! Invariant: a plan is complete and consistent; whoever starts it decides nothing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zokor_core::id::ServerId;
@@ -26,16 +26,19 @@ pub struct Plan {
     pub max_connections_per_address: u32,
     /// Connections in all, at most; 0 is without limit.
     pub max_connections: u32,
+    /// ZooKeeper's `globalOutstandingLimit`: while more requests wait for their answer, nothing is
+    /// read from connections that have any. `None` leaves it to the event loop.
+    pub outstanding_limit: Option<usize>,
     /// Where peers are listened for; empty if standalone.
     pub peer_listen: Vec<HostPort>,
     /// Where the other servers are reached, each at one of its addresses.
     pub peers: BTreeMap<ServerId, Vec<HostPort>>,
     /// How long a peer may take to connect and to catch up.
     pub init_timeout: Duration,
-    /// The folder for snapshots and the server's own state. Nobody else writes into it.
-    pub snapshot_dir: PathBuf,
-    /// The folder for the log; may be the same.
-    pub log_dir: PathBuf,
+    /// The folder for snapshots, and for the log if that has none of its own.
+    pub data_dir: PathBuf,
+    /// The folder for the log, if it is another one.
+    pub log_dir: Option<PathBuf>,
     /// Snapshots to keep, at least 3. Older ones are deleted after each new one.
     pub snapshots_kept: u32,
     /// What `conf` shows. The client port is the one in `client` until a socket is bound.
@@ -47,8 +50,6 @@ pub struct Plan {
 impl Plan {
     /// The plan that `config` asks for.
     pub fn new(config: &ZooConfig) -> Self {
-        let snapshot_dir = config.data_dir.join(FOLDER);
-        let log_dir = config.data_log_dir.join(FOLDER);
         let ticks = |n: u32| Duration::from_millis(u64::from(config.tick_time_ms) * u64::from(n));
         Plan {
             replica: replica_config(config),
@@ -56,6 +57,7 @@ impl Plan {
             client_backlog: config.client_backlog,
             max_connections_per_address: config.max_connections_per_address,
             max_connections: config.max_connections,
+            outstanding_limit: config.outstanding_limit,
             peer_listen: config.own_line().map_or_else(Vec::new, |line| peer_listen(config, line)),
             peers: config
                 .servers
@@ -64,17 +66,18 @@ impl Plan {
                 .map(|line| (line.id, peer_addresses(line)))
                 .collect(),
             init_timeout: ticks(config.init_limit_ticks),
-            settings: settings(config, &snapshot_dir, &log_dir),
-            snapshot_dir,
-            log_dir,
+            settings: settings(config),
+            data_dir: config.data_dir.clone(),
+            log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
+                .then(|| config.data_log_dir.clone()),
             snapshots_kept: config.snapshots_kept,
             whitelist: Whitelist::new(config.four_letter_words.as_deref()),
         }
     }
 }
 
-/// Timers follow the operator's estimate of the network. With ZooKeeper's sample (a tick of 2,000 ms
-/// and a `syncLimit` of 5) they come out at the core's defaults.
+/// Timers follow the operator's estimate of the network. With ZooKeeper's sample (a tick of
+/// 2,000 ms and a `syncLimit` of 5) they come out at the core's defaults.
 fn replica_config(config: &ZooConfig) -> replica::Config {
     let membership = if config.is_standalone() {
         Membership::of_voters([config.id])
@@ -106,9 +109,6 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     replica.upkeep_interval = replica.upkeep_interval.min(least / 8).max(Duration::from_millis(10));
     replica.orphan_timeout = election_timeout * 3;
     replica.resend_interval = election_timeout * 2;
-    if let Some(limit) = config.outstanding_limit {
-        replica.max_outstanding = limit;
-    }
     replica.snapshot_entries = config.snapshot_entries;
     if let Some(bytes) = config.snapshot_bytes {
         replica.snapshot_bytes = bytes;
@@ -117,7 +117,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     replica
 }
 
-fn settings(config: &ZooConfig, snapshot_dir: &PathBuf, log_dir: &PathBuf) -> Settings {
+fn settings(config: &ZooConfig) -> Settings {
     let member = config.own_line().map(|line| MemberSettings {
         id: config.id,
         init_limit_ticks: config.init_limit_ticks,
@@ -129,8 +129,8 @@ fn settings(config: &ZooConfig, snapshot_dir: &PathBuf, log_dir: &PathBuf) -> Se
     });
     Settings {
         client_port: config.client.port,
-        data_dir: snapshot_dir.clone(),
-        log_dir: log_dir.clone(),
+        data_dir: config.data_dir.clone(),
+        log_dir: config.data_log_dir.clone(),
         tick_time_ms: config.tick_time_ms,
         max_connections_per_address: config.max_connections_per_address,
         min_session_timeout_ms: config.min_session_timeout_ms,
@@ -158,8 +158,10 @@ fn peer_listen(config: &ZooConfig, line: &ServerLine) -> Vec<HostPort> {
     listen
 }
 
-/// The folder of zokor's own files below `dataDir` and `dataLogDir`.
-pub const FOLDER: &str = "zokor";
+/// Whether two names mean one folder, also through links, as far as they exist.
+fn is_same_folder(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
 
 const MIN_ELECTION_MS: u64 = 300;
 const MAX_ELECTION_MS: u64 = 10_000;
@@ -190,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn observers_are_learners_and_own_files_lie_apart() {
+    fn observers_are_learners_and_the_log_may_lie_apart() {
         let plan = Plan::new(&trio());
         let membership = &plan.replica.raft.membership;
         assert_eq!(membership.voters, [ServerId(1), ServerId(2)].into());
         assert_eq!(membership.learners, [ServerId(3)].into());
         assert_eq!(plan.peers.keys().copied().collect::<Vec<_>>(), [ServerId(1), ServerId(3)]);
         assert_eq!(plan.peer_listen, [HostPort { host: "h2".into(), port: 2888 }]);
-        assert_eq!(plan.snapshot_dir, PathBuf::from("/data/zokor"));
-        assert_eq!(plan.log_dir, PathBuf::from("/log/zokor"));
+        assert_eq!(plan.data_dir, PathBuf::from("/data"));
+        assert_eq!(plan.log_dir, Some(PathBuf::from("/log")));
         assert_eq!(plan.init_timeout, Duration::from_secs(20));
         assert!(!plan.settings.member.as_ref().is_some_and(|member| member.is_observer));
     }

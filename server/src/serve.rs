@@ -7,7 +7,6 @@ use tracing::{info, warn};
 
 use crate::cli::ServeArguments;
 use crate::config::ZooConfig;
-use crate::folder::{Claim, refuse_zookeeper_data};
 use crate::launch::Running;
 use crate::plan::Plan;
 use crate::stop::StopSignals;
@@ -23,8 +22,6 @@ pub async fn run(
         warn!("{warning}");
     }
     let plan = Plan::new(&config);
-    refuse_zookeeper_data(&config.data_dir, &plan.snapshot_dir)?;
-    let _claims = claim(&config)?;
     tell_plan(&config, &plan);
     let mut signals =
         StopSignals::new().map_err(|error| format!("cannot catch signals: {error}"))?;
@@ -70,18 +67,6 @@ fn read(arguments: &ServeArguments) -> Result<ZooConfig, String> {
     config.map_err(|error| error.to_string())
 }
 
-fn claim(config: &ZooConfig) -> Result<Vec<Claim>, String> {
-    let mut claims = vec![Claim::take(&config.data_dir)?];
-    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
-    };
-    if !same(&config.data_dir, &config.data_log_dir) {
-        claims.push(Claim::take(&config.data_log_dir)?);
-    }
-    Ok(claims)
-}
-
 fn tell_plan(config: &ZooConfig, plan: &Plan) {
     info!("zokor {VERSION}, server {}", config.id);
     if config.is_standalone() {
@@ -94,9 +79,9 @@ fn tell_plan(config: &ZooConfig, plan: &Plan) {
         info!("listening for peers on {address} (election ports are not used)");
     }
     info!(
-        "snapshots in {}, log in {}, {} snapshots kept",
-        plan.snapshot_dir.display(),
-        plan.log_dir.display(),
+        "data in {}, log in {}, {} snapshots kept",
+        plan.data_dir.display(),
+        plan.log_dir.as_ref().unwrap_or(&plan.data_dir).display(),
         plan.snapshots_kept
     );
     let exposed = |host: &str| {

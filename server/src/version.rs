@@ -17,8 +17,9 @@ pub const LONG_VERSION: &str = concat!(
 
 /// What `srvr`, `stat`, `mntr` and `envi` show.
 ///
-/// Clients and monitoring read the first three numbers to learn which requests they may send, so they
-/// name the release of ZooKeeper whose protocol is spoken. The date is part of the form and is fixed.
+/// Clients and monitoring read the first three numbers to learn which requests they may send, so
+/// they name the release of ZooKeeper whose protocol is spoken. The date is part of the form and is
+/// fixed.
 pub const ZOOKEEPER_VERSION: &str =
     concat!("3.9.4-zokor-", env!("CARGO_PKG_VERSION"), ", built on 2026-01-01 00:00 UTC");
 

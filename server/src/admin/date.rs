@@ -3,7 +3,7 @@
 use zokor_core::time::WallTime;
 
 /// For example `Mon Nov 23 15:42:06 UTC 2026`.
-pub fn java_date(time: WallTime) -> String {
+pub(super) fn java_date(time: WallTime) -> String {
     let seconds = time.0.div_euclid(1_000);
     let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);

@@ -12,8 +12,19 @@ use super::facts::{ServerFacts, SessionFacts};
 use super::report::{address, unavailable};
 
 /// The whole answer. Deadlines are shown by the tick, as ZooKeeper keeps them.
-pub fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
-    let (Some(sessions), Some(ephemerals)) = (&facts.sessions, &facts.ephemerals) else {
+pub(super) fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
+    let connections: Option<Vec<_>> = facts
+        .connections
+        .iter()
+        .map(|connection| {
+            let session = connection.session.as_ref().map(|session| session.id).unwrap_or_default();
+            let line = format!("ip: {} sessionId: {session}", address(&connection.address));
+            connection.expires.map(|expires| (expires, line))
+        })
+        .collect();
+    let (Some(sessions), Some(ephemerals), Some(connections)) =
+        (&facts.sessions, &facts.ephemerals, connections)
+    else {
         return unavailable("dump");
     };
     let mut text = String::from("SessionTracker dump:\n");
@@ -27,12 +38,7 @@ pub fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
         }
     }
     text.push_str("Connections dump:\n");
-    let connections = facts.connections.iter().map(|connection| {
-        let session = connection.session.as_ref().map(|session| session.id).unwrap_or_default();
-        let line = format!("ip: {} sessionId: {session}", address(&connection.address));
-        (connection.expires, line)
-    });
-    put_sets(&mut text, "Connections Sets", connections, tick_time_ms);
+    put_sets(&mut text, "Connections Sets", connections.into_iter(), tick_time_ms);
     text
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::version::ZOOKEEPER_VERSION;
 
 /// The whole answer.
-pub fn report() -> String {
+pub(super) fn report() -> String {
     let of_env = |name: &str| std::env::var(name).unwrap_or_default();
     let of_proc = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
     let here = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();

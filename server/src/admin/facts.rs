@@ -30,12 +30,12 @@ pub struct ServerFacts {
     pub packets_received: u64,
     /// Frames to clients since the start or the last `srst`.
     pub packets_sent: u64,
-    /// Sizes of proposed txns; on a leader.
-    pub proposal_bytes: Sizes,
-    /// Sizes of answers to clients.
-    pub response_bytes: Sizes,
-    /// Attempts to authenticate that failed.
-    pub auth_failures: u64,
+    /// Sizes of proposed txns on a leader, if they are counted.
+    pub proposal_bytes: Option<Sizes>,
+    /// Sizes of answers to clients, if they are counted.
+    pub response_bytes: Option<Sizes>,
+    /// Attempts to authenticate that failed, if they are counted.
+    pub auth_failures: Option<u64>,
     /// The version of the configuration that `/zookeeper/config` shows.
     pub config_version: i64,
     /// All client connections, the asking one included, in the order in which they came.
@@ -46,7 +46,8 @@ pub struct ServerFacts {
     pub ephemerals: Option<BTreeMap<SessionId, BTreeSet<Text>>>,
     /// The paths that each session watches for data here, if they are at hand.
     pub watches: Option<BTreeMap<SessionId, BTreeSet<Text>>>,
-    /// Open file descriptors of the process and the most it may have, where the system tells.
+    /// Open file descriptors of the process and the most it may have, where the system tells:
+    /// [`file_descriptors`](super::file_descriptors).
     pub file_descriptors: Option<(u64, u64)>,
 }
 
@@ -67,8 +68,8 @@ pub struct ConnectionFacts {
     pub sent: u64,
     /// When it was accepted.
     pub established: WallTime,
-    /// When it is cut unless something comes first.
-    pub expires: WallTime,
+    /// When it is cut unless something comes first, if that is at hand.
+    pub expires: Option<WallTime>,
     /// Its session; `None` before the handshake and for four-letter words.
     pub session: Option<ConnectionSession>,
 }

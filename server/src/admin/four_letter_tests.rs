@@ -12,7 +12,7 @@ use super::super::facts::{ConnectionFacts, ConnectionSession, Latency, SessionFa
 use super::*;
 use crate::version::ZOOKEEPER_VERSION;
 
-const SID: SessionId = SessionId(0x1_0000_2ccc_2a0_001);
+const SID: SessionId = SessionId(0x0100_002c_cc2a_0001);
 const EST: WallTime = WallTime(1_795_448_516_118);
 
 fn settings() -> Settings {
@@ -49,7 +49,7 @@ fn facts() -> ServerFacts {
         received: 2,
         sent: 2,
         established: EST,
-        expires: WallTime(EST.0 + 10_000),
+        expires: Some(WallTime(EST.0 + 10_000)),
         session,
     };
     let asking = ConnectionFacts {
@@ -79,7 +79,9 @@ fn facts() -> ServerFacts {
         latency,
         packets_received: 120,
         packets_sent: 119,
-        proposal_bytes: Sizes { last: Some(48), min: Some(32), max: Some(210) },
+        proposal_bytes: Some(Sizes { last: Some(48), min: Some(32), max: Some(210) }),
+        response_bytes: Some(Sizes::default()),
+        auth_failures: Some(0),
         config_version: 0x1_0000_0000,
         connections: vec![connection("10.1.2.3:47582", Some(session)), asking],
         file_descriptors: Some((40, 1_024)),
@@ -104,7 +106,7 @@ fn srvr_is_zookeepers_text() {
 #[test]
 fn only_a_leader_has_proposal_sizes() {
     let mut facts = facts();
-    facts.proposal_bytes = Sizes::default();
+    facts.proposal_bytes = None;
     assert!(ask("srvr", &facts).ends_with("Proposal sizes last/min/max: -1/-1/-1\n"));
     for mode in [Mode::Follower, Mode::Observer, Mode::Standalone] {
         facts.stats.mode = mode;
@@ -266,8 +268,9 @@ fn mntr_keeps_the_leaders_keys_to_leaders() {
     let text = ask("mntr", &facts);
     assert!(text.contains("zk_peer_state\tfollowing - broadcast\n"), "{text}");
     assert!(!text.contains("zk_synced_followers"), "{text}");
-    facts.stats.mode = Mode::Standalone;
+    (facts.stats.mode, facts.response_bytes) = (Mode::Standalone, None);
     let text = ask("mntr", &facts);
+    assert!(!text.contains("response_size"), "{text}");
     assert!(text.contains("zk_server_state\tstandalone\n"), "{text}");
     assert!(!text.contains("zk_quorum_size") && !text.contains("zk_peer_state"), "{text}");
 }

@@ -8,5 +8,6 @@ mod four_letter;
 mod monitor;
 mod report;
 
+pub use environment::file_descriptors;
 pub use facts::ServerFacts;
 pub use four_letter::{Admin, Answer, MemberSettings, Reset, Settings, Whitelist, Word};

@@ -12,7 +12,7 @@ use super::report::{average_ms, ms, size};
 use crate::version::ZOOKEEPER_VERSION;
 
 /// The whole answer.
-pub fn report(facts: &ServerFacts) -> String {
+pub(super) fn report(facts: &ServerFacts) -> String {
     let mut lines = Lines(String::new());
     put_always(&mut lines, facts);
     if facts.stats.mode == Mode::Leader {
@@ -47,14 +47,11 @@ fn put_always(lines: &mut Lines, facts: &ServerFacts) {
 /// What only a leader prints. `followers` is the name up to 3.5, `learners` the one since 3.6.
 fn put_leader(lines: &mut Lines, facts: &ServerFacts) {
     let stats = &facts.stats;
-    let Sizes { last, min, max } = facts.proposal_bytes;
     lines.put("followers", stats.learners);
     lines.put("learners", stats.learners);
     lines.put("synced_followers", stats.synced_followers);
     lines.put("pending_syncs", 0);
-    lines.put("last_proposal_size", size(last));
-    lines.put("max_proposal_size", size(max));
-    lines.put("min_proposal_size", size(min));
+    put_sizes(lines, "proposal", facts.proposal_bytes);
     if let Some(uptime) = facts.leader_uptime {
         lines.put("leader_uptime", uptime.as_millis());
     }
@@ -73,15 +70,22 @@ fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
     if stats.mode != Mode::Standalone {
         lines.put("quorum_size", stats.quorum_size);
     }
-    let Sizes { last, min, max } = facts.response_bytes;
     lines.put("uptime", facts.uptime.as_millis());
     lines.put("global_sessions", stats.sessions);
     lines.put("local_sessions", 0);
-    lines.put("last_client_response_size", size(last));
-    lines.put("max_client_response_size", size(max));
-    lines.put("min_client_response_size", size(min));
-    lines.put("auth_failed_count", facts.auth_failures);
+    put_sizes(lines, "client_response", facts.response_bytes);
+    if let Some(failures) = facts.auth_failures {
+        lines.put("auth_failed_count", failures);
+    }
     lines.put("stale_sessions_expired", stats.sessions_expired);
+}
+
+fn put_sizes(lines: &mut Lines, what: &str, sizes: Option<Sizes>) {
+    if let Some(Sizes { last, min, max }) = sizes {
+        lines.put(&format!("last_{what}_size"), size(last));
+        lines.put(&format!("max_{what}_size"), size(max));
+        lines.put(&format!("min_{what}_size"), size(min));
+    }
 }
 
 struct Lines(String);

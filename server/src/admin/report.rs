@@ -16,12 +16,12 @@ use super::four_letter::{MemberSettings, Settings, folder_bytes};
 use crate::version::ZOOKEEPER_VERSION;
 
 /// `srvr`: the server in a few lines.
-pub fn srvr(facts: &ServerFacts) -> String {
+pub(super) fn srvr(facts: &ServerFacts) -> String {
     format!("{}{}", head(facts), tail(facts))
 }
 
 /// `stat`: as `srvr`, with a line for each connection.
-pub fn stat(facts: &ServerFacts) -> String {
+pub(super) fn stat(facts: &ServerFacts) -> String {
     let mut text = head(facts) + "Clients:\n";
     for connection in &facts.connections {
         text.push_str(&brief(connection));
@@ -32,7 +32,7 @@ pub fn stat(facts: &ServerFacts) -> String {
 }
 
 /// `cons`: all there is to know of each connection.
-pub fn cons(facts: &ServerFacts) -> String {
+pub(super) fn cons(facts: &ServerFacts) -> String {
     let mut text = String::new();
     for connection in &facts.connections {
         text.push_str(&brief(connection));
@@ -58,7 +58,7 @@ pub fn cons(facts: &ServerFacts) -> String {
 }
 
 /// `conf`: the configuration in force.
-pub fn conf(settings: &Settings, facts: &ServerFacts) -> String {
+pub(super) fn conf(settings: &Settings, facts: &ServerFacts) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &dyn std::fmt::Display| {
         put(&mut text, format_args!("{key}={value}\n"));
@@ -96,7 +96,7 @@ fn conf_of_member(text: &mut String, member: &MemberSettings, version: i64) {
 }
 
 /// `wchs`: how many watches.
-pub fn wchs(facts: &ServerFacts) -> String {
+pub(super) fn wchs(facts: &ServerFacts) -> String {
     let Some(watches) = &facts.watches else {
         return unavailable("wchs");
     };
@@ -110,7 +110,7 @@ pub fn wchs(facts: &ServerFacts) -> String {
 }
 
 /// `wchc`: the watches by session.
-pub fn wchc(facts: &ServerFacts) -> String {
+pub(super) fn wchc(facts: &ServerFacts) -> String {
     let Some(watches) = &facts.watches else {
         return unavailable("wchc");
     };
@@ -126,7 +126,7 @@ pub fn wchc(facts: &ServerFacts) -> String {
 }
 
 /// `wchp`: the watches by path.
-pub fn wchp(facts: &ServerFacts) -> String {
+pub(super) fn wchp(facts: &ServerFacts) -> String {
     let Some(watches) = &facts.watches else {
         return unavailable("wchp");
     };
@@ -213,7 +213,7 @@ fn tail(facts: &ServerFacts) -> String {
         stats.znodes
     );
     if stats.mode == Mode::Leader {
-        let Sizes { last, min, max } = facts.proposal_bytes;
+        let Sizes { last, min, max } = facts.proposal_bytes.unwrap_or_default();
         let (last, min, max) = (size(last), size(min), size(max));
         put(&mut text, format_args!("Proposal sizes last/min/max: {last}/{min}/{max}\n"));
     }

@@ -1,7 +1,7 @@
 //! The `server.N` lines of a file, and what must hold between them.
 //!
-//! Invariant: ids are unique, also modulo 256, since the lowest byte of a server's id goes into every
-//! session id that it gives out (`zookeeper: SessionTrackerImpl.initializeNextSessionId`).
+//! Invariant: ids are unique, also modulo 256, since the lowest byte of a server's id goes into
+//! every session id that it gives out (`zookeeper: SessionTrackerImpl.initializeNextSessionId`).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::member::{PeerRole, ServerLine};
 use super::properties::{ConfigError, Entry, Properties};
 
 /// All `server.N` lines of `properties`, ascending by id.
-pub fn server_lines(properties: &Properties) -> Result<Vec<ServerLine>, ConfigError> {
+pub(super) fn server_lines(properties: &Properties) -> Result<Vec<ServerLine>, ConfigError> {
     let mut lines: BTreeMap<ServerId, (&Entry, ServerLine)> = BTreeMap::new();
     for entry in &properties.entries {
         let Some(number) = entry.key.strip_prefix("server.") else {
@@ -42,14 +42,14 @@ pub fn server_lines(properties: &Properties) -> Result<Vec<ServerLine>, ConfigEr
 }
 
 /// A server id, as in `server.N` and `myid`.
-pub fn parse_id(text: &str) -> Option<ServerId> {
+pub(super) fn parse_id(text: &str) -> Option<ServerId> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let id = text.parse::<u64>().ok().filter(|_| digits)?;
     (i64::try_from(id).is_ok()).then_some(ServerId(id))
 }
 
 /// How many of `lines` have a vote.
-pub fn n_participants(lines: &[ServerLine]) -> usize {
+pub(super) fn n_participants(lines: &[ServerLine]) -> usize {
     lines.iter().filter(|line| line.role == PeerRole::Participant).count()
 }
 

@@ -12,29 +12,33 @@ use super::properties::{ConfigError, Entry, Properties};
 
 /// The entries in force of one file.
 #[derive(Debug)]
-pub struct Keys<'a> {
+pub(super) struct Keys<'a> {
     properties: &'a Properties,
     effective: BTreeMap<&'a str, &'a Entry>,
 }
 
 impl<'a> Keys<'a> {
     /// The keys of `properties`.
-    pub fn new(properties: &'a Properties) -> Self {
+    pub(super) fn new(properties: &'a Properties) -> Self {
         Keys { properties, effective: properties.effective() }
     }
 
     /// The keys, ascending.
-    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.effective.keys().copied()
     }
 
     /// The value of `key`, if it is there and not empty.
-    pub fn text(&self, key: &str) -> Option<&'a str> {
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         self.effective.get(key).map(|entry| entry.value.as_str()).filter(|text| !text.is_empty())
     }
 
     /// The number at `key`. An `Err` if it is there and no whole number, or outside `range`.
-    pub fn number<T>(&self, key: &str, range: RangeInclusive<T>) -> Result<Option<T>, ConfigError>
+    pub(super) fn number<T>(
+        &self,
+        key: &str,
+        range: RangeInclusive<T>,
+    ) -> Result<Option<T>, ConfigError>
     where
         T: FromStr + PartialOrd + Display,
     {
@@ -56,7 +60,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The boolean at `key`. An `Err` if it is there and neither `true` nor `false`, in any case.
-    pub fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+    pub(super) fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
         let Some(entry) = self.effective.get(key) else {
             return Ok(default);
         };
@@ -68,7 +72,7 @@ impl<'a> Keys<'a> {
     }
 
     /// An error at the line of `key`, or at the whole file if the key is not there.
-    pub fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+    pub(super) fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
         self.properties.error(self.effective.get(key).map(|entry| entry.line), problem)
     }
 }

@@ -5,7 +5,7 @@
 
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// It has the effect that it has in ZooKeeper.
     Honoured,
     /// It would make the service more secure and is without effect.
@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
-pub fn kind_of(key: &str) -> Kind {
+pub(super) fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
     if HONOURED.contains(&key) || key.starts_with("server.") {
         Kind::Honoured
@@ -31,7 +31,7 @@ pub fn kind_of(key: &str) -> Kind {
 }
 
 /// Beside `server.N`.
-pub const HONOURED: &[&str] = &[
+pub(super) const HONOURED: &[&str] = &[
     "4lw.commands.whitelist",
     "autopurge.snapRetainCount",
     "clientPort",

@@ -1,7 +1,7 @@
 //! The right-hand side of a `server.N` line: `zookeeper: QuorumPeer.QuorumServer`.
 //!
-//! Invariant: what [`ServerLine::canonical`] prints parses to an equal line, and is what a ZooKeeper
-//! server would print for it.
+//! Invariant: what [`ServerLine::canonical`] prints is what a ZooKeeper server would print for it,
+//! and parses to a line that prints alike.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -1,8 +1,8 @@
 //! Java properties files, as `java.util.Properties.load` reads them.
 //!
-//! Invariant: whatever bytes come in, the outcome is a list of keys and values or an error that names
-//! file and line. One difference to Java on purpose: a file that is valid UTF-8 is read as UTF-8, any
-//! other as Latin-1; Java reads Latin-1 always.
+//! Invariant: whatever bytes come in, the outcome is a list of keys and values or an error that
+//! names file and line. One difference to Java on purpose: a file that is valid UTF-8 is read as
+//! UTF-8, any other as Latin-1; Java reads Latin-1 always.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl fmt::Display for ConfigError {
 
 /// One `key=value` of a file, both trimmed as ZooKeeper trims them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(super) struct Entry {
     /// The key, without escapes.
     pub key: String,
     /// The value, without escapes; may be empty.
@@ -43,7 +43,7 @@ pub struct Entry {
 
 /// All entries of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Properties {
+pub(super) struct Properties {
     /// The file, as it was named.
     pub file: PathBuf,
     /// In the order of the file, duplicates included.
@@ -52,7 +52,7 @@ pub struct Properties {
 
 impl Properties {
     /// Reads `path`. An `Err` is a file that cannot be read or is malformed.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = std::fs::read(path).map_err(|error| ConfigError {
             file: path.to_owned(),
             line: None,
@@ -62,7 +62,7 @@ impl Properties {
     }
 
     /// Parses the content of `file`. An `Err` is a malformed `\u` escape.
-    pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
+    pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
@@ -81,7 +81,7 @@ impl Properties {
     }
 
     /// Adds an entry that stands in no file, such as an argument of the command line.
-    pub fn push(&mut self, key: &str, value: &str) {
+    pub(super) fn push(&mut self, key: &str, value: &str) {
         self.entries.push(Entry {
             key: key.to_owned(),
             value: trimmed(value).to_owned(),
@@ -90,12 +90,12 @@ impl Properties {
     }
 
     /// The entry in force for each key: the last one.
-    pub fn effective(&self) -> BTreeMap<&str, &Entry> {
+    pub(super) fn effective(&self) -> BTreeMap<&str, &Entry> {
         self.entries.iter().map(|entry| (entry.key.as_str(), entry)).collect()
     }
 
     /// An error at `line` of this file.
-    pub fn error(&self, line: Option<usize>, problem: impl Into<String>) -> ConfigError {
+    pub(super) fn error(&self, line: Option<usize>, problem: impl Into<String>) -> ConfigError {
         ConfigError { file: self.file.clone(), line, problem: problem.into() }
     }
 }

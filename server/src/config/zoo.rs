@@ -294,6 +294,12 @@ impl Membership {
                  speak TLS to clients yet"
             ));
         }
+        if let Some(line) = lines.iter().find(|line| line.addresses.len() > 1) {
+            warnings.push(format!(
+                "server.{} has more than one address, of which zokor uses the first only",
+                line.id
+            ));
+        }
         if peer_type.is_some_and(|peer_type| peer_type != own.role) {
             warnings.push(format!(
                 "peerType says something else than the line of server.{id}; the line counts, and \

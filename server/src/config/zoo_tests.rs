@@ -347,6 +347,10 @@ fn doubtful_memberships_are_warned_of() {
           server is a participant"]
     );
     assert_eq!(
+        warnings("server.1=a:1:2\nserver.2=b:1:2|c:1:2\nserver.3=c:1:2\n"),
+        ["server.2 has more than one address, of which zokor uses the first only"]
+    );
+    assert_eq!(
         warnings("server.1=a:1:2;;2281\nserver.2=b:1:2\nserver.3=c:1:2\n"),
         ["server.1 names a TLS port for clients, which is NOT in force: zokor does not speak TLS \
           to clients yet"]

@@ -1,7 +1,7 @@
 //! `zokor dev`: a whole ensemble in one process, for development.
 //!
-//! Invariant: its servers are the servers of production, with all their durability; only the process
-//! is shared. It writes into no folder that it has not made.
+//! Invariant: its servers are the servers of production, with all their durability; only the
+//! process is shared. It writes into no folder that it has not made.
 
 mod folder;
 mod watch;

@@ -91,8 +91,8 @@ fn the_end_of_one_server_stops_all_and_is_told() {
         assert_eq!(plan.client.port, arguments.port + n - 1);
         assert_eq!(plan.peers.len(), 2);
         assert_eq!(plan.replica.ensemble.members.len(), 3);
-        let folder: PathBuf = arguments.data_dir.join(format!("server-{n}/zokor"));
-        assert_eq!((&plan.snapshot_dir, &plan.log_dir), (&folder, &folder));
+        let folder: PathBuf = arguments.data_dir.join(format!("server-{n}"));
+        assert_eq!((&plan.data_dir, &plan.log_dir), (&folder, &None));
         for (id, addresses) in &plan.peers {
             let other = plans.iter().find(|other| other.replica.raft.id == *id).unwrap();
             assert_eq!(&other.peer_listen, addresses);
