@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn every_form_that_java_reads_is_read_alike() {
-        let table: &[(&str, &[(&str, &str, usize)])] = &[
+        type Expected<'a> = &'a [(&'a str, &'a str, usize)];
+        let table: &[(&str, Expected<'_>)] = &[
             ("", &[]),
             ("\n \t\n\u{c}\r\n", &[]),
             ("# a=b\n  ! c=d\n", &[]),
