@@ -28,6 +28,7 @@ pub struct Builder {
     tick_ms: u32,
     lines: Vec<String>,
     whitelist: bool,
+    long_sessions: bool,
 }
 
 impl Builder {
@@ -46,6 +47,12 @@ impl Builder {
     /// Leaves `4lw.commands.whitelist` out.
     pub fn without_whitelist(mut self) -> Self {
         self.whitelist = false;
+        self
+    }
+
+    /// Leaves `maxSessionTimeout` out, which is a minute otherwise: tests ping only to test pings.
+    pub fn with_default_session_bounds(mut self) -> Self {
+        self.long_sessions = false;
         self
     }
 
@@ -85,6 +92,9 @@ impl Builder {
         if self.whitelist {
             text += "4lw.commands.whitelist=*\n";
         }
+        if self.long_sessions {
+            text += "maxSessionTimeout=60000\n";
+        }
         for line in &self.lines {
             text += &format!("{line}\n");
         }
@@ -101,7 +111,7 @@ impl Ensemble {
     /// `n_servers` that form an ensemble, at most four; a single one is standalone.
     pub fn of(n_servers: usize) -> Builder {
         assert!((1..=4).contains(&n_servers));
-        Builder { n_servers, tick_ms: 500, lines: Vec::new(), whitelist: true }
+        Builder { n_servers, tick_ms: 500, lines: Vec::new(), whitelist: true, long_sessions: true }
     }
 
     /// Three servers, started.

@@ -236,14 +236,22 @@ fn a_thousand_half_open_connections_leave_room_for_others() {
     let address = ensemble.address(0);
     let mut witness = ensemble.client(0);
     let before = ensemble.server(0).resident_kib();
+    // ZooKeeper makes room for what is announced, and would run out of memory.
+    let announced: i32 = match Program::promises("memory is not allocated by announced lengths") {
+        true => 1_048_575,
+        false => 1_000,
+    };
     let mut open = Vec::new();
     for n in 0..1_000 {
         let mut connection = Connection::open(address).expect("connect");
         match n % 4 {
             0 => {}
             1 => connection.send_bytes(&[0, 0]).expect("sent"),
-            // A frame of a megabyte is announced, a few bytes come.
-            2 => connection.send_bytes(&[0, 0x0f, 0xff, 0xff, 1, 2, 3]).expect("sent"),
+            // A large frame is announced, a few bytes come.
+            2 => {
+                let bytes = Writer::new().int(announced).raw(&[1, 2, 3]).0;
+                connection.send_bytes(&bytes).expect("sent");
+            }
             _ => connection.send_bytes(&[0, 0, 0, 45, 0, 0, 0, 0]).expect("sent"),
         }
         open.push(connection);

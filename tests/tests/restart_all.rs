@@ -26,7 +26,7 @@ fn every_acknowledged_write_is_there_after_all_died_at_once() {
 
 #[test]
 fn a_session_with_its_ephemeral_outlives_a_restart_of_all() {
-    let mut ensemble = Ensemble::of(3).line("maxSessionTimeout=60000").start();
+    let mut ensemble = Ensemble::trio();
     let mut owner = ensemble.client(0);
     owner.create("/e", b"x", mode::EPHEMERAL).expect("create");
     ensemble.kill_all();

@@ -9,7 +9,7 @@ use zokor_tests::{Client, Ensemble, ErrorCode, Shared, eventually, wait};
 
 #[test]
 fn the_timeout_is_held_within_two_and_twenty_ticks() {
-    let ensemble = Ensemble::of(1).tick_ms(500).start();
+    let ensemble = Ensemble::of(1).tick_ms(500).with_default_session_bounds().start();
     let rows = [
         (i32::MIN, 1000),
         (-1, 1000),
@@ -31,7 +31,8 @@ fn the_timeout_is_held_within_two_and_twenty_ticks() {
 
 #[test]
 fn the_bounds_may_be_configured() {
-    let builder = Ensemble::of(1).line("minSessionTimeout=3000").line("maxSessionTimeout=7000");
+    let builder = Ensemble::of(1).with_default_session_bounds();
+    let builder = builder.line("minSessionTimeout=3000").line("maxSessionTimeout=7000");
     let ensemble = builder.start();
     for (asked, granted) in [(2999, 3000), (3001, 3001), (7001, 7000)] {
         let client = Client::open(ensemble.address(0), &Hello::fresh(asked)).expect("a session");
