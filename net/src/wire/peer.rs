@@ -8,9 +8,10 @@
 //! | 4 | 1 | kind: 1 message, 2 snapshot head, 3 snapshot chunk, 4 snapshot end |
 //! | 5 | rest | body |
 //!
-//! - *message*: a head in bincode (varints, little-endian), then in the form of [`compact`]: for an
-//!   append a count and as many blobs, each an [`entry`](super::entry); for a forward a count and
-//!   blobs, each an action; for sessions heard from a count and fixed numbers; else nothing.
+//! - *message*: a head in bincode (varints, little-endian), then in the form of
+//!   [`compact`](super::compact): for an append a count and as many blobs, each an
+//!   [`entry`](super::entry); for a forward a count and blobs, each an action; for sessions heard
+//!   from a count and fixed numbers; else nothing.
 //! - *snapshot head*: term, meta and zxid in bincode. It begins a snapshot and drops one that is
 //!   under way.
 //! - *snapshot chunk*: its number from 0 as a varint, then a chunk of an [`image`](super::image).
@@ -281,7 +282,8 @@ impl MessageDecoder {
         let digest = reader.fixed("digest")?;
         reader.finish(WHAT)?;
         let image = image.finish()?;
-        if count != n_chunks || digest != image.digest() {
+        let is_same = digest == image.digest() && head.zxid == image.zxid();
+        if count != n_chunks || !is_same {
             return Err(WireError::Misplaced { what: WHAT });
         }
         let SnapshotHead { term, meta, zxid } = head;

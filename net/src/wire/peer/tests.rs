@@ -233,6 +233,25 @@ fn a_snapshot_with_a_part_lost_or_twice_is_refused() {
 }
 
 #[test]
+fn an_end_that_tells_of_another_image_is_refused() {
+    let mut snapshot = snapshot();
+    let frames = snapshot_frames(&snapshot);
+    let misplaced = |frames| {
+        let error = feed(frames).map(|messages| messages.len());
+        assert_eq!(error, Err(WireError::Misplaced { what: "snapshot end" }));
+    };
+    let (last, before) = frames.split_last().expect("there are five");
+    let mut body = last.slice(5..).to_vec();
+    body[8] ^= 1;
+    misplaced([before, &[sealed(SNAPSHOT_END, &body)]].concat());
+    body[8] ^= 1;
+    body[0] += 1;
+    misplaced([before, &[sealed(SNAPSHOT_END, &body)]].concat());
+    snapshot.zxid = Zxid(78);
+    misplaced(snapshot_frames(&snapshot));
+}
+
+#[test]
 fn a_new_snapshot_drops_the_one_under_way() {
     let frames = snapshot_frames(&snapshot());
     let messages = feed(frames[..3].iter().chain(&frames).cloned()).expect("all is well");
