@@ -1,7 +1,8 @@
-//! A slab whose content can be frozen cheaply: slots in pages, pages shared until they are written to.
+//! A slab whose content can be frozen cheaply: slots in pages, pages shared until they are written
+//! to.
 //!
-//! Invariant: a clone shares every page with its origin, and neither ever sees what the other writes
-//! afterwards, since a write to a shared page copies that page first.
+//! Invariant: a clone shares every page with its origin, and neither ever sees what the other
+//! writes afterwards, since a write to a shared page copies that page first.
 
 use std::sync::Arc;
 

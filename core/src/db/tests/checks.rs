@@ -19,7 +19,8 @@ fn lone() -> Lone {
     lone
 }
 
-/// Each write fails with its code, by itself and as the second of a multi, and leaves nothing behind.
+/// Each write fails with its code, by itself and as the second of a multi, and leaves nothing
+/// behind.
 fn assert_refused(lone: &mut Lone, rows: Vec<(Write, ErrorCode)>) {
     for (write, code) in rows {
         let content = lone.db.tree.digest();
@@ -170,11 +171,13 @@ fn updates_and_checks_check_in_order() {
     assert_refused(&mut lone, rows);
 }
 
+type Verb = (i32, fn(&str) -> Write);
+
 #[test]
 fn each_permission_opens_its_own_operations() {
     let mut lone = Lone::new();
     let child = |create: &str| format!("{create}/x");
-    let writes: [(i32, fn(&str) -> Write); 4] = [
+    let writes: [Verb; 4] = [
         (Permissions::CREATE.0, |path| create(&format!("{path}/y"), 0)),
         (Permissions::DELETE.0, |path| delete(&format!("{path}/x"), -1)),
         (Permissions::WRITE.0, |path| set(path, -1)),

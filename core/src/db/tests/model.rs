@@ -408,15 +408,18 @@ enum Step {
 }
 
 fn path() -> impl Strategy<Value = Text> {
-    let name = prop_oneof![8 => "[abc]", 1 => Just("zookeeper".to_owned()), 1 => "[.\0é]{0,2}"];
-    let deep = vec(name, 1..4).prop_map(|names| Text::from(format!("/{}", names.join("/"))));
+    let name = prop_oneof![30 => "[ab]", 1 => Just("zookeeper".to_owned()), 1 => "[.\0é]{0,2}"];
+    let depth = prop_oneof![4 => Just(1), 2 => Just(2), 1 => Just(3)];
+    let deep = depth
+        .prop_flat_map(move |depth| vec(name.clone(), depth))
+        .prop_map(|names| Text::from(format!("/{}", names.join("/"))));
     const ODD: [&str; 7] = ["", "/", "a", "//", "/zookeeper/quota", "/zookeeper/config", "/a/"];
-    prop_oneof![9 => deep, 1 => prop::sample::select(&ODD[..]).prop_map(Text::from)]
+    prop_oneof![20 => deep, 1 => prop::sample::select(&ODD[..]).prop_map(Text::from)]
 }
 
 fn any_acl() -> impl Strategy<Value = Vec<Acl>> {
     prop_oneof![
-        6 => Just(open_acl()),
+        25 => Just(open_acl()),
         1 => (0..32).prop_map(|bits| acl(bits, "world", "anyone")),
         2 => (0..32).prop_map(|bits| acl(bits, "digest", "bob:hash")),
         1 => (0..32).prop_map(|bits| acl(bits, "auth", "")),
@@ -432,7 +435,7 @@ fn data() -> impl Strategy<Value = Option<Bytes>> {
 
 fn create_any() -> impl Strategy<Value = Write> {
     let kind_flags_ttl = prop_oneof![
-        8 => (0..4).prop_map(|flags| (CreateKind::Create, flags, -1)),
+        6 => (0..4).prop_map(|flags| (CreateKind::Create, flags, -1)),
         3 => (0..4).prop_map(|flags| (CreateKind::Create2, flags, -1)),
         3 => Just((CreateKind::Container, 4, -1)),
         3 => (5..7, 1..9i64).prop_map(|(flags, ttl)| (CreateKind::Ttl, flags, ttl)),
@@ -453,9 +456,9 @@ fn version() -> impl Strategy<Value = i32> {
 
 fn op() -> impl Strategy<Value = Write> {
     prop_oneof![
-        5 => create_any(),
+        4 => create_any(),
         3 => (path(), version()).prop_map(|(path, version)| Write::Delete { path, version }),
-        2 => (path(), data(), version())
+        3 => (path(), data(), version())
             .prop_map(|(path, data, version)| Write::SetData { path, data, version }),
         1 => (path(), version()).prop_map(|(path, version)| Write::Check { path, version }),
     ]
@@ -463,25 +466,25 @@ fn op() -> impl Strategy<Value = Write> {
 
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
-        12 => op(),
-        1 => (path(), any_acl(), version())
+        30 => op(),
+        2 => (path(), any_acl(), version())
             .prop_map(|(path, acl, version)| Write::SetAcl { path, acl, version }),
-        5 => vec(op(), 0..5).prop_map(Write::Multi),
+        15 => vec(op(), 0..4).prop_map(Write::Multi),
         1 => Just(Write::CloseSession),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let off = prop_oneof![12 => Just(0), 1 => -1..2i64];
+    let off = prop_oneof![40 => Just(0), 1 => -1..2i64];
     let written = (1..4i64, prop::bool::weighted(0.03), off, any::<bool>(), write());
     prop_oneof![
         40 => written.prop_map(|(session, stale, off, authenticated, write)| {
             Step::Write { session, stale, off, authenticated, write }
         }),
-        4 => (1..4i64).prop_map(Step::Open),
+        1 => (1..4i64).prop_map(Step::Open),
         1 => (1..4i64, any::<bool>()).prop_map(|(id, stale)| Step::Attach(id, stale)),
         1 => (1..4i64, any::<bool>()).prop_map(|(id, stale)| Step::Expire(id, stale)),
-        2 => path().prop_map(Step::Reap),
+        4 => path().prop_map(Step::Reap),
         2 => (0..4i64).prop_map(Step::Wait),
         1 => Just(Step::Skip),
         1 => Just(Step::Freeze),
@@ -511,6 +514,12 @@ impl Pair {
     }
 
     fn take(&mut self, step: &Step) {
+        if let Step::Write { session, off: 0, .. } = step {
+            // Most writes should be of a session that lives.
+            if !self.ids.get(session).is_some_and(|id| self.model.sessions.contains_key(id)) {
+                self.take(&Step::Open(*session));
+            }
+        }
         let of = |session: &i64| SessionId(*self.ids.get(session).unwrap_or(session));
         let token = |id: SessionId, stale: bool| {
             let token = self.model.sessions.get(&id.0).map_or(Token(0), |(token, _)| *token);

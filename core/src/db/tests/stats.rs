@@ -1,4 +1,5 @@
-//! What each operation does to the numbers of a znode and of its parent, and the tree's own numbers.
+//! What each operation does to the numbers of a znode and of its parent, and the tree's own
+//! numbers.
 
 use super::*;
 use crate::proto::{Ensemble, Member};
@@ -191,7 +192,7 @@ fn a_description_is_shown_once() {
     assert_eq!(lone.changes, [], "standalone, and nothing is shown");
     lone.act(describe(&ensemble));
     let shown = (ChangeKind::DataChanged, CONFIG_PATH.to_owned());
-    assert_eq!(lone.changes, [shown.clone()]);
+    assert_eq!(lone.changes, std::slice::from_ref(&shown));
     let stat = lone.stat(CONFIG_PATH);
     let zxid = lone.db.zxid();
     assert_eq!((stat.version, stat.mzxid, stat.mtime), (-1, zxid.0, 1_000));
