@@ -123,6 +123,15 @@ impl AclLists {
         list
     }
 
+    /// Takes over a list that a frozen znode has; all that have the same share it already.
+    pub(super) fn adopt(&mut self, acl: &AclList) {
+        if **acl == *self.open {
+            self.open = Arc::clone(acl);
+        } else {
+            *self.uses.entry(Arc::clone(acl)).or_insert(0) += 1;
+        }
+    }
+
     /// One znode less has `acl`.
     pub(super) fn release(&mut self, acl: &AclList) {
         if **acl == *self.open {

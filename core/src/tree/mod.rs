@@ -66,17 +66,11 @@ impl Tree {
     }
 
     /// The tree of a frozen image: index and tally are made anew.
-    pub(crate) fn thaw(mut znodes: Pages<Znode>, extended_types: bool) -> Self {
+    pub(crate) fn thaw(znodes: Pages<Znode>, extended_types: bool) -> Self {
         let mut tree = Tree::empty(extended_types);
         tree.index.reserve(znodes.len(), spread);
-        let slots: Vec<u32> = znodes.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let znode = znodes.get(slot).expect("the slot was just listed");
-            let acl = tree.acls.acquire(&znode.acl);
-            if !Arc::ptr_eq(&acl, &znode.acl) {
-                znodes.get_mut(slot).expect("the slot was just listed").acl = acl;
-            }
-            let znode = znodes.get(slot).expect("the slot was just listed");
+        for (slot, znode) in znodes.iter() {
+            tree.acls.adopt(&znode.acl);
             tree.tally.arrive(znode);
             let place = Place { hash: hash(&znode.path), slot };
             tree.index.insert_unique(spread(&place), place, spread);

@@ -239,3 +239,22 @@ fn a_deep_tree_is_walked_without_recursion() {
     drop(lone);
     assert_eq!(image.nodes().last().map(|node| node.path.len()), Some("/zookeeper/quota".len()));
 }
+
+#[test]
+fn freezing_and_thawing_copy_no_page_until_it_is_written() {
+    let mut lone = Lone::new();
+    for _ in 0..1_000 {
+        lone.make("/n-", 2);
+        lone.write(create("/e-", 3)).unwrap();
+    }
+    let path = lone.make("/n-", 2);
+    lone.write(set_acl(&path, acl(1, "ip", "::1"), -1)).unwrap();
+    let frozen = lone.db.tree.freeze();
+    let thawed = Database::thaw(lone.db.freeze(), DbConfig { extended_types: true });
+    assert_eq!(thawed.tree.freeze().n_shared(&frozen), frozen.n_pages());
+    assert_eq!((thawed.tree.n_acls(), lone.db.tree.n_acls()), (2, 2), "config's, and this one");
+    lone.write(delete(&path, -1)).unwrap();
+    assert_eq!(lone.db.tree.n_acls(), 1);
+    // The znode's page, and its parent's.
+    assert!(lone.db.tree.freeze().n_shared(&frozen) >= frozen.n_pages() - 2);
+}
