@@ -1,7 +1,8 @@
-//! A slab whose content can be frozen cheaply: slots in pages, pages shared until they are written to.
+//! A slab whose content can be frozen cheaply: slots in pages, pages shared until they are written
+//! to.
 //!
-//! Invariant: a clone shares every page with its origin, and neither ever sees what the other writes
-//! afterwards, since a write to a shared page copies that page first.
+//! Invariant: a clone shares every page with its origin, and neither ever sees what the other
+//! writes afterwards, since a write to a shared page copies that page first.
 
 use std::sync::Arc;
 
@@ -87,6 +88,18 @@ fn to_slot(position: usize) -> u32 {
 }
 
 #[cfg(test)]
+impl<T> Pages<T> {
+    /// How many pages are the same in memory.
+    pub(crate) fn n_shared(&self, other: &Self) -> usize {
+        self.pages.iter().zip(&other.pages).filter(|(a, b)| Arc::ptr_eq(a, b)).count()
+    }
+
+    pub(crate) fn n_pages(&self) -> usize {
+        self.pages.len()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -101,8 +114,7 @@ mod tests {
         assert_eq!(frozen.get(slots[3]), Some(&3));
         assert_eq!(frozen.get(slots[100]), Some(&100));
         assert_eq!((pages.len(), frozen.len()), (200, 200));
-        let shared = frozen.pages.iter().zip(&pages.pages).filter(|(a, b)| Arc::ptr_eq(a, b));
-        assert_eq!(shared.count(), frozen.pages.len() - 2, "only written pages were copied");
+        assert_eq!(pages.n_shared(&frozen), pages.n_pages() - 2, "only written pages were copied");
     }
 
     #[test]

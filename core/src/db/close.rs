@@ -1,7 +1,7 @@
 //! What a session's end does to the tree.
 //!
-//! Invariant: afterwards the session owns nothing. The order is that of the paths, so that it is the
-//! same on every server.
+//! Invariant: afterwards the session owns nothing. The order is that of the paths, so that it is
+//! the same on every server.
 
 use super::delete;
 use super::work::Work;

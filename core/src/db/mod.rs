@@ -1,8 +1,8 @@
 //! The replicated state machine: what a committed txn does.
 //!
-//! Invariant: the state after an entry follows from the state before it and the entry alone, so every
-//! server has the same. Applying is total: whatever a client manages to store or to ask, the worst
-//! that comes of it is an error code.
+//! Invariant: the state after an entry follows from the state before it and the entry alone, so
+//! every server has the same. Applying is total: whatever a client manages to store or to ask, the
+//! worst that comes of it is an error code.
 
 mod change;
 mod close;

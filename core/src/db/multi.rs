@@ -1,7 +1,7 @@
 //! multi: all operations or none.
 //!
-//! Invariant: a multi that fails leaves nothing behind but its answer. Each operation sees what those
-//! before it did.
+//! Invariant: a multi that fails leaves nothing behind but its answer. Each operation sees what
+//! those before it did.
 
 use super::create;
 use super::delete::delete;
@@ -9,8 +9,8 @@ use super::update::{check, set_data};
 use super::work::Work;
 use crate::proto::{ErrorCode, OpResult, Write};
 
-/// Does what all of `writes` say. A failure is an answer of errors: none for the operations before the
-/// one that failed, its own, and `RuntimeInconsistency` for those after it.
+/// Does what all of `writes` say. A failure is an answer of errors: none for the operations before
+/// the one that failed, its own, and `RuntimeInconsistency` for those after it.
 ///
 /// # Errors
 /// `MarshallingError` if it holds what no multi may hold; decoders refuse that before.

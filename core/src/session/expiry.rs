@@ -1,8 +1,9 @@
 //! The leader's deadlines: when which session is overdue.
 //!
-//! Invariant: each session stands in the queue exactly once, at or before its deadline. A touch moves
-//! the deadline and leaves the queue alone, unless the deadline comes closer; the queue catches up
-//! when the entry comes up. So a touch costs one look-up, and an entry is moved once a timeout.
+//! Invariant: each session stands in the queue exactly once, at or before its deadline. A touch
+//! moves the deadline and leaves the queue alone, unless the deadline comes closer; the queue
+//! catches up when the entry comes up. So a touch costs one look-up, and an entry is moved once a
+//! timeout.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +32,8 @@ struct Watched {
     queued: Instant,
 }
 
-/// A session that was reported overdue is reported again after this long: the close may have been lost.
+/// A session that was reported overdue is reported again after this long: the close may have been
+/// lost.
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Expiry {
@@ -103,7 +105,8 @@ impl Expiry {
         overdue
     }
 
-    /// The leader itself was not running for `by`: nobody could reach it, so everyone gets that long.
+    /// The leader itself was not running for `by`: nobody could reach it, so everyone gets that
+    /// long.
     pub fn shift(&mut self, by: Duration) {
         self.paused = self.paused.saturating_add(by);
     }

@@ -1,7 +1,7 @@
-//! Sessions as all servers know them; the leader's deadlines are in [`expiry`].
+//! Sessions as all servers know them; the leader's deadlines are in [`Expiry`].
 //!
-//! Invariant: a session has one attachment in force, and the digest follows from the sessions and the
-//! last ids. What belongs to one server alone (its connections) is not here.
+//! Invariant: a session has one attachment in force, and the digest follows from the sessions and
+//! the last ids. What belongs to one server alone (its connections) is not here.
 
 mod expiry;
 
@@ -142,7 +142,8 @@ impl Sessions {
         self.digest = self.digest.wrapping_sub(session.digest());
     }
 
-    /// The largest id ever opened whose upper byte is `prefix`; without one, the id below the first.
+    /// The largest id ever opened whose upper byte is `prefix`; without one, the id below the
+    /// first.
     pub fn last_id(&self, prefix: u8) -> SessionId {
         let before_first = SessionId(((u64::from(prefix)) << 56) as i64);
         self.last_ids.get(&prefix).copied().unwrap_or(before_first)

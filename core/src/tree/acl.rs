@@ -1,7 +1,8 @@
 //! Permissions: who may do what, and what a list must be like to be stored.
 //!
-//! Invariant: what [`fix_up`] lets pass names only schemes that [`scheme`](super::scheme) knows; but a
-//! check never relies on it. Rules: `ZooKeeperServer.checkACL`, `PrepRequestProcessor.fixupACL`.
+//! Invariant: what [`fix_up`] lets pass names only schemes that `scheme` knows;
+//! but a check never relies on it. Rules: `ZooKeeperServer.checkACL`,
+//! `PrepRequestProcessor.fixupACL`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,21 +29,27 @@ pub fn require(acl: &[Acl], wanted: Permissions, identities: &[Id]) -> Result<()
     if permits(acl, wanted, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
 }
 
-/// The list to be stored for what a client sent: duplicates gone, `auth` replaced by the identities of
-/// the connection.
+/// The list to be stored for what a client sent: duplicates gone, `auth` replaced by the identities
+/// of the connection.
 ///
 /// # Errors
-/// `InvalidAcl` if nothing is left, or an entry is not valid.
+/// `InvalidAcl` if nothing is left, an entry is not valid, or too much would be put for `auth`.
 pub fn fix_up(acl: &[Acl], identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
     let mut seen = BTreeSet::new();
     let mut fixed = Vec::with_capacity(acl.len());
+    let mut expanded_bytes = 0;
     for entry in acl.iter().filter(|entry| seen.insert(*entry)) {
         if is_anyone(&entry.id) {
             fixed.push(entry.clone());
         } else if entry.id.scheme == "auth" {
-            let own = identities.iter().filter(|own| scheme::is_authenticated(own));
             let before = fixed.len();
-            fixed.extend(own.map(|own| Acl { permissions: entry.permissions, id: own.clone() }));
+            for own in identities.iter().filter(|own| scheme::is_authenticated(own)) {
+                expanded_bytes += ENTRY_BYTES + own.scheme.len() + own.id.len();
+                if expanded_bytes > MAX_EXPANDED_BYTES {
+                    return Err(ErrorCode::InvalidAcl);
+                }
+                fixed.push(Acl { permissions: entry.permissions, id: own.clone() });
+            }
             if fixed.len() == before {
                 return Err(ErrorCode::InvalidAcl);
             }
@@ -54,6 +61,14 @@ pub fn fix_up(acl: &[Acl], identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
     }
     if fixed.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(fixed) }
 }
+
+/// What all entries put for `auth` may take up on the wire. A request is limited by its frame, but
+/// many entries times many identities are not: without this, one request could fill the memory of
+/// every server.
+const MAX_EXPANDED_BYTES: usize = 1 << 20;
+
+/// An entry on the wire besides its texts: permissions and two lengths.
+const ENTRY_BYTES: usize = 12;
 
 /// The list as it is shown to those who may not administer it: without the hashes of passwords.
 pub fn mask(acl: &[Acl]) -> Vec<Acl> {
@@ -106,6 +121,15 @@ impl AclLists {
         let list: AclList = acl.iter().map(own).collect();
         self.uses.insert(Arc::clone(&list), 1);
         list
+    }
+
+    /// Takes over a list that a frozen znode has; all that have the same share it already.
+    pub(super) fn adopt(&mut self, acl: &AclList) {
+        if **acl == *self.open {
+            self.open = Arc::clone(acl);
+        } else {
+            *self.uses.entry(Arc::clone(acl)).or_insert(0) += 1;
+        }
     }
 
     /// One znode less has `acl`.
@@ -195,6 +219,15 @@ mod tests {
         }
         let auth = [entry(31, "auth", "")];
         assert_eq!(fix_up(&auth, &own[..1]), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn many_entries_times_many_identities_are_refused() {
+        let own: Vec<Id> = (0..1_000).map(|n| Id::new("digest", &format!("{n:04}:h"))).collect();
+        // 12 + 6 + 6 bytes each.
+        let auth: Vec<Acl> = (0..44).map(|bits| entry(bits, "auth", "")).collect();
+        assert_eq!(fix_up(&auth[..43], &own).map(|list| list.len()), Ok(43_000));
+        assert_eq!(fix_up(&auth, &own), Err(ErrorCode::InvalidAcl));
     }
 
     #[test]

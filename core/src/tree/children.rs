@@ -1,8 +1,8 @@
 //! The children of one znode, in order of their names.
 //!
-//! Invariant: chunks are never empty and never longer than `CHUNK`, and names ascend over all of them.
-//! A list holds slots only; names are read off the znodes. A change to a list that is shared with a
-//! frozen image copies one chunk, and the list of chunks once.
+//! Invariant: chunks are never empty and never longer than `CHUNK`, and names ascend over all of
+//! them. A list holds slots only; names are read off the znodes. A change to a list that is shared
+//! with a frozen image copies one chunk, and the list of chunks once.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Znodes by path.
 //!
-//! Invariant: the tree is closed under parents, the root is there, and what [`Tally`] and the index
-//! know follows from the znodes. Whatever a caller asks, the tree itself never reads a clock, checks
-//! a permission or counts a version: that is the business of `db`'s verbs.
+//! Invariant: the tree is closed under parents, the root is there, and what the tally and the index
+//! know follows from the znodes. Whatever a caller asks, the tree itself never reads a clock,
+//! checks a permission or counts a version: that is the business of `db`'s verbs.
 
 pub mod acl;
 mod children;
@@ -67,17 +67,11 @@ impl Tree {
     }
 
     /// The tree of a frozen image: index and tally are made anew.
-    pub(crate) fn thaw(mut znodes: Pages<Znode>, extended_types: bool) -> Self {
+    pub(crate) fn thaw(znodes: Pages<Znode>, extended_types: bool) -> Self {
         let mut tree = Tree::empty(extended_types);
         tree.index.reserve(znodes.len(), spread);
-        let slots: Vec<u32> = znodes.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let znode = znodes.get(slot).expect("the slot was just listed");
-            let acl = tree.acls.acquire(&znode.acl);
-            if !Arc::ptr_eq(&acl, &znode.acl) {
-                znodes.get_mut(slot).expect("the slot was just listed").acl = acl;
-            }
-            let znode = znodes.get(slot).expect("the slot was just listed");
+        for (slot, znode) in znodes.iter() {
+            tree.acls.adopt(&znode.acl);
             tree.tally.arrive(znode);
             let place = Place { hash: hash(&znode.path), slot };
             tree.index.insert_unique(spread(&place), place, spread);
@@ -292,12 +286,17 @@ impl Tree {
         path: &str,
         change: impl FnOnce(&mut children::Children, &str, &Pages<Znode>) -> R,
     ) -> R {
-        let parent = parent_of(path).expect("callers have looked for the parent");
-        let mut children = self.change(parent, |znode| znode.children.take()).unwrap_or_default();
+        let parent = parent_of(path).and_then(|parent| self.find(parent));
+        let parent = parent.expect("callers have looked for the parent");
+        let znode = self.znodes.get_mut(parent).expect("the index names slots in use");
+        self.tally.take_due(znode);
+        let mut children = znode.children.take().unwrap_or_default();
         let list = Arc::make_mut(&mut children);
         let result = change(list, name_of(path), &self.znodes);
         let children = (list.len() > 0).then_some(children);
-        self.change(parent, |znode| znode.children = children);
+        let znode = self.znodes.get_mut(parent).expect("the index names slots in use");
+        znode.children = children;
+        self.tally.put_due(znode);
         result
     }
 }

@@ -1,5 +1,5 @@
 //! The schemes of identities: `digest` and `ip`. (`world`, `auth` and `super` are words of
-//! [`acl`](super::acl).)
+//! `acl`.)
 //!
 //! Invariant: an identity of one scheme never matches an entry of another. Rules:
 //! `DigestAuthenticationProvider`, `IPAuthenticationProvider`.
@@ -12,8 +12,8 @@ use sha1::{Digest, Sha1};
 
 use crate::proto::{ErrorCode, Id, Text};
 
-/// The identities that an auth packet adds to its connection. `ip` is always there already, so it adds
-/// none; a wrong password of `digest` only makes an identity that opens nothing.
+/// The identities that an auth packet adds to its connection. `ip` is always there already, so it
+/// adds none; a wrong password of `digest` only makes an identity that opens nothing.
 ///
 /// # Errors
 /// `AuthFailed` if the scheme is unknown or there are no credentials where some are needed.

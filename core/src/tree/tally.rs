@@ -61,15 +61,25 @@ impl Tally {
     pub(super) fn put(&mut self, znode: &Znode) {
         self.digest = self.digest.wrapping_add(znode.digest());
         self.data_bytes += size(znode);
-        if let Some(due) = due(znode, self.extended_types) {
-            self.due.insert((due, Arc::clone(&znode.path)));
-        }
+        self.put_due(znode);
     }
 
     /// Takes a znode out before a change.
     pub(super) fn take(&mut self, znode: &Znode) {
         self.digest = self.digest.wrapping_sub(znode.digest());
         self.data_bytes -= size(znode);
+        self.take_due(znode);
+    }
+
+    /// [`put`](Self::put), if no more than the list of children was changed.
+    pub(super) fn put_due(&mut self, znode: &Znode) {
+        if let Some(due) = due(znode, self.extended_types) {
+            self.due.insert((due, Arc::clone(&znode.path)));
+        }
+    }
+
+    /// [`take`](Self::take), if no more than the list of children will be changed.
+    pub(super) fn take_due(&mut self, znode: &Znode) {
         if let Some(due) = due(znode, self.extended_types) {
             self.due.remove(&(due, Arc::clone(&znode.path)));
         }

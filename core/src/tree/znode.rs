@@ -1,7 +1,7 @@
 //! One znode: its numbers as they are stored and as clients see them, and the kinds of znodes.
 //!
-//! Invariant: the kind of a znode is read off its stored owner (`EphemeralType` in ZooKeeper), so that
-//! it needs no field of its own. Rules of the numbers: `DataTree`, `DataNode.copyStat`.
+//! Invariant: the kind of a znode is read off its stored owner (`EphemeralType` in ZooKeeper), so
+//! that it needs no field of its own. Rules of the numbers: `DataTree`, `DataNode.copyStat`.
 
 use std::sync::Arc;
 
@@ -73,7 +73,8 @@ impl Kind {
     const CONTAINER: i64 = i64::MIN;
     const TTL_MARK: i64 = 0xff << 56;
 
-    /// The kind behind a stored owner. Without `extended_types`, a TTL mark is a session like others.
+    /// The kind behind a stored owner. Without `extended_types`, a TTL mark is a session like
+    /// others.
     pub fn of(owner: i64, extended_types: bool) -> Kind {
         if owner == 0 {
             Kind::Persistent

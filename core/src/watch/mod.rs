@@ -4,7 +4,8 @@
 //! paths is the mirror of the paths' lists of connections. Rules: `DataTree`, `WatchManager`.
 //!
 //! ZooKeeper has two tables. Persistent watches stand in both, data and recursive ones in the data
-//! table, child ones in the child table; so one set of modes for each path and connection says it all.
+//! table, child ones in the child table; so one set of modes for each path and connection says it
+//! all.
 
 mod rearm;
 #[cfg(test)]
@@ -89,8 +90,9 @@ impl Watches {
     /// Delivers the events of a change, and takes one-shot watches away as they fire.
     ///
     /// `may_read` says whether a connection's identities have READ under an ACL: an event that is
-    /// filtered out is dropped and uses up its watch all the same. `deliver` is called table by table
-    /// (the znode and its ancestors, the znode as a parent, its parent), connections ascending.
+    /// filtered out is dropped and uses up its watch all the same. `deliver` is called table by
+    /// table (the znode and its ancestors, the znode as a parent, its parent), connections
+    /// ascending.
     pub fn fire(
         &mut self,
         change: &Change,
@@ -165,8 +167,8 @@ impl Watches {
         }
     }
 
-    /// Every path with a data watch of any kind, with its connections, ascending: what `wchp` shows.
-    /// The order of the paths is of no meaning.
+    /// Every path with a data watch of any kind, with its connections, ascending: what `wchp`
+    /// shows. The order of the paths is of no meaning.
     pub fn by_path(&self) -> impl Iterator<Item = (&str, Vec<ConnId>)> {
         self.paths.iter().filter_map(|watched| {
             let conns = watched.watchers.iter().filter(|(_, modes)| modes.is_in_data_table());
@@ -175,8 +177,8 @@ impl Watches {
         })
     }
 
-    /// Every connection with a data watch of any kind, ascending, with its paths: what `wchc` shows.
-    /// The order of the paths is of no meaning.
+    /// Every connection with a data watch of any kind, ascending, with its paths: what `wchc`
+    /// shows. The order of the paths is of no meaning.
     pub fn by_connection(&self) -> impl Iterator<Item = (ConnId, Vec<&str>)> {
         self.conns.iter().filter_map(|(&conn, places)| {
             let watched = places.iter().map(|&place| &self.paths[place as usize]);

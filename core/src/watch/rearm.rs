@@ -1,8 +1,8 @@
 //! setWatches: a client comes back with the watches of its former connection.
 //!
 //! Invariant: what changed while it was away fires at once and is not set again; everything else is
-//! set. As in ZooKeeper, a znode made and deleted in between is missed, nothing is filtered by ACLs,
-//! and paths are not validated (`DataTree.setWatches`).
+//! set. As in ZooKeeper, a znode made and deleted in between is missed, nothing is filtered by
+//! ACLs, and paths are not validated (`DataTree.setWatches`).
 
 use super::{WatchKind, Watches};
 use crate::id::ConnId;
@@ -10,8 +10,8 @@ use crate::proto::{Event, EventKind, Rewatch, Text};
 
 /// Fires or sets each watch, list by list.
 ///
-/// `facts` looks up (mzxid, pzxid) of a znode, `None` if it is not there. Events go to the header with
-/// zxid -1, and before the reply.
+/// `facts` looks up (mzxid, pzxid) of a znode, `None` if it is not there. Events go to the header
+/// with zxid -1, and before the reply.
 pub fn rearm(
     watches: &mut Watches,
     conn: ConnId,

@@ -60,7 +60,9 @@ fn assert_consistent(watches: &Watches) {
     assert_eq!(watches.index.len(), watches.paths.len() - watches.free.len());
 }
 
-/// One watch on `/a/b`, one change, and what is told; then whether the watch is still there.
+/// A watch on `/a/b`, a change somewhere, what is told, and whether the watch is there afterwards.
+type Row = (WatchKind, &'static str, ChangeKind, Option<(EventKind, &'static str)>, bool);
+
 #[test]
 fn each_kind_of_watch_sees_its_changes() {
     use ChangeKind::{Created, DataChanged, Deleted};
@@ -68,7 +70,7 @@ fn each_kind_of_watch_sees_its_changes() {
     let b = "/a/b";
     let c = "/a/b/c";
     let d = "/a/b/c/d";
-    let table: [(WatchKind, &str, ChangeKind, Option<(EventKind, &str)>, bool); 28] = [
+    let table: [Row; 28] = [
         (Data, b, Created, Some((CREATED, b)), false),
         (Data, b, DataChanged, Some((DATA_CHANGED, b)), false),
         (Data, b, Deleted, Some((DELETED, b)), false),

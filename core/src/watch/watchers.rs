@@ -72,8 +72,7 @@ pub(super) enum Watchers {
     #[default]
     Nobody,
     One(ConnId, Modes),
-    /// Boxed to keep the common cases small.
-    Many(Box<BTreeMap<ConnId, Modes>>),
+    Many(BTreeMap<ConnId, Modes>),
 }
 
 impl Watchers {
@@ -108,7 +107,7 @@ impl Watchers {
                 if *one != conn {
                     if modes != Modes::NONE {
                         let both = BTreeMap::from([(*one, *own), (conn, modes)]);
-                        *self = Watchers::Many(Box::new(both));
+                        *self = Watchers::Many(both);
                     }
                 } else if modes == Modes::NONE {
                     *self = Watchers::Nobody;

@@ -1,0 +1,159 @@
+//! Sessions: opening, attaching, the order of writes, and the end.
+
+use super::*;
+
+fn attach(session: SessionId, password: [u8; 16], replaces: Token) -> Action {
+    Action::Attach { session, password, timeout_ms: 9_000, replaces, nonce: Nonce(8) }
+}
+
+fn author(session: SessionId, token: Token, sequence: u64) -> Author {
+    Author { session, token, sequence: Sequence(sequence), identities: [ip()].into() }
+}
+
+#[test]
+fn an_id_is_opened_once_and_only_above_the_last() {
+    let mut lone = Lone::new();
+    assert_eq!(lone.db.last_session_id(1), TWO);
+    let refused = Outcome::Refused(Refusal::IdTaken);
+    for id in [TWO.0, ONE.0, TWO.0 - 1, 0, 0x0100_0000_0000_0000, i64::MIN, 0xff << 56 | 5] {
+        assert_eq!(lone.act(open(SessionId(id))), refused, "{id:x}");
+    }
+    for id in [1, TWO.0 + 1, i64::MIN + 1] {
+        let opened = lone.act(open(SessionId(id)));
+        let token = Token(lone.db.zxid().0);
+        assert_eq!(opened, Outcome::Attached { token }, "{id:x}");
+        assert_eq!(lone.db.session(SessionId(id)).unwrap().token, token);
+    }
+    lone.write_as(TWO, &[], Write::CloseSession).unwrap();
+    assert_eq!(lone.act(open(TWO)), refused, "not even after its end");
+    let ids: Vec<i64> = lone.db.sessions().map(|session| session.id.0).collect();
+    assert_eq!(ids, [i64::MIN + 1, 1, ONE.0, TWO.0 + 1]);
+    assert_eq!(lone.db.session_count(), 4);
+}
+
+#[test]
+fn an_attach_is_a_compare_and_swap_on_the_token() {
+    let mut lone = Lone::new();
+    lone.make("/a", 0);
+    let first = lone.db.session(ONE).unwrap().token;
+    let rows = [
+        (attach(SessionId(9), [1; 16], first), Refusal::Unknown),
+        (attach(ONE, [2; 16], Token(0)), Refusal::WrongPassword),
+        (attach(ONE, [1; 16], Token(0)), Refusal::Overtaken { token: first }),
+    ];
+    for (action, refusal) in rows {
+        assert_eq!(lone.act(action), Outcome::Refused(refusal));
+    }
+    assert!(matches!(lone.act(attach(ONE, [1; 16], first)), Outcome::Attached { .. }));
+    let session = lone.db.session(ONE).unwrap().clone();
+    assert_eq!(session.token, Token(lone.db.zxid().0));
+    assert_eq!((session.sequence, session.timeout_ms), (Sequence(0), 9_000));
+    assert_eq!((session.nonce, session.password), (Nonce(8), [1; 16]));
+    let late = lone.act(attach(ONE, [1; 16], first));
+    assert_eq!(late, Outcome::Refused(Refusal::Overtaken { token: session.token }));
+}
+
+#[test]
+fn a_write_is_applied_in_its_turn_and_once() {
+    let mut lone = Lone::new();
+    let token = lone.db.session(ONE).unwrap().token;
+    let mut write = |author, write| {
+        let content = lone.db.tree.digest();
+        let outcome = lone.act(Action::Write { author, write });
+        (outcome, lone.db.tree.digest() != content)
+    };
+    let ended = write(author(SessionId(9), token, 1), create("/a", 0));
+    assert_eq!(ended, (Outcome::Ended, false));
+    let moved = write(author(ONE, Token(token.0 - 1), 1), create("/a", 0));
+    assert_eq!(moved, (Outcome::Moved, false));
+    assert_eq!(write(author(ONE, token, 2), create("/a", 0)), (Outcome::Gap, false));
+    assert_eq!(write(author(ONE, token, 0), create("/a", 0)), (Outcome::Copy, false));
+    let path = Outcome::Answered(Ok(Response::Path("/a".into())));
+    assert_eq!(write(author(ONE, token, 1), create("/a", 0)), (path, true));
+    assert_eq!(write(author(ONE, token, 1), create("/b", 0)), (Outcome::Copy, false));
+    let failed = Outcome::Answered(Err(ErrorCode::NodeExists));
+    assert_eq!(write(author(ONE, token, 2), create("/a", 0)), (failed, false));
+    assert_eq!(write(author(ONE, token, 2), create("/b", 0)), (Outcome::Copy, false));
+    assert_eq!(write(author(ONE, token, u64::MAX), create("/b", 0)), (Outcome::Gap, false));
+    assert_eq!(lone.db.session(ONE).unwrap().sequence, Sequence(2));
+}
+
+#[test]
+fn ephemerals_go_with_their_session_in_the_order_of_their_paths() {
+    let mut lone = Lone::new();
+    lone.make("/p", 0);
+    for path in ["/p/c", "/b", "/p/a", "/p.x"] {
+        lone.make(path, 1);
+    }
+    lone.write_as(TWO, &[], create("/p/b", 1)).unwrap();
+    let before = lone.stat("/p");
+    assert_eq!(lone.write(Write::CloseSession), Ok(Response::Empty));
+    let deleted = ["/b", "/p.x", "/p/a", "/p/c"].map(|path| (ChangeKind::Deleted, path.to_owned()));
+    assert_eq!(lone.changes, deleted);
+    assert_eq!(lone.db.session(ONE), None);
+    assert_eq!(lone.db.ephemeral_count(), 1);
+    let after =
+        Stat { num_children: 1, cversion: before.cversion + 2, pzxid: lone.db.zxid().0, ..before };
+    assert_eq!(lone.stat("/p"), after);
+    let author = author(ONE, Token(0), 1);
+    let outcome = lone.act(Action::Write { author, write: create("/x", 1) });
+    assert_eq!(outcome, Outcome::Ended);
+}
+
+#[test]
+fn expiry_ends_the_attachment_that_was_overdue_and_no_later_one() {
+    let mut lone = Lone::new();
+    lone.make("/e", 1);
+    let overdue = lone.db.session(ONE).unwrap().token;
+    lone.act(attach(ONE, [1; 16], overdue));
+    let expire = |token| Action::Expire { session: ONE, token };
+    assert_eq!(lone.act(expire(overdue)), Outcome::Settled);
+    assert_eq!(lone.stat("/e").ephemeral_owner, ONE.0);
+    let now = lone.db.session(ONE).unwrap().token;
+    assert_eq!(lone.act(expire(now)), Outcome::Expired(ONE));
+    assert_eq!(lone.changes, [(ChangeKind::Deleted, "/e".to_owned())]);
+    assert_eq!(lone.act(expire(now)), Outcome::Settled);
+}
+
+#[test]
+fn a_session_lists_its_own_ephemerals_by_prefix() {
+    let mut lone = Lone::new();
+    for path in ["/b", "/ab", "/a"] {
+        lone.make(path, 1);
+    }
+    lone.write_as(TWO, &[], create("/ac", 1)).unwrap();
+    let rows: [(&str, &[&str]); 6] = [
+        ("", &["/a", "/ab", "/b"]),
+        ("  ", &["/a", "/ab", "/b"]),
+        ("/", &["/a", "/ab", "/b"]),
+        ("/a", &["/a", "/ab"]),
+        ("/ac", &[]),
+        ("b", &[]),
+    ];
+    for (prefix, expected) in rows {
+        let answer = lone.read(Read::GetEphemerals { prefix: prefix.into() });
+        let expected = expected.iter().map(|path| Text::from(*path)).collect();
+        assert_eq!(answer, Ok(Response::Names(expected)), "{prefix:?}");
+    }
+    let all: Vec<(SessionId, Vec<&str>)> =
+        lone.db.ephemerals().map(|(owner, paths)| (owner, paths.collect())).collect();
+    assert_eq!(all, [(ONE, vec!["/a", "/ab", "/b"]), (TWO, vec!["/ac"])]);
+}
+
+#[test]
+#[should_panic(expected = "comes after")]
+fn zxids_only_grow() {
+    let mut lone = Lone::new();
+    let zxid = lone.db.zxid();
+    lone.db.skip(zxid);
+}
+
+#[test]
+fn a_skipped_entry_moves_the_zxid_alone() {
+    let mut lone = Lone::new();
+    let (content, digest) = (lone.db.tree.digest(), lone.db.digest());
+    lone.db.skip(Zxid(9 << 32));
+    assert_eq!(lone.db.zxid(), Zxid(9 << 32));
+    assert_eq!(lone.db.tree.digest(), content);
+    assert_ne!(lone.db.digest(), digest);
+}
