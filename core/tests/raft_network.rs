@@ -64,7 +64,8 @@ impl Disk {
         let last = self.snapshot.last;
         let in_log = self.entries.iter().find(|entry| entry.id.index == last.index);
         let first = self.entries.first().map(|entry| entry.id.index);
-        let joins = in_log.is_some_and(|entry| entry.id == last) || first == Some(last.index.next());
+        let joins =
+            in_log.is_some_and(|entry| entry.id == last) || first == Some(last.index.next());
         let mut entries = self.entries.clone();
         entries.retain(|entry| joins && entry.id.index > last.index);
         Recovered { hard_state: self.hard_state, snapshot: self.snapshot.clone(), entries }
@@ -324,7 +325,10 @@ impl Network {
                         let own = raft.entry(*index).map(|entry| entry.id);
                         let gone = *index < raft.first_index();
                         let later = self.committed_in[index] >= term;
-                        assert!(gone || later || own == Some(*committed), "C5: the leader lacks {index}");
+                        assert!(
+                            gone || later || own == Some(*committed),
+                            "C5: the leader lacks {index}"
+                        );
                     }
                 }
             }
@@ -633,7 +637,10 @@ struct Named(u64);
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("seed {}: replay with RAFT_SEED={} cargo test --test raft_network", self.0, self.0);
+            eprintln!(
+                "seed {}: replay with RAFT_SEED={} cargo test --test raft_network",
+                self.0, self.0
+            );
         }
     }
 }
@@ -719,11 +726,9 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
         6 => Body::AppendReply { received: index(rng), persisted: index(rng) },
         7 => Body::AppendReject { previous: index(rng), hint: id(rng) },
         8 => Body::Heartbeat { commit: index(rng), round: number(rng) },
-        9 => Body::HeartbeatReply {
-            round: number(rng),
-            received: index(rng),
-            persisted: index(rng),
-        },
+        9 => {
+            Body::HeartbeatReply { round: number(rng), received: index(rng), persisted: index(rng) }
+        }
         10 => Body::ReadIndex { token: ReadToken { life: number(rng), number: number(rng) } },
         11 => Body::TimeoutNow,
         _ => Body::SnapshotReply { index: index(rng) },
