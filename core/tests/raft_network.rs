@@ -131,6 +131,7 @@ struct Network {
     committed_in: BTreeMap<Index, Term>,
     n_readable: u64,
     n_snapshots: u64,
+    n_changes: u64,
 }
 
 const MILLI: u64 = 1000;
@@ -171,6 +172,7 @@ impl Network {
             committed_in: BTreeMap::new(),
             n_readable: 0,
             n_snapshots: 0,
+            n_changes: 0,
         };
         for id in (1..=n_servers).map(ServerId) {
             let server = Server {
@@ -530,7 +532,7 @@ impl Network {
         if self.rng.next_u64() % 1000 >= self.luck.faults_per_mille {
             return;
         }
-        match self.rng.next_u64() % 8 {
+        match self.rng.next_u64() % 10 {
             0 | 1 if self.servers[&id].raft.is_some() => self.crash(id),
             0..=2 => {
                 if self.servers[&id].raft.is_none() {
@@ -549,7 +551,10 @@ impl Network {
                 self.servers.get_mut(&id).expect("known").paused_until = until;
             }
             6 => self.snapshot(id),
-            _ => self.operate(id, other),
+            _ => {
+                let leader = self.ids().into_iter().find(|id| self.leads(*id));
+                self.operate(leader.unwrap_or(id), other);
+            }
         }
     }
 
@@ -573,7 +578,8 @@ impl Network {
             let _ = raft.transfer(now, other);
         } else {
             let (voters, learners) = ids.iter().partition(|id| bits >> (8 + id.0) & 3 != 0);
-            let _ = raft.change(now, voters, learners);
+            let is_begun = raft.change(now, voters, learners).is_ok();
+            self.n_changes += u64::from(is_begun);
         }
         self.drain(id);
     }
@@ -651,6 +657,7 @@ fn promises_hold_on_a_bad_network_and_all_heals() {
     let n_seeds = std::env::var("RAFT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(350);
     let seeds = only.map_or(0..n_seeds, |seed: u64| seed..seed + 1);
     let (mut n_committed, mut n_readable, mut n_snapshots, mut n_terms) = (0, 0, 0, 0);
+    let mut n_changes = 0;
     for seed in seeds {
         let named = Named(seed);
         let mut network = Network::new(seed);
@@ -660,13 +667,15 @@ fn promises_hold_on_a_bad_network_and_all_heals() {
         n_committed += network.committed.len();
         n_readable += network.n_readable;
         n_snapshots += network.n_snapshots;
+        n_changes += network.n_changes;
         n_terms += network.leaders.len();
         drop(named);
     }
-    println!("{n_committed} commits, {n_readable} reads, {n_snapshots} snapshots, {n_terms} terms");
+    println!("{n_committed} commits, {n_readable} reads, {n_snapshots} snapshots");
+    println!("{n_terms} terms, {n_changes} changes");
     if only.is_none() && n_seeds >= 350 {
         assert!(n_committed > 10_000 && n_readable > 10_000, "the runs do something");
-        assert!(n_snapshots > 100 && n_terms > 500, "the runs are eventful");
+        assert!(n_snapshots > 100 && n_terms > 500 && n_changes > 150, "the runs are eventful");
     }
 }
 
@@ -705,9 +714,9 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
     let index = |rng: &mut ChaCha8Rng| Index(number(rng));
     let body = match rng.next_u64() % 13 {
         0 => Body::PreVote { last: id(rng) },
-        1 => Body::PreVoteReply { granted: rng.next_u64() % 2 == 0 },
-        2 => Body::Vote { last: id(rng), transfer: rng.next_u64() % 2 == 0 },
-        3 => Body::VoteReply { granted: rng.next_u64() % 2 == 0 },
+        1 => Body::PreVoteReply { granted: rng.next_u64().is_multiple_of(2) },
+        2 => Body::Vote { last: id(rng), transfer: rng.next_u64().is_multiple_of(2) },
+        3 => Body::VoteReply { granted: rng.next_u64().is_multiple_of(2) },
         4 | 5 => {
             let mut entries = Vec::new();
             let mut at = id(rng);
@@ -733,6 +742,7 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
         11 => Body::TimeoutNow,
         _ => Body::SnapshotReply { index: index(rng) },
     };
-    let term = Term(if rng.next_u64() % 20 == 0 { number(rng) } else { rng.next_u64() % 12 });
+    let term =
+        Term(if rng.next_u64().is_multiple_of(20) { number(rng) } else { rng.next_u64() % 12 });
     Message { term, body }
 }

@@ -85,22 +85,22 @@ pub(super) fn answered<C: Command>(
     from: ServerId,
     granted: bool,
 ) {
-    if let Standing::Candidate(campaign) = &mut state.standing {
-        if campaign.stage == stage {
-            // The first answer stands: a copy says the same, and an answer to an earlier pre-vote
-            // for the same term is as good.
-            campaign.votes.entry(from).or_insert(granted);
-        }
+    if let Standing::Candidate(campaign) = &mut state.standing
+        && campaign.stage == stage
+    {
+        // The first answer stands: a copy says the same, and an answer to an earlier pre-vote for
+        // the same term is as good.
+        campaign.votes.entry(from).or_insert(granted);
     }
 }
 
 /// Counts this server's own vote if it is durable by now.
 pub(super) fn count_own_vote<C: Command>(state: &mut State<C>) {
     let own = state.config.id;
-    if let Standing::Candidate(campaign) = &mut state.standing {
-        if state.outbox.is_completed(campaign.gate) {
-            campaign.votes.insert(own, true);
-        }
+    if let Standing::Candidate(campaign) = &mut state.standing
+        && state.outbox.is_completed(campaign.gate)
+    {
+        campaign.votes.insert(own, true);
     }
 }
 

@@ -34,6 +34,14 @@ pub(super) fn compact<C: Command>(state: &mut State<C>, meta: &SnapshotMeta) {
     forget_before(state, Index(upto));
 }
 
+/// What a snapshot of the state after `index` has to say of the log.
+pub(super) fn meta<C: Command>(state: &State<C>, index: Index) -> Option<SnapshotMeta> {
+    let last = EntryId { term: state.log.term_at(index)?, index };
+    let (set_at, membership) = state.memberships.at(index);
+    let membership = (*set_at > Index::ZERO).then(|| (*set_at, membership.clone()));
+    Some(SnapshotMeta { last, membership })
+}
+
 /// Drops the tail up to `upto`, as far as storage has it.
 fn forget_before<C: Command>(state: &mut State<C>, upto: Index) {
     state.log.compact(upto.min(state.delivered));

@@ -30,7 +30,7 @@ pub use effect::{
 pub use entry::{Command, Entry, EntryId, Index, Payload, SharedEntry, Term};
 pub use membership::Membership;
 pub use message::{Body, Message, ReadToken};
-pub use progress::Flow;
+pub use progress::{Flow, PeerProgress};
 
 use crate::id::{Seed, ServerId};
 use crate::time::Instant;
@@ -48,21 +48,6 @@ const BEYOND_REACH: u64 = 1 << 62;
 #[derive(Clone, Debug)]
 pub struct Raft<C> {
     state: State<C>,
-}
-
-/// What the leader knows of one peer, for statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerProgress {
-    /// Which peer.
-    pub peer: ServerId,
-    /// How it is fed.
-    pub flow: Flow,
-    /// Its log matches up to here in memory, as far as known.
-    pub received: Index,
-    /// Its log matches up to here on its disk, as far as known.
-    pub persisted: Index,
-    /// Whether there is a connection to it.
-    pub is_connected: bool,
 }
 
 impl<C: Command> Raft<C> {
@@ -91,7 +76,7 @@ impl<C: Command> Raft<C> {
     /// If this server does not lead, or is handing over its leadership: send it again, to the leader.
     pub fn propose(&mut self, now: Instant, command: C) -> Result<EntryId, NotLeader> {
         self.observe(now);
-        self.check_leads()?;
+        self.state.check_leads()?;
         Ok(replication::append_own(&mut self.state, Payload::Command(command)))
     }
 
@@ -101,7 +86,7 @@ impl<C: Command> Raft<C> {
         if from == self.id() || message.term.0 >= BEYOND_REACH {
             return;
         }
-        let is_known = self.knows(from);
+        let is_known = self.state.knows(from);
         if is_known {
             self.state.connected.insert(from);
         }
@@ -113,7 +98,7 @@ impl<C: Command> Raft<C> {
             }
             Body::Vote { last, transfer } => self.vote_asked(now, from, term, last, transfer),
             Body::Append { previous, commit, entries } => {
-                if !self.hear_leader(now, from, term) {
+                if !self.state.hear_leader(now, from, term) {
                     if term < self.term() {
                         let (previous, hint) = (previous.index, EntryId::default());
                         self.state.send(from, Body::AppendReject { previous, hint });
@@ -125,7 +110,7 @@ impl<C: Command> Raft<C> {
                 }
             }
             Body::Heartbeat { commit, round } => {
-                if self.hear_leader(now, from, term) {
+                if self.state.hear_leader(now, from, term) {
                     replication::heartbeat(&mut self.state, from, commit, round);
                 } else if term < self.term() {
                     let (received, persisted) = (Index::ZERO, Index::ZERO);
@@ -144,22 +129,17 @@ impl<C: Command> Raft<C> {
         for token in self.state.reads.expired(now, patience) {
             self.state.outbox.effects.push_back(Effect::Unreadable { token });
         }
-        match &mut self.state.standing {
-            Standing::Leader(leadership) => {
-                leadership.transfer.take_if(|transfer| transfer.until <= now);
-                if leadership.next_beat <= now {
-                    replication::beat(&mut self.state, now);
-                }
+        match self.role() {
+            Role::Leader => replication::beat_if_due(&mut self.state, now),
+            Role::Follower | Role::Candidate if self.state.election_deadline > now => {}
+            Role::Follower | Role::Candidate if self.state.may_campaign() => {
+                self.campaign(now, Stage::PreVote, false);
             }
-            Standing::Follower | Standing::Candidate(_) => {
-                if self.state.election_deadline > now {
-                } else if self.state.may_campaign() {
-                    self.campaign(now, Stage::PreVote, false);
-                } else {
-                    let term = self.term();
-                    self.state.follow(now, term, None);
-                    self.state.redraw_election(now);
-                }
+            // Who has no vote can only note that there is no leader.
+            Role::Follower | Role::Candidate => {
+                let term = self.term();
+                self.state.follow(now, term, None);
+                self.state.redraw_election(now);
             }
         }
     }
@@ -182,12 +162,10 @@ impl<C: Command> Raft<C> {
     pub fn peer_up(&mut self, now: Instant, peer: ServerId) {
         self.observe(now);
         self.state.connected.insert(peer);
-        if let Standing::Leader(leadership) = &mut self.state.standing {
-            if let Some(progress) = leadership.peers.get_mut(&peer) {
-                if progress.flow() != Flow::Snapshot {
-                    progress.disconnected();
-                }
-            }
+        // What was sent before there was a connection may be lost. A snapshot is on this one.
+        let progress = replication::progress_of(&mut self.state, peer);
+        if let Some(progress) = progress.filter(|progress| progress.flow() != Flow::Snapshot) {
+            progress.disconnected();
         }
     }
 
@@ -201,9 +179,9 @@ impl<C: Command> Raft<C> {
         }
         if let Standing::Leader(leadership) = &mut self.state.standing {
             leadership.transfer.take_if(|transfer| transfer.to == peer);
-            if let Some(progress) = leadership.peers.get_mut(&peer) {
-                progress.disconnected();
-            }
+        }
+        if let Some(progress) = replication::progress_of(&mut self.state, peer) {
+            progress.disconnected();
         }
     }
 
@@ -255,23 +233,10 @@ impl<C: Command> Raft<C> {
         learners: BTreeSet<ServerId>,
     ) -> Result<Index, ChangeError> {
         self.observe(now);
-        self.check_leads().map_err(ChangeError::NotLeader)?;
-        if voters.is_empty() || !voters.is_disjoint(&learners) {
-            return Err(ChangeError::Invalid);
-        }
-        if !replication::has_own_commit(&self.state) {
-            return Err(ChangeError::TooEarly);
-        }
-        let (set_at, present) = self.state.memberships.current();
-        if *set_at > self.state.commit || present.is_joint() {
-            return Err(ChangeError::Pending);
-        }
-        let outgoing =
-            if voters == present.voters { BTreeSet::new() } else { present.voters.clone() };
-        let membership = Membership { voters, outgoing, learners };
-        let id = replication::append_own(&mut self.state, Payload::Membership(membership));
+        self.state.check_leads().map_err(ChangeError::NotLeader)?;
+        let index = replication::change(&mut self.state, voters, learners)?;
         replication::meet_peers(&mut self.state, now);
-        Ok(id.index)
+        Ok(index)
     }
 
     /// A snapshot of this server's own, up to `meta.last`, is durable: the tail behind it may go, but
@@ -287,10 +252,7 @@ impl<C: Command> Raft<C> {
     /// What a snapshot of the state after `index` has to say of the log; `None` if that entry is
     /// neither in the tail nor just before it.
     pub fn snapshot_meta(&self, index: Index) -> Option<SnapshotMeta> {
-        let last = EntryId { term: self.term_at(index)?, index };
-        let (set_at, membership) = self.state.memberships.at(index);
-        let membership = (*set_at > Index::ZERO).then(|| (*set_at, membership.clone()));
-        Some(SnapshotMeta { last, membership })
+        install::meta(&self.state, index)
     }
 
     /// `from`, leader of `term`, offers a snapshot. If this says yes, the replica makes it durable and
@@ -311,7 +273,7 @@ impl<C: Command> Raft<C> {
         if is_nonsense {
             return false;
         }
-        if !self.hear_leader(now, from, term) {
+        if !self.state.hear_leader(now, from, term) {
             if term < self.term() {
                 let (received, persisted) = (Index::ZERO, Index::ZERO);
                 self.state.send(from, Body::AppendReply { received, persisted });
@@ -348,21 +310,7 @@ impl<C: Command> Raft<C> {
 
     /// When to call [`wake`](Raft::wake), at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        let config = &self.state.config;
-        let (role_deadline, retry) = match &self.state.standing {
-            Standing::Leader(leadership) => {
-                let own = leadership.next_beat.min(leadership.quorum_until);
-                let given_up = leadership.transfer.as_ref().map(|transfer| transfer.until);
-                (Some(given_up.map_or(own, |until| own.min(until))), None)
-            }
-            Standing::Follower | Standing::Candidate(_) => {
-                let waits = self.state.may_campaign() || self.state.leader.is_some();
-                let retry = self.state.leader.map(|_| config.heartbeat_interval);
-                (waits.then_some(self.state.election_deadline), retry)
-            }
-        };
-        let read_deadline = self.state.reads.deadline(retry, config.election_timeout);
-        role_deadline.into_iter().chain(read_deadline).min()
+        self.state.deadline()
     }
 }
 
@@ -430,15 +378,7 @@ impl<C: Command> Raft<C> {
 
     /// What this server knows of its peers as leader, ascending by peer; empty if it does not lead.
     pub fn progress(&self) -> Vec<PeerProgress> {
-        let Standing::Leader(leadership) = &self.state.standing else { return Vec::new() };
-        let row = |(peer, progress): (&ServerId, &progress::Progress)| PeerProgress {
-            peer: *peer,
-            flow: progress.flow(),
-            received: progress.received(),
-            persisted: progress.persisted(),
-            is_connected: self.state.connected.contains(peer),
-        };
-        leadership.peers.iter().map(row).collect()
+        replication::progress(&self.state)
     }
 
     /// Elections won since this value was made.
@@ -448,20 +388,12 @@ impl<C: Command> Raft<C> {
 
     /// Whether a transfer of the leadership is under way at this leader.
     pub fn is_transferring(&self) -> bool {
-        match &self.state.standing {
-            Standing::Leader(leadership) => leadership.transfer.is_some(),
-            Standing::Follower | Standing::Candidate(_) => false,
-        }
+        self.state.is_transferring()
     }
 
     /// Whether nothing is under way here: all is written, durable, said and given out.
     pub fn is_quiet(&self) -> bool {
-        let state = &self.state;
-        state.outbox.is_idle()
-            && !state.outbox.is_hard_state_unwritten()
-            && !state.log.is_unwritten()
-            && state.reads.is_idle()
-            && state.delivered == state.commit
+        self.state.is_quiet()
     }
 }
 
@@ -478,45 +410,6 @@ impl<C: Command> Raft<C> {
             let term = self.term();
             self.state.follow(now, term, None);
         }
-    }
-
-    fn check_leads(&self) -> Result<(), NotLeader> {
-        if self.role() != Role::Leader {
-            return Err(NotLeader { leader: self.leader() });
-        }
-        // Whoever leads next is not known yet; the caller asks again.
-        if self.is_transferring() { Err(NotLeader { leader: None }) } else { Ok(()) }
-    }
-
-    /// Whether `server` has to do with this one. A server that was asleep while the membership changed
-    /// does not know everyone, so that leaders and candidates are heard in any case.
-    fn knows(&self, server: ServerId) -> bool {
-        let membership = self.membership();
-        membership.is_voter(server)
-            || membership.learners.contains(&server)
-            || match &self.state.standing {
-                Standing::Leader(leadership) => leadership.peers.contains_key(&server),
-                Standing::Follower | Standing::Candidate(_) => false,
-            }
-    }
-
-    /// `from` speaks as the leader of `term`. Whether it is.
-    fn hear_leader(&mut self, now: Instant, from: ServerId, term: Term) -> bool {
-        if term < self.term() {
-            return false;
-        }
-        if term == self.term() && self.role() == Role::Leader {
-            return false;
-        }
-        let is_other = self.leader().is_some_and(|leader| leader != from);
-        if term == self.term() && is_other {
-            return false;
-        }
-        if term > self.term() || self.leader().is_none() {
-            self.state.follow(now, term, Some(from));
-        }
-        self.state.heard_leader(now);
-        true
     }
 
     fn vote_asked(
@@ -559,10 +452,9 @@ impl<C: Command> Raft<C> {
             self.state.follow(now, term, None);
         }
         let is_of_this_term = term == self.term();
-        if let (true, Standing::Leader(leadership)) = (is_of_this_term, &mut self.state.standing) {
-            if let Some(progress) = leadership.peers.get_mut(&from) {
-                progress.heard(now);
-            }
+        let progress = replication::progress_of(&mut self.state, from);
+        if let Some(progress) = progress.filter(|_| is_of_this_term) {
+            progress.heard(now);
         }
         match body {
             Body::ReadIndex { token } => self.read_asked(from, token),
@@ -665,15 +557,8 @@ impl<C: Command> Raft<C> {
     /// Answers the reads whose round a quorum has answered.
     fn answer_reads(&mut self) {
         let own = self.id();
-        let Standing::Leader(leadership) = &self.state.standing else { return };
-        let confirmed = quorum::agreed(self.membership(), |server| {
-            if server == own {
-                leadership.round
-            } else {
-                leadership.peers.get(&server).map_or(0, progress::Progress::answered_round)
-            }
-        });
-        while let Some((index, readers)) = self.state.reads.confirmed(confirmed.unwrap_or(0)) {
+        let confirmed = replication::confirmed_round(&self.state);
+        while let Some((index, readers)) = self.state.reads.confirmed(confirmed) {
             for (reader, token) in readers {
                 if reader == own {
                     self.readable(token, index);
@@ -694,17 +579,9 @@ impl<C: Command> Raft<C> {
             }
             Role::Follower | Role::Candidate => replication::send_ack(&mut self.state),
         }
-        self.persist(now);
-        let state = &mut self.state;
-        state.outbox.tell(state.role(), state.term, state.leader);
-        let upto = state.commit.min(state.log.persisted());
-        if upto > state.delivered {
-            let entries = state.log.range(state.delivered, upto);
-            state.delivered = upto;
-            state.outbox.effects.push_back(Effect::Committed(entries));
-        }
-        assert!(state.delivered <= state.commit, "only what is agreed is given out");
-        assert!(state.commit <= state.last().index, "only what exists is agreed");
+        self.state.persist(now);
+        self.state.tell_role();
+        self.state.give_out();
     }
 
     /// Brings this server's reads to the leader, and begins a round for those that have arrived.
@@ -725,25 +602,5 @@ impl<C: Command> Raft<C> {
             self.state.reads.begin(round, self.state.commit);
             self.answer_reads();
         }
-    }
-
-    /// Hands to storage what it has not been given yet.
-    fn persist(&mut self, now: Instant) {
-        let state = &mut self.state;
-        let is_hard_state_new = state.outbox.is_hard_state_unwritten();
-        if !is_hard_state_new && !state.log.is_unwritten() {
-            return;
-        }
-        let ticket = state.outbox.issue_ticket(now);
-        let hard_state = HardState { term: state.term, vote: state.vote };
-        let mut persist = Persist {
-            ticket,
-            hard_state: is_hard_state_new.then_some(hard_state),
-            reset: None,
-            truncate_after: None,
-            append: Vec::new(),
-        };
-        state.log.write_to(&mut persist);
-        state.outbox.effects.push_back(Effect::Persist(persist));
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::entry::Index;
+use crate::id::ServerId;
 use crate::time::Instant;
 
 /// How a follower is being fed.
@@ -18,6 +19,21 @@ pub enum Flow {
     Pipeline,
     /// It needs what is no longer in the tail: nothing is sent until a snapshot has arrived.
     Snapshot,
+}
+
+/// What the leader knows of one peer, for statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// Which peer.
+    pub peer: ServerId,
+    /// How it is fed.
+    pub flow: Flow,
+    /// Its log matches up to here in memory, as far as known.
+    pub received: Index,
+    /// Its log matches up to here on its disk, as far as known.
+    pub persisted: Index,
+    /// Whether there is a connection to it.
+    pub is_connected: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -131,7 +131,8 @@ mod tests {
     fn vote_is_open_until_a_quorum_has_spoken() {
         let even = membership(&[1, 2, 3, 4], &[], &[]);
         let joint = membership(&[1, 2, 3], &[1, 4], &[]);
-        let table: &[(&Membership, &[(u64, bool)], Verdict)] = &[
+        type Row<'a> = (&'a Membership, &'a [(u64, bool)], Verdict);
+        let table: &[Row] = &[
             (&even, &[(1, true), (2, true)], Verdict::Open),
             (&even, &[(1, true), (2, true), (3, true)], Verdict::Won),
             (&even, &[(1, true), (2, false)], Verdict::Open),

@@ -4,13 +4,14 @@
 //! copies count, the leader's own like any other. A follower acknowledges what matches the leader's
 //! log, never more; what it cannot make sense of it ignores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::effect::Effect;
+use super::effect::{ChangeError, Effect};
 use super::entry::{Command, Entry, EntryId, Index, Payload, SharedEntry, Term};
+use super::membership::Membership;
 use super::message::{Body, Message};
-use super::progress::{Flow, Progress};
+use super::progress::{Flow, PeerProgress, Progress};
 use super::quorum;
 use super::state::{Leadership, SNAPSHOT_PATIENCE, Standing, State, Transfer};
 use crate::id::ServerId;
@@ -173,7 +174,8 @@ pub(super) fn rejected<C: Command>(
     }
 }
 
-fn progress_of<C>(state: &mut State<C>, peer: ServerId) -> Option<&mut Progress> {
+/// What this leader knows of `peer`.
+pub(super) fn progress_of<C>(state: &mut State<C>, peer: ServerId) -> Option<&mut Progress> {
     match &mut state.standing {
         Standing::Leader(leadership) => leadership.peers.get_mut(&peer),
         Standing::Follower | Standing::Candidate(_) => None,
@@ -252,8 +254,30 @@ pub(super) fn begin_round<C: Command>(state: &mut State<C>) -> u64 {
     round
 }
 
+/// The last round that a quorum has answered, or a later one.
+pub(super) fn confirmed_round<C: Command>(state: &State<C>) -> u64 {
+    let Standing::Leader(leadership) = &state.standing else { return 0 };
+    let answered = quorum::agreed(state.membership(), |server| {
+        if server == state.config.id {
+            leadership.round
+        } else {
+            leadership.peers.get(&server).map_or(0, Progress::answered_round)
+        }
+    });
+    answered.unwrap_or(0)
+}
+
+/// Does what a leader does by the clock.
+pub(super) fn beat_if_due<C: Command>(state: &mut State<C>, now: Instant) {
+    let Standing::Leader(leadership) = &mut state.standing else { return };
+    leadership.transfer.take_if(|transfer| transfer.until <= now);
+    if leadership.next_beat <= now {
+        beat(state, now);
+    }
+}
+
 /// The heartbeat interval has passed: speaks to everyone, and tries again what may have been lost.
-pub(super) fn beat<C: Command>(state: &mut State<C>, now: Instant) {
+fn beat<C: Command>(state: &mut State<C>, now: Instant) {
     let Standing::Leader(leadership) = &mut state.standing else { return };
     leadership.next_beat = now + state.config.heartbeat_interval;
     for progress in leadership.peers.values_mut() {
@@ -269,10 +293,9 @@ pub(super) fn beat<C: Command>(state: &mut State<C>, now: Instant) {
         .outbox
         .oldest_ticket_at()
         .is_some_and(|at| at + state.config.disk_stall_timeout <= now);
-    if is_stalled && leadership.transfer.is_none() {
-        if let Some(to) = best_successor(state) {
-            transfer_to(state, now, to);
-        }
+    let is_free = leadership.transfer.is_none();
+    if let Some(to) = best_successor(state).filter(|_| is_stalled && is_free) {
+        transfer_to(state, now, to);
     }
     begin_round(state);
 }
@@ -311,6 +334,43 @@ pub(super) fn say_transfer<C: Command>(state: &mut State<C>) {
         let to = transfer.to;
         state.send(to, Body::TimeoutNow);
     }
+}
+
+/// Begins a change to these voters and learners (Raft §6): in two steps if the voters differ.
+pub(super) fn change<C: Command>(
+    state: &mut State<C>,
+    voters: BTreeSet<ServerId>,
+    learners: BTreeSet<ServerId>,
+) -> Result<Index, ChangeError> {
+    if voters.is_empty() || !voters.is_disjoint(&learners) {
+        return Err(ChangeError::Invalid);
+    }
+    // Without this, two leaders could change the same membership in ways that share no quorum
+    // (Ongaro 2015).
+    if !has_own_commit(state) {
+        return Err(ChangeError::TooEarly);
+    }
+    let (set_at, present) = state.memberships.current();
+    if *set_at > state.commit || present.is_joint() {
+        return Err(ChangeError::Pending);
+    }
+    let is_same = voters == present.voters;
+    let outgoing = if is_same { BTreeSet::new() } else { present.voters.clone() };
+    let membership = Membership { voters, outgoing, learners };
+    Ok(append_own(state, Payload::Membership(membership)).index)
+}
+
+/// What the leader knows of its peers.
+pub(super) fn progress<C: Command>(state: &State<C>) -> Vec<PeerProgress> {
+    let Standing::Leader(leadership) = &state.standing else { return Vec::new() };
+    let row = |(peer, progress): (&ServerId, &Progress)| PeerProgress {
+        peer: *peer,
+        flow: progress.flow(),
+        received: progress.received(),
+        persisted: progress.persisted(),
+        is_connected: state.connected.contains(peer),
+    };
+    leadership.peers.iter().map(row).collect()
 }
 
 // ---- The follower's side.

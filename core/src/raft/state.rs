@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use super::config::Config;
-use super::effect::{Effect, HardState, Recovered, Role, Ticket};
+use super::effect::{Effect, HardState, NotLeader, Persist, Recovered, Role, Ticket};
 use super::entry::{Command, EntryId, Index, Payload, Term};
 use super::log::Log;
 use super::membership::{Membership, Memberships};
@@ -252,6 +252,119 @@ impl<C: Command> State<C> {
         Duration::from_micros(self.rng.next_u64() % micros)
     }
 
+    /// Whether `server` has to do with this one. A server that was asleep while the membership changed
+    /// does not know everyone, so that leaders and candidates are heard in any case.
+    pub(super) fn knows(&self, server: ServerId) -> bool {
+        let membership = self.membership();
+        membership.is_voter(server)
+            || membership.learners.contains(&server)
+            || self.leader == Some(server)
+            || match &self.standing {
+                Standing::Leader(leadership) => leadership.peers.contains_key(&server),
+                Standing::Follower | Standing::Candidate(_) => false,
+            }
+    }
+
+    /// `from` speaks as the leader of `term`. Whether it can be; then this server follows it.
+    pub(super) fn hear_leader(&mut self, now: Instant, from: ServerId, term: Term) -> bool {
+        // In one's own term there is nobody else, whatever a message says.
+        let is_other = self.leader.is_some_and(|leader| leader != from);
+        if term < self.term || (term == self.term && is_other) {
+            return false;
+        }
+        if term > self.term || self.leader.is_none() {
+            self.follow(now, term, Some(from));
+        }
+        assert!(self.role() == Role::Follower, "a leader does not hear itself");
+        self.heard_leader(now);
+        true
+    }
+
+    /// Whether this leader is handing over.
+    pub(super) fn is_transferring(&self) -> bool {
+        match &self.standing {
+            Standing::Leader(leadership) => leadership.transfer.is_some(),
+            Standing::Follower | Standing::Candidate(_) => false,
+        }
+    }
+
+    /// An error unless this server leads and goes on doing so.
+    pub(super) fn check_leads(&self) -> Result<(), NotLeader> {
+        if self.role() != Role::Leader {
+            return Err(NotLeader { leader: self.leader });
+        }
+        // Whoever leads next is not known yet; the caller asks again.
+        if self.is_transferring() { Err(NotLeader { leader: None }) } else { Ok(()) }
+    }
+
+    /// Whether nothing is under way here.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.outbox.is_idle()
+            && !self.outbox.is_hard_state_unwritten()
+            && !self.log.is_unwritten()
+            && self.reads.is_idle()
+            && self.delivered == self.commit
+    }
+
+    /// When something has to be done though nothing comes in.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let config = &self.config;
+        let (role_deadline, retry) = match &self.standing {
+            Standing::Leader(leadership) => {
+                let own = leadership.next_beat.min(leadership.quorum_until);
+                let given_up = leadership.transfer.as_ref().map(|transfer| transfer.until);
+                (Some(given_up.map_or(own, |until| own.min(until))), None)
+            }
+            Standing::Follower | Standing::Candidate(_) => {
+                let waits = self.may_campaign() || self.leader.is_some();
+                let retry = self.leader.map(|_| config.heartbeat_interval);
+                (waits.then_some(self.election_deadline), retry)
+            }
+        };
+        let read_deadline = self.reads.deadline(retry, config.election_timeout);
+        role_deadline.into_iter().chain(read_deadline).min()
+    }
+
+    /// Hands to storage what it has not been given yet, all as one.
+    pub(super) fn persist(&mut self, now: Instant) {
+        let is_hard_state_new = self.outbox.is_hard_state_unwritten();
+        if !is_hard_state_new && !self.log.is_unwritten() {
+            return;
+        }
+        let ticket = self.outbox.issue_ticket(now);
+        let hard_state = HardState { term: self.term, vote: self.vote };
+        let mut persist = Persist {
+            ticket,
+            hard_state: is_hard_state_new.then_some(hard_state),
+            reset: None,
+            truncate_after: None,
+            append: Vec::new(),
+        };
+        self.log.write_to(&mut persist);
+        self.outbox.effects.push_back(Effect::Persist(persist));
+    }
+
+    /// Gives out what is both committed and durable here.
+    pub(super) fn give_out(&mut self) {
+        let upto = self.commit.min(self.log.persisted());
+        if upto > self.delivered {
+            let entries = self.log.range(self.delivered, upto);
+            self.delivered = upto;
+            self.outbox.effects.push_back(Effect::Committed(entries));
+        }
+        assert!(self.delivered <= self.commit, "only what is agreed is given out");
+        assert!(self.commit <= self.last().index, "only what exists is agreed");
+    }
+
+    /// Tells role, term and leader if they differ from what was told last.
+    pub(super) fn tell_role(&mut self) {
+        let (role, term, leader) = (self.role(), self.term, self.leader);
+        if self.outbox.told != (role, term, leader) {
+            self.outbox.told = (role, term, leader);
+            self.outbox.effects.push_back(Effect::Role { role, term, leader });
+        }
+    }
+
     /// Everything up to `commit` is agreed.
     pub(super) fn commit_up_to(&mut self, commit: Index) {
         assert!(commit <= self.log.last().index, "only what is here is committed");
@@ -353,14 +466,6 @@ impl<C: Command> Outbox<C> {
     /// When the oldest ticket under way was given out.
     pub(super) fn oldest_ticket_at(&self) -> Option<Instant> {
         self.under_way.front().map(|(_, at)| *at)
-    }
-
-    /// Tells role, term and leader if they differ from what was told last.
-    pub(super) fn tell(&mut self, role: Role, term: Term, leader: Option<ServerId>) {
-        if self.told != (role, term, leader) {
-            self.told = (role, term, leader);
-            self.effects.push_back(Effect::Role { role, term, leader });
-        }
     }
 
     /// Whether nothing waits to leave or to become durable.
