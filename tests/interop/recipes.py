@@ -332,6 +332,7 @@ for recipe in [
 ]:
     recipe(one, two)
     print("ok", recipe.__name__, flush=True)
-one.delete(ROOT, recursive=True)
+# The second client has the identity that one of the znodes asks for.
+two.delete(ROOT, recursive=True)
 one.stop()
 two.stop()

@@ -8,6 +8,7 @@ appended to COMMAND. The exit code is the command's.
 """
 
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -170,6 +171,8 @@ def is_free(port):
 
 
 def main():
+    # So that the servers are stopped as well when this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     server, n_servers, *command = sys.argv[1:]
     with Ensemble(server, int(n_servers)) as ensemble:
         code = subprocess.call([*command, ",".join(ensemble.hosts)])

@@ -1,7 +1,7 @@
 //! A small blocking client: one connection, one request at a time, or many by hand.
 //!
-//! It does nothing by itself: no reconnect, no ping, no retry. Events that arrive before a reply are
-//! kept in order.
+//! It does nothing by itself: no reconnect, no ping, no retry. Events that arrive before a reply
+//! are kept in order.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -59,7 +59,7 @@ impl Client {
         Client::open(address, &Hello::fresh(30_000)).expect("a session")
     }
 
-    /// A session as asked for; `SESSION_EXPIRED` if refused, `CONNECTION_LOSS` if there is no answer.
+    /// A session as asked for; `SESSION_EXPIRED` if refused, `CONNECTION_LOSS` without an answer.
     pub fn open(address: SocketAddr, hello: &Hello) -> Answer<Client> {
         let mut connection = Connection::open(address).map_err(|_| ErrorCode::CONNECTION_LOSS)?;
         let granted = connection.handshake(hello).map_err(|_| ErrorCode::CONNECTION_LOSS)?;

@@ -216,14 +216,15 @@ impl Drop for Ensemble {
     }
 }
 
-/// What the server says of itself: `leader`, `follower`, `standalone`; `None` while it does not serve.
+/// What the server says of itself: `leader`, `follower` or `standalone`; `None` while it does not
+/// serve.
 pub fn mode(address: SocketAddr) -> Option<String> {
     let answer = four_letter(address, "srvr").ok()?;
     answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
 }
 
-/// An ensemble of three that the tests of one file share, for those that harm nobody. It starts with
-/// the first test and stops when no test holds it. Each holder has a folder of the tree for itself.
+/// An ensemble of three that the tests of one file share, for those that harm nobody. It starts
+/// with the first test and stops when no test holds it. Each holder has a folder of the tree for itself.
 #[derive(Debug)]
 pub struct Shared {
     ensemble: Arc<Ensemble>,

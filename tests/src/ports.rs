@@ -1,7 +1,7 @@
 //! Free ports, so that many tests and many test processes run at once.
 //!
 //! Ports come in blocks below the range from which the system serves outgoing connections. Whoever
-//! listens on the first port of a block owns the block, across all processes; nobody connects there.
+//! listens on the first port of a block owns the block, across all processes.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -93,11 +93,11 @@ impl Server {
         self.process = Some(process);
     }
 
-    /// Whether the process runs. Panics, with the log, if it ended by itself.
+    /// Whether the process runs. Panics if it ended by itself.
     pub fn is_running(&mut self) -> bool {
         let Some(process) = &mut self.process else { return false };
         if let Some(status) = process.try_wait().expect("a child can be asked") {
-            panic!("a server ended by itself: {status}\n{}", self.logs());
+            panic!("the server at {} ended by itself: {status}", self.address);
         }
         true
     }

@@ -8,7 +8,7 @@ use zokor_tests::raw::{Connection, Hello, four_letter};
 use zokor_tests::records::{Acl, op};
 use zokor_tests::{Client, Ensemble, ErrorCode, Program, Shared};
 
-/// Sends `bytes` as the first thing on a connection; whether the server closes it without an answer.
+/// Sends `bytes` as the first thing on a connection. Whether the server closes without an answer.
 fn is_refused(address: SocketAddr, bytes: &[u8]) -> bool {
     let mut connection = Connection::open(address).expect("connect");
     // The server may close while the bytes are on their way.

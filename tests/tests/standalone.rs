@@ -1,7 +1,8 @@
 //! One server alone, from a `zoo.cfg` without `server.N` lines.
 
-use zokor_tests::records::mode;
-use zokor_tests::{Ensemble, ErrorCode};
+use zokor_tests::client::{Message, create_record};
+use zokor_tests::records::{mode, op};
+use zokor_tests::{Acl, Ensemble, ErrorCode};
 
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
@@ -20,6 +21,37 @@ fn what_was_acknowledged_survives_a_kill() {
         client = ensemble.client(0);
         assert_eq!(client.children2("/a", false), Ok(before));
         assert_eq!(client.get("/a"), Ok(format!("{round}").into_bytes()));
+    }
+}
+
+#[test]
+fn a_deep_and_a_wide_tree_survive_a_kill() {
+    const DEPTH: usize = 1_500;
+    const WIDTH: usize = 10_000;
+    let mut ensemble = Ensemble::standalone();
+    let mut client = ensemble.client(0);
+    let deep: Vec<String> = (1..=DEPTH).map(|depth| "/d".repeat(depth)).collect();
+    let wide = (0..WIDTH).map(|n| format!("/wide/a-rather-long-name-{n:06}"));
+    let paths = deep.into_iter().chain(["/wide".into()]).chain(wide);
+    let paths: Vec<String> = paths.collect();
+    for part in paths.chunks(500) {
+        for path in part {
+            let record = create_record(path, b"", &Acl::open(), mode::PERSISTENT);
+            client.send(op::CREATE, record).expect("sent");
+        }
+        for path in part {
+            let Ok(Message::Reply(reply)) = client.receive() else { panic!("{path} has a reply") };
+            assert_eq!(reply.error, ErrorCode(0), "{path}");
+        }
+    }
+    for _ in 0..2 {
+        assert_eq!(client.count_descendants("/d"), Ok(DEPTH as i32 - 1));
+        assert_eq!(client.children("/wide", false).map(|names| names.len()), Ok(WIDTH));
+        assert_eq!(client.get(&"/d".repeat(DEPTH)), Ok(vec![]));
+        ensemble.kill(0);
+        ensemble.restart(0);
+        ensemble.wait_until_serving();
+        client = ensemble.client(0);
     }
 }
 
@@ -46,8 +78,7 @@ fn deletes_and_failed_writes_stay_what_they_were_after_a_kill() {
 fn an_acl_and_a_session_survive_a_kill() {
     let mut ensemble = Ensemble::standalone();
     let mut client = ensemble.client(0);
-    let acl =
-        [zokor_tests::Acl::new(31, "digest", "a:b"), zokor_tests::Acl::new(17, "world", "anyone")];
+    let acl = [Acl::new(31, "digest", "a:b"), Acl::new(17, "world", "anyone")];
     client.create_with_acl("/a", &acl).expect("create");
     ensemble.kill(0);
     ensemble.restart(0);

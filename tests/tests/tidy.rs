@@ -1,4 +1,4 @@
-//! What a reviewer should not have to say: sizes, names, forgotten files, imports against the ladder.
+//! What a reviewer should not have to say: sizes, names, forgotten files, imports that go up.
 //!
 //! Each rule reads the sources as text and lists every place that breaks it.
 
@@ -103,7 +103,8 @@ fn functions_fit_a_screen() {
                     }
                     open = None;
                 }
-                Some((_, at)) if indent == at && line.ends_with(");") => open = None,
+                // The end of a declaration without a body.
+                Some((_, at)) if indent == at && line.ends_with(';') => open = None,
                 _ => {}
             }
         }
@@ -211,9 +212,11 @@ fn every_file_belongs_to_a_module() {
         let stem = path.trim_end_matches(".rs");
         let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
         let is_root = ["lib", "main", "build"].contains(&name)
-            || ["/bin", "/tests", "/benches", "/examples", "fuzz_targets"]
-                .iter()
-                .any(|end| folder.ends_with(end));
+            || folder.ends_with("/bin")
+            || ["/tests", "/benches", "/examples", "/fuzz_targets"].iter().any(|end| {
+                let package = folder.strip_suffix(end);
+                package.is_some_and(|package| root().join(package).join("Cargo.toml").exists())
+            });
         // Where the modules that it declares may lie.
         let below = if is_root || name == "mod" { folder.to_owned() } else { stem.to_owned() };
         if is_root {
@@ -327,7 +330,8 @@ const NEVER: &[(&str, &[&str])] = &[
             "madsim",
             "tracing",
             "std::fs",
-            "std::net",
+            "std::net::Tcp",
+            "std::net::Udp",
             "std::thread",
             "std::env",
             "std::process",
