@@ -21,7 +21,7 @@ pub(super) const MAX_SEGMENT_BYTES: u64 = 4 << 30;
 const MAGIC: [u8; 8] = *b"ZOKORLOG";
 const VERSION: u32 = 1;
 const CRC_AT: usize = HEAD_BYTES as usize - 4;
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Where the log stands between two batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub struct MemoryDisk {
 pub enum Fault {
     /// The machine stops: this call may have happened or not, and every later call fails.
     Stop,
-    /// The call fails; a failed sync may have dropped any of what it should have kept.
+    /// The call fails; after a failed sync all counts as clean, and any of it may be lost in a crash.
     Fail,
     /// The call fails for want of space.
     Full,
@@ -242,6 +242,13 @@ impl Node {
     }
 
     fn crash(&mut self, dice: &mut Dice) {
+        self.lose_silently(dice);
+        self.current = self.durable.clone();
+    }
+
+    /// Counts everything as clean, though any of it may not be on the platter: what ext4 and XFS do when
+    /// a sync fails. Reading still shows all of it, until the power is cut.
+    fn lose_silently(&mut self, dice: &mut Dice) {
         for sector in std::mem::take(&mut self.dirty) {
             match dice.below(3) {
                 0 => {}
@@ -252,7 +259,6 @@ impl Node {
                 }
             }
         }
-        self.current = self.durable.clone();
     }
 
     /// Moves the first `n_bytes` of a sector to the platter.
@@ -372,8 +378,7 @@ impl DiskFile for MemoryFile {
         let node = shared.nodes.get_mut(&self.node).expect("it is alive");
         match fault {
             None => node.sync(),
-            // The pages count as clean now, and any of them may not be there.
-            Some(Fault::Fail) => node.crash(&mut Dice(calls)),
+            Some(Fault::Fail) => node.lose_silently(&mut Dice(calls)),
             // All of it may have got there, or anything less: the crash to come decides.
             Some(Fault::Stop | Fault::Full) => {}
         }
