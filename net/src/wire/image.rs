@@ -9,6 +9,7 @@ use zokor_core::proto::{AclList, Text, Zxid};
 use super::WireError;
 
 #[derive(Serialize, Deserialize)]
+#[allow(clippy::type_complexity)] // Stands in.
 struct Whole {
     zxid: Zxid,
     digest: u64,
