@@ -5,6 +5,7 @@
 //! whole or not at all. An error of any call but `list`, `open` and `read_at` leaves the state of the
 //! file unknown for good: storage never tries again (Rebello et al., ATC 2020).
 
+mod direct;
 mod memory;
 mod real;
 
