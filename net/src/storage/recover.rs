@@ -1,8 +1,8 @@
 //! From files to a server's state: which snapshot, which entries, and whether they belong together.
 //!
 //! Invariant: everything is read and judged before anything is changed, so that an error leaves the
-//! folder as it was. What is handed over is durable: a process that ended without a power cut may have
-//! left bytes that only the cache holds.
+//! folder as it was. What is handed over is durable: a process that ended without a power cut may
+//! have left bytes that only the cache holds.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -83,9 +83,10 @@ pub(super) fn open<D: Disk>(
 
 /// Makes the end of the log durable as it was read: the last batch, and zeros behind it.
 ///
-/// The batch is written again, since reading may have shown what the disk does not hold: after a failed
-/// sync a file system counts what it could not write as clean (Rebello et al., ATC 2020). Only the last
-/// batch can be in doubt, and writing the same bytes in place harms nothing if it is cut short.
+/// The batch is written again, since reading may have shown what the disk does not hold: after a
+/// failed sync a file system counts what it could not write as clean (Rebello et al., ATC 2020).
+/// Only the last batch can be in doubt, and writing the same bytes in place harms nothing if it is
+/// cut short.
 fn settle<D: Disk>(
     log: &D,
     name: &str,
@@ -159,7 +160,8 @@ fn remove_leftovers<D: Disk>(data: &D, log: &D) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes a first segment that a crash left before the folder was complete: nothing was ever in it.
+/// Removes a first segment that a crash left before the folder was complete: nothing was ever in
+/// it.
 fn remove_unborn<D: Disk>(log: &D) -> Result<(), Error> {
     for name in list(log)? {
         if number_of(&name).is_some() {

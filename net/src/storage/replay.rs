@@ -1,9 +1,9 @@
 //! Reads the log back.
 //!
-//! Invariant: nothing is changed on the disk here, and nothing is skipped. A record that is not whole
-//! ends the log only if it belongs to the last batch that was ever begun (a torn tail: `persist` never
-//! returned); if anything of a later batch is there, it was durable once, and that is damage
-//! (Alagappan et al., FAST 2018).
+//! Invariant: nothing is changed on the disk here, and nothing is skipped. A record that is not
+//! whole ends the log only if it belongs to the last batch that was ever begun (a torn tail:
+//! `persist` never returned); if anything of a later batch is there, it was durable once, and that
+//! is damage (Alagappan et al., FAST 2018).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,8 +64,8 @@ impl Log {
     }
 }
 
-/// Replays all segments of the folder; `None` if there are none. Entries up to `covered` are checked
-/// and not kept.
+/// Replays all segments of the folder; `None` if there are none. Entries up to `covered` are
+/// checked and not kept.
 pub(super) fn replay<D: Disk>(
     disk: &D,
     id: [u8; 16],
@@ -153,7 +153,8 @@ struct Replay<'a, D: Disk> {
 }
 
 impl<D: Disk> Replay<'_, D> {
-    /// Applies a segment, which is followed by one that begins at the position `after`, or is the last.
+    /// Applies a segment, which is followed by one that begins at the position `after`, or is the
+    /// last.
     fn segment(
         &mut self,
         head: &Head,

@@ -137,8 +137,8 @@ pub(super) fn number_of(name: &str) -> Option<u64> {
 
 /// The file of the next segment, zeroed step by step ahead of need.
 ///
-/// Zeroed, and not merely allocated: a write into allocated but unwritten space makes the file system
-/// note that in its own journal at every sync.
+/// Zeroed, and not merely allocated: a write into allocated but unwritten space makes the file
+/// system note that in its own journal at every sync.
 pub(super) struct Spare<F> {
     file: F,
     zeroed_bytes: u64,

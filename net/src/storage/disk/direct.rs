@@ -1,7 +1,7 @@
 //! Durable writes past the page cache.
 //!
-//! Invariant: only whole blocks are written, and what they hold beside the caller's bytes is what the
-//! file holds there already: the start of the first block as it was, zeros behind the end.
+//! Invariant: only whole blocks are written, and what they hold beside the caller's bytes is what
+//! the file holds there already: the start of the first block as it was, zeros behind the end.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,7 +15,8 @@ const BLOCK_BYTES: usize = 4096;
 /// A buffer that grew beyond this is given back.
 const BUFFER_BYTES: usize = 8 << 20;
 
-/// A second handle of a file, by which a write is one call: no copy in the cache, no sync of its own.
+/// A second handle of a file, by which a write is one call: no copy in the cache, no sync of its
+/// own.
 #[derive(Debug)]
 pub(super) struct DirectFile {
     file: File,
@@ -65,6 +66,7 @@ impl DirectFile {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // In a test, a panic is an answer.
 mod tests {
     use super::*;
 
