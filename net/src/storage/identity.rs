@@ -1,8 +1,8 @@
 //! Whose a folder is: the check at the door, and the file that answers it.
 //!
-//! Invariant: nothing is written to a folder that is not empty, unless its identity file says that it
-//! belongs to this server. A folder is complete only when its first log segment is there, so that a
-//! complete folder without a log has lost it, and says so.
+//! Invariant: nothing is written to a folder that is not empty, unless its identity file says that
+//! it belongs to this server. A folder is complete only when its first log segment is there, so
+//! that a complete folder without a log has lost it, and says so.
 
 use zokor_core::id::ServerId;
 use zokor_core::time::WallTime;
@@ -116,8 +116,8 @@ impl Identity {
     }
 }
 
-/// Takes the data folder, and the log's if it is another, for this process; makes them ours if they are
-/// empty.
+/// Takes the data folder, and the log's if it is another, for this process; makes them ours if they
+/// are empty.
 pub(super) fn claim<D: Disk>(
     data: &D,
     log: Option<&D>,

@@ -1,11 +1,11 @@
 //! What survives a crash: the log with raft's hard state, and the snapshots.
 //!
 //! Invariant: what was reported durable is found again after any crash, exactly and in order; what
-//! cannot be found again is an error that says so, and never a smaller state. `FORMAT.md` beside this
-//! file describes every byte.
+//! cannot be found again is an error that says so, and never a smaller state. `FORMAT.md` beside
+//! this file describes every byte.
 //!
-//! [`open`] takes a [`Disk`] and gives a [`Wal`] and [`Snapshots`], to be used from two threads at the
-//! same time, and what they held. An error of either is final: the process must stop.
+//! [`open`] takes a [`Disk`] and gives a [`Wal`] and [`Snapshots`], to be used from two threads at
+//! the same time, and what they held. An error of either is final: the process must stop.
 
 mod body;
 mod disk;
@@ -134,9 +134,8 @@ impl fmt::Display for Report {
 
 /// Opens a folder that holds both log and snapshots, or makes it ours if it is empty.
 ///
-/// # Errors
-/// If the folder is not this server's, is in use, or cannot be read as what it should be. It is then as
-/// it was before, unless the disk failed.
+/// # Errors If the folder is not this server's, is in use, or cannot be read as what it should be.
+/// It is then as it was before, unless the disk failed.
 pub fn open<D: Disk>(disk: D, options: &Options) -> Result<Opened<D>, Error> {
     recover::open(disk, None, options)
 }

@@ -1,9 +1,9 @@
 //! One record of the log: a header of 48 bytes, then the body, padded to a multiple of 8.
 //!
-//! Invariant: a header carries its own checksum, so that it says what the record is even where the body
-//! or the record before is lost; it repeats the checksum of the header before it, so that no record can
-//! stand in another's place. Every checksum is seeded by the folder's id, which no client knows: what a
-//! client writes cannot pass for a record.
+//! Invariant: a header carries its own checksum, so that it says what the record is even where the
+//! body or the record before is lost; it repeats the checksum of the header before it, so that no
+//! record can stand in another's place. Every checksum is seeded by the folder's id, which no
+//! client knows: what a client writes cannot pass for a record.
 
 use bytes::BytesMut;
 use zokor_core::id::ServerId;
@@ -131,7 +131,8 @@ pub(super) struct BatchWriter<'a> {
 }
 
 impl<'a> BatchWriter<'a> {
-    /// Begins batch number `batch` in `out`; `previous` is the checksum of the last header before it.
+    /// Begins batch number `batch` in `out`; `previous` is the checksum of the last header before
+    /// it.
     pub(super) fn new(salt: u32, batch: u64, previous: u32, out: &'a mut BytesMut) -> Self {
         out.clear();
         BatchWriter { salt, batch, previous, out, open: None }

@@ -1,9 +1,9 @@
 //! Reads the log back.
 //!
-//! Invariant: nothing is changed on the disk here, and nothing is skipped. A record that is not whole
-//! ends the log only if it belongs to the last batch that was ever begun (a torn tail: `persist` never
-//! returned); if anything of a later batch is there, it was durable once, and that is damage
-//! (Alagappan et al., FAST 2018).
+//! Invariant: nothing is changed on the disk here, and nothing is skipped. A record that is not
+//! whole ends the log only if it belongs to the last batch that was ever begun (a torn tail:
+//! `persist` never returned); if anything of a later batch is there, it was durable once, and that
+//! is damage (Alagappan et al., FAST 2018).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,8 +25,10 @@ pub(super) struct Replayed<D: Disk> {
     pub(super) log: Log,
     /// Where it goes on.
     pub(super) tail: Tail<D::File>,
-    /// Where the last segment's last byte that is not zero ends, if it lies behind the log's end.
-    pub(super) torn_end: Option<u64>,
+    /// The bytes of the last segment's last whole batch, which end where the log does.
+    pub(super) last_batch: Vec<u8>,
+    /// How many bytes behind the log's end are not all zero.
+    pub(super) torn_bytes: usize,
 }
 
 /// Entries one after the other.
@@ -62,8 +64,8 @@ impl Log {
     }
 }
 
-/// Replays all segments of the folder; `None` if there are none. Entries up to `covered` are checked
-/// and not kept.
+/// Replays all segments of the folder; `None` if there are none. Entries up to `covered` are
+/// checked and not kept.
 pub(super) fn replay<D: Disk>(
     disk: &D,
     id: [u8; 16],
@@ -96,11 +98,11 @@ pub(super) fn replay<D: Disk>(
     while let Some((head, file)) = files.next() {
         segments.push_back(Segment::of(&head));
         let after = files.peek().map(|(head, _)| head.position);
-        let (offset, torn_end) = replay.segment(&head, &file, after)?;
+        let End { offset, last_batch, torn_bytes } = replay.segment(&head, &file, after)?;
         if after.is_none() {
             let (position, size_bytes) = (replay.position, head.size_bytes);
             let tail = Tail { segments, file, offset, size_bytes, position };
-            return Ok(Some(Replayed { log: replay.log, tail, torn_end }));
+            return Ok(Some(Replayed { log: replay.log, tail, last_batch, torn_bytes }));
         }
     }
     unreachable!("the last segment has none after it")
@@ -132,6 +134,16 @@ fn damaged<D: Disk>(
     Error::Damaged { place: disk.place(), file: file.to_owned(), offset, index, what: what.into() }
 }
 
+/// How a segment ends.
+struct End {
+    /// Behind the last whole batch.
+    offset: u64,
+    /// The bytes of that batch.
+    last_batch: Vec<u8>,
+    /// How many bytes behind it are not all zero.
+    torn_bytes: usize,
+}
+
 struct Replay<'a, D: Disk> {
     disk: &'a D,
     salt: u32,
@@ -141,14 +153,14 @@ struct Replay<'a, D: Disk> {
 }
 
 impl<D: Disk> Replay<'_, D> {
-    /// Applies a segment, which is followed by one that begins at the position `after`, or is the last.
-    /// Returns where its last whole batch ends, and where the last byte behind it that is not zero.
+    /// Applies a segment, which is followed by one that begins at the position `after`, or is the
+    /// last.
     fn segment(
         &mut self,
         head: &Head,
         file: &D::File,
         after: Option<Position>,
-    ) -> Result<(u64, Option<u64>), Error> {
+    ) -> Result<End, Error> {
         assert_eq!(head.position, self.position);
         let name = head.name();
         if head.size_bytes > MAX_SEGMENT_BYTES {
@@ -170,7 +182,9 @@ impl<D: Disk> Replay<'_, D> {
             }
             (None, _) => {
                 let torn = bytes[run.end..].iter().rposition(|byte| *byte != 0);
-                return Ok((run.end as u64, torn.map(|i| (run.end + i + 1) as u64)));
+                let last_batch = bytes[run.last_start..run.end].to_vec();
+                let torn_bytes = torn.map_or(0, |last| last + 1);
+                return Ok(End { offset: run.end as u64, last_batch, torn_bytes });
             }
         };
         let index = run.next_index(self.log.next());
@@ -225,7 +239,8 @@ struct Run {
     records: Vec<(usize, Header)>,
     /// How many of them belong to whole batches.
     n_complete: usize,
-    /// Where the last whole batch ends.
+    /// Where the last whole batch begins, and where it ends.
+    last_start: usize,
     end: usize,
     /// The checksum of its last header.
     previous: u32,
@@ -242,6 +257,7 @@ impl Run {
         let mut run = Run {
             records: Vec::new(),
             n_complete: 0,
+            last_start: HEAD_BYTES as usize,
             end: HEAD_BYTES as usize,
             previous: position.previous,
             batch: position.batch,
@@ -262,6 +278,7 @@ impl Run {
             previous = crc;
             if header.is_last {
                 run.n_complete = run.records.len();
+                run.last_start = run.end;
                 run.end = run.stopped_at;
                 run.previous = previous;
                 run.batch += 1;

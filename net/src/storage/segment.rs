@@ -21,7 +21,7 @@ pub(super) const MAX_SEGMENT_BYTES: u64 = 4 << 30;
 const MAGIC: [u8; 8] = *b"ZOKORLOG";
 const VERSION: u32 = 1;
 const CRC_AT: usize = HEAD_BYTES as usize - 4;
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Where the log stands between two batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +137,8 @@ pub(super) fn number_of(name: &str) -> Option<u64> {
 
 /// The file of the next segment, zeroed step by step ahead of need.
 ///
-/// Zeroed, and not merely allocated: a write into allocated but unwritten space makes the file system
-/// note that in its own journal at every sync.
+/// Zeroed, and not merely allocated: a write into allocated but unwritten space makes the file
+/// system note that in its own journal at every sync.
 pub(super) struct Spare<F> {
     file: F,
     zeroed_bytes: u64,

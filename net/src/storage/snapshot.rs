@@ -1,7 +1,7 @@
 //! One snapshot as a file: head, chunks, trailer.
 //!
-//! Invariant: every checksum continues the one before it, from the head on, so that a chunk is right
-//! only in its place; a file without a whole trailer at its very end is no snapshot.
+//! Invariant: every checksum continues the one before it, from the head on, so that a chunk is
+//! right only in its place; a file without a whole trailer at its very end is no snapshot.
 
 use std::collections::BTreeSet;
 use std::io;

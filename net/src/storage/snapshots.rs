@@ -1,7 +1,8 @@
 //! The snapshots that a server keeps.
 //!
-//! Invariant: a file has a snapshot's name only when it is durable and was read back whole. An older one
-//! goes only after a newer one was verified, and never the newest that was (ZOOKEEPER-3231).
+//! Invariant: a file has a snapshot's name only when it is durable and was read back whole. An
+//! older one goes only after a newer one was verified, and never the newest that was
+//! (ZOOKEEPER-3231).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -81,9 +82,9 @@ impl<D: Disk> Snapshots<D> {
         snapshots
     }
 
-    /// Makes `snapshot` durable: written under another name, synced, read back, and only then named.
-    /// Older ones beyond the number to keep go. If a newer one was verified before, there is nothing
-    /// to do.
+    /// Makes `snapshot` durable: written under another name, synced, read back, and only then
+    /// named. Older ones beyond the number to keep go. If a newer one was verified before, there is
+    /// nothing to do.
     ///
     /// # Errors
     /// If the disk fails or what is read back is not what was written; every later call fails too.
@@ -127,8 +128,8 @@ impl<D: Disk> Snapshots<D> {
         rename(disk, TEMPORARY_NAME, &name_of(snapshot.meta.last.index))
     }
 
-    /// Tells the log what it need not keep: what the older of the two newest verified snapshots covers,
-    /// so that recovery has a way out if the newest rots.
+    /// Tells the log what it need not keep: what the older of the two newest verified snapshots
+    /// covers, so that recovery has a way out if the newest rots.
     fn cover(&mut self) {
         let fallback = self.n_kept.min(2) - 1;
         let covered = self.verified.iter().rev().nth(fallback).copied().unwrap_or_default();

@@ -1,12 +1,12 @@
 //! The log: what raft appends, in order, with its hard state.
 //!
-//! Invariant: what `persist` returned `Ok` for is found by recovery, and of a `persist` that did not
-//! return, all is found or nothing. The log is only ever appended to: taking entries away is a record
-//! like any other. One call is one batch, one write and one sync (group commit); batch `n + 1` is not
-//! written before batch `n` is durable, by which recovery tells a torn tail from damage.
+//! Invariant: what `persist` returned `Ok` for is found by recovery, and of a `persist` that did
+//! not return, all is found or nothing. The log is only ever appended to: taking entries away is a
+//! record like any other. One call is one batch, one write and one sync (group commit); batch `n +
+//! 1` is not written before batch `n` is durable, by which recovery tells a torn tail from damage.
 //!
-//! The next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by `persist` itself,
-//! one bounded step a call, if it is less than twice as far as the segment in use.
+//! The next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by `persist`
+//! itself, one bounded step a call, if it is less than twice as far as the segment in use.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,8 +133,8 @@ impl<D: Disk> Wal<D> {
         }
     }
 
-    /// Makes all changes of `batch` durable, in order, with one sync. After a crash before it returns
-    /// either all of them are there or none.
+    /// Makes all changes of `batch` durable, in order, with one sync. After a crash before it
+    /// returns either all of them are there or none.
     ///
     /// # Errors
     /// If the disk fails: it is not known then what is durable, and every later call fails too.

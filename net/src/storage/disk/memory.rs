@@ -1,8 +1,8 @@
 //! A disk in memory that forgets like a real one: for tests and simulations.
 //!
 //! Invariant: what was synced stays, whatever [`MemoryDisk::crash`] is asked. Of what was not, each
-//! 512-byte sector is kept, lost or kept up to some byte, and each change of a name is kept or lost, all
-//! of it by the seed alone.
+//! 512-byte sector is kept, lost or kept up to some byte, and each change of a name is kept or
+//! lost, all of it by the seed alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, Result};
@@ -24,7 +24,8 @@ pub struct MemoryDisk {
 pub enum Fault {
     /// The machine stops: this call may have happened or not, and every later call fails.
     Stop,
-    /// The call fails; a failed sync may have dropped any of what it should have kept.
+    /// The call fails; after a failed sync all counts as clean, and any of it may be lost in a
+    /// crash.
     Fail,
     /// The call fails for want of space.
     Full,
@@ -67,8 +68,8 @@ impl MemoryDisk {
         Self::default()
     }
 
-    /// Cuts the power: open files and locks are dead, and what was not synced is kept, lost or torn as
-    /// `seed` has it. The disk works again afterwards, and no fault is set.
+    /// Cuts the power: open files and locks are dead, and what was not synced is kept, lost or torn
+    /// as `seed` has it. The disk works again afterwards, and no fault is set.
     pub fn crash(&self, seed: u64) {
         let mut dice = Dice(seed);
         let mut shared = self.shared();
@@ -102,7 +103,8 @@ impl MemoryDisk {
         shared.fault = None;
     }
 
-    /// Lets `fault` happen at the call that is the `n`th from now to change something (0: the next).
+    /// Lets `fault` happen at the call that is the `n`th from now to change something (0: the
+    /// next).
     pub fn fault_at(&self, n: u64, fault: Fault) {
         let mut shared = self.shared();
         shared.fault = Some((shared.calls + n, fault));
@@ -242,6 +244,13 @@ impl Node {
     }
 
     fn crash(&mut self, dice: &mut Dice) {
+        self.lose_silently(dice);
+        self.current = self.durable.clone();
+    }
+
+    /// Counts everything as clean, though any of it may not be on the platter: what ext4 and XFS do
+    /// when a sync fails. Reading still shows all of it, until the power is cut.
+    fn lose_silently(&mut self, dice: &mut Dice) {
         for sector in std::mem::take(&mut self.dirty) {
             match dice.below(3) {
                 0 => {}
@@ -252,7 +261,6 @@ impl Node {
                 }
             }
         }
-        self.current = self.durable.clone();
     }
 
     /// Moves the first `n_bytes` of a sector to the platter.
@@ -372,8 +380,7 @@ impl DiskFile for MemoryFile {
         let node = shared.nodes.get_mut(&self.node).expect("it is alive");
         match fault {
             None => node.sync(),
-            // The pages count as clean now, and any of them may not be there.
-            Some(Fault::Fail) => node.crash(&mut Dice(calls)),
+            Some(Fault::Fail) => node.lose_silently(&mut Dice(calls)),
             // All of it may have got there, or anything less: the crash to come decides.
             Some(Fault::Stop | Fault::Full) => {}
         }

@@ -1,10 +1,11 @@
 //! What storage asks of a disk: one folder of files, small and synchronous.
 //!
 //! Contract: a write or a change of names may be lost, kept or half kept in a power cut until the
-//! matching `sync` or `sync_folder` has returned `Ok`; then it is there. A name moves by `rename` as a
-//! whole or not at all. An error of any call but `list`, `open` and `read_at` leaves the state of the
-//! file unknown for good: storage never tries again (Rebello et al., ATC 2020).
+//! matching `sync` or `sync_folder` has returned `Ok`; then it is there. A name moves by `rename`
+//! as a whole or not at all. An error of any call but `list`, `open` and `read_at` leaves the state
+//! of the file unknown for good: storage never tries again (Rebello et al., ATC 2020).
 
+mod direct;
 mod memory;
 mod real;
 
@@ -67,8 +68,8 @@ pub trait DiskFile: Send + 'static {
 
     /// `write_at`, then `sync`, as one call where a disk can do that faster.
     ///
-    /// The caller promises that the file reaches 4 KiB beyond the end of `bytes` or ends at a multiple
-    /// of 4 KiB, and that what lies behind `bytes` up to the next such multiple is zero.
+    /// The caller promises that the file reaches 4 KiB beyond the end of `bytes` or ends at a
+    /// multiple of 4 KiB, and that what lies behind `bytes` up to the next such multiple is zero.
     fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write_at(offset, bytes)?;
         self.sync()

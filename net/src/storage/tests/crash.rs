@@ -7,8 +7,8 @@ use super::model::{Model, Step, step};
 use super::*;
 use crate::storage::Fault;
 
-/// The states that a crash may leave: the last one that was reported durable, and those after it whose
-/// report never came.
+/// The states that a crash may leave: the last one that was reported durable, and those after it
+/// whose report never came.
 struct Allowed {
     states: Vec<Model>,
 }
@@ -162,7 +162,7 @@ fn assert_poisoned(opened: &mut Opened<MemoryDisk>, disk: &MemoryDisk) {
 
 #[test]
 fn what_was_reported_durable_survives_power_cuts() {
-    for seed in 0..1_500 {
+    for seed in 0..3_000 {
         survive(seed, Fault::Stop, 40);
     }
 }

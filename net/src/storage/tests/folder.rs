@@ -228,9 +228,18 @@ fn the_log_and_the_snapshots_work_from_two_threads() {
 
 #[test]
 fn a_real_folder_keeps_what_it_is_given() {
+    keep(|path| RealDisk::new(path).unwrap());
+}
+
+#[test]
+fn a_real_folder_keeps_what_it_is_given_past_the_cache() {
+    keep(|path| RealDisk::new(path).unwrap().direct());
+}
+
+fn keep(make: impl Fn(&std::path::Path) -> RealDisk) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
-    let disk = || RealDisk::new(&path).unwrap();
+    let disk = || make(&path);
     let mut opened = open(disk(), &options()).unwrap();
     assert!(opened.report.is_new);
     for index in 1..=100 {
