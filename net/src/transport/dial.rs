@@ -132,7 +132,11 @@ impl Dialer {
 }
 
 /// Sends what the outbox holds until the connection ends; says why it did.
-async fn speak(stream: TcpStream, outbox: &Outbox, write_timeout: Duration) -> String {
+pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    outbox: &Outbox,
+    write_timeout: Duration,
+) -> String {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut out = BytesMut::new();
     loop {
@@ -140,9 +144,7 @@ async fn speak(stream: TcpStream, outbox: &Outbox, write_timeout: Duration) -> S
         let mut frames = snapshot.as_ref().and_then(frames);
         // Once if there is no snapshot, else until all of it has gone.
         loop {
-            if let Err(why) = outbox.take(&mut out) {
-                return why.to_owned();
-            }
+            outbox.take(&mut out);
             while let Some(rest) = &mut frames
                 && out.len() < SNAPSHOT_WRITE
             {
@@ -153,6 +155,7 @@ async fn speak(stream: TcpStream, outbox: &Outbox, write_timeout: Duration) -> S
             }
             let happened = tokio::select! {
                 biased;
+                why = outbox.given_up() => Err(why.to_owned()),
                 sent = send(&mut writer, &mut out, write_timeout), if !out.is_empty() => sent,
                 why = silence_ends(&mut reader) => Err(why),
                 () = outbox.woken(), if out.is_empty() => Ok(()),
