@@ -87,6 +87,14 @@ pub struct Parts {
     pub hand_over: Option<fn(&mut Replica, Now)>,
 }
 
+/// The parts around the replica.
+pub(super) struct Outside {
+    pub(super) storage: StoragePort,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) admin: Arc<dyn Admin>,
+    pub(super) options: Arc<dyn SocketOptions>,
+}
+
 /// A server that has its ports and is not yet running.
 pub struct Server {
     config: Config,
@@ -132,7 +140,8 @@ impl Server {
     pub fn new(config: Config, listeners: Listeners, parts: Parts) -> Self {
         let machine = Member { replica: parts.replica, hand_over: parts.hand_over };
         let Parts { storage, clock, admin, options, .. } = parts;
-        Self::around(config, listeners, Box::new(machine), (storage, clock, admin, options))
+        let outside = Outside { storage, clock, admin, options };
+        Self::around(config, listeners, Box::new(machine), outside)
     }
 
     /// The same around anything that behaves like a replica.
@@ -140,13 +149,9 @@ impl Server {
         config: Config,
         listeners: Listeners,
         machine: Box<dyn Machine>,
-        (storage, clock, admin, options): (
-            StoragePort,
-            Arc<dyn Clock>,
-            Arc<dyn Admin>,
-            Arc<dyn SocketOptions>,
-        ),
+        outside: Outside,
     ) -> Self {
+        let Outside { storage, clock, admin, options } = outside;
         let StoragePort { log, snapshots, done } = storage;
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes);
         let server = (config.id, config.limits.clone(), peers);
@@ -170,7 +175,7 @@ impl Server {
     /// Serves until [`Handle::shutdown`].
     ///
     /// # Errors
-    /// If storage fails, or a part of the server does. Nothing that was pending is acknowledged then.
+    /// If storage fails, or a part of the server does. Nothing pending is acknowledged then.
     pub async fn run(self) -> Result<(), Error> {
         let Server { config, listeners, done, admin, options, shared, .. } = self;
         let config = Arc::new(config);

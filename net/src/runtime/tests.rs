@@ -22,6 +22,7 @@ use zokor_core::replica::{CloseReason, Output, Snapshot, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 
 use super::driver::Machine;
+use super::server::Outside;
 use super::*;
 use crate::transport::PlainSockets;
 use crate::wire::request::{encode_connect, encode_request};
@@ -206,8 +207,12 @@ impl Stage {
         tokio::spawn(snapshots.run_paced(|| sleep(Duration::ZERO)));
         let script = Script::default();
         let (seen, clock) = (script.seen.clone(), Arc::new(HandClock(AtomicU64::new(1_000_000))));
-        let outside =
-            (storage, clock.clone() as _, Arc::new(Words) as _, Arc::new(PlainSockets) as _);
+        let outside = Outside {
+            storage,
+            clock: clock.clone(),
+            admin: Arc::new(Words),
+            options: Arc::new(PlainSockets),
+        };
         let server = Server::around(config, listeners, Box::new(script), outside);
         Stage { handle: server.handle(), clock, seen, run: tokio::spawn(server.run()) }
     }

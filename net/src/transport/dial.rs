@@ -1,8 +1,8 @@
 //! The outgoing connection to one peer: the only one on which this server speaks to it.
 //!
 //! Invariants: there is at most one at a time; it counts as up from the peer's answer to our hello
-//! until either side ends it; the end is noticed at once, since the sender also reads; attempts come
-//! with growing pauses, never in a tight loop.
+//! until either side ends it; the end is noticed at once, since the sender also reads; attempts
+//! come with growing pauses, never in a tight loop.
 
 use std::io;
 use std::sync::Arc;
@@ -85,8 +85,8 @@ impl Dialer {
                 }
                 last_failure = failure;
             }
-            // A peer that has just called is there: no need to wait any longer. It calls with growing
-            // pauses as well.
+            // A peer that has just called is there: no need to wait any longer. It calls with
+            // growing pauses as well.
             let _ = timeout(delay, self.outbox.nudged()).await;
             delay = (delay * 2).min(self.limits.longest_delay);
         }

@@ -36,7 +36,8 @@ impl SocketOptions for RealSockets {
 }
 
 /// Probes a connection that is silent for `idle` seconds, every `interval` seconds, and gives it up
-/// after `count` probes. It is an addition to our own timeouts, so a system that refuses is no error.
+/// after `count` probes. It is an addition to our own timeouts, so a system that refuses is no
+/// error.
 #[cfg(feature = "real-sockets")]
 fn keep_alive(stream: &TcpStream, [idle, interval, count]: [u32; 3]) {
     use rustix::net::sockopt;

@@ -1,8 +1,8 @@
 //! What is to be sent to one peer.
 //!
-//! Invariants: order is kept, but for snapshots, between whose chunks other messages may go; memory is
-//! bounded: a peer that does not keep up loses its connection, and with it what is queued; what is put
-//! in while there is no connection is dropped.
+//! Invariants: order is kept, but for snapshots, between whose chunks other messages may go; memory
+//! is bounded: a peer that does not keep up loses its connection, and with it what is queued; what
+//! is put in while there is no connection is dropped.
 
 use std::collections::VecDeque;
 use std::fmt;
