@@ -81,6 +81,8 @@ pub(super) struct Driver {
     pub(super) armed: Option<Instant>,
     /// Why nothing may be said any more.
     pub(super) failure: Option<String>,
+    /// The server stops: nothing more is read from clients.
+    pub(super) draining: bool,
     /// `None` once the server has ended.
     storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
     last_conn: ConnId,
@@ -111,6 +113,7 @@ impl Driver {
             started,
             armed: None,
             failure: None,
+            draining: false,
             storage: Some(storage),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
@@ -252,7 +255,8 @@ impl Driver {
         let n_outstanding = self.machine.outstanding(conn);
         let flooded = n_outstanding > 0 && self.is_flooded();
         let Some(connection) = self.connections.get_mut(&conn) else { return true };
-        let held_up = flooded
+        let held_up = self.draining
+            || flooded
             || n_outstanding >= self.limits.connection_outstanding
             || connection.is_behind(&self.limits);
         // The other two end by the connection's own answers and writes, which wake it.

@@ -255,14 +255,18 @@ async fn part_from_all(shared: &Shared, config: &Config) {
             tracing::info!("nobody took the leadership over in time");
         }
     }
-    shared.input(|driver, _| driver.finish_all());
+    shared.lock().draining = true;
     let gone = async {
+        while shared.stats().outstanding > 0 {
+            sleep(POLL_INTERVAL).await;
+        }
+        shared.lock().finish_all();
         while !shared.lock().connections.is_empty() {
             sleep(POLL_INTERVAL).await;
         }
     };
     if timeout(config.farewell_timeout, gone).await.is_err() {
-        tracing::info!("some clients did not take their last words in time");
+        tracing::info!("some clients did not hear all that they were owed in time");
     }
 }
 
