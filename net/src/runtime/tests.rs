@@ -436,9 +436,14 @@ async fn a_client_with_too_many_open_requests_is_not_read_until_it_has_fewer() {
     stage.seen(|seen| seen.mute = true);
     client.write_all(&requests(&Request::Ping, 0..5000)).await.unwrap();
     stage.until(|seen| seen.requests >= 200).await;
+    stage.seen(|seen| seen.mute = false);
     stage.advance(Duration::from_secs(60));
-    sleep(Duration::from_millis(20)).await;
-    assert!(stage.seen(|seen| seen.requests) <= 200 + 128);
+    let mut calm = stage.client().await;
+    for xid in 0..50 {
+        calm.write_all(&requests(&Request::Ping, xid..xid + 1)).await.unwrap();
+        assert_eq!(next_xid(&mut calm).await, Some(xid));
+    }
+    assert!(stage.seen(|seen| seen.requests) <= 200 + 128 + 50);
     assert!(!stage.handle.facts().connections[0].reading);
     assert_eq!(stage.handle.facts().connections_cut, 0, "its silence is our doing");
 }
@@ -494,8 +499,7 @@ async fn the_replica_is_woken_at_its_deadline_and_not_before() {
     stage.seen(|seen| seen.deadline = Some(Instant::from_micros(1_005_000)));
     client.write_all(&requests(&Request::Ping, 0..1)).await.unwrap();
     assert_eq!(next_xid(&mut client).await, Some(0));
-    sleep(Duration::from_millis(20)).await;
-    assert_eq!(stage.seen(|seen| seen.wakes), 0);
+    // That it is not before is asserted by the script.
     stage.advance(Duration::from_millis(5));
     stage.until(|seen| seen.wakes == 1).await;
 }
