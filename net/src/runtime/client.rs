@@ -176,7 +176,8 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
             connection.known = true;
             connection.traffic.received += 1;
             connection.traffic.last_operation = "SESS";
-            let address = connection.address.ip();
+            // An IPv4 client of an IPv6 socket is known by its own address.
+            let address = connection.address.ip().to_canonical();
             driver.traffic.received += 1;
             driver.machine.handle(now, Input::Connect { conn, address, request });
             Listened::Something

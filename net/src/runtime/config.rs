@@ -81,8 +81,8 @@ pub struct Limits {
     pub unsent_answers: usize,
     /// A connection that takes no byte of what waits for it for this long is cut. Default 30 s.
     pub write_timeout: Duration,
-    /// How long a connection that is finished waits for its client to close it. Default 500 ms; zero
-    /// closes at once.
+    /// How long a connection that is finished waits for its client to close it. Default 500 ms;
+    /// zero closes at once.
     pub linger: Duration,
     /// How often idle connections are looked for. Default 250 ms.
     pub sweep_interval: Duration,

@@ -1,8 +1,8 @@
 //! The one place where a replica meets its connections, peers and storage.
 //!
 //! Invariants: inputs enter in the order in which they came about; outputs are carried out in the
-//! order polled; no decision of protocol is taken here. After a failure of storage nothing is polled
-//! any more, so nothing that was pending is ever acknowledged.
+//! order polled; no decision of protocol is taken here. After a failure of storage nothing is
+//! polled any more, so nothing that was pending is ever acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -73,6 +73,8 @@ pub(super) struct Driver {
     pub(super) armed: Option<Instant>,
     /// Why nothing may be said any more.
     pub(super) failure: Option<String>,
+    /// The server stops: nothing more is read from clients.
+    pub(super) draining: bool,
     /// `None` once the server has ended.
     storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
     last_conn: ConnId,
@@ -103,6 +105,7 @@ impl Driver {
             started,
             armed: None,
             failure: None,
+            draining: false,
             storage: Some(storage),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
@@ -244,7 +247,8 @@ impl Driver {
         let n_outstanding = self.machine.outstanding(conn);
         let flooded = n_outstanding > 0 && self.is_flooded();
         let Some(connection) = self.connections.get_mut(&conn) else { return true };
-        let held_up = flooded
+        let held_up = self.draining
+            || flooded
             || n_outstanding >= self.limits.connection_outstanding
             || connection.is_behind(&self.limits);
         // The other two end by the connection's own answers and writes, which wake it.
@@ -284,11 +288,11 @@ impl Driver {
 
     fn carry_out(&mut self, now: Now, output: Output) {
         match output {
-            Output::Persist(batch) => self.to_log(LogJob::Persist(batch)),
-            Output::Purge { through } => self.to_log(LogJob::Purge(through)),
+            Output::Persist(batch) => self.write_log(LogJob::Persist(batch)),
+            Output::Purge { through } => self.write_log(LogJob::Purge(through)),
             Output::Checkpoint { ticket, snapshot } => {
                 let job = SnapshotJob { ticket, snapshot };
-                if !self.storage.as_ref().is_some_and(|(_, jobs)| jobs.send(job).is_ok()) {
+                if self.storage.as_ref().is_none_or(|(_, jobs)| jobs.send(job).is_err()) {
                     self.fail("the snapshot writer has ended".to_owned());
                 }
             }
@@ -296,11 +300,11 @@ impl Driver {
             Output::Connected { conn, response } => {
                 if let Some(connection) = self.connections.get_mut(&conn)
                     && connection.phase == Phase::Connecting
+                    // Else it is refused, and a `Close` follows.
+                    && let Ok(timeout_ms @ 1..) = u64::try_from(response.timeout_ms)
                 {
-                    // A refusal has neither; a `Close` follows it.
-                    let timeout_ms = u64::try_from(response.timeout_ms).unwrap_or(0);
                     connection.timeout = Duration::from_millis(timeout_ms);
-                    connection.session = (response.session.0 != 0).then_some(response.session);
+                    connection.session = Some(response.session);
                     connection.last_heard = now.instant;
                     connection.phase = Phase::Established;
                 }
@@ -322,8 +326,8 @@ impl Driver {
         }
     }
 
-    fn to_log(&mut self, job: LogJob) {
-        if !self.storage.as_ref().is_some_and(|(jobs, _)| jobs.send(job).is_ok()) {
+    fn write_log(&mut self, job: LogJob) {
+        if self.storage.as_ref().is_none_or(|(jobs, _)| jobs.send(job).is_err()) {
             self.fail("the log writer has ended".to_owned());
         }
     }

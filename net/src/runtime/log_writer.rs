@@ -2,7 +2,8 @@
 //!
 //! Invariants: batches reach the log in the order in which they were asked for; all that waits goes
 //! into one sync; a ticket is reported only when its batch is durable; after a failure nothing is
-//! reported but the failure. The same steps run on threads in production and as tasks in simulations.
+//! reported but the failure. The same steps run on threads in production and as tasks in
+//! simulations.
 
 use std::future::Future;
 
@@ -122,7 +123,8 @@ pub trait Steps: Send + 'static {
     /// What the worker is called in messages.
     const NAME: &'static str;
 
-    /// Does `jobs`, all of which were waiting; leaves them empty. Says what is now done, if anything.
+    /// Does `jobs`, all of which were waiting; leaves them empty. Says what is now done, if
+    /// anything.
     ///
     /// # Errors
     /// In plain words; there is no next step then.

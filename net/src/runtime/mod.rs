@@ -1,11 +1,11 @@
 //! The one loop that drives a replica over sockets, storage and clocks.
 //!
 //! All of one server runs on one thread: the tasks of its connections and links put inputs into the
-//! replica, and one task, the pump, carries out what the replica then wishes for, once for all tasks
-//! that were woken in the same turn. So a request crosses no thread between two sockets, one wake-up
-//! costs one write to storage, one to each peer and one to each connection, and the time that a disk
-//! or a socket takes is the window in which the next batch gathers. Only storage has threads of its
-//! own ([`storage_workers`]).
+//! replica, and one task, the pump, carries out what the replica then wishes for, once for all
+//! tasks that were woken in the same turn. So a request crosses no thread between two sockets, one
+//! wake-up costs one write to storage, one to each peer and one to each connection, and the time
+//! that a disk or a socket takes is the window in which the next batch gathers. Only storage has
+//! threads of its own ([`storage_workers`]).
 //!
 //! Invariant: nothing here decides anything of the protocol; it moves values.
 

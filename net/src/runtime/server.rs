@@ -84,6 +84,14 @@ pub struct Parts {
     pub options: Arc<dyn SocketOptions>,
 }
 
+/// The parts around the replica.
+pub(super) struct Outside {
+    pub(super) storage: StoragePort,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) admin: Arc<dyn Admin>,
+    pub(super) options: Arc<dyn SocketOptions>,
+}
+
 /// A server that has its ports and is not yet running.
 pub struct Server {
     config: Config,
@@ -128,7 +136,8 @@ impl Server {
     /// Puts a server together.
     pub fn new(config: Config, listeners: Listeners, parts: Parts) -> Self {
         let Parts { replica, storage, clock, admin, options } = parts;
-        Self::around(config, listeners, Box::new(replica), (storage, clock, admin, options))
+        let outside = Outside { storage, clock, admin, options };
+        Self::around(config, listeners, Box::new(replica), outside)
     }
 
     /// The same around anything that behaves like a replica.
@@ -136,13 +145,9 @@ impl Server {
         config: Config,
         listeners: Listeners,
         machine: Box<dyn Machine>,
-        (storage, clock, admin, options): (
-            StoragePort,
-            Arc<dyn Clock>,
-            Arc<dyn Admin>,
-            Arc<dyn SocketOptions>,
-        ),
+        outside: Outside,
     ) -> Self {
+        let Outside { storage, clock, admin, options } = outside;
         let StoragePort { log, snapshots, done } = storage;
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes);
         let server = (config.id, config.limits.clone(), peers);
@@ -166,7 +171,7 @@ impl Server {
     /// Serves until [`Handle::shutdown`].
     ///
     /// # Errors
-    /// If storage fails, or a part of the server does. Nothing that was pending is acknowledged then.
+    /// If storage fails, or a part of the server does. Nothing pending is acknowledged then.
     pub async fn run(self) -> Result<(), Error> {
         let Server { config, listeners, done, admin, options, shared, .. } = self;
         let config = Arc::new(config);
@@ -246,14 +251,18 @@ async fn part_from_all(shared: &Shared, config: &Config) {
             tracing::info!("nobody took the leadership over in time");
         }
     }
-    shared.input(|driver, _| driver.finish_all());
+    shared.lock().draining = true;
     let gone = async {
+        while shared.stats().outstanding > 0 {
+            sleep(POLL_INTERVAL).await;
+        }
+        shared.lock().finish_all();
         while !shared.lock().connections.is_empty() {
             sleep(POLL_INTERVAL).await;
         }
     };
     if timeout(config.farewell_timeout, gone).await.is_err() {
-        tracing::info!("some clients did not take their last words in time");
+        tracing::info!("some clients did not hear all that they were owed in time");
     }
 }
 

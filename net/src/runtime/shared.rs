@@ -1,8 +1,9 @@
 //! What all tasks of one server share: the driver behind its lock, and the bells.
 //!
-//! Invariants: the lock is never held across an await, and all tasks run on one thread, so it is never
-//! waited for; only an operator's question comes from another thread. Every input is followed by a
-//! pump, which runs after the tasks that were woken in the same turn, and so gathers their inputs.
+//! Invariants: the lock is never held across an await, and all tasks run on one thread, so it is
+//! never waited for; only an operator's question comes from another thread. Every input is followed
+//! by a pump, which runs after the tasks that were woken in the same turn, and so gathers their
+//! inputs.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

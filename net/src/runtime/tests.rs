@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use zokor_core::Input;
@@ -18,12 +18,14 @@ use zokor_core::proto::{
     ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Write, Zxid,
 };
 use zokor_core::raft::{Index, Persist, Ticket};
-use zokor_core::replica::{CloseReason, Output, Snapshot, Stats};
+use zokor_core::replica::{CloseReason, Message, Output, Snapshot, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 
 use super::driver::Machine;
+use super::server::Outside;
 use super::*;
 use crate::transport::PlainSockets;
+use crate::wire::peer::{Hello, encode_hello, encode_message};
 use crate::wire::request::{encode_connect, encode_request};
 
 /// A replica by script: answers pings at once and closes when durable, and keeps the rest.
@@ -44,10 +46,15 @@ struct Seen {
     wakes: usize,
     polls: usize,
     mute: bool,
+    peers: Vec<String>,
     deadline: Option<Instant>,
 }
 
 impl Script {
+    fn note(&self, line: String) {
+        self.seen.lock().unwrap().peers.push(line);
+    }
+
     fn reply(&mut self, conn: ConnId, xid: Xid) {
         *self.outstanding.entry(conn).or_default() -= 1;
         self.stats.outstanding -= 1;
@@ -114,7 +121,14 @@ impl Machine for Script {
                 seen.wakes += 1;
                 seen.deadline = None;
             }
-            other => panic!("the script has no line for {other:?}"),
+            Input::PeerUp { peer } => {
+                self.note(format!("up {peer}"));
+                let message = Message::Heard(vec![SessionId(1)]);
+                self.outputs.push_back(Output::Send { to: peer, message });
+            }
+            Input::PeerDown { peer } => self.note(format!("down {peer}")),
+            Input::Message { from, message } => self.note(format!("from {from}: {message:?}")),
+            Input::Checkpointed { .. } => panic!("the script takes no snapshots"),
         }
     }
 
@@ -198,16 +212,25 @@ impl Stage {
 
     async fn with_disk(limits: Limits, fails: bool) -> Stage {
         let mut config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
-        let sweep_interval = Duration::from_millis(2);
-        config.limits = Limits { sweep_interval, linger: Duration::ZERO, ..limits };
+        config.limits = limits;
+        Stage::with_config(config, fails).await
+    }
+
+    async fn with_config(mut config: Config, fails: bool) -> Stage {
+        config.limits.sweep_interval = Duration::from_millis(2);
+        config.limits.linger = Duration::ZERO;
         let listeners = Listeners::bind(&config).await.unwrap();
         let (storage, log, snapshots) = storage_workers(Disk { fails }, Disk { fails });
-        tokio::spawn(log.run_paced(|| sleep(Duration::ZERO)));
+        tokio::spawn(log.run_paced(|| sleep(Duration::from_millis(5))));
         tokio::spawn(snapshots.run_paced(|| sleep(Duration::ZERO)));
         let script = Script::default();
         let (seen, clock) = (script.seen.clone(), Arc::new(HandClock(AtomicU64::new(1_000_000))));
-        let outside =
-            (storage, clock.clone() as _, Arc::new(Words) as _, Arc::new(PlainSockets) as _);
+        let outside = Outside {
+            storage,
+            clock: clock.clone(),
+            admin: Arc::new(Words),
+            options: Arc::new(PlainSockets),
+        };
         let server = Server::around(config, listeners, Box::new(script), outside);
         Stage { handle: server.handle(), clock, seen, run: tokio::spawn(server.run()) }
     }
@@ -413,9 +436,14 @@ async fn a_client_with_too_many_open_requests_is_not_read_until_it_has_fewer() {
     stage.seen(|seen| seen.mute = true);
     client.write_all(&requests(&Request::Ping, 0..5000)).await.unwrap();
     stage.until(|seen| seen.requests >= 200).await;
+    stage.seen(|seen| seen.mute = false);
     stage.advance(Duration::from_secs(60));
-    sleep(Duration::from_millis(20)).await;
-    assert!(stage.seen(|seen| seen.requests) <= 200 + 128);
+    let mut calm = stage.client().await;
+    for xid in 0..50 {
+        calm.write_all(&requests(&Request::Ping, xid..xid + 1)).await.unwrap();
+        assert_eq!(next_xid(&mut calm).await, Some(xid));
+    }
+    assert!(stage.seen(|seen| seen.requests) <= 200 + 128 + 50);
     assert!(!stage.handle.facts().connections[0].reading);
     assert_eq!(stage.handle.facts().connections_cut, 0, "its silence is our doing");
 }
@@ -450,9 +478,12 @@ async fn a_server_that_stops_says_what_it_owes() {
     let stage = Stage::new(Limits::default()).await;
     let mut client = stage.client().await;
     client.write_all(&requests(&Request::Ping, 0..100)).await.unwrap();
-    stage.until(|seen| seen.requests == 100).await;
+    // It is not durable yet when the server is told to stop.
+    let close = Request::Write(Write::CloseSession);
+    client.write_all(&requests(&close, 100..101)).await.unwrap();
+    stage.until(|seen| seen.requests == 101).await;
     stage.handle.shutdown();
-    for xid in 0..100 {
+    for xid in 0..=100 {
         assert_eq!(next_xid(&mut client).await, Some(xid));
     }
     assert_eq!(next_xid(&mut client).await, None);
@@ -468,10 +499,50 @@ async fn the_replica_is_woken_at_its_deadline_and_not_before() {
     stage.seen(|seen| seen.deadline = Some(Instant::from_micros(1_005_000)));
     client.write_all(&requests(&Request::Ping, 0..1)).await.unwrap();
     assert_eq!(next_xid(&mut client).await, Some(0));
-    sleep(Duration::from_millis(20)).await;
-    assert_eq!(stage.seen(|seen| seen.wakes), 0);
+    // That it is not before is asserted by the script.
     stage.advance(Duration::from_millis(5));
     stage.until(|seen| seen.wakes == 1).await;
+}
+
+#[tokio::test]
+async fn a_peer_is_down_when_either_of_its_connections_ends_and_up_when_ours_stands_again() {
+    let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
+    config.peer_address = Some("127.0.0.1:0".parse().unwrap());
+    config.peers.insert(ServerId(2), there.local_addr().unwrap().to_string());
+    config.dial.least_delay = Duration::from_millis(1);
+    let stage = Stage::with_config(config, false).await;
+    let mut ours = accept_peer(&there).await;
+    assert!(frame(&mut ours).await.is_some(), "what was sent when it came up arrives");
+    let mut theirs = TcpStream::connect(stage.handle.addresses().peers.unwrap()).await.unwrap();
+    let mut out = peer_hello();
+    assert!(encode_message(&Message::Heard(vec![SessionId(5)]), &mut out).is_none());
+    theirs.write_all(&out).await.unwrap();
+    let said = "from 2: Heard([SessionId(5)])";
+    stage.until(|seen| seen.peers.last().is_some_and(|line| line == said)).await;
+
+    drop(theirs);
+    assert_eq!(frame(&mut ours).await, None, "ours goes with theirs");
+    let again = accept_peer(&there).await;
+    stage.until(|seen| seen.peers.len() == 4).await;
+    drop(again);
+    stage.until(|seen| seen.peers.len() == 5).await;
+    let lines = stage.seen(|seen| seen.peers.clone());
+    assert_eq!(lines, ["up 2", said, "down 2", "up 2", "down 2"]);
+}
+
+/// Takes server 1 in, as server 2.
+async fn accept_peer(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    assert!(frame(&mut stream).await.is_some(), "a hello");
+    stream.write_all(&peer_hello()).await.unwrap();
+    stream
+}
+
+fn peer_hello() -> BytesMut {
+    let mut out = BytesMut::new();
+    encode_hello(&Hello { from: ServerId(2), to: ServerId(1), fingerprint: 0 }, &mut out);
+    out
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The task of one client connection: reads, asks its port, writes.
 //!
-//! Invariants: one write a turn takes all that the turn brought; reading goes on while a write waits,
-//! unless the port says otherwise; what is to be said before a close is written before it.
+//! Invariants: one write a turn takes all that the turn brought; reading goes on while a write
+//! waits, unless the port says otherwise; what is to be said before a close is written before it.
 
 use std::io;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The outgoing connection to one peer: the only one on which this server speaks to it.
 //!
 //! Invariants: there is at most one at a time; it counts as up from the peer's answer to our hello
-//! until either side ends it; the end is noticed at once, since the sender also reads; attempts come
-//! with growing pauses, never in a tight loop.
+//! until either side ends it; the end is noticed at once, since the sender also reads; attempts
+//! come with growing pauses, never in a tight loop.
 
 use std::io;
 use std::sync::Arc;
@@ -85,8 +85,8 @@ impl Dialer {
                 }
                 last_failure = failure;
             }
-            // A peer that has just called is there: no need to wait any longer. It calls with growing
-            // pauses as well.
+            // A peer that has just called is there: no need to wait any longer. It calls with
+            // growing pauses as well.
             let _ = timeout(delay, self.outbox.nudged()).await;
             delay = (delay * 2).min(self.limits.longest_delay);
         }
@@ -132,7 +132,11 @@ impl Dialer {
 }
 
 /// Sends what the outbox holds until the connection ends; says why it did.
-async fn speak(stream: TcpStream, outbox: &Outbox, write_timeout: Duration) -> String {
+pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    outbox: &Outbox,
+    write_timeout: Duration,
+) -> String {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut out = BytesMut::new();
     loop {
@@ -140,9 +144,7 @@ async fn speak(stream: TcpStream, outbox: &Outbox, write_timeout: Duration) -> S
         let mut frames = snapshot.as_ref().and_then(frames);
         // Once if there is no snapshot, else until all of it has gone.
         loop {
-            if let Err(why) = outbox.take(&mut out) {
-                return why.to_owned();
-            }
+            outbox.take(&mut out);
             while let Some(rest) = &mut frames
                 && out.len() < SNAPSHOT_WRITE
             {
@@ -153,6 +155,7 @@ async fn speak(stream: TcpStream, outbox: &Outbox, write_timeout: Duration) -> S
             }
             let happened = tokio::select! {
                 biased;
+                why = outbox.given_up() => Err(why.to_owned()),
                 sent = send(&mut writer, &mut out, write_timeout), if !out.is_empty() => sent,
                 why = silence_ends(&mut reader) => Err(why),
                 () = outbox.woken(), if out.is_empty() => Ok(()),

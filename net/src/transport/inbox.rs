@@ -1,7 +1,8 @@
 //! What was read from a socket and is not yet understood.
 //!
 //! Invariants: memory is in proportion to the bytes that came, never to a length that a stranger
-//! claims; a small frame is copied out, so that a znode's data never keeps a whole read buffer alive.
+//! claims; a small frame is copied out, so that a znode's data never keeps a whole read buffer
+//! alive.
 
 use std::io;
 

@@ -12,12 +12,16 @@ mod listen;
 mod options;
 mod outbox;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 pub use client::{ClientPort, Turn, attend};
 pub use complaints::Complaints;
 pub use dial::{DialLimits, Dialer};
 pub use inbox::Inbox;
 pub use listen::{BindError, accept, bind};
+#[cfg(feature = "real-sockets")]
+pub use options::RealSockets;
 pub use options::{PlainSockets, SocketOptions};
 pub use outbox::Outbox;
 pub use receive::{ReceiveLimits, Visitor, meet};

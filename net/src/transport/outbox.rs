@@ -1,8 +1,8 @@
 //! What is to be sent to one peer.
 //!
-//! Invariants: order is kept, but for snapshots, between whose chunks other messages may go; memory is
-//! bounded: a peer that does not keep up loses its connection, and with it what is queued; what is put
-//! in while there is no connection is dropped.
+//! Invariants: order is kept, but for snapshots, between whose chunks other messages may go; memory
+//! is bounded: a peer that does not keep up loses its connection, and with it what is queued; what
+//! is put in while there is no connection is dropped.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,6 +19,8 @@ pub struct Outbox {
     queue: Mutex<Queue>,
     /// Wakes the link's task when there is something to send.
     wake: Notify,
+    /// Wakes it, also from a write that does not move, when the connection is to be given up.
+    given_up: Notify,
     /// Wakes it from its pause between attempts.
     nudge: Notify,
     max_bytes: usize,
@@ -39,7 +41,8 @@ struct Queue {
 impl Outbox {
     /// An empty one for at most `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
-        Outbox { queue: Mutex::default(), wake: Notify::new(), nudge: Notify::new(), max_bytes }
+        let [wake, given_up, nudge] = [const { Notify::const_new() }; 3];
+        Outbox { queue: Mutex::default(), wake, given_up, nudge, max_bytes }
     }
 
     /// Queues a message. The link learns of it by [`Outbox::wake`].
@@ -51,9 +54,9 @@ impl Outbox {
         let snapshot = encode(&mut queue.bytes, message);
         queue.snapshots.extend(snapshot);
         if queue.bytes.len() + queue.taken > self.max_bytes {
-            queue.give_up("it does not keep up: its queue is full");
+            self.give_up(&mut queue, "it does not keep up: its queue is full");
         } else if queue.snapshots.len() > MAX_SNAPSHOTS {
-            queue.give_up("it does not keep up: too many snapshots wait");
+            self.give_up(&mut queue, "it does not keep up: too many snapshots wait");
         }
     }
 
@@ -73,14 +76,22 @@ impl Outbox {
     pub fn break_link(&self, why: &'static str) {
         let mut queue = self.lock();
         if queue.open {
-            queue.give_up(why);
-            drop(queue);
-            self.wake();
+            self.give_up(&mut queue, why);
         }
     }
 
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Resolves when the connection is to be given up: why.
+    pub(super) async fn given_up(&self) -> &'static str {
+        loop {
+            if let Some(why) = self.lock().broken {
+                return why;
+            }
+            self.given_up.notified().await;
+        }
     }
 
     pub(super) async fn nudged(&self) {
@@ -98,21 +109,14 @@ impl Outbox {
     }
 
     /// Swaps what is queued into the empty `out`.
-    ///
-    /// # Errors
-    /// Why the connection is to be given up.
-    pub(super) fn take(&self, out: &mut BytesMut) -> Result<(), &'static str> {
+    pub(super) fn take(&self, out: &mut BytesMut) {
         assert!(out.is_empty(), "what was taken before has to be sent first");
         let mut queue = self.lock();
-        if let Some(why) = queue.broken {
-            return Err(why);
-        }
         if out.capacity() > KEPT_CAPACITY {
             *out = BytesMut::new();
         }
         std::mem::swap(&mut queue.bytes, out);
         queue.taken = out.len();
-        Ok(())
     }
 
     /// The next snapshot to be sent.
@@ -120,14 +124,13 @@ impl Outbox {
         self.lock().snapshots.pop_front()
     }
 
+    fn give_up(&self, queue: &mut Queue, why: &'static str) {
+        *queue = Queue { open: true, broken: Some(why), ..Queue::default() };
+        self.given_up.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("no code that can panic runs under this lock")
-    }
-}
-
-impl Queue {
-    fn give_up(&mut self, why: &'static str) {
-        *self = Queue { open: true, broken: Some(why), ..Queue::default() };
     }
 }
 
@@ -158,12 +161,12 @@ mod tests {
         outbox.push(heard(1));
         outbox.open();
         let mut out = BytesMut::new();
-        outbox.take(&mut out).unwrap();
+        outbox.take(&mut out);
         assert!(out.is_empty());
         outbox.push(heard(1));
         outbox.close();
         outbox.open();
-        outbox.take(&mut out).unwrap();
+        outbox.take(&mut out);
         assert!(out.is_empty());
     }
 
@@ -173,18 +176,18 @@ mod tests {
         outbox.open();
         let mut out = BytesMut::new();
         outbox.push(heard(100));
-        outbox.take(&mut out).unwrap();
+        outbox.take(&mut out);
         let n = out.len();
         assert!(n > 500);
         outbox.push(heard(100));
         assert_eq!(outbox.lock().bytes.len(), 0, "what the sender holds counts as well");
         out.clear();
-        assert!(outbox.take(&mut out).is_err());
+        assert!(outbox.lock().broken.is_some());
         outbox.push(heard(1));
         assert_eq!(outbox.lock().bytes.len(), 0);
         outbox.open();
         outbox.push(heard(1));
-        outbox.take(&mut out).unwrap();
+        outbox.take(&mut out);
         assert!(!out.is_empty());
     }
 }

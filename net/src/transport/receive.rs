@@ -1,7 +1,7 @@
 //! An incoming connection of a peer: the only one on which it speaks to this server.
 //!
-//! Invariants: nothing is believed before the hello; of each peer only the newest connection counts;
-//! a stranger is told apart, named in the log and dropped, and disturbs nobody.
+//! Invariants: nothing is believed before the hello; of each peer only the newest connection
+//! counts; a stranger is told apart, named in the log and dropped, and disturbs nobody.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Visitor {
             biased;
             _ = superseded => {}
             why = self.hear(number, port.as_ref()) => {
-                tracing::warn!(peer = %from, %address, why, "the connection from the peer has ended");
+                tracing::warn!(peer = %from, %address, why, "a peer's connection has ended");
                 port.incoming_ended(from, number);
             }
         }
