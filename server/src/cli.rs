@@ -14,7 +14,7 @@ pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// How much to log to stderr [default: info for serve, else warn]
+    /// How much to log to stderr [default: info for serve, error for dev]
     #[arg(long, global = true, value_name = "LEVEL", value_enum)]
     pub log: Option<LogLevel>,
 }

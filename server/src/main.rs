@@ -36,7 +36,9 @@ fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<Exit
 fn start_log(line: &CommandLine) {
     let by_command = match line.command {
         Command::Serve(_) => LogLevel::Info,
-        Command::Dev(_) | Command::Status(_) | Command::FourLetterWord(_) => LogLevel::Warn,
+        // Its servers come and go together, and each would complain of the others.
+        Command::Dev(_) => LogLevel::Error,
+        Command::Status(_) | Command::FourLetterWord(_) => LogLevel::Warn,
     };
     let level = match line.log.unwrap_or(by_command) {
         LogLevel::Error => LevelFilter::ERROR,

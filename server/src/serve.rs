@@ -18,6 +18,7 @@ pub async fn run(
     start: impl AsyncFnOnce(Plan) -> Result<Box<dyn Running>, String>,
 ) -> Result<ExitCode, String> {
     let config = read(arguments)?;
+    info!("zokor {VERSION}, server {}", config.id);
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -35,7 +36,8 @@ pub async fn run(
     };
     let stats = server.stats();
     info!(
-        "recovered up to zxid {}: {} znodes, {} sessions",
+        "the state begins at zxid {} with {} znodes and {} sessions; the rest of the log is \
+         applied once a quorum confirms it",
         stats.zxid, stats.znodes, stats.sessions
     );
     info!("serving clients on {}", server.client_address());
@@ -68,7 +70,6 @@ fn read(arguments: &ServeArguments) -> Result<ZooConfig, String> {
 }
 
 fn tell_plan(config: &ZooConfig, plan: &Plan) {
-    info!("zokor {VERSION}, server {}", config.id);
     if config.is_standalone() {
         info!("standalone: no server lines, so nobody else has a copy of the data");
     }

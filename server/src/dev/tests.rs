@@ -15,6 +15,7 @@ struct Pretender {
     address: SocketAddr,
     stopped: Cell<bool>,
     problem: Option<String>,
+    has_told: bool,
 }
 
 impl Running for Pretender {
@@ -32,12 +33,15 @@ impl Running for Pretender {
 
     fn ended(&mut self) -> Pin<Box<dyn Future<Output = Result<(), String>> + '_>> {
         Box::pin(async {
+            assert!(!self.has_told, "its end was asked for twice");
             if let Some(problem) = &self.problem {
+                self.has_told = true;
                 return Err(problem.clone());
             }
             while !self.stopped.get() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            self.has_told = true;
             Ok(())
         })
     }
@@ -80,7 +84,7 @@ fn the_end_of_one_server_stops_all_and_is_told() {
         let problem = (plan.replica.raft.id == ServerId(2)).then(|| "the disk is full".to_owned());
         let address = SocketAddr::new(LOOPBACK.parse().unwrap(), plan.client.port);
         plans.borrow_mut().push(plan);
-        let server = Pretender { address, stopped: Cell::new(false), problem };
+        let server = Pretender { address, stopped: Cell::new(false), problem, has_told: false };
         Ok(Box::new(server) as Box<dyn Running>)
     };
     let error = block_on(run(&arguments, start)).unwrap_err();
