@@ -182,9 +182,12 @@ impl<C: Command> State<C> {
         &self.memberships.current().1
     }
 
-    /// Whether this server may ask for votes.
+    /// Whether this server may ask for votes. One that is being left out still may until that is
+    /// committed: it may be the only one with the entries that the others lack (Raft thesis §4.2.2).
     pub(super) fn may_campaign(&self) -> bool {
-        self.membership().is_voter(self.id())
+        let (set_at, membership) = self.memberships.current();
+        let before = &self.memberships.at(set_at.previous()).1;
+        membership.is_voter(self.id()) || (*set_at > self.commit && before.is_voter(self.id()))
     }
 
     /// Queues a message of the present term.
