@@ -559,8 +559,8 @@ impl Network {
         }
     }
 
-    /// Nothing gets to the leader or from it any more. Its followers see their connections break, it
-    /// does not: they elect another while it still believes that it leads.
+    /// Nothing gets to the leader or from it any more. Its followers see their connections break,
+    /// it does not: they elect another while it still believes that it leads.
     fn isolate_leader(&mut self) {
         let ids = self.ids();
         let Some(leader) = ids.iter().copied().find(|id| self.leads(*id)) else { return };
