@@ -532,7 +532,7 @@ impl Network {
         if self.rng.next_u64() % 1000 >= self.luck.faults_per_mille {
             return;
         }
-        match self.rng.next_u64() % 10 {
+        match self.rng.next_u64() % 11 {
             0 | 1 if self.servers[&id].raft.is_some() => self.crash(id),
             0..=2 => {
                 if self.servers[&id].raft.is_none() {
@@ -551,10 +551,23 @@ impl Network {
                 self.servers.get_mut(&id).expect("known").paused_until = until;
             }
             6 => self.snapshot(id),
+            7 => self.isolate_leader(),
             _ => {
                 let leader = self.ids().into_iter().find(|id| self.leads(*id));
                 self.operate(leader.unwrap_or(id), other);
             }
+        }
+    }
+
+    /// Nothing gets to the leader or from it any more. Its followers see their connections break,
+    /// it does not: they elect another while it still believes that it leads.
+    fn isolate_leader(&mut self) {
+        let ids = self.ids();
+        let Some(leader) = ids.iter().copied().find(|id| self.leads(*id)) else { return };
+        for peer in ids.into_iter().filter(|id| *id != leader) {
+            self.cut.insert((leader, peer));
+            self.cut.insert((peer, leader));
+            self.link_one(peer, leader, false);
         }
     }
 
@@ -675,7 +688,7 @@ fn promises_hold_on_a_bad_network_and_all_heals() {
     println!("{n_terms} terms, {n_changes} changes");
     if only.is_none() && n_seeds >= 350 {
         assert!(n_committed > 10_000 && n_readable > 10_000, "the runs do something");
-        assert!(n_snapshots > 100 && n_terms > 500 && n_changes > 150, "the runs are eventful");
+        assert!(n_snapshots > 50 && n_terms > 500 && n_changes > 100, "the runs are eventful");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Conversations of a few Raft servers, to the letter. Each file in `tests/raft_script/` has commands
-//! on top and what followed from them below `----`. `UPDATE=1` writes the lower half anew.
+//! Conversations of a few Raft servers, to the letter. Each file in `tests/raft_script/` has
+//! commands on top and what followed from them below `----`. `UPDATE=1` writes the lower half anew.
 //!
 //! Commands, one a line (`#` begins a comment):
 //!

@@ -19,7 +19,7 @@ pub(super) fn campaign<C: Command>(
     stage: Stage,
     transfer: bool,
 ) {
-    assert!(state.may_campaign(), "only voters ask for votes");
+    assert!(state.may_campaign(), "only voters, or those just left out, ask for votes");
     state.hurry = state.hurry.map(|attempts| attempts.saturating_add(1));
     let last = state.last();
     let (term, body) = match stage {

@@ -12,11 +12,11 @@ use super::state::{SNAPSHOT_PATIENCE, Standing, State};
 use crate::id::ServerId;
 use crate::time::Instant;
 
-/// A durable snapshot of this server's own holds everything up to `meta.last`: drops most of the tail
-/// behind it.
+/// A durable snapshot of this server's own holds everything up to `meta.last`: drops most of the
+/// tail behind it.
 ///
-/// `keep_entries` stay for followers that are a little behind; a connected follower that is being fed
-/// holds back up to four times as many.
+/// `keep_entries` stay for followers that are a little behind; a connected follower that is being
+/// fed holds back up to four times as many.
 pub(super) fn compact<C: Command>(state: &mut State<C>, meta: &SnapshotMeta) {
     assert!(meta.last.index <= state.delivered, "a snapshot holds what was given out");
     let known = state.log.term_at(meta.last.index);

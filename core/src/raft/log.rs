@@ -1,7 +1,7 @@
 //! The tail of the log in memory, and how much of it is durable.
 //!
-//! Invariant: the entries ascend without a gap from the one after `base`, their terms never fall, and
-//! `base <= written <= last`, `base <= persisted <= last`. Truncation lowers `persisted` before
+//! Invariant: the entries ascend without a gap from the one after `base`, their terms never fall,
+//! and `base <= written <= last`, `base <= persisted <= last`. Truncation lowers `persisted` before
 //! anything new is appended, so that a completion that comes late cannot make new entries durable
 //! (Keeper #102629).
 

@@ -51,9 +51,9 @@ pub struct Raft<C> {
 }
 
 impl<C: Command> Raft<C> {
-    /// A server that starts with what it found on its disk. `seed` gives the jitter of elections and
-    /// the name of this life's read tokens. A server that is a quorum by itself stands for election at
-    /// once.
+    /// A server that starts with what it found on its disk. `seed` gives the jitter of elections
+    /// and the name of this life's read tokens. A server that is a quorum by itself stands for
+    /// election at once.
     ///
     /// # Panics
     ///
@@ -68,12 +68,13 @@ impl<C: Command> Raft<C> {
         raft
     }
 
-    /// Appends a command to the log. It is committed when it comes out as [`Effect::Committed`] under
-    /// the id given here, and lost when another entry comes out at its index.
+    /// Appends a command to the log. It is committed when it comes out as [`Effect::Committed`]
+    /// under the id given here, and lost when another entry comes out at its index.
     ///
     /// # Errors
     ///
-    /// If this server does not lead, or is handing over its leadership: send it again, to the leader.
+    /// If this server does not lead, or is handing over its leadership: send it again, to the
+    /// leader.
     pub fn propose(&mut self, now: Instant, command: C) -> Result<EntryId, NotLeader> {
         self.observe(now);
         self.state.check_leads()?;
@@ -186,7 +187,8 @@ impl<C: Command> Raft<C> {
     }
 
     /// Asks for a barrier: an index so late that whoever has applied it sees every write that was
-    /// acknowledged to anyone before this call. [`Effect::Readable`] or [`Effect::Unreadable`] follows.
+    /// acknowledged to anyone before this call. [`Effect::Readable`] or [`Effect::Unreadable`]
+    /// follows.
     pub fn read_index(&mut self, now: Instant) -> ReadToken {
         self.observe(now);
         self.state.reads.ask(now)
@@ -239,8 +241,8 @@ impl<C: Command> Raft<C> {
         Ok(index)
     }
 
-    /// A snapshot of this server's own, up to `meta.last`, is durable: the tail behind it may go, but
-    /// for what followers are likely to need.
+    /// A snapshot of this server's own, up to `meta.last`, is durable: the tail behind it may go,
+    /// but for what followers are likely to need.
     ///
     /// # Panics
     ///
@@ -255,9 +257,9 @@ impl<C: Command> Raft<C> {
         install::meta(&self.state, index)
     }
 
-    /// `from`, leader of `term`, offers a snapshot. If this says yes, the replica makes it durable and
-    /// puts it in force, then calls [`installed`](Raft::installed); meanwhile appends are ignored. If
-    /// it says no, the snapshot is not needed, and the leader is told where to go on.
+    /// `from`, leader of `term`, offers a snapshot. If this says yes, the replica makes it durable
+    /// and puts it in force, then calls [`installed`](Raft::installed); meanwhile appends are
+    /// ignored. If it says no, the snapshot is not needed, and the leader is told where to go on.
     pub fn accepts_snapshot(
         &mut self,
         now: Instant,

@@ -1,8 +1,8 @@
 //! What a leader knows of one follower, and what it may send to it.
 //!
-//! Invariant: `persisted <= received < next` outside of a snapshot transfer. `persisted` never falls
-//! within a term: it alone counts for commit. `received` is the follower's memory, which a crash
-//! takes back, so it may fall.
+//! Invariant: `persisted <= received < next` outside of a snapshot transfer. `persisted` never
+//! falls within a term: it alone counts for commit. `received` is the follower's memory, which a
+//! crash takes back, so it may fall.
 
 use std::collections::VecDeque;
 
@@ -142,7 +142,8 @@ impl Progress {
         }
     }
 
-    /// It says that the logs match so far. The caller has checked that the leader's log goes as far.
+    /// It says that the logs match so far. The caller has checked that the leader's log goes as
+    /// far.
     pub(super) fn acknowledged(&mut self, received: Index, persisted: Index) {
         assert!(persisted <= received, "what is durable was received");
         self.persisted = self.persisted.max(persisted);

@@ -2,8 +2,8 @@
 //!
 //! Invariant: an index is given out only when a quorum has answered a heartbeat round of this term
 //! that began after the read was asked for, and after this leader's first own commit (Raft thesis
-//! §6.4; etcd #7331, #20418). A server's later barrier is at least as strong as its earlier ones, so
-//! an answer to one token also answers that server's lower ones.
+//! §6.4; etcd #7331, #20418). A server's later barrier is at least as strong as its earlier ones,
+//! so an answer to one token also answers that server's lower ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -122,7 +122,8 @@ impl Reads {
         self.rounds.push_back((round, commit, std::mem::take(&mut self.waiting)));
     }
 
-    /// At the leader: a quorum has answered `round` or a later one. The next answer that this gives.
+    /// At the leader: a quorum has answered `round` or a later one. The next answer that this
+    /// gives.
     pub(super) fn confirmed(&mut self, round: u64) -> Option<(Index, Readers)> {
         let (_, index, readers) = self.rounds.pop_front_if(|(begun, ..)| *begun <= round)?;
         Some((index, readers))

@@ -1,8 +1,8 @@
 //! What one server knows: term, vote, role, log, and what it has to say.
 //!
-//! Invariant: `delivered <= commit <= last`; the term never falls, and within a term the vote changes
-//! from nobody to somebody at most once. No message leaves before the hard state that it was written
-//! under is durable.
+//! Invariant: `delivered <= commit <= last`; the term never falls, and within a term the vote
+//! changes from nobody to somebody at most once. No message leaves before the hard state that it
+//! was written under is durable.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -36,8 +36,8 @@ pub(super) struct State<C> {
     pub(super) leader: Option<ServerId>,
     pub(super) log: Log<C>,
     pub(super) memberships: Memberships,
-    /// The log matches that of every leader of this term up to here: at least `commit`, since leaders
-    /// have what is committed, and what this term's appends have shown.
+    /// The log matches that of every leader of this term up to here: at least `commit`, since
+    /// leaders have what is committed, and what this term's appends have shown.
     pub(super) matched: Index,
     /// Agreed up to here.
     pub(super) commit: Index,
@@ -93,7 +93,8 @@ pub(super) struct Campaign {
 pub(super) struct Leadership {
     /// The index of the entry that opened the term.
     pub(super) opened: Index,
-    /// All servers but this; also those that the last membership has dropped, until it is committed.
+    /// All servers but this; also those that the last membership has dropped, until it is
+    /// committed.
     pub(super) peers: BTreeMap<ServerId, Progress>,
     /// The last heartbeat round.
     pub(super) round: u64,
@@ -182,9 +183,13 @@ impl<C: Command> State<C> {
         &self.memberships.current().1
     }
 
-    /// Whether this server may ask for votes.
+    /// Whether this server may ask for votes. One that is being left out still may until that is
+    /// committed: it may be the only one with the entries that the others lack (Raft thesis
+    /// §4.2.2).
     pub(super) fn may_campaign(&self) -> bool {
-        self.membership().is_voter(self.id())
+        let (set_at, membership) = self.memberships.current();
+        let before = &self.memberships.at(set_at.previous()).1;
+        membership.is_voter(self.id()) || (*set_at > self.commit && before.is_voter(self.id()))
     }
 
     /// Queues a message of the present term.
@@ -226,14 +231,15 @@ impl<C: Command> State<C> {
         self.redraw_election(now);
     }
 
-    /// Whether a leader was heard from so recently that nobody else gets a vote (Raft thesis §4.2.3).
+    /// Whether a leader was heard from so recently that nobody else gets a vote (Raft thesis
+    /// §4.2.3).
     pub(super) fn stands_by_leader(&self, now: Instant) -> bool {
         let until = self.heard_leader_at.map(|at| at + self.config.election_timeout);
         self.role() == Role::Leader || until.is_some_and(|until| now < until)
     }
 
-    /// Draws a new election deadline: one to two timeouts from now. After a broken connection to the
-    /// leader the timeout begins small and doubles with each attempt.
+    /// Draws a new election deadline: one to two timeouts from now. After a broken connection to
+    /// the leader the timeout begins small and doubles with each attempt.
     pub(super) fn redraw_election(&mut self, now: Instant) {
         let full = self.config.election_timeout;
         let timeout = match self.hurry {
@@ -252,8 +258,8 @@ impl<C: Command> State<C> {
         Duration::from_micros(self.rng.next_u64() % micros)
     }
 
-    /// Whether `server` has to do with this one. A server that was asleep while the membership changed
-    /// does not know everyone, so that leaders and candidates are heard in any case.
+    /// Whether `server` has to do with this one. A server that was asleep while the membership
+    /// changed does not know everyone, so that leaders and candidates are heard in any case.
     pub(super) fn knows(&self, server: ServerId) -> bool {
         let membership = self.membership();
         membership.is_voter(server)
@@ -393,8 +399,8 @@ pub(super) struct Outbox<C> {
     last_ticket: Ticket,
     /// All tickets up to this one have completed.
     completed: Ticket,
-    /// The ticket that makes the present hard state durable; the one to be given out next if the hard
-    /// state has not been handed to storage yet.
+    /// The ticket that makes the present hard state durable; the one to be given out next if the
+    /// hard state has not been handed to storage yet.
     hard_gate: Ticket,
     /// Tickets under way and when they were given out.
     under_way: VecDeque<(Ticket, Instant)>,
@@ -434,7 +440,8 @@ impl<C: Command> Outbox<C> {
         ticket <= self.completed
     }
 
-    /// Queues a message behind the present hard state. Beyond a limit it is lost, as on any network.
+    /// Queues a message behind the present hard state. Beyond a limit it is lost, as on any
+    /// network.
     pub(super) fn send(&mut self, to: ServerId, message: Message<C>) {
         const MAX_GATED: usize = 4096;
         if self.is_completed(self.hard_gate) {
