@@ -18,7 +18,7 @@ use zokor_net::runtime::{
     self, Clock, Config, Handle, Limits, Parts, Prepared, SystemClock, storage_workers,
 };
 use zokor_net::storage::{self, Options, RealDisk, Snapshots, Wal};
-use zokor_net::transport::PlainSockets;
+use zokor_net::transport::RealSockets;
 
 use crate::config::HostPort;
 use crate::gather::Words;
@@ -134,7 +134,7 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
     let replica = Replica::new(clock.now(), plan.replica.clone(), seed, opened.recovered);
     let (storage, log, snapshots) = storage_workers(opened.wal, opened.snapshots);
     let admin = Arc::new(Words::new(plan.settings.clone(), plan.whitelist.clone()));
-    let (clock, options) = (Arc::new(clock), Arc::new(PlainSockets));
+    let (clock, options) = (Arc::new(clock), Arc::new(RealSockets));
     Ok(Prepared { parts: Parts { replica, storage, clock, admin, options }, log, snapshots })
 }
 
