@@ -139,7 +139,7 @@ fn dear_words_are_refused_unless_the_whitelist_says_more() {
     let ensemble = Ensemble::of(1).without_whitelist().start();
     let refused =
         |word: &str| format!("{word} is not executed because it is not in the whitelist.\n");
-    // Health checks find `ruok`, `isro` and `mntr` open with zokor, as they are cheap and tell little.
+    // With zokor, `ruok`, `isro` and `mntr` are open: cheap, and health checks want them.
     for word in ["stat", "dump", "cons", "wchc"] {
         let answer = four_letter(ensemble.address(0), word).expect("an answer");
         assert_eq!(answer.trim_end(), refused(word).trim_end());
