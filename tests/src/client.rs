@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::jute::{Reader, Writer};
 use crate::raw::{Connection, Handshake, Hello, is_cut};
 use crate::records::{Acl, ErrorCode, Event, EventKind, Stat, mode, op};
+use crate::wait::try_within;
 
 /// What a request gives.
 pub type Answer<T> = Result<T, ErrorCode>;
@@ -86,9 +87,16 @@ impl Client {
         }
     }
 
-    /// The same session on another connection, here or at another server.
+    /// The same session on another connection, here or at another server. A server that lags turns
+    /// the client away, so it asks again for a while, as any client would.
     pub fn resume(&self, address: SocketAddr) -> Answer<Client> {
-        let mut client = Client::open(address, &self.hello_again())?;
+        let opened = try_within(Duration::from_secs(3), || {
+            match Client::open(address, &self.hello_again()) {
+                Err(ErrorCode::CONNECTION_LOSS) => None,
+                other => Some(other),
+            }
+        });
+        let mut client = opened.unwrap_or(Err(ErrorCode::CONNECTION_LOSS))?;
         client.next_xid = self.next_xid;
         Ok(client)
     }

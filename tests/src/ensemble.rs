@@ -224,7 +224,8 @@ pub fn mode(address: SocketAddr) -> Option<String> {
 }
 
 /// An ensemble of three that the tests of one file share, for those that harm nobody. It starts
-/// with the first test and stops when no test holds it. Each holder has a folder of the tree for itself.
+/// with the first test and stops when no test holds it. Each holder has a folder of the tree for
+/// itself.
 #[derive(Debug)]
 pub struct Shared {
     ensemble: Arc<Ensemble>,
