@@ -11,6 +11,7 @@
 
 pub mod db;
 pub mod id;
+mod pages;
 pub mod proto;
 pub mod raft;
 pub mod replica;

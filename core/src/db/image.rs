@@ -1,36 +1,23 @@
 //! The whole state as plain values: what a snapshot holds, and what a server starts from.
+//!
+//! Invariant: an image never changes, whatever the database does after it, and its digest can be
+//! computed anew from what it gives away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::id::{Nonce, Sequence, SessionId, Token};
-use crate::proto::{AclList, Text, Zxid};
+use crate::id::SessionId;
+use crate::pages::Pages;
+use crate::proto::{AclList, Text, Zxid, name_of, parent_of};
+use crate::session::Sessions;
+use crate::tree::{Content, Kind, Tree, Walk, Znode};
 
-/// A znode's numbers as they are stored, not as clients see them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StoredStat {
-    /// The zxid that created the znode.
-    pub czxid: i64,
-    /// The zxid that last set its data.
-    pub mzxid: i64,
-    /// When it was created, in milliseconds since the Unix epoch.
-    pub ctime: i64,
-    /// When its data was last set, likewise.
-    pub mtime: i64,
-    /// How often its data was set.
-    pub version: i32,
-    /// How often children were created; clients see twice this, less the number of children.
-    pub cversion: i32,
-    /// How often its ACL was set.
-    pub aversion: i32,
-    /// The owner in ZooKeeper's encoding: 0, a session, or a container's or TTL znode's mark.
-    pub ephemeral_owner: i64,
-    /// The zxid that last created or deleted a child.
-    pub pzxid: i64,
-}
+pub use crate::session::{Session, Session as SessionRecord};
+pub use crate::tree::StoredStat;
 
 /// One znode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,23 +30,6 @@ pub struct ImageNode {
     pub acl: AclList,
     /// Its numbers.
     pub stat: StoredStat,
-}
-
-/// One session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionRecord {
-    /// Its id.
-    pub id: SessionId,
-    /// What a client must show to attach it.
-    pub password: [u8; 16],
-    /// The timeout of its last attach, in milliseconds.
-    pub timeout_ms: i32,
-    /// The attachment in force.
-    pub token: Token,
-    /// The last write applied under it; 0 if none.
-    pub sequence: Sequence,
-    /// The attempt that made the attachment.
-    pub nonce: Nonce,
 }
 
 /// Why values do not make a state.
@@ -89,66 +59,117 @@ pub enum ImageError {
 
 /// The state after one zxid, frozen: shared with the database until either changes.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct Image(Arc<Frozen>);
+
+#[derive(Debug)]
+struct Frozen {
     zxid: Zxid,
-    nodes: Arc<Vec<ImageNode>>,
-    sessions: Arc<Vec<SessionRecord>>,
+    znodes: Pages<Znode>,
+    sessions: Pages<Session>,
     last_ids: BTreeMap<u8, SessionId>,
     digest: u64,
 }
 
 impl Image {
+    pub(super) fn freeze(zxid: Zxid, tree: &Tree, sessions: &Sessions) -> Self {
+        Image(Arc::new(Frozen {
+            zxid,
+            znodes: tree.freeze(),
+            sessions: sessions.freeze(),
+            last_ids: sessions.last_ids().clone(),
+            digest: digest(zxid, tree, sessions),
+        }))
+    }
+
+    pub(super) fn thaw(&self, extended_types: bool) -> (Tree, Sessions) {
+        let Frozen { zxid, znodes, sessions, last_ids, digest: expected } = &*self.0;
+        let tree = Tree::thaw(znodes.clone(), extended_types);
+        let sessions = Sessions::thaw(sessions.clone(), last_ids.clone());
+        assert_eq!(digest(*zxid, &tree, &sessions), *expected, "an image has one digest");
+        (tree, sessions)
+    }
+
     /// The zxid of the last entry in it.
     pub fn zxid(&self) -> Zxid {
-        self.zxid
+        self.0.zxid
     }
 
     /// The digest of everything in it.
     pub fn digest(&self) -> u64 {
-        self.digest
+        self.0.digest
     }
 
     /// How many znodes `nodes` gives.
     pub fn node_count(&self) -> usize {
-        self.nodes.len()
+        self.0.znodes.len()
     }
 
     /// Every znode: the root first, parents before children, children by name.
     pub fn nodes(&self) -> impl Iterator<Item = ImageNode> + '_ {
-        self.nodes.iter().cloned()
+        Walk::new(&self.0.znodes).map(|znode| ImageNode {
+            path: Text::from(&*znode.path),
+            data: znode.data.clone(),
+            acl: Arc::clone(&znode.acl),
+            stat: znode.stat,
+        })
     }
 
     /// Every session, ascending by id.
     pub fn sessions(&self) -> impl Iterator<Item = SessionRecord> + '_ {
-        self.sessions.iter().cloned()
+        let mut sessions: Vec<_> = self.0.sessions.iter().map(|(_, session)| session).collect();
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions.into_iter().cloned()
     }
 
     /// By the upper byte of session ids (the server that gave them): the largest ever opened.
     pub fn last_session_ids(&self) -> &BTreeMap<u8, SessionId> {
-        &self.last_ids
+        &self.0.last_ids
     }
 }
 
 /// Builds an [`Image`] from what a snapshot holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ImageBuilder {
-    nodes: Vec<ImageNode>,
-    sessions: Vec<SessionRecord>,
-    last_ids: BTreeMap<u8, SessionId>,
+    tree: Tree,
+    sessions: Sessions,
+}
+
+impl Default for ImageBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl ImageBuilder {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self::default()
+        // Which owners are TTL marks does not matter before the image is thawed.
+        ImageBuilder { tree: Tree::empty(false), sessions: Sessions::default() }
     }
 
-    /// Adds a znode; the root (`/`) first, parents before children.
+    /// Adds a znode; the root (`/`) first, parents before children. Its data is copied, so that it
+    /// keeps no larger buffer alive.
     ///
     /// # Errors
     /// If its parent is not there, or it came before.
     pub fn node(&mut self, node: ImageNode) -> Result<(), ImageError> {
-        self.nodes.push(node);
+        let ImageNode { path, data, acl, stat } = node;
+        let has_place = if self.tree.is_empty() {
+            path == "/"
+        } else {
+            let parent = parent_of(&path).and_then(|parent| self.tree.get(parent));
+            // With TTL znodes known, nothing but a session's own znode has no children.
+            let may_have_children =
+                |parent: &Znode| !matches!(parent.kind(true), Kind::Ephemeral(_));
+            parent.is_some_and(may_have_children)
+                && !name_of(&path).is_empty()
+                && !self.tree.contains(&path)
+        };
+        if !has_place {
+            return Err(ImageError::Misplaced { path });
+        }
+        let data = data.map(|data| Bytes::copy_from_slice(&data));
+        self.tree.insert(&path, Content { data, acl, stat });
         Ok(())
     }
 
@@ -157,13 +178,16 @@ impl ImageBuilder {
     /// # Errors
     /// If it came before.
     pub fn session(&mut self, session: SessionRecord) -> Result<(), ImageError> {
-        self.sessions.push(session);
+        if self.sessions.get(session.id).is_some() {
+            return Err(ImageError::SessionTwice(session.id));
+        }
+        self.sessions.insert(session);
         Ok(())
     }
 
     /// Notes the largest session id opened by the server whose ids begin with `prefix`.
     pub fn last_session_id(&mut self, prefix: u8, last: SessionId) {
-        self.last_ids.insert(prefix, last);
+        self.sessions.note_last(prefix, last);
     }
 
     /// The image after `zxid`.
@@ -171,12 +195,62 @@ impl ImageBuilder {
     /// # Errors
     /// If there is no root, or the digest is not `digest`.
     pub fn finish(self, zxid: Zxid, digest: u64) -> Result<Image, ImageError> {
-        Ok(Image {
-            zxid,
-            nodes: Arc::new(self.nodes),
-            sessions: Arc::new(self.sessions),
-            last_ids: self.last_ids,
-            digest,
-        })
+        if self.tree.is_empty() {
+            return Err(ImageError::NoRoot);
+        }
+        let image = Image::freeze(zxid, &self.tree, &self.sessions);
+        if image.digest() == digest {
+            Ok(image)
+        } else {
+            Err(ImageError::Digest { found: image.digest(), expected: digest })
+        }
+    }
+}
+
+/// The digest of everything after `zxid`. It is a sum, so that each change has its part in it.
+pub(super) fn digest(zxid: Zxid, tree: &Tree, sessions: &Sessions) -> u64 {
+    xxh3_64(&zxid.0.to_le_bytes()).wrapping_add(tree.digest()).wrapping_add(sessions.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::StoredStat;
+
+    fn node(path: &str) -> ImageNode {
+        ImageNode { path: path.into(), data: None, acl: Arc::new([]), stat: StoredStat::default() }
+    }
+
+    fn misplaced(path: &str) -> Result<(), ImageError> {
+        Err(ImageError::Misplaced { path: path.into() })
+    }
+
+    #[test]
+    fn a_builder_refuses_what_makes_no_tree() {
+        let mut builder = ImageBuilder::new();
+        assert_eq!(builder.node(node("/a")), misplaced("/a"));
+        assert_eq!(builder.node(node("/")), Ok(()));
+        assert_eq!(builder.node(node("/a")), Ok(()));
+        let owned = StoredStat { ephemeral_owner: 5, ..StoredStat::default() };
+        assert_eq!(builder.node(ImageNode { stat: owned, ..node("/e") }), Ok(()));
+        for path in ["/", "", "/a", "a", "/a/", "/b/c", "/e/x"] {
+            assert_eq!(builder.node(node(path)), misplaced(path), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_builder_wants_a_root_and_the_right_digest() {
+        let finished = ImageBuilder::new().finish(Zxid(1), 0);
+        assert_eq!(finished.map(|_| ()), Err(ImageError::NoRoot));
+        let build = || {
+            let mut builder = ImageBuilder::new();
+            builder.node(node("/")).unwrap();
+            builder
+        };
+        let Err(ImageError::Digest { found, expected: 0 }) = build().finish(Zxid(1), 0) else {
+            panic!("a digest of 0 was believed");
+        };
+        assert!(build().finish(Zxid(1), found).is_ok());
+        assert!(build().finish(Zxid(2), found).is_err());
     }
 }

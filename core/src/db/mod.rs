@@ -1,9 +1,328 @@
 //! The replicated state machine: what a committed txn does.
+//!
+//! Invariant: the state after an entry follows from the state before it and the entry alone, so every
+//! server has the same. Applying is total: whatever a client manages to store or to ask, the worst
+//! that comes of it is an error code.
 
 mod change;
+mod close;
+mod create;
+mod delete;
 mod image;
+mod multi;
+mod query;
+#[cfg(test)]
+mod tests;
 mod txn;
+mod update;
+mod work;
 
 pub use change::{Applied, Change, ChangeKind, Outcome, Refusal};
-pub use image::{Image, ImageBuilder, ImageError, ImageNode, SessionRecord, StoredStat};
+pub use image::{Image, ImageBuilder, ImageError, ImageNode, Session, SessionRecord, StoredStat};
+pub use query::Reader;
 pub use txn::{Action, Author, Txn};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::id::{Nonce, Sequence, SessionId, Token};
+use crate::proto::{Acl, AclList, ErrorCode, Id, Permissions, Read, Response, Text, Write, Zxid};
+use crate::session::{Sessions, prefix_of};
+use crate::time::WallTime;
+use crate::tree::{Content, Kind, Tree};
+use work::Work;
+
+/// What must be the same on all servers for their states to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbConfig {
+    /// ZooKeeper's `extendedTypesEnabled`: whether TTL znodes may be made. Default false.
+    pub extended_types: bool,
+}
+
+/// Znodes and sessions after one entry of the log.
+#[derive(Debug)]
+pub struct Database {
+    zxid: Zxid,
+    tree: Tree,
+    sessions: Sessions,
+}
+
+/// What `setWatches` compares with what the client has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// The zxid that last set the data.
+    pub mzxid: i64,
+    /// The zxid that last created or deleted a child.
+    pub pzxid: i64,
+}
+
+/// Where the description of the ensemble is kept.
+const CONFIG_PATH: &str = "/zookeeper/config";
+
+impl Database {
+    /// The state before the first entry: the reserved znodes and no sessions.
+    pub fn new(config: DbConfig) -> Self {
+        let anyone = |permissions| Acl { permissions, id: Id::new("world", "anyone") };
+        let open: AclList = Arc::new([anyone(Permissions::ALL)]);
+        let read: AclList = Arc::new([anyone(Permissions::READ)]);
+        let znode = |acl: &AclList| Content {
+            data: Some(Bytes::new()),
+            acl: Arc::clone(acl),
+            stat: StoredStat::default(),
+        };
+        let mut tree = Tree::empty(config.extended_types);
+        for path in ["/", "/zookeeper", "/zookeeper/quota"] {
+            tree.insert(path, znode(&open));
+        }
+        // ZooKeeper sets its ACL at "version -1", and stores that.
+        let stat = StoredStat { aversion: -1, ..StoredStat::default() };
+        tree.insert(CONFIG_PATH, Content { stat, ..znode(&read) });
+        Database { zxid: Zxid::ZERO, tree, sessions: Sessions::default() }
+    }
+
+    /// The state of an image.
+    pub fn thaw(image: Image, config: DbConfig) -> Self {
+        let (tree, sessions) = image.thaw(config.extended_types);
+        Database { zxid: image.zxid(), tree, sessions }
+    }
+
+    /// The state as it is now, for a snapshot. Costs a pointer for every 64 znodes; what is changed
+    /// afterwards is copied first.
+    pub fn freeze(&self) -> Image {
+        Image::freeze(self.zxid, &self.tree, &self.sessions)
+    }
+
+    /// Does what the entry at `zxid` says.
+    ///
+    /// # Panics
+    /// If `zxid` is not above the last one.
+    pub fn apply(&mut self, zxid: Zxid, txn: &Txn) -> Applied {
+        self.advance(zxid);
+        let mut changes = Vec::new();
+        let outcome = match &txn.action {
+            Action::Write { author, write } => self.write(txn.time, author, write, &mut changes),
+            Action::Open { session, password, timeout_ms, nonce } => self.open(Session {
+                id: *session,
+                password: *password,
+                timeout_ms: *timeout_ms,
+                token: Token(zxid.0),
+                sequence: Sequence(0),
+                nonce: *nonce,
+            }),
+            Action::Attach { session, password, timeout_ms, replaces, nonce } => {
+                match self.attach(*session, password, *replaces) {
+                    Ok(()) => self.attached(*session, *timeout_ms, *nonce),
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
+            Action::Expire { session, token } => {
+                if self.session(*session).is_some_and(|known| known.token == *token) {
+                    self.end(txn.time, *session, &mut changes);
+                    Outcome::Expired(*session)
+                } else {
+                    Outcome::Settled
+                }
+            }
+            Action::Reap { path } => {
+                let mut work = self.work(txn.time, SessionId(0), &[]);
+                delete::reap(&mut work, path);
+                changes = work.into_changes();
+                Outcome::Settled
+            }
+            Action::Describe { ensemble } => {
+                let mut work = self.work(txn.time, SessionId(0), &[]);
+                update::describe(&mut work, CONFIG_PATH, ensemble);
+                changes = work.into_changes();
+                Outcome::Settled
+            }
+        };
+        Applied { outcome, changes }
+    }
+
+    /// Passes an entry that holds no txn.
+    ///
+    /// # Panics
+    /// If `zxid` is not above the last one.
+    pub fn skip(&mut self, zxid: Zxid) {
+        self.advance(zxid);
+    }
+
+    /// The last entry applied or skipped.
+    pub fn zxid(&self) -> Zxid {
+        self.zxid
+    }
+
+    /// Answers a read. Watches are not its business: what only sets or removes them is refused, and
+    /// who asks for one with a read sets it when the answer allows.
+    ///
+    /// # Errors
+    /// What the client is to hear.
+    pub fn query(&self, reader: &Reader<'_>, read: &Read) -> Result<Response, ErrorCode> {
+        query::query(&self.tree, reader, read)
+    }
+
+    /// What `setWatches` needs to know of a znode; `None` if it is not there.
+    pub fn stat(&self, path: &str) -> Option<NodeFacts> {
+        let znode = self.tree.get(path)?;
+        Some(NodeFacts { mzxid: znode.stat.mzxid, pzxid: znode.stat.pzxid })
+    }
+
+    /// A session, if it has not ended.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(id)
+    }
+
+    /// Every session, ascending by id.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter()
+    }
+
+    /// The largest session id ever opened whose upper byte is `prefix`: the next one is above it.
+    pub fn last_session_id(&self, prefix: u8) -> SessionId {
+        self.sessions.last_id(prefix)
+    }
+
+    /// The same on all servers that have applied the same entries.
+    pub fn digest(&self) -> u64 {
+        image::digest(self.zxid, &self.tree, &self.sessions)
+    }
+
+    /// How many znodes there are, as ZooKeeper counts: the root twice.
+    pub fn node_count(&self) -> u64 {
+        self.tree.len() as u64 + 1
+    }
+
+    /// How many ephemeral znodes there are.
+    pub fn ephemeral_count(&self) -> u64 {
+        self.tree.n_ephemerals()
+    }
+
+    /// Bytes of data, and of paths in UTF-16 units, as ZooKeeper counts: the root's twice.
+    pub fn data_bytes(&self) -> u64 {
+        self.tree.data_bytes()
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> u64 {
+        self.sessions.len() as u64
+    }
+
+    /// Every session that owns ephemeral znodes, with their paths; both ascending.
+    pub fn ephemerals(&self) -> impl Iterator<Item = (SessionId, impl Iterator<Item = &str>)> {
+        let paths = |owner| self.tree.ephemerals(owner, "").map(|path| &**path);
+        self.tree.owners().map(move |owner| (owner, paths(owner)))
+    }
+
+    /// At most `limit` containers and TTL znodes that may go at `now`, for the leader to propose.
+    pub fn reapable(&self, now: WallTime, limit: usize) -> Vec<Text> {
+        self.tree.due(now).take(limit).map(|path| Text::from(&**path)).collect()
+    }
+
+    fn advance(&mut self, zxid: Zxid) {
+        assert!(zxid > self.zxid, "entry {zxid} comes after {}", self.zxid);
+        self.zxid = zxid;
+    }
+
+    fn work<'a>(
+        &'a mut self,
+        time: WallTime,
+        session: SessionId,
+        identities: &'a [Id],
+    ) -> Work<'a> {
+        Work::new(&mut self.tree, self.zxid, time, session, identities)
+    }
+
+    /// A client's write: first whether it is this write's turn, then what it does.
+    fn write(
+        &mut self,
+        time: WallTime,
+        author: &Author,
+        write: &Write,
+        changes: &mut Vec<Change>,
+    ) -> Outcome {
+        let Some(session) = self.session(author.session) else { return Outcome::Ended };
+        if author.token != session.token {
+            return Outcome::Moved;
+        }
+        if author.sequence <= session.sequence {
+            return Outcome::Copy;
+        }
+        if author.sequence.0 - session.sequence.0 > 1 {
+            return Outcome::Gap;
+        }
+        // The session is noted first, for the write may end it.
+        self.sessions.update(author.session, |session| session.sequence = author.sequence);
+        let mut work = self.work(time, author.session, &author.identities);
+        let result = match write {
+            Write::Create(create) => create::create(&mut work, create)
+                .map(|(path, stat)| create::response(create.kind, path, stat)),
+            Write::Delete { path, version } => {
+                delete::delete(&mut work, path, *version).map(|()| Response::Empty)
+            }
+            Write::SetData { path, data, version } => {
+                update::set_data(&mut work, path, data.as_ref(), *version).map(Response::Stat)
+            }
+            Write::SetAcl { path, acl, version } => {
+                update::set_acl(&mut work, path, acl, *version).map(Response::Stat)
+            }
+            Write::Check { .. } => Err(ErrorCode::Unimplemented),
+            Write::Multi(writes) => multi::multi(&mut work, writes).map(Response::Multi),
+            Write::CloseSession => {
+                self.end(time, author.session, changes);
+                return Outcome::Answered(Ok(Response::Empty));
+            }
+        };
+        *changes = work.into_changes();
+        Outcome::Answered(result)
+    }
+
+    fn open(&mut self, session: Session) -> Outcome {
+        let Session { id, token, .. } = session;
+        let prefix = prefix_of(id);
+        // An id that reads like the mark of a container or TTL znode could own no ephemeral.
+        let is_ordinary = Kind::of(id.0, self.tree.extended_types()) == Kind::Ephemeral(id);
+        if id <= self.sessions.last_id(prefix) || !is_ordinary {
+            return Outcome::Refused(Refusal::IdTaken);
+        }
+        assert!(self.sessions.get(id).is_none(), "session {id} is above the last one opened");
+        self.sessions.insert(session);
+        self.sessions.note_last(prefix, id);
+        Outcome::Attached { token }
+    }
+
+    /// Whether the session may be attached; a compare-and-swap on the attachment in force.
+    fn attach(&self, id: SessionId, password: &[u8; 16], replaces: Token) -> Result<(), Refusal> {
+        let session = self.session(id).ok_or(Refusal::Unknown)?;
+        if session.password != *password {
+            Err(Refusal::WrongPassword)
+        } else if session.token != replaces {
+            Err(Refusal::Overtaken { token: session.token })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn attached(&mut self, id: SessionId, timeout_ms: i32, nonce: Nonce) -> Outcome {
+        let token = Token(self.zxid.0);
+        self.sessions.update(id, |session| {
+            *session = Session {
+                id,
+                password: session.password,
+                timeout_ms,
+                token,
+                sequence: Sequence(0),
+                nonce,
+            };
+        });
+        Outcome::Attached { token }
+    }
+
+    /// Ends a session, and its ephemeral znodes with it.
+    fn end(&mut self, time: WallTime, id: SessionId, changes: &mut Vec<Change>) {
+        let mut work = self.work(time, id, &[]);
+        close::delete_ephemerals(&mut work);
+        *changes = work.into_changes();
+        self.sessions.remove(id);
+    }
+}

@@ -127,3 +127,16 @@ pub struct NotLeader {
     /// Who does, if known.
     pub leader: Option<ServerId>,
 }
+
+/// Why a change of the membership was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeError {
+    /// This server does not lead, or is handing over.
+    NotLeader(NotLeader),
+    /// An earlier change is not yet committed in both its steps.
+    Pending,
+    /// No entry of this leader's own term is committed yet. Ask again.
+    TooEarly,
+    /// Without voters, or with a server that is both voter and learner.
+    Invalid,
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::Index;
 use crate::id::ServerId;
 
 /// Who votes and who merely receives the log.
@@ -39,5 +40,85 @@ impl Membership {
     /// Every server named, each once, ascending.
     pub fn servers(&self) -> BTreeSet<ServerId> {
         self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied().collect()
+    }
+}
+
+/// The memberships that the log sets, each in force from its entry on until the next.
+///
+/// Invariant: never empty, and the indices ascend. The first stands for everything up to the entry
+/// before the tail.
+#[derive(Clone, Debug)]
+pub(super) struct Memberships {
+    /// What holds at the start of the tail; index 0 if it comes from the configuration.
+    oldest: (Index, Membership),
+    /// What entries of the tail have set since.
+    later: Vec<(Index, Membership)>,
+}
+
+impl Memberships {
+    /// Nothing is known but `membership`, which the entry at `index` has set (0: none has).
+    pub(super) fn new(index: Index, membership: Membership) -> Self {
+        Memberships { oldest: (index, membership), later: Vec::new() }
+    }
+
+    /// The one in force, and the index that set it.
+    pub(super) fn current(&self) -> &(Index, Membership) {
+        self.later.last().unwrap_or(&self.oldest)
+    }
+
+    /// The one that was in force at `index`.
+    pub(super) fn at(&self, index: Index) -> &(Index, Membership) {
+        self.later.iter().rev().find(|(set_at, _)| *set_at <= index).unwrap_or(&self.oldest)
+    }
+
+    /// The entry at `index` sets `membership`.
+    pub(super) fn set(&mut self, index: Index, membership: Membership) {
+        assert!(index > self.current().0, "memberships are set in log order");
+        self.later.push((index, membership));
+    }
+
+    /// Entries above `index` are gone, and what they set with them.
+    pub(super) fn truncate_after(&mut self, index: Index) {
+        assert!(index >= self.oldest.0, "what the tail begins with cannot be undone");
+        self.later.retain(|(set_at, _)| *set_at <= index);
+    }
+
+    /// The tail now begins after `index`.
+    pub(super) fn compact(&mut self, index: Index) {
+        self.oldest = self.at(index).clone();
+        let oldest = self.oldest.0;
+        self.later.retain(|(set_at, _)| *set_at > oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ids: &[u64]) -> Membership {
+        Membership::of_voters(ids.iter().map(|id| ServerId(*id)))
+    }
+
+    #[test]
+    fn truncation_brings_back_the_membership_before() {
+        let mut memberships = Memberships::new(Index::ZERO, of(&[1]));
+        memberships.set(Index(3), of(&[1, 2]));
+        memberships.set(Index(5), of(&[1, 2, 3]));
+        assert_eq!(memberships.current().0, Index(5));
+        memberships.truncate_after(Index(4));
+        assert_eq!(memberships.current(), &(Index(3), of(&[1, 2])));
+        memberships.truncate_after(Index(2));
+        assert_eq!(memberships.current(), &(Index::ZERO, of(&[1])));
+    }
+
+    #[test]
+    fn compaction_keeps_what_is_in_force_at_the_start_of_the_tail() {
+        let mut memberships = Memberships::new(Index::ZERO, of(&[1]));
+        memberships.set(Index(3), of(&[1, 2]));
+        memberships.set(Index(5), of(&[1, 2, 3]));
+        assert_eq!(memberships.at(Index(2)), &(Index::ZERO, of(&[1])));
+        memberships.compact(Index(4));
+        assert_eq!(memberships.at(Index(4)), &(Index(3), of(&[1, 2])));
+        assert_eq!(memberships.current().0, Index(5));
     }
 }

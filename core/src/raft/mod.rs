@@ -1,13 +1,749 @@
 //! Agrees on the order of commands (Ongaro and Ousterhout 2014; Ongaro's thesis).
+//!
+//! [`Raft`] is a function of its inputs: messages, completions of storage, connections and the time
+//! come in through its methods; what it wants done comes out of [`Raft::poll`]. Every branch on
+//! message and role is taken in this file; the leaves compute.
+//!
+//! Invariant: nothing is said that a power cut could make untrue. Messages wait for the hard state
+//! that they were written under, and acknowledgements speak of durable entries.
 
 mod config;
 mod effect;
+mod election;
 mod entry;
+mod install;
+mod log;
 mod membership;
 mod message;
+mod progress;
+mod quorum;
+mod read_index;
+mod replication;
+mod state;
+
+use std::collections::BTreeSet;
 
 pub use config::Config;
-pub use effect::{Effect, HardState, NotLeader, Persist, Recovered, Role, SnapshotMeta, Ticket};
+pub use effect::{
+    ChangeError, Effect, HardState, NotLeader, Persist, Recovered, Role, SnapshotMeta, Ticket,
+};
 pub use entry::{Command, Entry, EntryId, Index, Payload, SharedEntry, Term};
 pub use membership::Membership;
 pub use message::{Body, Message, ReadToken};
+pub use progress::Flow;
+
+use crate::id::{Seed, ServerId};
+use crate::time::Instant;
+use quorum::Verdict;
+use state::{Stage, Standing, State};
+
+/// Terms and indices that are beyond what counting can reach are nonsense.
+const BEYOND_REACH: u64 = 1 << 62;
+
+/// One server's part in the agreement.
+///
+/// The driver gives inputs in order, then polls until `None`, carries the effects out in order, and
+/// calls [`wake`](Raft::wake) when [`deadline`](Raft::deadline) has come. Messages may be lost,
+/// doubled, delayed and reordered.
+#[derive(Clone, Debug)]
+pub struct Raft<C> {
+    state: State<C>,
+}
+
+/// What the leader knows of one peer, for statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// Which peer.
+    pub peer: ServerId,
+    /// How it is fed.
+    pub flow: Flow,
+    /// Its log matches up to here in memory, as far as known.
+    pub received: Index,
+    /// Its log matches up to here on its disk, as far as known.
+    pub persisted: Index,
+    /// Whether there is a connection to it.
+    pub is_connected: bool,
+}
+
+impl<C: Command> Raft<C> {
+    /// A server that starts with what it found on its disk. `seed` gives the jitter of elections and
+    /// the name of this life's read tokens. A server that is a quorum by itself stands for election at
+    /// once.
+    ///
+    /// # Panics
+    ///
+    /// If `recovered` has a gap, or an entry of a later term than its hard state.
+    pub fn new(now: Instant, config: Config, seed: Seed, recovered: Recovered<C>) -> Self {
+        let mut raft = Raft { state: State::new(config, seed, recovered) };
+        raft.state.redraw_election(now);
+        let own = raft.id();
+        if quorum::is_quorum(raft.membership(), |server| server == own) {
+            raft.campaign(now, Stage::PreVote, false);
+        }
+        raft
+    }
+
+    /// Appends a command to the log. It is committed when it comes out as [`Effect::Committed`] under
+    /// the id given here, and lost when another entry comes out at its index.
+    ///
+    /// # Errors
+    ///
+    /// If this server does not lead, or is handing over its leadership: send it again, to the leader.
+    pub fn propose(&mut self, now: Instant, command: C) -> Result<EntryId, NotLeader> {
+        self.observe(now);
+        self.check_leads()?;
+        Ok(replication::append_own(&mut self.state, Payload::Command(command)))
+    }
+
+    /// A message has come. Whatever it says, it does no harm.
+    pub fn step(&mut self, now: Instant, from: ServerId, message: Message<C>) {
+        self.observe(now);
+        if from == self.id() || message.term.0 >= BEYOND_REACH {
+            return;
+        }
+        let is_known = self.knows(from);
+        if is_known {
+            self.state.connected.insert(from);
+        }
+        let term = message.term;
+        match message.body {
+            Body::PreVote { last } => election::pre_vote(&mut self.state, now, from, term, last),
+            Body::PreVoteReply { granted } if is_known => {
+                self.pre_vote_answered(now, from, term, granted);
+            }
+            Body::Vote { last, transfer } => self.vote_asked(now, from, term, last, transfer),
+            Body::Append { previous, commit, entries } => {
+                if !self.hear_leader(now, from, term) {
+                    if term < self.term() {
+                        let (previous, hint) = (previous.index, EntryId::default());
+                        self.state.send(from, Body::AppendReject { previous, hint });
+                    }
+                } else if self.state.installing_until.is_none_or(|until| until <= now)
+                    && previous.index.0 < BEYOND_REACH
+                {
+                    replication::append(&mut self.state, previous, commit, entries);
+                }
+            }
+            Body::Heartbeat { commit, round } => {
+                if self.hear_leader(now, from, term) {
+                    replication::heartbeat(&mut self.state, from, commit, round);
+                } else if term < self.term() {
+                    let (received, persisted) = (Index::ZERO, Index::ZERO);
+                    self.state.send(from, Body::HeartbeatReply { round, received, persisted });
+                }
+            }
+            body if is_known => self.step_known(now, from, term, body),
+            _ => {}
+        }
+    }
+
+    /// The deadline has come. Harmless when it has not.
+    pub fn wake(&mut self, now: Instant) {
+        self.observe(now);
+        let patience = self.state.config.election_timeout;
+        for token in self.state.reads.expired(now, patience) {
+            self.state.outbox.effects.push_back(Effect::Unreadable { token });
+        }
+        match &mut self.state.standing {
+            Standing::Leader(leadership) => {
+                leadership.transfer.take_if(|transfer| transfer.until <= now);
+                if leadership.next_beat <= now {
+                    replication::beat(&mut self.state, now);
+                }
+            }
+            Standing::Follower | Standing::Candidate(_) => {
+                if self.state.election_deadline > now {
+                } else if self.state.may_campaign() {
+                    self.campaign(now, Stage::PreVote, false);
+                } else {
+                    let term = self.term();
+                    self.state.follow(now, term, None);
+                    self.state.redraw_election(now);
+                }
+            }
+        }
+    }
+
+    /// Everything that was handed to storage up to and with `ticket` would survive a power cut.
+    ///
+    /// # Panics
+    ///
+    /// If that ticket was never given out, or a later one has completed already.
+    pub fn persisted(&mut self, now: Instant, ticket: Ticket) {
+        self.observe(now);
+        self.state.outbox.completed(ticket);
+        self.state.log.completed(ticket);
+        election::count_own_vote(&mut self.state);
+        self.conclude_election(now);
+        self.advance_commit(now);
+    }
+
+    /// There is a connection to `peer`.
+    pub fn peer_up(&mut self, now: Instant, peer: ServerId) {
+        self.observe(now);
+        self.state.connected.insert(peer);
+        if let Standing::Leader(leadership) = &mut self.state.standing {
+            if let Some(progress) = leadership.peers.get_mut(&peer) {
+                if progress.flow() != Flow::Snapshot {
+                    progress.disconnected();
+                }
+            }
+        }
+    }
+
+    /// The connection to `peer` broke: what was under way may be lost, and its process dead.
+    pub fn peer_down(&mut self, now: Instant, peer: ServerId) {
+        self.observe(now);
+        self.state.connected.remove(&peer);
+        if self.state.leader == Some(peer) {
+            self.state.installing_until = None;
+            election::lost_leader(&mut self.state, now);
+        }
+        if let Standing::Leader(leadership) = &mut self.state.standing {
+            leadership.transfer.take_if(|transfer| transfer.to == peer);
+            if let Some(progress) = leadership.peers.get_mut(&peer) {
+                progress.disconnected();
+            }
+        }
+    }
+
+    /// Asks for a barrier: an index so late that whoever has applied it sees every write that was
+    /// acknowledged to anyone before this call. [`Effect::Readable`] or [`Effect::Unreadable`] follows.
+    pub fn read_index(&mut self, now: Instant) -> ReadToken {
+        self.observe(now);
+        self.state.reads.ask(now)
+    }
+
+    /// A leader hands over to the follower that is most advanced, if one is connected; others stay as
+    /// they are. Called before a server stops in peace.
+    pub fn hand_over(&mut self, now: Instant) {
+        if let Some(to) = replication::best_successor(&self.state) {
+            // Only a leader has a successor, so it is not refused.
+            let _ = self.transfer(now, to);
+        }
+    }
+
+    /// Hands the leadership over to `to`, as soon as that has the whole log. Until it leads, or an
+    /// election timeout has passed, proposals are refused. Nothing happens if it is no other voter.
+    ///
+    /// # Errors
+    ///
+    /// If this server does not lead.
+    pub fn transfer(&mut self, now: Instant, to: ServerId) -> Result<(), NotLeader> {
+        self.observe(now);
+        if self.role() != Role::Leader {
+            return Err(NotLeader { leader: self.leader() });
+        }
+        if to != self.id() && self.membership().voters.contains(&to) {
+            replication::transfer_to(&mut self.state, now, to);
+        }
+        Ok(())
+    }
+
+    /// Changes voters and learners (Raft §6). If the voters differ, this is done in two steps, the
+    /// second of which follows by itself. Gives the index of the first step's entry.
+    ///
+    /// New voters should have been learners until they caught up, or they may hold up commits.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChangeError`].
+    pub fn change(
+        &mut self,
+        now: Instant,
+        voters: BTreeSet<ServerId>,
+        learners: BTreeSet<ServerId>,
+    ) -> Result<Index, ChangeError> {
+        self.observe(now);
+        self.check_leads().map_err(ChangeError::NotLeader)?;
+        if voters.is_empty() || !voters.is_disjoint(&learners) {
+            return Err(ChangeError::Invalid);
+        }
+        if !replication::has_own_commit(&self.state) {
+            return Err(ChangeError::TooEarly);
+        }
+        let (set_at, present) = self.state.memberships.current();
+        if *set_at > self.state.commit || present.is_joint() {
+            return Err(ChangeError::Pending);
+        }
+        let outgoing =
+            if voters == present.voters { BTreeSet::new() } else { present.voters.clone() };
+        let membership = Membership { voters, outgoing, learners };
+        let id = replication::append_own(&mut self.state, Payload::Membership(membership));
+        replication::meet_peers(&mut self.state, now);
+        Ok(id.index)
+    }
+
+    /// A snapshot of this server's own, up to `meta.last`, is durable: the tail behind it may go, but
+    /// for what followers are likely to need.
+    ///
+    /// # Panics
+    ///
+    /// If it holds more than what came out as committed.
+    pub fn compact(&mut self, meta: SnapshotMeta) {
+        install::compact(&mut self.state, &meta);
+    }
+
+    /// What a snapshot of the state after `index` has to say of the log; `None` if that entry is
+    /// neither in the tail nor just before it.
+    pub fn snapshot_meta(&self, index: Index) -> Option<SnapshotMeta> {
+        let last = EntryId { term: self.term_at(index)?, index };
+        let (set_at, membership) = self.state.memberships.at(index);
+        let membership = (*set_at > Index::ZERO).then(|| (*set_at, membership.clone()));
+        Some(SnapshotMeta { last, membership })
+    }
+
+    /// `from`, leader of `term`, offers a snapshot. If this says yes, the replica makes it durable and
+    /// puts it in force, then calls [`installed`](Raft::installed); meanwhile appends are ignored. If
+    /// it says no, the snapshot is not needed, and the leader is told where to go on.
+    pub fn accepts_snapshot(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        term: Term,
+        meta: &SnapshotMeta,
+    ) -> bool {
+        self.observe(now);
+        let is_nonsense = term.0 >= BEYOND_REACH
+            || meta.last.index.0 >= BEYOND_REACH
+            || meta.last.term > term
+            || from == self.id();
+        if is_nonsense {
+            return false;
+        }
+        if !self.hear_leader(now, from, term) {
+            if term < self.term() {
+                let (received, persisted) = (Index::ZERO, Index::ZERO);
+                self.state.send(from, Body::AppendReply { received, persisted });
+            }
+            return false;
+        }
+        install::offered(&mut self.state, now, from, meta.last)
+    }
+
+    /// The snapshot is durable. If `meta.last.index` was not above what came out as committed, the
+    /// replica has not put it in force, which is as well.
+    pub fn installed(&mut self, now: Instant, meta: SnapshotMeta) {
+        self.observe(now);
+        install::installed(&mut self.state, meta);
+    }
+
+    /// The replica has sent a snapshot up to `last` to `to`, or a part of it. The follower is left
+    /// alone for twenty election timeouts from now, or until it answers or its connection breaks.
+    pub fn snapshot_sent(&mut self, now: Instant, to: ServerId, last: Index) {
+        self.observe(now);
+        assert!(last <= self.commit(), "a snapshot holds committed entries only");
+        install::sent(&mut self.state, now, to);
+    }
+
+    /// The next thing to do, if there is one. All entries that came in since the last poll make one
+    /// [`Effect::Persist`], and one append for each follower.
+    pub fn poll(&mut self, now: Instant) -> Option<Effect<C>> {
+        self.observe(now);
+        if self.state.outbox.effects.is_empty() {
+            self.flush(now);
+        }
+        self.state.outbox.effects.pop_front()
+    }
+
+    /// When to call [`wake`](Raft::wake), at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        let config = &self.state.config;
+        let (role_deadline, retry) = match &self.state.standing {
+            Standing::Leader(leadership) => {
+                let own = leadership.next_beat.min(leadership.quorum_until);
+                let given_up = leadership.transfer.as_ref().map(|transfer| transfer.until);
+                (Some(given_up.map_or(own, |until| own.min(until))), None)
+            }
+            Standing::Follower | Standing::Candidate(_) => {
+                let waits = self.state.may_campaign() || self.state.leader.is_some();
+                let retry = self.state.leader.map(|_| config.heartbeat_interval);
+                (waits.then_some(self.state.election_deadline), retry)
+            }
+        };
+        let read_deadline = self.state.reads.deadline(retry, config.election_timeout);
+        role_deadline.into_iter().chain(read_deadline).min()
+    }
+}
+
+/// What can be seen from outside.
+impl<C: Command> Raft<C> {
+    /// This server.
+    pub fn id(&self) -> ServerId {
+        self.state.config.id
+    }
+
+    /// The highest term seen.
+    pub fn term(&self) -> Term {
+        self.state.term
+    }
+
+    /// Term and vote, durable or not.
+    pub fn hard_state(&self) -> HardState {
+        HardState { term: self.state.term, vote: self.state.vote }
+    }
+
+    /// The role in this term.
+    pub fn role(&self) -> Role {
+        self.state.role()
+    }
+
+    /// The leader of this term, if known.
+    pub fn leader(&self) -> Option<ServerId> {
+        self.state.leader
+    }
+
+    /// Agreed up to here.
+    pub fn commit(&self) -> Index {
+        self.state.commit
+    }
+
+    /// Entries up to here would survive a power cut of this server.
+    pub fn persisted_index(&self) -> Index {
+        self.state.log.persisted()
+    }
+
+    /// The last entry of the log.
+    pub fn last(&self) -> EntryId {
+        self.state.last()
+    }
+
+    /// The first index that is in memory, or will be.
+    pub fn first_index(&self) -> Index {
+        self.state.log.first()
+    }
+
+    /// The entry at `index`, if it is in memory.
+    pub fn entry(&self, index: Index) -> Option<&SharedEntry<C>> {
+        self.state.log.entry(index)
+    }
+
+    /// The term of the entry at `index`, if that is in memory or just before it.
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.state.log.term_at(index)
+    }
+
+    /// The membership in force: the last in the log, committed or not.
+    pub fn membership(&self) -> &Membership {
+        self.state.membership()
+    }
+
+    /// What this server knows of its peers as leader, ascending by peer; empty if it does not lead.
+    pub fn progress(&self) -> Vec<PeerProgress> {
+        let Standing::Leader(leadership) = &self.state.standing else { return Vec::new() };
+        let row = |(peer, progress): (&ServerId, &progress::Progress)| PeerProgress {
+            peer: *peer,
+            flow: progress.flow(),
+            received: progress.received(),
+            persisted: progress.persisted(),
+            is_connected: self.state.connected.contains(peer),
+        };
+        leadership.peers.iter().map(row).collect()
+    }
+
+    /// Elections won since this value was made.
+    pub fn elections_won(&self) -> u64 {
+        self.state.elections_won
+    }
+
+    /// Whether a transfer of the leadership is under way at this leader.
+    pub fn is_transferring(&self) -> bool {
+        match &self.state.standing {
+            Standing::Leader(leadership) => leadership.transfer.is_some(),
+            Standing::Follower | Standing::Candidate(_) => false,
+        }
+    }
+
+    /// Whether nothing is under way here: all is written, durable, said and given out.
+    pub fn is_quiet(&self) -> bool {
+        let state = &self.state;
+        state.outbox.is_idle()
+            && !state.outbox.is_hard_state_unwritten()
+            && !state.log.is_unwritten()
+            && state.reads.is_idle()
+            && state.delivered == state.commit
+    }
+}
+
+/// The branches.
+impl<C: Command> Raft<C> {
+    /// Time has passed: a leader that has heard from no quorum for too long steps down, before it
+    /// says anything that it might not be entitled to say.
+    fn observe(&mut self, now: Instant) {
+        let Standing::Leader(leadership) = &self.state.standing else { return };
+        if now < leadership.quorum_until {
+            return;
+        }
+        if replication::heard_quorum_until(&mut self.state) <= now {
+            let term = self.term();
+            self.state.follow(now, term, None);
+        }
+    }
+
+    fn check_leads(&self) -> Result<(), NotLeader> {
+        if self.role() != Role::Leader {
+            return Err(NotLeader { leader: self.leader() });
+        }
+        // Whoever leads next is not known yet; the caller asks again.
+        if self.is_transferring() { Err(NotLeader { leader: None }) } else { Ok(()) }
+    }
+
+    /// Whether `server` has to do with this one. A server that was asleep while the membership changed
+    /// does not know everyone, so that leaders and candidates are heard in any case.
+    fn knows(&self, server: ServerId) -> bool {
+        let membership = self.membership();
+        membership.is_voter(server)
+            || membership.learners.contains(&server)
+            || match &self.state.standing {
+                Standing::Leader(leadership) => leadership.peers.contains_key(&server),
+                Standing::Follower | Standing::Candidate(_) => false,
+            }
+    }
+
+    /// `from` speaks as the leader of `term`. Whether it is.
+    fn hear_leader(&mut self, now: Instant, from: ServerId, term: Term) -> bool {
+        if term < self.term() {
+            return false;
+        }
+        if term == self.term() && self.role() == Role::Leader {
+            return false;
+        }
+        let is_other = self.leader().is_some_and(|leader| leader != from);
+        if term == self.term() && is_other {
+            return false;
+        }
+        if term > self.term() || self.leader().is_none() {
+            self.state.follow(now, term, Some(from));
+        }
+        self.state.heard_leader(now);
+        true
+    }
+
+    fn vote_asked(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        term: Term,
+        last: EntryId,
+        transfer: bool,
+    ) {
+        if term < self.term() {
+            self.state.send(from, Body::VoteReply { granted: false });
+            return;
+        }
+        if !transfer && self.state.stands_by_leader(now) {
+            return;
+        }
+        if term > self.term() {
+            self.state.follow(now, term, None);
+        }
+        election::vote(&mut self.state, now, from, last);
+    }
+
+    fn pre_vote_answered(&mut self, now: Instant, from: ServerId, term: Term, granted: bool) {
+        if granted {
+            if term == self.term().next() {
+                election::answered(&mut self.state, Stage::PreVote, from, true);
+            }
+        } else if term > self.term() {
+            self.state.follow(now, term, None);
+        } else if term == self.term() {
+            election::answered(&mut self.state, Stage::PreVote, from, false);
+        }
+        self.conclude_election(now);
+    }
+
+    /// The messages that only servers of the membership may send.
+    fn step_known(&mut self, now: Instant, from: ServerId, term: Term, body: Body<C>) {
+        if term > self.term() {
+            self.state.follow(now, term, None);
+        }
+        let is_of_this_term = term == self.term();
+        if let (true, Standing::Leader(leadership)) = (is_of_this_term, &mut self.state.standing) {
+            if let Some(progress) = leadership.peers.get_mut(&from) {
+                progress.heard(now);
+            }
+        }
+        match body {
+            Body::ReadIndex { token } => self.read_asked(from, token),
+            Body::ReadIndexReply { token, index: Some(index) } => self.readable(token, index),
+            // The server asked does not lead. By the next try it may be known who does.
+            Body::ReadIndexReply { token: _, index: None } => {}
+            _ if !is_of_this_term => {}
+            Body::VoteReply { granted } => {
+                election::answered(&mut self.state, Stage::Vote, from, granted);
+                self.conclude_election(now);
+            }
+            Body::AppendReply { received, persisted } => {
+                replication::acknowledged(&mut self.state, from, received, persisted);
+                self.advance_commit(now);
+            }
+            Body::AppendReject { previous, hint } => {
+                replication::rejected(&mut self.state, from, previous, hint);
+            }
+            Body::HeartbeatReply { round, received, persisted } => {
+                let matching = (received, persisted);
+                replication::round_answered(&mut self.state, from, round, matching);
+                self.advance_commit(now);
+                self.answer_reads();
+            }
+            Body::SnapshotReply { index } => {
+                replication::acknowledged(&mut self.state, from, index, index);
+                self.advance_commit(now);
+            }
+            Body::TimeoutNow => {
+                if self.leader() == Some(from) && self.state.may_campaign() {
+                    self.campaign(now, Stage::Vote, true);
+                }
+            }
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::Vote { .. }
+            | Body::Append { .. }
+            | Body::Heartbeat { .. } => unreachable!("branched off in `step`"),
+        }
+    }
+
+    fn campaign(&mut self, now: Instant, stage: Stage, transfer: bool) {
+        election::campaign(&mut self.state, now, stage, transfer);
+        self.conclude_election(now);
+    }
+
+    /// Wins or loses the election that this server stands in, if it is decided.
+    fn conclude_election(&mut self, now: Instant) {
+        match election::verdict(&self.state) {
+            None | Some((_, Verdict::Open)) => {}
+            Some((_, Verdict::Lost)) => {
+                let term = self.term();
+                self.state.follow(now, term, None);
+            }
+            Some((Stage::PreVote, Verdict::Won)) => self.campaign(now, Stage::Vote, false),
+            Some((Stage::Vote, Verdict::Won)) => replication::lead(&mut self.state, now),
+        }
+    }
+
+    /// Commits what a quorum has, and does what becomes due by that: the second step of a change of
+    /// the membership, and the parting from those that it left out.
+    fn advance_commit(&mut self, now: Instant) {
+        if !replication::advance_commit(&mut self.state) {
+            return;
+        }
+        let (set_at, present) = self.state.memberships.current();
+        if *set_at > self.state.commit {
+            return;
+        }
+        if present.is_joint() {
+            let next = Membership { outgoing: BTreeSet::new(), ..present.clone() };
+            replication::append_own(&mut self.state, Payload::Membership(next));
+            return;
+        }
+        let stays = present.is_voter(self.id());
+        replication::part_with_removed(&mut self.state);
+        if !stays {
+            if let Some(to) = replication::best_successor(&self.state) {
+                self.state.send(to, Body::TimeoutNow);
+            }
+            let term = self.term();
+            self.state.follow(now, term, None);
+        }
+    }
+
+    fn read_asked(&mut self, from: ServerId, token: ReadToken) {
+        if self.role() == Role::Leader {
+            self.state.reads.enter(from, token);
+        } else {
+            self.state.send(from, Body::ReadIndexReply { token, index: None });
+        }
+    }
+
+    fn readable(&mut self, token: ReadToken, index: Index) {
+        for token in self.state.reads.answered(token) {
+            self.state.outbox.effects.push_back(Effect::Readable { token, index });
+        }
+    }
+
+    /// Answers the reads whose round a quorum has answered.
+    fn answer_reads(&mut self) {
+        let own = self.id();
+        let Standing::Leader(leadership) = &self.state.standing else { return };
+        let confirmed = quorum::agreed(self.membership(), |server| {
+            if server == own {
+                leadership.round
+            } else {
+                leadership.peers.get(&server).map_or(0, progress::Progress::answered_round)
+            }
+        });
+        while let Some((index, readers)) = self.state.reads.confirmed(confirmed.unwrap_or(0)) {
+            for (reader, token) in readers {
+                if reader == own {
+                    self.readable(token, index);
+                } else {
+                    self.state.send(reader, Body::ReadIndexReply { token, index: Some(index) });
+                }
+            }
+        }
+    }
+
+    /// Forms what everything that came in since the last time asks for.
+    fn flush(&mut self, now: Instant) {
+        self.put_reads(now);
+        match self.role() {
+            Role::Leader => {
+                replication::say_transfer(&mut self.state);
+                replication::send_appends(&mut self.state, now);
+            }
+            Role::Follower | Role::Candidate => replication::send_ack(&mut self.state),
+        }
+        self.persist(now);
+        let state = &mut self.state;
+        state.outbox.tell(state.role(), state.term, state.leader);
+        let upto = state.commit.min(state.log.persisted());
+        if upto > state.delivered {
+            let entries = state.log.range(state.delivered, upto);
+            state.delivered = upto;
+            state.outbox.effects.push_back(Effect::Committed(entries));
+        }
+        assert!(state.delivered <= state.commit, "only what is agreed is given out");
+        assert!(state.commit <= state.last().index, "only what exists is agreed");
+    }
+
+    /// Brings this server's reads to the leader, and begins a round for those that have arrived.
+    fn put_reads(&mut self, now: Instant) {
+        let retry = self.state.config.heartbeat_interval;
+        let Some(leader) = self.leader() else { return };
+        if let Some(token) = self.state.reads.due(now, retry) {
+            self.state.reads.put(token, now);
+            if leader == self.id() {
+                self.state.reads.enter(leader, token);
+            } else {
+                self.state.send(leader, Body::ReadIndex { token });
+            }
+        }
+        // etcd #7331: before its first own commit a leader does not know what is committed.
+        if self.state.reads.wants_round() && replication::has_own_commit(&self.state) {
+            let round = replication::begin_round(&mut self.state);
+            self.state.reads.begin(round, self.state.commit);
+            self.answer_reads();
+        }
+    }
+
+    /// Hands to storage what it has not been given yet.
+    fn persist(&mut self, now: Instant) {
+        let state = &mut self.state;
+        let is_hard_state_new = state.outbox.is_hard_state_unwritten();
+        if !is_hard_state_new && !state.log.is_unwritten() {
+            return;
+        }
+        let ticket = state.outbox.issue_ticket(now);
+        let hard_state = HardState { term: state.term, vote: state.vote };
+        let mut persist = Persist {
+            ticket,
+            hard_state: is_hard_state_new.then_some(hard_state),
+            reset: None,
+            truncate_after: None,
+            append: Vec::new(),
+        };
+        state.log.write_to(&mut persist);
+        state.outbox.effects.push_back(Effect::Persist(persist));
+    }
+}

@@ -1,10 +1,44 @@
 //! One member of the ensemble; the face of the core.
+//!
+//! Invariant: whatever a client hears has been applied here, and whatever was applied is committed and
+//! durable. The branching on inputs and on Raft's effects is in this file; `routes` holds what is done
+//! on each way, the leaves hold the state of one thing each.
 
+mod checkpoint;
 mod config;
+mod connection;
 mod input;
 mod message;
 mod output;
+mod pipeline;
+mod read;
+mod routes;
 mod stats;
+mod upkeep;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use crate::db::{Action, Database, DbConfig, Txn};
+use crate::id::{ConnId, Seed, ServerId, SessionId};
+use crate::raft::{
+    self, Effect, EntryId, Index, Membership, Raft, Role, SharedEntry, SnapshotMeta, Term,
+};
+use crate::session::Expiry;
+use crate::time::{Instant, Now};
+use crate::watch::Watches;
+
+use checkpoint::{Checkpoints, Durable};
+use connection::Connections;
+use read::Barriers;
+use upkeep::Upkeep;
+use write::Admission;
 
 pub use config::Config;
 pub use input::{Input, Recovered};
@@ -12,48 +46,235 @@ pub use message::{Message, Snapshot};
 pub use output::{CloseReason, Output};
 pub use stats::{Mode, Stats};
 
-use std::collections::VecDeque;
-
-use crate::id::{ConnId, Seed};
-use crate::time::{Instant, Now};
-
 /// One member of the ensemble: takes an input, picks the route.
 #[derive(Debug)]
 pub struct Replica {
-    stats: Stats,
+    config: Config,
+    /// The time of the last input.
+    now: Now,
+    random: ChaCha8Rng,
+
+    raft: Raft<Txn>,
+    db: Database,
+    /// The last entry in `db`.
+    applied: EntryId,
+    /// The membership at `applied`, if an entry ever set one.
+    membership: Option<(Index, Membership)>,
+    checkpoints: Checkpoints,
+
+    connections: Connections,
+    watches: Watches,
+    barriers: Barriers,
+    /// The last session id that was given out here.
+    last_session_id: SessionId,
+
+    /// On their way to the leader, with the next poll.
+    forwards: Vec<Action>,
+    /// Of use while this server leads.
+    admission: Admission,
+    /// Of use while this server leads.
+    expiry: Expiry,
+    upkeep: Upkeep,
+
     outputs: VecDeque<Output>,
+    sessions_expired: u64,
 }
 
 impl Replica {
     /// A replica that starts from what was on its disk.
+    ///
+    /// # Panics
+    /// If the entries do not continue the snapshot: storage checks that.
     pub fn new(now: Now, config: Config, seed: Seed, recovered: Recovered) -> Self {
-        let _ = (now, config, seed, recovered);
-        Replica { stats: Stats::default(), outputs: VecDeque::new() }
+        let mut random = ChaCha8Rng::from_seed(seed.0);
+        let mut raft_seed = Seed([0; 32]);
+        random.fill_bytes(&mut raft_seed.0);
+
+        let db_config = DbConfig { extended_types: config.extended_types };
+        let (db, meta) = match recovered.snapshot {
+            Some(snapshot) => (Database::thaw(snapshot.image, db_config), snapshot.meta),
+            None => (Database::new(db_config), SnapshotMeta::default()),
+        };
+        let raft = Raft::new(
+            now.instant,
+            config.raft.clone(),
+            raft_seed,
+            raft::Recovered {
+                hard_state: recovered.hard_state,
+                snapshot: meta.clone(),
+                entries: recovered.entries,
+            },
+        );
+        Replica {
+            upkeep: Upkeep::new(now.instant, config.upkeep_interval),
+            config,
+            now,
+            random,
+            raft,
+            db,
+            applied: meta.last,
+            checkpoints: Checkpoints::new(meta.last.index),
+            membership: meta.membership,
+            connections: Connections::default(),
+            watches: Watches::default(),
+            barriers: Barriers::default(),
+            last_session_id: SessionId(0),
+            forwards: Vec::new(),
+            admission: Admission::default(),
+            expiry: Expiry::new(),
+            outputs: VecDeque::new(),
+            sessions_expired: 0,
+        }
     }
 
     /// Takes one input. The driver polls after the inputs of one wake-up.
     pub fn handle(&mut self, now: Now, input: Input) {
-        let _ = (now, input);
+        assert!(now.instant >= self.now.instant, "time runs backwards");
+        self.now = now;
+        match input {
+            Input::Connect { conn, address, request } => self.connect(conn, address, request),
+            Input::Request { conn, xid, request } => self.request(conn, xid, request),
+            Input::Disconnect { conn } => self.forget(conn),
+            Input::PeerUp { peer } => {
+                self.raft.peer_up(now.instant, peer);
+                if self.raft.leader() == Some(peer) {
+                    self.resend_all();
+                }
+            }
+            Input::PeerDown { peer } => self.raft.peer_down(now.instant, peer),
+            Input::Message { from, message } => self.message(from, message),
+            Input::Persisted { ticket } => self.raft.persisted(now.instant, ticket),
+            Input::Checkpointed { ticket } => match self.checkpoints.durable(ticket) {
+                Durable::Own { meta, purge } => {
+                    self.raft.compact(meta);
+                    self.outputs.push_back(Output::Purge { through: purge });
+                }
+                Durable::Install { snapshot, purge } => {
+                    self.install(snapshot);
+                    self.outputs.push_back(Output::Purge { through: purge });
+                }
+            },
+            Input::Wake => {
+                self.raft.wake(now.instant);
+                if let Some(stood_still) = self.upkeep.due(now.instant) {
+                    self.do_upkeep(stood_still);
+                }
+            }
+        }
     }
 
     /// The next thing to be done, or `None` when all is said.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            if !self.forwards.is_empty() {
+                self.flush_forwards();
+            } else if let Some(effect) = self.raft.poll(self.now.instant) {
+                self.effect(effect);
+            } else if !self.begin_checkpoint() {
+                return None;
+            }
+        }
     }
 
-    /// When `Input::Wake` is due, if ever.
+    /// When `Input::Wake` is due.
     pub fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Facts and counters.
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+        let upkeep = self.upkeep.deadline();
+        Some(self.raft.deadline().map_or(upkeep, |raft| raft.min(upkeep)))
     }
 
     /// Requests of `conn` that wait for their answer: the driver stops reading above its limit.
     pub fn outstanding(&self, conn: ConnId) -> usize {
-        let _ = conn;
-        0
+        self.connections.get(conn).map_or(0, |connection| connection.pipeline.len())
+    }
+
+    /// If this server leads, it hands over to the best follower: called before it stops in peace.
+    pub fn hand_over(&mut self, now: Now) {
+        self.now = now;
+        self.raft.hand_over(now.instant);
+    }
+
+    /// The consensus part, to look at.
+    pub fn raft(&self) -> &Raft<Txn> {
+        &self.raft
+    }
+
+    /// The state machine, to look at.
+    pub fn database(&self) -> &Database {
+        &self.db
+    }
+
+    /// The watches of this server's connections, to look at.
+    pub fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    fn message(&mut self, from: ServerId, message: Message) {
+        match message {
+            Message::Raft(message) => self.raft.step(self.now.instant, from, message),
+            Message::Snapshot { term, snapshot } => {
+                let now = self.now.instant;
+                if self.raft.accepts_snapshot(now, from, term, &snapshot.meta) {
+                    self.checkpoints.install(snapshot);
+                }
+            }
+            Message::Forward(actions) => {
+                if self.raft.role() == Role::Leader {
+                    actions.into_iter().for_each(|action| self.admit(action));
+                }
+            }
+            Message::Heard(sessions) => {
+                if self.raft.role() == Role::Leader {
+                    for session in sessions {
+                        self.touch(session, self.now.instant);
+                    }
+                }
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect<Txn>) {
+        match effect {
+            Effect::Persist(persist) => self.outputs.push_back(Output::Persist(persist)),
+            Effect::Send { to, message } => {
+                self.outputs.push_back(Output::Send { to, message: Message::Raft(message) });
+            }
+            Effect::SendSnapshot { to } => self.send_snapshot(to),
+            Effect::Committed(entries) => self.committed(&entries),
+            Effect::Readable { token, index } => {
+                let passed = self.barriers.readable(token, index, self.applied.index);
+                if let Some(place) = passed {
+                    self.pass_barrier(place);
+                }
+            }
+            Effect::Unreadable { token } => self.barriers.unreadable(token),
+            Effect::Role { role, term, leader } => self.role_changed(role, term, leader),
+        }
+    }
+
+    fn committed(&mut self, entries: &[SharedEntry<Txn>]) {
+        for entry in entries {
+            self.apply(entry);
+            for place in self.barriers.applied(self.applied.index) {
+                self.pass_barrier(place);
+            }
+        }
+    }
+
+    fn role_changed(&mut self, role: Role, _term: Term, leader: Option<ServerId>) {
+        if role == Role::Leader {
+            self.begin_leadership();
+        } else {
+            self.expiry.clear();
+        }
+        if leader.is_some() {
+            self.upkeep.has_leader();
+            self.resend_all();
+            self.ask_barriers_again();
+        } else {
+            self.upkeep.has_no_leader(self.now.instant);
+        }
     }
 }

@@ -80,6 +80,9 @@ pub enum CloseReason {
     ClientAhead,
     /// This server has no leader: another server may have one.
     NoLeader,
+    /// This server was far behind and has taken over a leader's snapshot: the client's watches are to
+    /// be set again.
+    Resynchronized,
     /// Credentials were not accepted.
     AuthFailed,
     /// An opcode that clients may not send.

@@ -1,1 +1,357 @@
-//! Placeholder.
+//! Znodes by path.
+//!
+//! Invariant: the tree is closed under parents, the root is there, and what [`Tally`] and the index
+//! know follows from the znodes. Whatever a caller asks, the tree itself never reads a clock, checks
+//! a permission or counts a version: that is the business of `db`'s verbs.
+
+pub mod acl;
+mod children;
+mod scheme;
+mod tally;
+mod znode;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+pub use acl::permits;
+pub use scheme::{authenticate, user_of};
+pub use znode::{Kind, StoredStat, Znode, next_version};
+
+use crate::id::SessionId;
+use crate::pages::Pages;
+use crate::proto::{Acl, AclList, name_of, parent_of};
+use crate::time::WallTime;
+use acl::AclLists;
+use tally::Tally;
+
+/// All znodes.
+#[derive(Debug)]
+pub struct Tree {
+    znodes: Pages<Znode>,
+    /// Finds a znode by the hash of its path. Never iterated.
+    index: HashTable<Place>,
+    acls: AclLists,
+    tally: Tally,
+}
+
+/// An entry of the index; the hash stands here so that growing the index touches no znode.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    slot: u32,
+}
+
+/// The values of a znode that a change may replace, to put them back.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Its data.
+    pub data: Option<Bytes>,
+    /// Its ACL.
+    pub acl: AclList,
+    /// Its numbers.
+    pub stat: StoredStat,
+}
+
+impl Tree {
+    /// A tree without even a root; only a snapshot is read into it.
+    pub(crate) fn empty(extended_types: bool) -> Self {
+        Tree {
+            znodes: Pages::default(),
+            index: HashTable::new(),
+            acls: AclLists::default(),
+            tally: Tally::new(extended_types),
+        }
+    }
+
+    /// The tree of a frozen image: index and tally are made anew.
+    pub(crate) fn thaw(mut znodes: Pages<Znode>, extended_types: bool) -> Self {
+        let mut tree = Tree::empty(extended_types);
+        tree.index.reserve(znodes.len(), spread);
+        let slots: Vec<u32> = znodes.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let znode = znodes.get(slot).expect("the slot was just listed");
+            let acl = tree.acls.acquire(&znode.acl);
+            if !Arc::ptr_eq(&acl, &znode.acl) {
+                znodes.get_mut(slot).expect("the slot was just listed").acl = acl;
+            }
+            let znode = znodes.get(slot).expect("the slot was just listed");
+            tree.tally.arrive(znode);
+            let place = Place { hash: hash(&znode.path), slot };
+            tree.index.insert_unique(spread(&place), place, spread);
+        }
+        tree.znodes = znodes;
+        tree
+    }
+
+    /// All znodes as they are now; costs a pointer for each page.
+    pub(crate) fn freeze(&self) -> Pages<Znode> {
+        self.znodes.clone()
+    }
+
+    /// The znode at `path`; both `/` and the empty text are the root.
+    pub fn get(&self, path: &str) -> Option<&Znode> {
+        self.znodes.get(self.find(path)?)
+    }
+
+    /// Whether there is a znode at `path`.
+    pub fn contains(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// Adds a znode, without a change to its parent's numbers.
+    ///
+    /// # Panics
+    /// If it is there, or its parent is not: callers have looked.
+    pub fn insert(&mut self, path: &str, content: Content) {
+        assert!(!self.contains(path), "{path:?} is there already");
+        let acl = self.acls.acquire(&content.acl);
+        let body = Znode::hash_body(path, content.data.as_ref(), &acl);
+        let Content { data, stat, .. } = content;
+        let znode = Znode { path: path.into(), data, acl, stat, body, children: None };
+        self.tally.arrive(&znode);
+        let slot = self.znodes.insert(znode);
+        let place = Place { hash: hash(path), slot };
+        self.index.insert_unique(spread(&place), place, spread);
+        if path != "/" {
+            self.with_children(path, |children, name, znodes| {
+                children.insert(slot, name, |slot| name_at(znodes, slot));
+            });
+        }
+    }
+
+    /// Takes a znode away, without a change to its parent's numbers.
+    ///
+    /// # Panics
+    /// If it is not there, has children, or is the root.
+    pub fn remove(&mut self, path: &str) -> Content {
+        assert!(path != "/", "the root is never removed");
+        let slot = self.find(path).expect("callers look before they remove");
+        let removed = self.with_children(path, |children, name, znodes| {
+            children.remove(name, |slot| name_at(znodes, slot))
+        });
+        assert_eq!(removed, slot, "index and children disagree on {path:?}");
+        let wanted = hash(path);
+        let place = self
+            .index
+            .find_entry(spread(&Place { hash: wanted, slot }), |place| place.slot == slot);
+        place.expect("it was found above").remove();
+        let znode = self.znodes.remove(slot).expect("the index names slots in use");
+        assert!(znode.children.is_none(), "{path:?} has children");
+        self.tally.leave(&znode);
+        self.acls.release(&znode.acl);
+        Content { data: znode.data, acl: znode.acl, stat: znode.stat }
+    }
+
+    /// Changes a znode's numbers, and says what they were.
+    ///
+    /// # Panics
+    /// If it is not there, or its owner is changed.
+    pub fn update_stat(&mut self, path: &str, update: impl FnOnce(&mut StoredStat)) -> StoredStat {
+        self.change(path, |znode| {
+            let before = znode.stat;
+            update(&mut znode.stat);
+            assert_eq!(before.ephemeral_owner, znode.stat.ephemeral_owner, "kinds never change");
+            before
+        })
+    }
+
+    /// Sets a znode's data, and says what it was.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn set_data(&mut self, path: &str, data: Option<Bytes>) -> Option<Bytes> {
+        self.change(path, |znode| {
+            let before = std::mem::replace(&mut znode.data, data);
+            znode.body = Znode::hash_body(&znode.path, znode.data.as_ref(), &znode.acl);
+            before
+        })
+    }
+
+    /// Sets a znode's ACL.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn set_acl(&mut self, path: &str, acl: &[Acl]) {
+        let acl = self.acls.acquire(acl);
+        let before = self.change(path, |znode| {
+            let before = std::mem::replace(&mut znode.acl, acl);
+            znode.body = Znode::hash_body(&znode.path, znode.data.as_ref(), &znode.acl);
+            before
+        });
+        self.acls.release(&before);
+    }
+
+    /// The names of a znode's children, ascending.
+    pub fn names<'a>(&'a self, znode: &'a Znode) -> impl Iterator<Item = &'a str> {
+        let slots = znode.children.iter().flat_map(|children| children.iter());
+        slots.map(|slot| name_at(&self.znodes, slot))
+    }
+
+    /// How many znodes are below `znode`, at all depths.
+    pub fn n_descendants(&self, znode: &Znode) -> usize {
+        if &*znode.path == "/" {
+            return self.len() - 1;
+        }
+        let mut n = 0;
+        let mut below = vec![znode];
+        while let Some(znode) = below.pop() {
+            n += znode.n_children();
+            let slots = znode.children.iter().flat_map(|children| children.iter());
+            let children = slots.map(|slot| self.znodes.get(slot).expect("children are in use"));
+            below.extend(children.filter(|child| child.children.is_some()));
+        }
+        n
+    }
+
+    /// How many znodes there are.
+    pub fn len(&self) -> usize {
+        self.znodes.len()
+    }
+
+    /// Whether there is no znode, not even a root.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether TTL znodes are known.
+    pub fn extended_types(&self) -> bool {
+        self.tally.extended_types()
+    }
+
+    /// The wrapping sum of all znodes' hashes.
+    pub fn digest(&self) -> u64 {
+        self.tally.digest
+    }
+
+    /// Bytes of data and paths, as ZooKeeper counts them.
+    pub fn data_bytes(&self) -> u64 {
+        self.tally.data_bytes
+    }
+
+    /// How many ephemeral znodes there are.
+    pub fn n_ephemerals(&self) -> u64 {
+        self.tally.n_ephemerals
+    }
+
+    /// How many distinct ACLs there are besides the open one.
+    pub fn n_acls(&self) -> usize {
+        self.acls.len()
+    }
+
+    /// The ephemeral znodes of a session whose paths begin with `prefix`, ascending.
+    pub fn ephemerals<'a>(
+        &'a self,
+        owner: SessionId,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<str>> {
+        self.tally.ephemerals(owner, prefix)
+    }
+
+    /// Every session that owns ephemeral znodes, ascending.
+    pub fn owners(&self) -> impl Iterator<Item = SessionId> {
+        self.tally.owners()
+    }
+
+    /// Containers and TTL znodes that may go at `now`, longest overdue first.
+    pub fn due(&self, now: WallTime) -> impl Iterator<Item = &Arc<str>> {
+        self.tally.due(now)
+    }
+
+    /// Whether `znode` is a container or TTL znode that may go at `now`.
+    pub fn is_due(&self, znode: &Znode, now: WallTime) -> bool {
+        tally::due(znode, self.extended_types()).is_some_and(|due| due < now.0)
+    }
+
+    fn find(&self, path: &str) -> Option<u32> {
+        let path = if path.is_empty() { "/" } else { path };
+        let wanted = hash(path);
+        let place = Place { hash: wanted, slot: 0 };
+        let is_it = |place: &Place| {
+            place.hash == wanted
+                && self.znodes.get(place.slot).is_some_and(|znode| &*znode.path == path)
+        };
+        self.index.find(spread(&place), is_it).map(|place| place.slot)
+    }
+
+    /// Changes one znode in place; the tally follows.
+    fn change<R>(&mut self, path: &str, change: impl FnOnce(&mut Znode) -> R) -> R {
+        let slot = self.find(path).expect("callers look before they change");
+        let znode = self.znodes.get_mut(slot).expect("the index names slots in use");
+        self.tally.take(znode);
+        let result = change(znode);
+        self.tally.put(znode);
+        result
+    }
+
+    /// Changes the list of children in which `path` belongs; `change` is given the name in it.
+    fn with_children<R>(
+        &mut self,
+        path: &str,
+        change: impl FnOnce(&mut children::Children, &str, &Pages<Znode>) -> R,
+    ) -> R {
+        let parent = parent_of(path).expect("callers have looked for the parent");
+        let mut children = self.change(parent, |znode| znode.children.take()).unwrap_or_default();
+        let list = Arc::make_mut(&mut children);
+        let result = change(list, name_of(path), &self.znodes);
+        let children = (list.len() > 0).then_some(children);
+        self.change(parent, |znode| znode.children = children);
+        result
+    }
+}
+
+/// Walks frozen znodes: the root first, parents before children, children by name.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    znodes: &'a Pages<Znode>,
+    /// The znodes from the root to the last one given, each with where to go on among its children.
+    /// On the heap, since a tree may be deep.
+    trail: Vec<(&'a Znode, (usize, usize))>,
+    root: Option<&'a Znode>,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(znodes: &'a Pages<Znode>) -> Self {
+        let root = znodes.iter().map(|(_, znode)| znode).find(|znode| &*znode.path == "/");
+        Walk { znodes, trail: Vec::new(), root }
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a Znode;
+
+    fn next(&mut self) -> Option<&'a Znode> {
+        if let Some(root) = self.root.take() {
+            self.trail.push((root, (0, 0)));
+            return Some(root);
+        }
+        while let Some((znode, position)) = self.trail.last_mut() {
+            let children = znode.children.as_ref();
+            if let Some((slot, next)) = children.and_then(|children| children.at(*position)) {
+                *position = next;
+                let child = self.znodes.get(slot).expect("children are in use");
+                if child.children.is_some() {
+                    self.trail.push((child, (0, 0)));
+                }
+                return Some(child);
+            }
+            self.trail.pop();
+        }
+        None
+    }
+}
+
+fn name_at(znodes: &Pages<Znode>, slot: u32) -> &str {
+    name_of(&znodes.get(slot).expect("children are in use").path)
+}
+
+fn hash(path: &str) -> u32 {
+    (xxh3_64(path.as_bytes()) >> 32) as u32
+}
+
+/// The table looks at the uppermost and the lowest bits; both must depend on the hash.
+fn spread(place: &Place) -> u64 {
+    u64::from(place.hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}

@@ -1,1 +1,150 @@
-//! Placeholder.
+//! What survives a crash: the log with raft's hard state, and the snapshots.
+//!
+//! Invariant: what was reported durable is found again after any crash, exactly and in order; what
+//! cannot be found again is an error that says so, and never a smaller state. `FORMAT.md` beside this
+//! file describes every byte.
+//!
+//! [`open`] takes a [`Disk`] and gives a [`Wal`] and [`Snapshots`], to be used from two threads at the
+//! same time, and what they held. An error of either is final: the process must stop.
+
+mod body;
+mod disk;
+mod error;
+mod identity;
+mod place;
+mod record;
+mod recover;
+mod replay;
+mod segment;
+mod snapshot;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+use std::fmt;
+
+use zokor_core::id::ServerId;
+use zokor_core::raft::Index;
+use zokor_core::replica::Recovered;
+use zokor_core::time::WallTime;
+
+pub use disk::{Disk, DiskFile, Fault, MemoryDisk, MemoryFile, MemoryLock, RealDisk, RealFile};
+pub use error::Error;
+pub use snapshots::Snapshots;
+pub use wal::Wal;
+
+/// What storage needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose folder it must be.
+    pub server: ServerId,
+    /// Random bytes, which become the id of a folder that is new. Clients must not know them.
+    pub fresh_id: [u8; 16],
+    /// The time that a new folder notes as its own.
+    pub now: WallTime,
+    /// Bytes of a log segment: a multiple of 4 KiB, from 8 KiB to 1 GiB. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// How many snapshots are kept. At least 1; with 1 there is none to fall back to. Default 3.
+    pub snapshots_kept: usize,
+}
+
+impl Options {
+    /// The defaults for `server`.
+    pub fn new(server: ServerId, fresh_id: [u8; 16], now: WallTime) -> Self {
+        Options { server, fresh_id, now, segment_bytes: 64 << 20, snapshots_kept: 3 }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let is_size = self.segment_bytes.is_multiple_of(4096)
+            && (8 << 10..=1 << 30).contains(&self.segment_bytes);
+        if !is_size {
+            return Err(Error::Option("a log segment has 8 KiB to 1 GiB, in steps of 4 KiB"));
+        }
+        if self.snapshots_kept == 0 {
+            return Err(Error::Option("at least one snapshot must be kept"));
+        }
+        Ok(())
+    }
+}
+
+/// Storage, open.
+pub struct Opened<D: Disk> {
+    /// The log.
+    pub wal: Wal<D>,
+    /// The snapshots.
+    pub snapshots: Snapshots<D>,
+    /// What they held.
+    pub recovered: Recovered,
+    /// What was found and done, for one line in the server's own log.
+    pub report: Report,
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the folder was new.
+    pub is_new: bool,
+    /// The index with which the newest whole snapshot ends; 0 if there is none.
+    pub snapshot: Index,
+    /// The first index of the log.
+    pub first: Index,
+    /// The last index of the log.
+    pub last: Index,
+    /// How many segments the log has.
+    pub segment_count: usize,
+    /// Snapshots that are newer and damaged.
+    pub damaged_snapshots: Vec<String>,
+    /// A torn tail that was cut.
+    pub cut: Option<Cut>,
+    /// Whether the log was dropped because the snapshot replaces it.
+    pub has_dropped_log: bool,
+}
+
+/// A torn tail: bytes of a batch that was never reported durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment.
+    pub file: String,
+    /// Where the log ends.
+    pub offset: u64,
+    /// How many bytes behind it were zeroed.
+    pub n_bytes: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_new {
+            return f.write_str("a new folder");
+        }
+        let Report { snapshot, first, last, segment_count, .. } = self;
+        write!(f, "snapshot {snapshot}, log {first} to {last} in {segment_count} segments")?;
+        if !self.damaged_snapshots.is_empty() {
+            write!(f, "; damaged: {}", self.damaged_snapshots.join(", "))?;
+        }
+        if let Some(Cut { file, offset, n_bytes }) = &self.cut {
+            write!(f, "; cut a torn tail of {n_bytes} bytes from {file} at {offset}")?;
+        }
+        if self.has_dropped_log {
+            f.write_str("; dropped the log, which the snapshot replaces")?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a folder that holds both log and snapshots, or makes it ours if it is empty.
+///
+/// # Errors
+/// If the folder is not this server's, is in use, or cannot be read as what it should be. It is then as
+/// it was before, unless the disk failed.
+pub fn open<D: Disk>(disk: D, options: &Options) -> Result<Opened<D>, Error> {
+    recover::open(disk, None, options)
+}
+
+/// As [`open`], with the log in a folder of its own (ZooKeeper's `dataLogDir`).
+///
+/// # Errors
+/// As [`open`].
+pub fn open_apart<D: Disk>(data: D, log: D, options: &Options) -> Result<Opened<D>, Error> {
+    recover::open(data, Some(log), options)
+}

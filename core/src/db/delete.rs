@@ -1,0 +1,49 @@
+//! delete, and the leader's wish to reap.
+//!
+//! Invariant: the reserved znodes are never deleted. The order of the checks is ZooKeeper's
+//! (`PrepRequestProcessor.pRequest2Txn`).
+
+use std::sync::Arc;
+
+use super::change::ChangeKind;
+use super::work::{Work, check_version};
+use crate::proto::{ErrorCode, Permissions, Text, parent_of};
+
+/// Deletes a znode without children.
+pub(super) fn delete(work: &mut Work<'_>, path: &Text, version: i32) -> Result<(), ErrorCode> {
+    const RESERVED: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
+    if path.contains('\0') || RESERVED.contains(&&**path) {
+        return Err(ErrorCode::BadArguments);
+    }
+    let parent = parent_of(path).ok_or(ErrorCode::BadArguments)?;
+    let parent = work.znode(parent)?;
+    work.require(&parent.acl, Permissions::DELETE)?;
+    let znode = work.znode(path)?;
+    check_version(version, znode.stat.version)?;
+    if znode.n_children() > 0 {
+        return Err(ErrorCode::NotEmpty);
+    }
+    remove(work, path);
+    Ok(())
+}
+
+/// Deletes a container or TTL znode if it still may go: it may have got a child, or new data.
+pub(super) fn reap(work: &mut Work<'_>, path: &Text) {
+    let Some(znode) = work.tree().get(path) else { return };
+    if work.tree().is_due(znode, work.time) {
+        remove(work, path);
+    }
+}
+
+/// Deletes a znode that is there and has no children.
+pub(super) fn remove(work: &mut Work<'_>, path: &Text) {
+    let parent_path = parent_of(path).expect("a znode has a path, and the root is never removed");
+    let znode = work.znode(path).expect("callers have looked");
+    let acl = Arc::clone(&znode.acl);
+    let parent = work.znode(parent_path).expect("a tree is closed under parents");
+    let parent_acl = Arc::clone(&parent.acl);
+    let zxid = work.zxid;
+    work.remove(path);
+    work.update_stat(parent_path, |stat| stat.pzxid = zxid.0);
+    work.changed(path, ChangeKind::Deleted, acl, Some(parent_acl));
+}

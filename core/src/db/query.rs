@@ -1,0 +1,119 @@
+//! The reads. The order of the checks is ZooKeeper's (`FinalRequestProcessor`): paths are not
+//! validated, so that a bad one is just a znode that is not there.
+//!
+//! Invariant: a read changes nothing, not even a watch.
+
+use crate::id::SessionId;
+use crate::proto::{ErrorCode, Id, Identities, OpResult, Permissions, Read, Response, Stat, Text};
+use crate::tree::acl::{mask, permits, require};
+use crate::tree::{Tree, Znode, user_of};
+
+/// Who reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// The identities of its connection.
+    pub identities: &'a Identities,
+}
+
+pub(super) fn query(tree: &Tree, reader: &Reader<'_>, read: &Read) -> Result<Response, ErrorCode> {
+    match read {
+        Read::Exists { path, .. } => exists(tree, reader, path).map(Response::Stat),
+        Read::GetData { path, .. } => {
+            let znode = readable(tree, reader, path)?;
+            Ok(Response::Data(znode.data.clone(), stat(tree, znode)))
+        }
+        Read::GetAcl { path } => get_acl(tree, reader, path),
+        Read::GetChildren { path, with_stat, .. } => {
+            let znode = readable(tree, reader, path)?;
+            let names = names(tree, znode);
+            Ok(match with_stat {
+                true => Response::NamesStat(names, stat(tree, znode)),
+                false => Response::Names(names),
+            })
+        }
+        Read::GetEphemerals { prefix } => Ok(Response::Names(ephemerals(tree, reader, prefix))),
+        Read::CountDescendants { path } => {
+            let n = tree.n_descendants(readable(tree, reader, path)?);
+            Ok(Response::Count(i32::try_from(n).unwrap_or(i32::MAX)))
+        }
+        Read::Multi(reads) => multi(tree, reader, reads).map(Response::Multi),
+        Read::WhoAmI => {
+            let shown = |id: &Id| Id { scheme: id.scheme.clone(), id: user_of(id) };
+            Ok(Response::Identities(reader.identities.iter().map(shown).collect()))
+        }
+        // Watches are known to the server of the connection only.
+        Read::AddWatch { .. } | Read::CheckWatches { .. } | Read::RemoveWatches { .. } => {
+            Err(ErrorCode::MarshallingError)
+        }
+    }
+}
+
+fn exists(tree: &Tree, reader: &Reader<'_>, path: &str) -> Result<Stat, ErrorCode> {
+    if path.contains('\0') {
+        return Err(ErrorCode::BadArguments);
+    }
+    Ok(stat(tree, readable(tree, reader, path)?))
+}
+
+fn get_acl(tree: &Tree, reader: &Reader<'_>, path: &str) -> Result<Response, ErrorCode> {
+    let znode = tree.get(path).ok_or(ErrorCode::NoNode)?;
+    let either = Permissions(Permissions::READ.0 | Permissions::ADMIN.0);
+    require(&znode.acl, either, reader.identities)?;
+    let acl = if permits(&znode.acl, Permissions::ADMIN, reader.identities) {
+        znode.acl.to_vec()
+    } else {
+        mask(&znode.acl)
+    };
+    Ok(Response::Acl(acl, stat(tree, znode)))
+}
+
+/// A blank prefix, or the root, stands for everything.
+fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Vec<Text> {
+    let prefix = if prefix.trim().is_empty() { "" } else { prefix };
+    tree.ephemerals(reader.session, prefix).map(|path| Text::from(&**path)).collect()
+}
+
+/// Each read succeeds or fails by itself.
+///
+/// # Errors
+/// `MarshallingError` if it holds what no multiRead may hold; decoders refuse that before.
+fn multi(tree: &Tree, reader: &Reader<'_>, reads: &[Read]) -> Result<Vec<OpResult>, ErrorCode> {
+    let one = |read: &Read| match read {
+        Read::GetData { path, .. } => Ok(match readable(tree, reader, path) {
+            Ok(znode) => OpResult::Data(znode.data.clone(), stat(tree, znode)),
+            Err(code) => OpResult::Error(Some(code)),
+        }),
+        Read::GetChildren { path, .. } => Ok(match readable(tree, reader, path) {
+            Ok(znode) => OpResult::Names(names(tree, znode)),
+            Err(code) => OpResult::Error(Some(code)),
+        }),
+        Read::Exists { .. }
+        | Read::GetAcl { .. }
+        | Read::GetEphemerals { .. }
+        | Read::CountDescendants { .. }
+        | Read::Multi(_)
+        | Read::AddWatch { .. }
+        | Read::CheckWatches { .. }
+        | Read::RemoveWatches { .. }
+        | Read::WhoAmI => Err(ErrorCode::MarshallingError),
+    };
+    reads.iter().map(one).collect()
+}
+
+fn readable<'a>(tree: &'a Tree, reader: &Reader<'_>, path: &str) -> Result<&'a Znode, ErrorCode> {
+    let znode = tree.get(path).ok_or(ErrorCode::NoNode)?;
+    require(&znode.acl, Permissions::READ, reader.identities)?;
+    Ok(znode)
+}
+
+fn names(tree: &Tree, znode: &Znode) -> Vec<Text> {
+    let mut names = Vec::with_capacity(znode.n_children());
+    names.extend(tree.names(znode).map(Text::from));
+    names
+}
+
+fn stat(tree: &Tree, znode: &Znode) -> Stat {
+    znode.to_stat(tree.extended_types())
+}

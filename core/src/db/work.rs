@@ -1,0 +1,144 @@
+//! One txn at work: its stamp, its author, and what it has done to the tree so far.
+//!
+//! Invariant: while a journal is kept, everything done to the tree stands in it, and rolling back
+//! leaves the tree as it was, down to the digest.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::change::{Change, ChangeKind};
+use crate::id::SessionId;
+use crate::proto::{AclList, ErrorCode, Id, Permissions, Text, Zxid};
+use crate::time::WallTime;
+use crate::tree::acl::require;
+use crate::tree::{Content, StoredStat, Tree, Znode};
+
+/// What the verbs work with.
+pub(super) struct Work<'a> {
+    tree: &'a mut Tree,
+    pub(super) zxid: Zxid,
+    pub(super) time: WallTime,
+    pub(super) session: SessionId,
+    pub(super) identities: &'a [Id],
+    changes: Vec<Change>,
+    /// How to undo what was done, in the order of doing; `None` for what cannot fail half-way.
+    journal: Option<Vec<Undo>>,
+}
+
+enum Undo {
+    Remove(Text),
+    Insert(Text, Content),
+    SetData(Text, Option<Bytes>),
+    SetStat(Text, StoredStat),
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        tree: &'a mut Tree,
+        zxid: Zxid,
+        time: WallTime,
+        session: SessionId,
+        identities: &'a [Id],
+    ) -> Self {
+        Work { tree, zxid, time, session, identities, changes: Vec::new(), journal: None }
+    }
+
+    /// What was done, in order.
+    pub(super) fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    /// The tree, to look at.
+    pub(super) fn tree(&self) -> &Tree {
+        self.tree
+    }
+
+    /// The znode at `path`.
+    pub(super) fn znode(&self, path: &str) -> Result<&Znode, ErrorCode> {
+        self.tree.get(path).ok_or(ErrorCode::NoNode)
+    }
+
+    /// The author must have one of these permissions under `acl`.
+    pub(super) fn require(&self, acl: &AclList, wanted: Permissions) -> Result<(), ErrorCode> {
+        require(acl, wanted, self.identities)
+    }
+
+    /// From now on, everything can be undone.
+    pub(super) fn keep_journal(&mut self) {
+        assert!(self.journal.is_none() && self.changes.is_empty(), "a journal starts at the start");
+        self.journal = Some(Vec::new());
+    }
+
+    /// Undoes everything.
+    pub(super) fn roll_back(&mut self) {
+        let journal = self.journal.take().expect("only what keeps a journal is rolled back");
+        for undo in journal.into_iter().rev() {
+            match undo {
+                Undo::Remove(path) => {
+                    self.tree.remove(&path);
+                }
+                Undo::Insert(path, content) => self.tree.insert(&path, content),
+                Undo::SetData(path, data) => {
+                    self.tree.set_data(&path, data);
+                }
+                Undo::SetStat(path, stat) => {
+                    self.tree.update_stat(&path, |now| *now = stat);
+                }
+            }
+        }
+        self.changes.clear();
+    }
+
+    pub(super) fn insert(&mut self, path: &Text, content: Content) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(Undo::Remove(path.clone()));
+        }
+        self.tree.insert(path, content);
+    }
+
+    pub(super) fn remove(&mut self, path: &Text) {
+        let content = self.tree.remove(path);
+        if let Some(journal) = &mut self.journal {
+            journal.push(Undo::Insert(path.clone(), content));
+        }
+    }
+
+    pub(super) fn set_data(&mut self, path: &Text, data: Option<Bytes>) {
+        let before = self.tree.set_data(path, data);
+        if let Some(journal) = &mut self.journal {
+            journal.push(Undo::SetData(path.clone(), before));
+        }
+    }
+
+    /// `path` is any text that addresses the znode.
+    pub(super) fn update_stat(&mut self, path: &str, update: impl FnOnce(&mut StoredStat)) {
+        let before = self.tree.update_stat(path, update);
+        if let Some(journal) = &mut self.journal {
+            journal.push(Undo::SetStat(path.into(), before));
+        }
+    }
+
+    /// Not for a multi: none holds one.
+    pub(super) fn set_acl(&mut self, path: &Text, acl: &[crate::proto::Acl]) {
+        assert!(self.journal.is_none(), "a multi never sets an ACL");
+        self.tree.set_acl(path, acl);
+    }
+
+    /// Notes a change, for the watches.
+    pub(super) fn changed(
+        &mut self,
+        path: &Text,
+        kind: ChangeKind,
+        acl: AclList,
+        parent_acl: Option<AclList>,
+    ) {
+        let parent_acl = parent_acl.unwrap_or_else(|| Arc::clone(&acl));
+        self.changes.push(Change { path: path.clone(), kind, acl, parent_acl });
+    }
+}
+
+/// The version asked for, -1 for any, must be the version there.
+pub(super) fn check_version(wanted: i32, found: i32) -> Result<(), ErrorCode> {
+    if wanted == -1 || wanted == found { Ok(()) } else { Err(ErrorCode::BadVersion) }
+}

@@ -1,0 +1,293 @@
+//! What a leader knows of one follower, and what it may send to it.
+//!
+//! Invariant: `persisted <= received < next` outside of a snapshot transfer. `persisted` never falls
+//! within a term: it alone counts for commit. `received` is the follower's memory, which a crash
+//! takes back, so it may fall.
+
+use std::collections::VecDeque;
+
+use super::entry::Index;
+use crate::time::Instant;
+
+/// How a follower is being fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Where the logs match is not known: one append at a time, to find out.
+    Probe,
+    /// It follows: appends are sent without waiting for answers.
+    Pipeline,
+    /// It needs what is no longer in the tail: nothing is sent until a snapshot has arrived.
+    Snapshot,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    flow: Flow,
+    /// The last index known to be in the follower's memory and to match.
+    received: Index,
+    /// The last index known to be durable there and to match.
+    persisted: Index,
+    /// The next index to send.
+    next: Index,
+    /// In `Probe`: an append is under way and unanswered.
+    probing: bool,
+    /// In `Pipeline`: the last index of each append under way.
+    in_flight: VecDeque<Index>,
+    /// In `Snapshot`: give it up then.
+    snapshot_until: Instant,
+    /// The commit index that it was last told.
+    commit_told: Index,
+    /// When it was last heard from in this term.
+    heard_at: Instant,
+    /// The latest heartbeat round that it answered.
+    answered_round: u64,
+    /// In `Pipeline`: what had been sent when a heartbeat round was sent.
+    rounds: VecDeque<(u64, Index)>,
+}
+
+impl Progress {
+    /// A follower of which nothing is known; it gets what comes from `next` on.
+    pub(super) fn new(next: Index, now: Instant) -> Self {
+        Progress {
+            flow: Flow::Probe,
+            received: Index::ZERO,
+            persisted: Index::ZERO,
+            next,
+            probing: false,
+            in_flight: VecDeque::new(),
+            snapshot_until: now,
+            commit_told: Index::ZERO,
+            heard_at: now,
+            answered_round: 0,
+            rounds: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    pub(super) fn received(&self) -> Index {
+        self.received
+    }
+
+    pub(super) fn persisted(&self) -> Index {
+        self.persisted
+    }
+
+    pub(super) fn next(&self) -> Index {
+        self.next
+    }
+
+    pub(super) fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    pub(super) fn answered_round(&self) -> u64 {
+        self.answered_round
+    }
+
+    pub(super) fn commit_told(&self) -> Index {
+        self.commit_told
+    }
+
+    pub(super) fn snapshot_until(&self) -> Option<Instant> {
+        (self.flow == Flow::Snapshot).then_some(self.snapshot_until)
+    }
+
+    /// A message of this term has come from it.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard_at = self.heard_at.max(now);
+    }
+
+    /// Whether an append may be sent now.
+    pub(super) fn may_send(&self, max_in_flight: usize) -> bool {
+        match self.flow {
+            Flow::Probe => !self.probing,
+            Flow::Pipeline => self.in_flight.len() < max_in_flight,
+            Flow::Snapshot => false,
+        }
+    }
+
+    /// An append that ends with `last` and tells `commit` is on its way.
+    pub(super) fn sent(&mut self, last: Index, commit: Index) {
+        assert!(last.next() >= self.next, "appends go forward");
+        self.commit_told = commit;
+        match self.flow {
+            // `next` stays, so that the answer can be told from one to an earlier probe.
+            Flow::Probe => self.probing = true,
+            Flow::Pipeline => {
+                if last >= self.next {
+                    self.in_flight.push_back(last);
+                    self.next = last.next();
+                }
+            }
+            Flow::Snapshot => unreachable!("nothing is sent during a snapshot"),
+        }
+    }
+
+    /// It says that the logs match so far. The caller has checked that the leader's log goes as far.
+    pub(super) fn acknowledged(&mut self, received: Index, persisted: Index) {
+        assert!(persisted <= received, "what is durable was received");
+        self.persisted = self.persisted.max(persisted);
+        self.received = self.received.max(received);
+        while self.in_flight.pop_front_if(|last| *last <= received).is_some() {}
+        match self.flow {
+            Flow::Probe => {
+                if received.next() >= self.next {
+                    self.flow = Flow::Pipeline;
+                    self.next = received.next();
+                    self.probing = false;
+                }
+            }
+            Flow::Pipeline => self.next = self.next.max(received.next()),
+            Flow::Snapshot => {}
+        }
+    }
+
+    /// It does not have the entry at `previous`; `retry` may be the last that matches. Whether that
+    /// was news.
+    pub(super) fn rejected(&mut self, previous: Index, retry: Index) -> bool {
+        let current = match self.flow {
+            // At most one probe is under way: any other refusal is an old one.
+            Flow::Probe => previous == self.next.previous(),
+            Flow::Pipeline => previous < self.next,
+            Flow::Snapshot => false,
+        };
+        if !current || previous <= self.persisted {
+            return false;
+        }
+        self.probe_from(retry.min(previous.previous()).next());
+        true
+    }
+
+    /// Round `round` goes out.
+    pub(super) fn round_sent(&mut self, round: u64, commit: Index) {
+        const MAX_ROUNDS: usize = 64;
+        self.commit_told = self.commit_told.max(commit);
+        if self.flow == Flow::Pipeline {
+            self.rounds.push_back((round, self.next.previous()));
+        }
+        if self.rounds.len() > MAX_ROUNDS {
+            self.rounds.pop_front();
+        }
+    }
+
+    /// It has answered `round`. What had been sent before that round and has not arrived is lost,
+    /// or overtaken, which costs one append more.
+    pub(super) fn round_answered(&mut self, round: u64, received: Index, persisted: Index) {
+        self.answered_round = self.answered_round.max(round);
+        let mut sent = None;
+        while let Some((_, last)) = self.rounds.pop_front_if(|(sent, _)| *sent <= round) {
+            sent = Some(last);
+        }
+        self.acknowledged(received, persisted);
+        if self.flow == Flow::Pipeline && sent.is_some_and(|last| last > received) {
+            self.probe_from(received.next());
+        }
+    }
+
+    /// Looks again for where the logs match, beginning with the entry before `next`.
+    pub(super) fn probe_from(&mut self, next: Index) {
+        self.next = next.max(self.persisted.next());
+        self.received = self.received.min(self.next.previous()).max(self.persisted);
+        self.flow = Flow::Probe;
+        self.probing = false;
+        self.in_flight.clear();
+        self.rounds.clear();
+    }
+
+    /// A probe that got no answer for so long may be sent again.
+    pub(super) fn retry_probe(&mut self) {
+        self.probing = false;
+    }
+
+    /// It needs a snapshot, or has been sent one: nothing else goes out until `until`.
+    pub(super) fn await_snapshot(&mut self, until: Instant) {
+        self.flow = Flow::Snapshot;
+        self.snapshot_until = until;
+        self.probing = false;
+        self.in_flight.clear();
+        self.rounds.clear();
+    }
+
+    /// The connection broke: what was under way may be lost.
+    pub(super) fn disconnected(&mut self) {
+        self.probe_from(self.received.next());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline(received: u64) -> Progress {
+        let mut progress = Progress::new(Index(received + 1), Instant::ZERO);
+        progress.sent(Index(received), Index::ZERO);
+        progress.acknowledged(Index(received), Index(received));
+        assert_eq!(progress.flow(), Flow::Pipeline);
+        progress
+    }
+
+    #[test]
+    fn probe_sends_one_append_at_a_time() {
+        let mut progress = Progress::new(Index(5), Instant::ZERO);
+        assert!(progress.may_send(8));
+        progress.sent(Index(7), Index::ZERO);
+        assert!(!progress.may_send(8));
+        progress.retry_probe();
+        assert!(progress.may_send(8));
+    }
+
+    #[test]
+    fn refusal_of_an_earlier_probe_is_ignored() {
+        let mut progress = Progress::new(Index(10), Instant::ZERO);
+        progress.sent(Index(9), Index::ZERO);
+        assert!(progress.rejected(Index(9), Index(4)));
+        assert_eq!(progress.next(), Index(5));
+        progress.sent(Index(9), Index::ZERO);
+        assert!(!progress.rejected(Index(9), Index(4)));
+        assert!(!progress.may_send(8), "the second probe is still under way");
+    }
+
+    #[test]
+    fn refusal_never_leads_below_what_is_durable() {
+        let mut progress = pipeline(5);
+        progress.sent(Index(9), Index::ZERO);
+        assert!(progress.rejected(Index(9), Index(2)));
+        assert_eq!(progress.next(), Index(6));
+        assert!(!pipeline(5).rejected(Index(5), Index(2)));
+    }
+
+    #[test]
+    fn window_limits_the_appends_under_way() {
+        let mut progress = pipeline(1);
+        progress.sent(Index(2), Index::ZERO);
+        progress.sent(Index(3), Index::ZERO);
+        assert!(!progress.may_send(2));
+        progress.acknowledged(Index(2), Index(1));
+        assert!(progress.may_send(2));
+    }
+
+    #[test]
+    fn answer_to_a_round_shows_what_was_lost_before_it() {
+        let mut progress = pipeline(3);
+        progress.round_sent(1, Index::ZERO);
+        progress.sent(Index(6), Index::ZERO);
+        progress.round_sent(2, Index::ZERO);
+        progress.round_answered(1, Index(3), Index(3));
+        assert_eq!(progress.flow(), Flow::Pipeline, "entries 4 to 6 were sent after round 1");
+        progress.round_answered(2, Index(3), Index(3));
+        assert_eq!(progress.flow(), Flow::Probe);
+        assert_eq!(progress.next(), Index(4));
+    }
+
+    #[test]
+    fn memory_that_a_crash_took_back_does_not_stop_the_search() {
+        let mut progress = pipeline(3);
+        progress.sent(Index(9), Index::ZERO);
+        progress.acknowledged(Index(9), Index(3));
+        assert!(progress.rejected(Index(9), Index(3)));
+        assert_eq!((progress.next(), progress.received()), (Index(4), Index(3)));
+    }
+}

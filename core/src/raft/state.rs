@@ -1,0 +1,370 @@
+//! What one server knows: term, vote, role, log, and what it has to say.
+//!
+//! Invariant: `delivered <= commit <= last`; the term never falls, and within a term the vote changes
+//! from nobody to somebody at most once. No message leaves before the hard state that it was written
+//! under is durable.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::config::Config;
+use super::effect::{Effect, HardState, Recovered, Role, Ticket};
+use super::entry::{Command, EntryId, Index, Payload, Term};
+use super::log::Log;
+use super::membership::{Membership, Memberships};
+use super::message::{Body, Message};
+use super::progress::Progress;
+use super::read_index::Reads;
+use crate::id::{Seed, ServerId};
+use crate::time::Instant;
+
+/// A snapshot transfer that shows no sign of life for so many election timeouts has failed.
+pub(super) const SNAPSHOT_PATIENCE: u32 = 20;
+
+/// Everything about one server; the leaves work on it.
+#[derive(Clone, Debug)]
+pub(super) struct State<C> {
+    pub(super) config: Config,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) term: Term,
+    pub(super) vote: Option<ServerId>,
+    pub(super) standing: Standing,
+    /// The leader of `term`, as far as known.
+    pub(super) leader: Option<ServerId>,
+    pub(super) log: Log<C>,
+    pub(super) memberships: Memberships,
+    /// The log matches that of every leader of this term up to here: at least `commit`, since leaders
+    /// have what is committed, and what this term's appends have shown.
+    pub(super) matched: Index,
+    /// Agreed up to here.
+    pub(super) commit: Index,
+    /// Given out as committed up to here.
+    pub(super) delivered: Index,
+    pub(super) outbox: Outbox<C>,
+    pub(super) reads: Reads,
+    /// Servers to which there is a connection.
+    pub(super) connected: BTreeSet<ServerId>,
+    /// When to start an election, unless a leader is heard from before.
+    pub(super) election_deadline: Instant,
+    /// When the leader was last heard from; for so long it is not voted against.
+    pub(super) heard_leader_at: Option<Instant>,
+    /// The connection to the leader broke, and since then this many elections were started.
+    pub(super) hurry: Option<u32>,
+    /// What the leader is to be told of this server's log.
+    pub(super) ack: Ack,
+    /// A snapshot is being installed: appends are ignored until then.
+    pub(super) installing_until: Option<Instant>,
+    /// Elections that this server has won in its life.
+    pub(super) elections_won: u64,
+}
+
+/// The role, with what belongs to it alone.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    Follower,
+    Candidate(Campaign),
+    Leader(Leadership),
+}
+
+/// The two stages of an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Asking who would vote; the term has not risen.
+    PreVote,
+    /// Asking for votes in the present term.
+    Vote,
+}
+
+/// An election that this server has started.
+#[derive(Clone, Debug)]
+pub(super) struct Campaign {
+    pub(super) stage: Stage,
+    /// The answers, and its own vote once that is durable.
+    pub(super) votes: BTreeMap<ServerId, bool>,
+    /// Its own vote is durable when this completes.
+    pub(super) gate: Ticket,
+}
+
+/// A leadership of this server.
+#[derive(Clone, Debug)]
+pub(super) struct Leadership {
+    /// The index of the entry that opened the term.
+    pub(super) opened: Index,
+    /// All servers but this; also those that the last membership has dropped, until it is committed.
+    pub(super) peers: BTreeMap<ServerId, Progress>,
+    /// The last heartbeat round.
+    pub(super) round: u64,
+    pub(super) next_beat: Instant,
+    /// Until then a quorum was heard from recently enough.
+    pub(super) quorum_until: Instant,
+    pub(super) transfer: Option<Transfer>,
+}
+
+/// A handing over of the leadership.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    pub(super) to: ServerId,
+    /// Given up then.
+    pub(super) until: Instant,
+    /// The word was given; it may have been lost.
+    pub(super) is_said: bool,
+}
+
+/// What a follower has told its leader, and whether it has to speak.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ack {
+    pub(super) is_due: bool,
+    /// The leader has been told in this term that the logs match somewhere.
+    pub(super) is_matched: bool,
+    /// The last persisted index told in this term.
+    pub(super) persisted: Index,
+}
+
+impl<C: Command> State<C> {
+    pub(super) fn new(config: Config, seed: Seed, recovered: Recovered<C>) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(seed.0);
+        let life = rng.next_u64();
+        let base = recovered.snapshot.last;
+        let (set_at, membership) = recovered
+            .snapshot
+            .membership
+            .unwrap_or_else(|| (Index::ZERO, config.membership.clone()));
+        let mut memberships = Memberships::new(set_at, membership);
+        for entry in &recovered.entries {
+            if let Payload::Membership(membership) = &entry.payload {
+                memberships.set(entry.id.index, membership.clone());
+            }
+        }
+        let log = Log::new(base, recovered.entries);
+        let HardState { term, vote } = recovered.hard_state;
+        assert!(term >= log.last().term, "the term is durable before an entry of it");
+        State {
+            config,
+            rng,
+            term,
+            vote,
+            standing: Standing::Follower,
+            leader: None,
+            log,
+            memberships,
+            matched: base.index,
+            commit: base.index,
+            delivered: base.index,
+            outbox: Outbox::new((Role::Follower, term, None)),
+            reads: Reads::new(life),
+            connected: BTreeSet::new(),
+            election_deadline: Instant::ZERO,
+            heard_leader_at: None,
+            hurry: None,
+            ack: Ack::default(),
+            installing_until: None,
+            elections_won: 0,
+        }
+    }
+
+    pub(super) fn id(&self) -> ServerId {
+        self.config.id
+    }
+
+    pub(super) fn role(&self) -> Role {
+        match self.standing {
+            Standing::Follower => Role::Follower,
+            Standing::Candidate(_) => Role::Candidate,
+            Standing::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// The membership in force.
+    pub(super) fn membership(&self) -> &Membership {
+        &self.memberships.current().1
+    }
+
+    /// Whether this server may ask for votes.
+    pub(super) fn may_campaign(&self) -> bool {
+        self.membership().is_voter(self.id())
+    }
+
+    /// Queues a message of the present term.
+    pub(super) fn send(&mut self, to: ServerId, body: Body<C>) {
+        self.outbox.send(to, Message { term: self.term, body });
+    }
+
+    /// Becomes a follower of `term`, whose leader may be known. Whoever waits at this server for a
+    /// read barrier is sent away.
+    pub(super) fn follow(&mut self, now: Instant, term: Term, leader: Option<ServerId>) {
+        assert!(term >= self.term, "the term never falls");
+        let was_leader = self.role() == Role::Leader;
+        if term > self.term {
+            self.term = term;
+            self.vote = None;
+            self.outbox.hard_state_changed();
+            self.matched = self.commit;
+            self.ack = Ack::default();
+            self.installing_until = None;
+        }
+        for (reader, token) in self.reads.abandon() {
+            if reader != self.id() {
+                self.send(reader, Body::ReadIndexReply { token, index: None });
+            }
+        }
+        self.standing = Standing::Follower;
+        self.leader = leader;
+        self.heard_leader_at = None;
+        if was_leader {
+            self.redraw_election(now);
+        }
+    }
+
+    /// The leader of this term has been heard from.
+    pub(super) fn heard_leader(&mut self, now: Instant) {
+        assert!(self.leader.is_some(), "only a known leader is heard from");
+        self.heard_leader_at = Some(now);
+        self.hurry = None;
+        self.redraw_election(now);
+    }
+
+    /// Whether a leader was heard from so recently that nobody else gets a vote (Raft thesis §4.2.3).
+    pub(super) fn stands_by_leader(&self, now: Instant) -> bool {
+        let until = self.heard_leader_at.map(|at| at + self.config.election_timeout);
+        self.role() == Role::Leader || until.is_some_and(|until| now < until)
+    }
+
+    /// Draws a new election deadline: one to two timeouts from now. After a broken connection to the
+    /// leader the timeout begins small and doubles with each attempt.
+    pub(super) fn redraw_election(&mut self, now: Instant) {
+        let full = self.config.election_timeout;
+        let timeout = match self.hurry {
+            Some(attempts) => {
+                let factor = 1u32.checked_shl(attempts).unwrap_or(u32::MAX);
+                self.config.broken_link_timeout.saturating_mul(factor).min(full)
+            }
+            None => full,
+        };
+        self.election_deadline = now + timeout + self.draw_below(timeout);
+    }
+
+    /// A random duration below `limit`.
+    pub(super) fn draw_below(&mut self, limit: Duration) -> Duration {
+        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).max(1);
+        Duration::from_micros(self.rng.next_u64() % micros)
+    }
+
+    /// Everything up to `commit` is agreed.
+    pub(super) fn commit_up_to(&mut self, commit: Index) {
+        assert!(commit <= self.log.last().index, "only what is here is committed");
+        self.commit = self.commit.max(commit);
+        self.matched = self.matched.max(self.commit);
+    }
+
+    /// How far the log matches the leader's, in memory and on disk.
+    pub(super) fn matching(&self) -> (Index, Index) {
+        (self.matched, self.matched.min(self.log.persisted()))
+    }
+
+    /// The last entry, as elections compare it.
+    pub(super) fn last(&self) -> EntryId {
+        self.log.last()
+    }
+}
+
+/// Effects ready to be polled, and messages that wait for the hard state behind them.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox<C> {
+    pub(super) effects: VecDeque<Effect<C>>,
+    /// Messages and the tickets that they wait for, which ascend.
+    gated: VecDeque<(Ticket, ServerId, Message<C>)>,
+    /// The last ticket given out.
+    last_ticket: Ticket,
+    /// All tickets up to this one have completed.
+    completed: Ticket,
+    /// The ticket that makes the present hard state durable; the one to be given out next if the hard
+    /// state has not been handed to storage yet.
+    hard_gate: Ticket,
+    /// Tickets under way and when they were given out.
+    under_way: VecDeque<(Ticket, Instant)>,
+    /// The last role, term and leader told.
+    told: (Role, Term, Option<ServerId>),
+}
+
+impl<C: Command> Outbox<C> {
+    fn new(told: (Role, Term, Option<ServerId>)) -> Self {
+        Outbox {
+            effects: VecDeque::new(),
+            gated: VecDeque::new(),
+            last_ticket: Ticket(0),
+            completed: Ticket(0),
+            hard_gate: Ticket(0),
+            under_way: VecDeque::new(),
+            told,
+        }
+    }
+
+    /// Term or vote are new: the next ticket makes them durable.
+    pub(super) fn hard_state_changed(&mut self) {
+        self.hard_gate = Ticket(self.last_ticket.0 + 1);
+    }
+
+    /// Whether storage has not been given the present hard state yet.
+    pub(super) fn is_hard_state_unwritten(&self) -> bool {
+        self.hard_gate > self.last_ticket
+    }
+
+    /// The ticket that makes the present hard state durable.
+    pub(super) fn hard_gate(&self) -> Ticket {
+        self.hard_gate
+    }
+
+    pub(super) fn is_completed(&self, ticket: Ticket) -> bool {
+        ticket <= self.completed
+    }
+
+    /// Queues a message behind the present hard state. Beyond a limit it is lost, as on any network.
+    pub(super) fn send(&mut self, to: ServerId, message: Message<C>) {
+        const MAX_GATED: usize = 4096;
+        if self.is_completed(self.hard_gate) {
+            assert!(self.gated.is_empty(), "what waited for less is gone already");
+            self.effects.push_back(Effect::Send { to, message });
+        } else if self.gated.len() < MAX_GATED {
+            self.gated.push_back((self.hard_gate, to, message));
+        }
+    }
+
+    /// A new ticket.
+    pub(super) fn issue_ticket(&mut self, now: Instant) -> Ticket {
+        self.last_ticket = Ticket(self.last_ticket.0 + 1);
+        self.under_way.push_back((self.last_ticket, now));
+        self.last_ticket
+    }
+
+    /// All tickets up to `ticket` have completed; what waited for them may leave.
+    pub(super) fn completed(&mut self, ticket: Ticket) {
+        assert!(ticket <= self.last_ticket, "only given tickets complete");
+        assert!(ticket >= self.completed, "tickets complete in order");
+        self.completed = ticket;
+        while self.under_way.pop_front_if(|(first, _)| *first <= ticket).is_some() {}
+        while let Some((_, to, message)) = self.gated.pop_front_if(|(gate, ..)| *gate <= ticket) {
+            self.effects.push_back(Effect::Send { to, message });
+        }
+    }
+
+    /// When the oldest ticket under way was given out.
+    pub(super) fn oldest_ticket_at(&self) -> Option<Instant> {
+        self.under_way.front().map(|(_, at)| *at)
+    }
+
+    /// Tells role, term and leader if they differ from what was told last.
+    pub(super) fn tell(&mut self, role: Role, term: Term, leader: Option<ServerId>) {
+        if self.told != (role, term, leader) {
+            self.told = (role, term, leader);
+            self.effects.push_back(Effect::Role { role, term, leader });
+        }
+    }
+
+    /// Whether nothing waits to leave or to become durable.
+    pub(super) fn is_idle(&self) -> bool {
+        self.effects.is_empty() && self.gated.is_empty() && self.under_way.is_empty()
+    }
+}

@@ -1,0 +1,114 @@
+//! When to take a snapshot, and when to install one.
+//!
+//! Invariant: one snapshot at a time is on its way to storage. The log is purged only behind the
+//! snapshot before the last, so that a damaged last one does not leave a gap (ZOOKEEPER-3231).
+
+use super::message::Snapshot;
+use crate::raft::{Index, SnapshotMeta, Ticket};
+
+/// What storage was asked to keep.
+#[derive(Debug)]
+enum Under {
+    /// A snapshot of this server's own state.
+    Own(SnapshotMeta),
+    /// A leader's, to be put in force when it is durable.
+    Install(Snapshot),
+}
+
+/// What is to be done now that a snapshot is durable.
+#[derive(Debug)]
+pub(super) enum Durable {
+    /// The log may go up to `purge`.
+    Own { meta: SnapshotMeta, purge: Index },
+    /// Put it in force; the log may go up to `purge`.
+    Install { snapshot: Snapshot, purge: Index },
+}
+
+/// The snapshots of this server.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    tickets: u64,
+    under_way: Option<(Ticket, Under)>,
+    /// A leader's snapshot that waits for storage to be free; a newer one replaces it.
+    next_install: Option<Snapshot>,
+    last: Index,
+    bytes_since: u64,
+    taken: u64,
+}
+
+impl Checkpoints {
+    /// Begins with the snapshot that was found on disk.
+    pub(super) fn new(last: Index) -> Self {
+        Checkpoints { last, ..Checkpoints::default() }
+    }
+
+    /// Notes an entry applied.
+    pub(super) fn applied(&mut self, size_bytes: usize) {
+        self.bytes_since += size_bytes as u64;
+    }
+
+    /// Whether enough has been applied since the last snapshot.
+    pub(super) fn is_due(&self, applied: Index, max_entries: u64, max_bytes: u64) -> bool {
+        let idle = self.under_way.is_none() && self.next_install.is_none();
+        let entries = applied.0 - self.last.0.min(applied.0);
+        idle && entries > 0 && (entries >= max_entries || self.bytes_since >= max_bytes)
+    }
+
+    /// Takes a snapshot of this server's own state; to be handed to storage under the ticket.
+    pub(super) fn take(&mut self, snapshot: Snapshot) -> (Ticket, Snapshot) {
+        assert!(self.under_way.is_none(), "one snapshot at a time");
+        self.bytes_since = 0;
+        self.taken += 1;
+        self.begin(Under::Own(snapshot.meta.clone()), snapshot)
+    }
+
+    /// Takes a leader's snapshot. Handed to storage now, or by `next` when storage is free.
+    pub(super) fn install(&mut self, snapshot: Snapshot) {
+        self.next_install = Some(snapshot);
+    }
+
+    /// Whether a leader's snapshot is on its way.
+    pub(super) fn is_installing(&self) -> bool {
+        let under_way = matches!(self.under_way, Some((_, Under::Install(_))));
+        under_way || self.next_install.is_some()
+    }
+
+    /// What to hand to storage now, if it is free and something waits.
+    pub(super) fn next(&mut self) -> Option<(Ticket, Snapshot)> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let snapshot = self.next_install.take()?;
+        Some(self.begin(Under::Install(snapshot.clone()), snapshot))
+    }
+
+    /// Storage says that the snapshot is durable.
+    pub(super) fn durable(&mut self, ticket: Ticket) -> Durable {
+        let (expected, under) = self.under_way.take().expect("storage answers what it was asked");
+        assert_eq!(ticket, expected, "storage answers what it was asked");
+        let purge = self.last;
+        match under {
+            Under::Own(meta) => {
+                self.last = meta.last.index;
+                Durable::Own { meta, purge }
+            }
+            Under::Install(snapshot) => {
+                self.last = snapshot.meta.last.index;
+                self.bytes_since = 0;
+                Durable::Install { snapshot, purge }
+            }
+        }
+    }
+
+    /// Snapshots of this server's own state taken since it started.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    fn begin(&mut self, under: Under, snapshot: Snapshot) -> (Ticket, Snapshot) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.under_way = Some((ticket, under));
+        (ticket, snapshot)
+    }
+}

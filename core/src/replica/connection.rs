@@ -1,0 +1,154 @@
+//! A client's connection: from the handshake, over the attachment to a session, to its end.
+//!
+//! Invariant: at most one connection of this server is attached to a session, and it holds the token
+//! that was in force when it was attached.
+
+use std::collections::BTreeMap;
+
+use crate::db::Action;
+use crate::id::{ConnId, Nonce, Sequence, SessionId, Token};
+use crate::proto::Identities;
+use crate::time::Instant;
+
+use super::pipeline::Pipeline;
+
+/// One client connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// `ip:...` first, then what `auth` packets added.
+    pub(super) identities: Identities,
+    /// Whether the connect request had the `readOnly` byte: the response then has it too.
+    pub(super) has_read_only: bool,
+    pub(super) phase: Phase,
+    pub(super) pipeline: Pipeline,
+    /// The last write entered.
+    pub(super) sequence: Sequence,
+    /// When the client was last heard from, unless the leader knows already.
+    pub(super) heard: Option<Instant>,
+    /// `closeSession` was asked for: whatever comes after it is not answered.
+    pub(super) closing: bool,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Waits for its session to be opened or attached by the log.
+    Attaching(Attempt),
+    /// Speaks for a session.
+    Attached(Attachment),
+}
+
+/// One attempt to open or attach a session.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// What was asked of the log; holds the nonce.
+    pub(super) action: Action,
+    pub(super) nonce: Nonce,
+    pub(super) sent: Instant,
+    /// How often the attempt was overtaken and made anew.
+    pub(super) tries: u32,
+}
+
+/// The right of a connection to speak for a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attachment {
+    pub(super) session: SessionId,
+    pub(super) token: Token,
+    pub(super) timeout_ms: i32,
+}
+
+/// The client connections of this server.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    by_id: BTreeMap<ConnId, Connection>,
+    by_session: BTreeMap<SessionId, ConnId>,
+    by_nonce: BTreeMap<Nonce, ConnId>,
+}
+
+impl Connections {
+    pub(super) fn get(&self, conn: ConnId) -> Option<&Connection> {
+        self.by_id.get(&conn)
+    }
+
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.by_id.get_mut(&conn)
+    }
+
+    /// Requests of all connections that wait for their answer.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.by_id.values().map(|connection| connection.pipeline.len() as u64).sum()
+    }
+
+    /// All connections, ascending.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut Connection)> {
+        self.by_id.iter_mut().map(|(&conn, connection)| (conn, connection))
+    }
+
+    pub(super) fn ids(&self) -> Vec<ConnId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// Notes a connection that begins with an attempt.
+    pub(super) fn insert(&mut self, conn: ConnId, connection: Connection) {
+        if let Phase::Attaching(attempt) = &connection.phase {
+            self.by_nonce.insert(attempt.nonce, conn);
+        }
+        let former = self.by_id.insert(conn, connection);
+        assert!(former.is_none(), "the driver used {conn:?} twice");
+    }
+
+    /// Makes the attempt of a connection anew.
+    pub(super) fn try_again(&mut self, conn: ConnId, attempt: Attempt) {
+        if let Some(connection) = self.by_id.get_mut(&conn) {
+            self.by_nonce.insert(attempt.nonce, conn);
+            connection.phase = Phase::Attaching(attempt);
+        }
+    }
+
+    /// The connection that made this attempt, if it is still there; the attempt is over.
+    pub(super) fn take_attempt(&mut self, nonce: Nonce) -> Option<ConnId> {
+        self.by_nonce.remove(&nonce)
+    }
+
+    /// The connection speaks for a session from now on.
+    pub(super) fn attach(&mut self, conn: ConnId, attachment: Attachment) {
+        let connection = self.by_id.get_mut(&conn).expect("the caller holds its attempt");
+        connection.phase = Phase::Attached(attachment);
+        let former = self.by_session.insert(attachment.session, conn);
+        assert!(former.is_none(), "the former connection of the session was closed first");
+    }
+
+    /// The connection that speaks for `session`, and its attachment.
+    pub(super) fn of_session(&self, session: SessionId) -> Option<(ConnId, Attachment)> {
+        let conn = *self.by_session.get(&session)?;
+        match &self.by_id.get(&conn)?.phase {
+            Phase::Attached(attachment) => Some((conn, *attachment)),
+            Phase::Attaching(_) => None,
+        }
+    }
+
+    /// Forgets a connection; its requests are dropped unanswered.
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Connection> {
+        let connection = self.by_id.remove(&conn)?;
+        match &connection.phase {
+            Phase::Attaching(attempt) => {
+                self.by_nonce.remove(&attempt.nonce);
+            }
+            Phase::Attached(attachment) => {
+                if self.by_session.get(&attachment.session) == Some(&conn) {
+                    self.by_session.remove(&attachment.session);
+                }
+            }
+        }
+        Some(connection)
+    }
+}
+
+impl Connection {
+    pub(super) fn attachment(&self) -> Option<Attachment> {
+        match &self.phase {
+            Phase::Attached(attachment) => Some(*attachment),
+            Phase::Attaching(_) => None,
+        }
+    }
+}

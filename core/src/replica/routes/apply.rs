@@ -1,0 +1,171 @@
+//! What is committed: the state machine takes it up, watches fire, and whoever waits for it hears.
+//!
+//! Invariant: entries are applied one by one, and every event of an entry is queued before any reply that
+//! could show its changes.
+
+use crate::db::{Action, Author, Outcome, Refusal, Txn};
+use crate::id::{ConnId, SessionId};
+use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
+use crate::raft::{Command, Entry, Payload, Role};
+use crate::replica::connection::Attachment;
+use crate::replica::{CloseReason, Output, Replica};
+use crate::time::Instant;
+use crate::tree::permits;
+
+impl Replica {
+    pub(in crate::replica) fn apply(&mut self, entry: &Entry<Txn>) {
+        assert_eq!(entry.id.index, self.applied.index.next(), "entries are applied one by one");
+        let zxid = match &entry.payload {
+            Payload::Blank => self.db.zxid().open_epoch(entry.id.term.0),
+            Payload::Command(_) | Payload::Membership(_) => self.db.zxid().next(),
+        };
+        self.applied = entry.id;
+        match &entry.payload {
+            Payload::Blank => {
+                self.db.skip(zxid);
+                if self.raft.role() == Role::Leader && entry.id.term == self.raft.term() {
+                    self.describe();
+                }
+            }
+            Payload::Membership(membership) => {
+                self.db.skip(zxid);
+                self.membership = Some((entry.id.index, membership.clone()));
+            }
+            Payload::Command(txn) => {
+                self.checkpoints.applied(txn.size_bytes());
+                self.admission.applied(&txn.action);
+                let applied = self.db.apply(zxid, txn);
+                for change in &applied.changes {
+                    let (connections, outputs) = (&self.connections, &mut self.outputs);
+                    self.watches.fire(
+                        change,
+                        |conn, acl| {
+                            let connection = connections.get(conn);
+                            connection
+                                .is_some_and(|it| permits(acl, Permissions::READ, &it.identities))
+                        },
+                        |conn, event| outputs.push_back(Output::Notify { conn, zxid, event }),
+                    );
+                }
+                self.settle(zxid, &txn.action, applied.outcome);
+            }
+        }
+    }
+
+    /// A new leader shows the ensemble as it is configured.
+    pub(in crate::replica) fn describe(&mut self) {
+        if !self.config.ensemble.members.is_empty() {
+            self.admit(Action::Describe { ensemble: self.config.ensemble.clone() });
+        }
+    }
+
+    /// Tells whoever waits for it here what became of a txn.
+    pub(in crate::replica) fn settle(&mut self, zxid: Zxid, action: &Action, outcome: Outcome) {
+        match (action, outcome) {
+            (Action::Write { author, write }, Outcome::Answered(result)) => {
+                let ended = *write == Write::CloseSession && result.is_ok();
+                self.answer_write(zxid, author, result);
+                if ended {
+                    self.session_ended(author.session, CloseReason::SessionClosed);
+                }
+            }
+            (
+                &Action::Open { session, timeout_ms, password, nonce }
+                | &Action::Attach { session, timeout_ms, password, nonce, .. },
+                Outcome::Attached { token },
+            ) => {
+                if let Some((former, _)) = self.connections.of_session(session) {
+                    self.close(former, CloseReason::SessionMoved);
+                }
+                self.touch(session, self.now.instant);
+                if let Some(conn) = self.connections.take_attempt(nonce) {
+                    self.attached(conn, Attachment { session, token, timeout_ms }, password);
+                }
+            }
+            (
+                Action::Open { nonce, .. } | Action::Attach { nonce, .. },
+                Outcome::Refused(refusal),
+            ) => {
+                if let Some(conn) = self.connections.take_attempt(*nonce) {
+                    self.refused(conn, refusal);
+                }
+            }
+            (Action::Expire { .. }, Outcome::Expired(session)) => {
+                if self.raft.role() == Role::Leader {
+                    self.sessions_expired += 1;
+                }
+                self.session_ended(session, CloseReason::SessionEnded);
+            }
+            // Of a copy, a gap, or a connection that is no more: nobody waits for it here. The
+            // connection was closed when the attach or the end that made it stale was applied.
+            (_, Outcome::Copy | Outcome::Gap | Outcome::Moved | Outcome::Ended) => {}
+            (_, Outcome::Settled) => {}
+            (action, outcome) => unreachable!("{outcome:?} is no outcome of {action:?}"),
+        }
+    }
+
+    pub(in crate::replica) fn answer_write(
+        &mut self,
+        zxid: Zxid,
+        author: &Author,
+        result: Result<Response, ErrorCode>,
+    ) {
+        let Some((conn, attachment)) = self.connections.of_session(author.session) else { return };
+        if attachment.token != author.token {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let xid = connection.pipeline.finish_write(author.sequence).xid;
+        self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
+        self.advance(conn);
+    }
+
+    pub(in crate::replica) fn attached(
+        &mut self,
+        conn: ConnId,
+        attachment: Attachment,
+        password: [u8; 16],
+    ) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        let response = ConnectResponse {
+            timeout_ms: attachment.timeout_ms,
+            session: attachment.session,
+            password,
+            read_only: connection.has_read_only.then_some(false),
+        };
+        self.connections.attach(conn, attachment);
+        self.outputs.push_back(Output::Connected { conn, response });
+    }
+
+    pub(in crate::replica) fn refused(&mut self, conn: ConnId, refusal: Refusal) {
+        match refusal {
+            Refusal::Overtaken { .. } | Refusal::IdTaken => {
+                if !self.attempt_again(conn, refusal) {
+                    self.close(conn, CloseReason::SessionMoved);
+                }
+            }
+            Refusal::Unknown | Refusal::WrongPassword => {
+                let has_byte = self.connections.get(conn).is_some_and(|it| it.has_read_only);
+                let response = ConnectResponse::refused(has_byte.then_some(false));
+                self.outputs.push_back(Output::Connected { conn, response });
+                self.close(conn, CloseReason::SessionEnded);
+            }
+        }
+    }
+
+    pub(in crate::replica) fn session_ended(&mut self, session: SessionId, reason: CloseReason) {
+        self.expiry.remove(session);
+        if let Some((conn, _)) = self.connections.of_session(session) {
+            self.close(conn, reason);
+        }
+    }
+
+    /// On the leader: the session was heard from at `heard`.
+    pub(in crate::replica) fn touch(&mut self, session: SessionId, heard: Instant) {
+        if self.raft.role() == Role::Leader
+            && let Some(session) = self.db.session(session)
+        {
+            self.expiry.touch(session.id, session.timeout_ms, heard);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the clock brings: reports to the leader, expiry, reaping, sending again, giving up.
+
+use std::time::Duration;
+
+use crate::db::Action;
+use crate::id::ServerId;
+use crate::proto::Text;
+use crate::raft::Role;
+use crate::replica::{CloseReason, Message, Output, Replica};
+use crate::time::Instant;
+
+/// Sessions expired by one upkeep at most; the rest follows with the next.
+const MAX_EXPIRED_AT_ONCE: usize = 1_000;
+
+impl Replica {
+    pub(in crate::replica) fn do_upkeep(&mut self, stood_still: Duration) {
+        let now = self.now.instant;
+        if self.raft.role() == Role::Leader {
+            self.expiry.shift(stood_still);
+            self.touch_own();
+            self.expire_overdue();
+            if self.upkeep.reap_due(now, self.config.reap_interval) {
+                self.reap();
+            }
+        } else if let Some(leader) = self.raft.leader() {
+            self.report_heard(leader);
+        }
+        let orphan_timeout = self.config.orphan_timeout;
+        if self.upkeep.is_orphaned(now, orphan_timeout) {
+            self.close_all(CloseReason::NoLeader);
+        }
+        if self.raft.leader().is_some() {
+            self.ask_barriers_again();
+            if now.as_micros() > self.config.resend_interval.as_micros() as u64 {
+                let interval = self.config.resend_interval.as_micros() as u64;
+                self.resend(Some(Instant::from_micros(now.as_micros() - interval)));
+            }
+        }
+    }
+
+    pub(in crate::replica) fn touch_own(&mut self) {
+        let mut heard = Vec::new();
+        for (_, connection) in self.connections.iter_mut() {
+            if let (Some(attachment), Some(at)) = (connection.attachment(), connection.heard.take())
+            {
+                heard.push((attachment.session, at));
+            }
+        }
+        heard.into_iter().for_each(|(session, at)| self.touch(session, at));
+    }
+
+    pub(in crate::replica) fn expire_overdue(&mut self) {
+        for session in self.expiry.overdue(self.now.instant, MAX_EXPIRED_AT_ONCE) {
+            if let Some(token) = self.db.session(session).map(|it| it.token) {
+                self.admit(Action::Expire { session, token });
+            }
+        }
+    }
+
+    pub(in crate::replica) fn reap(&mut self) {
+        let a_minute = u64::from(self.config.reap_per_minute);
+        let seconds = self.config.reap_interval.as_secs().max(1);
+        let limit = usize::try_from(a_minute * seconds / 60).unwrap_or(usize::MAX).max(1);
+        let due: Vec<Text> = self.db.reapable(self.now.wall, limit);
+        due.into_iter().for_each(|path| self.admit(Action::Reap { path }));
+    }
+
+    pub(in crate::replica) fn report_heard(&mut self, leader: ServerId) {
+        let mut heard = Vec::new();
+        for (_, connection) in self.connections.iter_mut() {
+            if connection.heard.take().is_some()
+                && let Some(attachment) = connection.attachment()
+            {
+                heard.push(attachment.session);
+            }
+        }
+        if !heard.is_empty() {
+            let message = Message::Heard(heard);
+            self.outputs.push_back(Output::Send { to: leader, message });
+        }
+    }
+}

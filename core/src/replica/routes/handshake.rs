@@ -1,0 +1,151 @@
+//! A connection's beginning and end.
+//!
+//! Invariant: a session is opened and attached by the log alone, so every server agrees on which
+//! connection may speak for it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rand_core::RngCore;
+
+use crate::db::{Action, Refusal};
+use crate::id::{ConnId, Nonce, Sequence, SessionId, Token};
+use crate::proto::{ConnectRequest, ConnectResponse, Id};
+use crate::replica::connection::{Attempt, Connection, Phase};
+use crate::replica::pipeline::Pipeline;
+use crate::replica::{CloseReason, Output, Replica};
+
+/// How often one connect request is tried anew before its client is sent to try for itself.
+const MAX_ATTEMPTS: u32 = 16;
+
+impl Replica {
+    pub(in crate::replica) fn connect(
+        &mut self,
+        conn: ConnId,
+        address: IpAddr,
+        request: ConnectRequest,
+    ) {
+        let refusal = if !self.upkeep.is_serving() {
+            Some(CloseReason::NoLeader)
+        } else if request.last_zxid_seen > self.db.zxid().0 {
+            Some(CloseReason::ClientAhead)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            self.outputs.push_back(Output::Close { conn, reason });
+            return;
+        }
+        let Some((action, nonce)) = self.first_action(&request) else {
+            let response = ConnectResponse::refused(request.read_only.map(|_| false));
+            self.outputs.push_back(Output::Connected { conn, response });
+            let reason = CloseReason::SessionEnded;
+            self.outputs.push_back(Output::Close { conn, reason });
+            return;
+        };
+        let attempt = Attempt { action: action.clone(), nonce, sent: self.now.instant, tries: 1 };
+        self.connections.insert(
+            conn,
+            Connection {
+                identities: Arc::from([Id::new("ip", &java_address(address))]),
+                has_read_only: request.read_only.is_some(),
+                phase: Phase::Attaching(attempt),
+                pipeline: Pipeline::default(),
+                sequence: Sequence(0),
+                heard: None,
+                closing: false,
+            },
+        );
+        self.dispatch(action);
+    }
+
+    /// What a connect request asks of the log; `None` if it can be refused at once.
+    pub(in crate::replica) fn first_action(
+        &mut self,
+        request: &ConnectRequest,
+    ) -> Option<(Action, Nonce)> {
+        let (min, max) = (self.config.min_session_timeout_ms, self.config.max_session_timeout_ms);
+        let timeout_ms = request.timeout_ms.clamp(min, max);
+        let nonce = Nonce(self.random.next_u64());
+        if request.session.0 == 0 {
+            let mut password = [0; 16];
+            self.random.fill_bytes(&mut password);
+            let session = self.next_session_id();
+            return Some((Action::Open { session, password, timeout_ms, nonce }, nonce));
+        }
+        let password: [u8; 16] = request.password.as_ref().try_into().ok()?;
+        // Unknown here does not mean unknown: this server may be behind. The log decides.
+        let replaces = self.db.session(request.session).map_or(Token(0), |session| session.token);
+        let session = request.session;
+        Some((Action::Attach { session, password, timeout_ms, replaces, nonce }, nonce))
+    }
+
+    /// A session id that no session ever had, as far as is known here; see `Refusal::IdTaken`.
+    pub(in crate::replica) fn next_session_id(&mut self) -> SessionId {
+        let prefix = self.config.raft.id.0 as u8;
+        // ZooKeeper's formula, so that ids of ensembles made anew do not meet those of old ones.
+        let fresh = ((self.now.wall.0 << 24) as u64 >> 8) as i64 | (i64::from(prefix) << 56);
+        let known = self.db.last_session_id(prefix).0.max(self.last_session_id.0);
+        let same_prefix = known != 0 && (known >> 56) as u8 == prefix;
+        self.last_session_id =
+            SessionId(if same_prefix { fresh.max(known.wrapping_add(1)) } else { fresh });
+        self.last_session_id
+    }
+
+    /// An attempt was overtaken, or its id was taken: makes it anew with what is known now.
+    pub(in crate::replica) fn attempt_again(&mut self, conn: ConnId, refusal: Refusal) -> bool {
+        let nonce = Nonce(self.random.next_u64());
+        let id = self.next_session_id();
+        let now = self.now.instant;
+        let Some(connection) = self.connections.get_mut(conn) else { return false };
+        let Phase::Attaching(attempt) = &connection.phase else { return false };
+        if attempt.tries >= MAX_ATTEMPTS {
+            return false;
+        }
+        let action = match (&attempt.action, refusal) {
+            (
+                &Action::Attach { session, password, timeout_ms, .. },
+                Refusal::Overtaken { token: replaces },
+            ) => Action::Attach { session, password, timeout_ms, replaces, nonce },
+            (&Action::Open { password, timeout_ms, .. }, Refusal::IdTaken) => {
+                Action::Open { session: id, password, timeout_ms, nonce }
+            }
+            _ => return false,
+        };
+        let tries = attempt.tries + 1;
+        let attempt = Attempt { action: action.clone(), nonce, sent: now, tries };
+        self.connections.try_again(conn, attempt);
+        self.dispatch(action);
+        true
+    }
+
+    /// The client is gone, or is to go.
+    pub(in crate::replica) fn forget(&mut self, conn: ConnId) {
+        if self.connections.remove(conn).is_some() {
+            self.watches.forget(conn);
+        }
+    }
+
+    /// Ends a connection after what was said to it.
+    pub(in crate::replica) fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.forget(conn);
+        self.outputs.push_back(Output::Close { conn, reason });
+    }
+
+    pub(in crate::replica) fn close_all(&mut self, reason: CloseReason) {
+        for conn in self.connections.ids() {
+            self.close(conn, reason);
+        }
+    }
+}
+
+/// A numeric address as Java prints it: IPv6 without abbreviations.
+fn java_address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let groups = address.segments().map(|group| format!("{group:x}"));
+            groups.join(":")
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The ways through a replica, one a file: each is a part of `impl Replica`, called from the branching in
+//! the parent or from another way.
+
+mod apply;
+mod clock;
+mod facts;
+mod handshake;
+mod propose;
+mod request;
+mod snapshot;

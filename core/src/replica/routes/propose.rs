@@ -1,0 +1,81 @@
+//! The way of an action to the log: from the server where it was asked for, over the leader.
+//!
+//! Invariant: what is not applied here stays with its connection and is sent again, in order, to every
+//! new leader; the leader lets each into its log once.
+
+use crate::db::{Action, Txn};
+use crate::raft::{Index, Payload, Role};
+use crate::replica::connection::Phase;
+use crate::replica::{Message, Output, Replica};
+use crate::time::Instant;
+
+impl Replica {
+    /// Proposes, or sends to the leader, if there is one; else it is sent when there is.
+    pub(in crate::replica) fn dispatch(&mut self, action: Action) {
+        if self.raft.role() == Role::Leader {
+            self.admit(action);
+        } else if self.raft.leader().is_some() {
+            self.forwards.push(action);
+        }
+    }
+
+    /// On the leader: stamps and proposes.
+    pub(in crate::replica) fn admit(&mut self, action: Action) {
+        if !self.admission.admits(&self.db, &action) {
+            return;
+        }
+        let txn = Txn { time: self.now.wall, action };
+        // Refused while leadership is handed over: it will come again.
+        let Ok(id) = self.raft.propose(self.now.instant, txn) else { return };
+        let entry = self.raft.entry(id.index).expect("it was appended just now");
+        if let Payload::Command(txn) = &entry.payload {
+            self.admission.note(&txn.action);
+        }
+    }
+
+    pub(in crate::replica) fn flush_forwards(&mut self) {
+        let actions = std::mem::take(&mut self.forwards);
+        match self.raft.leader() {
+            Some(to) if to != self.config.raft.id => {
+                let message = Message::Forward(actions);
+                self.outputs.push_back(Output::Send { to, message });
+            }
+            // This server leads since it noted them.
+            Some(_) => actions.into_iter().for_each(|action| self.admit(action)),
+            None => {}
+        }
+    }
+
+    /// Everything that is not applied goes to the leader once more, in order.
+    pub(in crate::replica) fn resend_all(&mut self) {
+        self.forwards.clear();
+        self.resend(None);
+    }
+
+    /// The same, for connections whose oldest left before `before`.
+    pub(in crate::replica) fn resend(&mut self, before: Option<Instant>) {
+        let now = self.now.instant;
+        let before = before.unwrap_or(now);
+        let mut again = Vec::new();
+        for (_, connection) in self.connections.iter_mut() {
+            if let Phase::Attaching(attempt) = &mut connection.phase
+                && attempt.sent <= before
+            {
+                attempt.sent = now;
+                again.push(attempt.action.clone());
+            }
+            again.extend(connection.pipeline.resend(before, now));
+        }
+        again.into_iter().for_each(|action| self.dispatch(action));
+    }
+
+    pub(in crate::replica) fn begin_leadership(&mut self) {
+        let raft = &self.raft;
+        let tail = (self.applied.index.0 + 1..=raft.last().index.0)
+            .filter_map(|index| raft.entry(Index(index)));
+        self.admission.begin(tail.map(|entry| &**entry));
+        let sessions = self.db.sessions().map(|session| (session.id, session.timeout_ms));
+        self.expiry.start(self.now.instant, sessions);
+        self.upkeep.leads(self.now.instant, self.config.reap_interval);
+    }
+}

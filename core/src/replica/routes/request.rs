@@ -1,0 +1,201 @@
+//! An established connection's requests, from the door to the front of the line.
+//!
+//! Invariant: replies leave in the order of the requests; only `auth` is answered ahead of what waits, as
+//! in ZooKeeper.
+
+use std::sync::Arc;
+
+use crate::db::{Action, Author, Reader};
+use crate::id::{ConnId, Sequence, Xid};
+use crate::proto::{AuthPacket, ErrorCode, Id, Request, Response, Rewatch, Write, Zxid};
+use crate::replica::connection::Connection;
+use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Step};
+use crate::replica::read::{self, Place};
+use crate::replica::{CloseReason, Output, Replica};
+use crate::tree::authenticate;
+use crate::watch::rearm;
+
+impl Replica {
+    pub(in crate::replica) fn request(&mut self, conn: ConnId, xid: Xid, request: Request) {
+        let now = self.now.instant;
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.closing {
+            return;
+        }
+        if connection.attachment().is_none() {
+            self.close(conn, CloseReason::UnknownRequest);
+            return;
+        }
+        if connection.pipeline.len() >= self.config.max_outstanding {
+            self.close(conn, CloseReason::TooManyRequests);
+            return;
+        }
+        connection.heard = Some(now);
+        match request {
+            Request::Write(write) => self.enter_write(conn, xid, write),
+            Request::Sync(path) => {
+                let ordinal = connection.pipeline.enter_barrier(xid, path);
+                self.ask_barrier(Place { conn, ordinal });
+            }
+            Request::Auth(packet) => self.authenticate(conn, xid, &packet),
+            Request::Read(read) => self.enter_local(conn, xid, Local::Read(read)),
+            Request::Ping => self.enter_local(conn, xid, Local::Ping),
+            Request::SetWatches(rewatch) => self.enter_local(conn, xid, Local::Rewatch(rewatch)),
+            Request::Unbuilt(_) => {
+                self.refuse(conn, xid, ErrorCode::Unimplemented, None, None);
+            }
+            Request::Unknown(_) => {
+                let close = Some(CloseReason::UnknownRequest);
+                self.refuse(conn, xid, ErrorCode::Unimplemented, Some(Zxid(-1)), close);
+            }
+            Request::Malformed => self.refuse(conn, xid, ErrorCode::MarshallingError, None, None),
+        }
+    }
+
+    pub(in crate::replica) fn refuse(
+        &mut self,
+        conn: ConnId,
+        xid: Xid,
+        error: ErrorCode,
+        zxid: Option<Zxid>,
+        close: Option<CloseReason>,
+    ) {
+        self.enter_local(conn, xid, Local::Refuse { error, zxid, close });
+    }
+
+    /// Answered at once, ahead of what waits, as ZooKeeper does; it holds for requests read after it.
+    pub(in crate::replica) fn authenticate(&mut self, conn: ConnId, xid: Xid, packet: &AuthPacket) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        match authenticate(&packet.scheme, packet.auth.as_deref()) {
+            Ok(proven) => {
+                let new = proven.into_iter().filter(|id| !connection.identities.contains(id));
+                let identities: Vec<Id> =
+                    connection.identities.iter().cloned().chain(new).collect();
+                connection.identities = Arc::from(identities);
+                let result = Ok(Response::Empty);
+                self.outputs.push_back(Output::Reply { conn, xid, zxid: Zxid(0), result });
+            }
+            Err(error) => {
+                let result = Err(error);
+                self.outputs.push_back(Output::Reply { conn, xid, zxid: Zxid(0), result });
+                self.close(conn, CloseReason::AuthFailed);
+            }
+        }
+    }
+
+    pub(in crate::replica) fn enter_write(&mut self, conn: ConnId, xid: Xid, write: Write) {
+        let now = self.now.instant;
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let attachment = connection.attachment().expect("checked at the door");
+        connection.closing = write == Write::CloseSession;
+        connection.sequence = Sequence(connection.sequence.0 + 1);
+        let author = Author {
+            session: attachment.session,
+            token: attachment.token,
+            sequence: connection.sequence,
+            identities: Arc::clone(&connection.identities),
+        };
+        let sequence = author.sequence;
+        let action = Action::Write { author, write };
+        let leaves = !connection.pipeline.holds_writes();
+        let sent = leaves.then_some(now);
+        let pending = PendingWrite { xid, sequence, action: action.clone(), sent };
+        connection.pipeline.enter_write(pending);
+        if leaves {
+            self.dispatch(action);
+        }
+    }
+
+    pub(in crate::replica) fn enter_local(&mut self, conn: ConnId, xid: Xid, work: Local) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let identities = Arc::clone(&connection.identities);
+        let local = PendingLocal { xid, identities, work };
+        if connection.pipeline.is_empty() {
+            self.run(conn, local);
+        } else {
+            connection.pipeline.enter_local(local);
+        }
+    }
+
+    /// Does what can be done at the front of a connection's line.
+    pub(in crate::replica) fn advance(&mut self, conn: ConnId) {
+        let now = self.now.instant;
+        while let Some(connection) = self.connections.get_mut(conn) {
+            match connection.pipeline.step() {
+                Step::Wait => return,
+                Step::Run(local) => self.run(conn, local),
+                Step::Passed(barrier) => {
+                    let released = connection.pipeline.release(now);
+                    let result = Ok(Response::Sync(barrier.path));
+                    let zxid = self.db.zxid();
+                    self.outputs.push_back(Output::Reply { conn, xid: barrier.xid, zxid, result });
+                    released.into_iter().for_each(|action| self.dispatch(action));
+                }
+            }
+        }
+    }
+
+    pub(in crate::replica) fn run(&mut self, conn: ConnId, local: PendingLocal) {
+        let PendingLocal { xid, identities, work } = local;
+        let Some(attachment) = self.connections.get(conn).and_then(Connection::attachment) else {
+            return;
+        };
+        let mut zxid = self.db.zxid();
+        let mut close = None;
+        let (xid, result) = match work {
+            Local::Read(read) => {
+                let reader = Reader { session: attachment.session, identities: &identities };
+                (xid, read::answer(&self.db, &mut self.watches, conn, &reader, &read))
+            }
+            // Whatever the client called it.
+            Local::Ping => (Xid(-2), Ok(Response::Empty)),
+            Local::Rewatch(rewatch) => {
+                self.rewatch(conn, &rewatch);
+                (xid, Ok(Response::Empty))
+            }
+            Local::Refuse { error, zxid: instead, close: end } => {
+                zxid = instead.unwrap_or(zxid);
+                close = end;
+                (xid, Err(error))
+            }
+        };
+        self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
+        if let Some(reason) = close {
+            self.close(conn, reason);
+        }
+    }
+
+    /// Fires what has changed while the client was away, and sets the other watches again.
+    pub(in crate::replica) fn rewatch(&mut self, conn: ConnId, rewatch: &Rewatch) {
+        let (db, outputs) = (&self.db, &mut self.outputs);
+        let facts = |path: &str| db.stat(path).map(|facts| (facts.mzxid, facts.pzxid));
+        // Replayed events bear no zxid, as in ZooKeeper.
+        let zxid = Zxid(-1);
+        rearm(&mut self.watches, conn, rewatch, facts, |event| {
+            outputs.push_back(Output::Notify { conn, zxid, event });
+        });
+    }
+}
+
+/// Barriers.
+impl Replica {
+    pub(in crate::replica) fn ask_barrier(&mut self, place: Place) {
+        let token = self.raft.read_index(self.now.instant);
+        self.barriers.asked(token, place);
+    }
+
+    pub(in crate::replica) fn ask_barriers_again(&mut self) {
+        for place in self.barriers.take_failed() {
+            if self.connections.get(place.conn).is_some() {
+                self.ask_barrier(place);
+            }
+        }
+    }
+
+    pub(in crate::replica) fn pass_barrier(&mut self, place: Place) {
+        if let Some(connection) = self.connections.get_mut(place.conn) {
+            connection.pipeline.barrier_ready(place.ordinal);
+            self.advance(place.conn);
+        }
+    }
+}

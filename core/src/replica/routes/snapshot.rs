@@ -1,0 +1,58 @@
+//! Snapshots: taking, sending and installing the whole state.
+//!
+//! Invariant: an installed snapshot is durable before the applied index moves (ZOOKEEPER-3104, 3642).
+
+use crate::db::{Database, DbConfig};
+use crate::id::ServerId;
+use crate::raft::SnapshotMeta;
+use crate::replica::{CloseReason, Message, Output, Replica, Snapshot};
+
+impl Replica {
+    /// Hands the next snapshot to storage, if one is due or waits. Whether there was one.
+    pub(in crate::replica) fn begin_checkpoint(&mut self) -> bool {
+        if let Some((ticket, snapshot)) = self.checkpoints.next() {
+            self.outputs.push_back(Output::Checkpoint { ticket, snapshot });
+            return true;
+        }
+        let (entries, bytes) = (self.config.snapshot_entries, self.config.snapshot_bytes);
+        if self.checkpoints.is_installing()
+            || !self.checkpoints.is_due(self.applied.index, entries, bytes)
+        {
+            return false;
+        }
+        let (ticket, snapshot) = self.checkpoints.take(self.snapshot());
+        self.outputs.push_back(Output::Checkpoint { ticket, snapshot });
+        true
+    }
+
+    pub(in crate::replica) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            meta: SnapshotMeta { last: self.applied, membership: self.membership.clone() },
+            zxid: self.db.zxid(),
+            image: self.db.freeze(),
+        }
+    }
+
+    pub(in crate::replica) fn send_snapshot(&mut self, to: ServerId) {
+        let snapshot = self.snapshot();
+        let (term, last) = (self.raft.term(), snapshot.meta.last.index);
+        let message = Message::Snapshot { term, snapshot };
+        self.outputs.push_back(Output::Send { to, message });
+        self.raft.snapshot_sent(self.now.instant, to, last);
+    }
+
+    /// A leader's snapshot is durable here: it is the state now, unless the log has come farther.
+    pub(in crate::replica) fn install(&mut self, snapshot: Snapshot) {
+        let Snapshot { meta, zxid, image } = snapshot;
+        if meta.last.index > self.applied.index {
+            // Clients come back with their watches, and are told what has changed.
+            self.close_all(CloseReason::Resynchronized);
+            let config = DbConfig { extended_types: self.config.extended_types };
+            self.db = Database::thaw(image, config);
+            assert_eq!(self.db.zxid(), zxid, "a snapshot is of one zxid");
+            self.applied = meta.last;
+            self.membership = meta.membership.clone();
+        }
+        self.raft.installed(self.now.instant, meta);
+    }
+}

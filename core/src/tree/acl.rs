@@ -1,0 +1,223 @@
+//! Permissions: who may do what, and what a list must be like to be stored.
+//!
+//! Invariant: what [`fix_up`] lets pass names only schemes that [`scheme`](super::scheme) knows; but a
+//! check never relies on it. Rules: `ZooKeeperServer.checkACL`, `PrepRequestProcessor.fixupACL`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::scheme;
+use crate::proto::{Acl, AclList, ErrorCode, Id, Permissions, Text};
+
+/// Whether `identities` may do any of `wanted` under `acl`.
+pub fn permits(acl: &[Acl], wanted: Permissions, identities: &[Id]) -> bool {
+    if acl.is_empty() {
+        return true;
+    }
+    let granted = acl.iter().filter(|entry| entry.permissions.allows_any(wanted));
+    let mut granted = granted.map(|entry| &entry.id);
+    granted.any(|id| is_anyone(id) || identities.iter().any(|own| scheme::matches(own, id)))
+        || identities.iter().any(|own| own.scheme == "super")
+}
+
+/// [`permits`], as the answer to a request.
+///
+/// # Errors
+/// `NoAuth` if it is not permitted.
+pub fn require(acl: &[Acl], wanted: Permissions, identities: &[Id]) -> Result<(), ErrorCode> {
+    if permits(acl, wanted, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+}
+
+/// The list to be stored for what a client sent: duplicates gone, `auth` replaced by the identities of
+/// the connection.
+///
+/// # Errors
+/// `InvalidAcl` if nothing is left, or an entry is not valid.
+pub fn fix_up(acl: &[Acl], identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+    let mut seen = BTreeSet::new();
+    let mut fixed = Vec::with_capacity(acl.len());
+    for entry in acl.iter().filter(|entry| seen.insert(*entry)) {
+        if is_anyone(&entry.id) {
+            fixed.push(entry.clone());
+        } else if entry.id.scheme == "auth" {
+            let own = identities.iter().filter(|own| scheme::is_authenticated(own));
+            let before = fixed.len();
+            fixed.extend(own.map(|own| Acl { permissions: entry.permissions, id: own.clone() }));
+            if fixed.len() == before {
+                return Err(ErrorCode::InvalidAcl);
+            }
+        } else if scheme::is_valid(&entry.id) {
+            fixed.push(entry.clone());
+        } else {
+            return Err(ErrorCode::InvalidAcl);
+        }
+    }
+    if fixed.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(fixed) }
+}
+
+/// The list as it is shown to those who may not administer it: without the hashes of passwords.
+pub fn mask(acl: &[Acl]) -> Vec<Acl> {
+    let mask = |entry: &Acl| match entry.id.id.split_once(':') {
+        Some((user, _)) if entry.id.scheme == "digest" => Acl {
+            permissions: entry.permissions,
+            id: Id { scheme: entry.id.scheme.clone(), id: Text::from(format!("{user}:x")) },
+        },
+        _ => entry.clone(),
+    };
+    acl.iter().map(mask).collect()
+}
+
+fn is_anyone(id: &Id) -> bool {
+    id.scheme == "world" && id.id == "anyone"
+}
+
+/// Every list in use, once. The open list is shared and never counted.
+#[derive(Debug)]
+pub(super) struct AclLists {
+    open: AclList,
+    /// With the number of znodes that have it.
+    uses: BTreeMap<AclList, u64>,
+}
+
+impl Default for AclLists {
+    fn default() -> Self {
+        let open = Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") };
+        AclLists { open: Arc::new([open]), uses: BTreeMap::new() }
+    }
+}
+
+impl AclLists {
+    /// The shared list equal to `acl`, for one more znode.
+    pub(super) fn acquire(&mut self, acl: &[Acl]) -> AclList {
+        if *acl == *self.open {
+            return Arc::clone(&self.open);
+        }
+        if let Some((list, _)) = self.uses.get_key_value(acl) {
+            let list = Arc::clone(list);
+            *self.uses.get_mut(acl).expect("it was found a line above") += 1;
+            return list;
+        }
+        // Texts of a request keep its whole frame in memory: a list that stays has its own.
+        let own = |text: &Text| Text::from(&**text);
+        let own = |entry: &Acl| Acl {
+            permissions: entry.permissions,
+            id: Id { scheme: own(&entry.id.scheme), id: own(&entry.id.id) },
+        };
+        let list: AclList = acl.iter().map(own).collect();
+        self.uses.insert(Arc::clone(&list), 1);
+        list
+    }
+
+    /// One znode less has `acl`.
+    pub(super) fn release(&mut self, acl: &AclList) {
+        if **acl == *self.open {
+            return;
+        }
+        let uses = self.uses.get_mut(&**acl).expect("a znode's list was acquired");
+        *uses -= 1;
+        if *uses == 0 {
+            self.uses.remove(&**acl);
+        }
+    }
+
+    /// How many lists are in use besides the open one.
+    pub(super) fn len(&self) -> usize {
+        self.uses.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bits: i32, scheme: &str, id: &str) -> Acl {
+        Acl { permissions: Permissions(bits), id: Id::new(scheme, id) }
+    }
+
+    #[test]
+    fn an_entry_grants_its_bits_to_whom_it_names() {
+        let bob = Id::new("digest", "bob:h");
+        let local = Id::new("ip", "10.0.0.7");
+        let own = [local.clone(), bob.clone()];
+        let table = [
+            (vec![], 1, true),
+            (vec![entry(31, "world", "anyone")], 16, true),
+            (vec![entry(1, "world", "anyone")], 2, false),
+            (vec![entry(1, "world", "anyone")], 1 | 16, true),
+            (vec![entry(31, "world", "someone")], 1, false),
+            (vec![entry(2, "digest", "bob:h")], 2, true),
+            (vec![entry(2, "digest", "bob:other")], 2, false),
+            (vec![entry(4, "ip", "10.0.0.0/8")], 4, true),
+            (vec![entry(4, "ip", "11.0.0.0/8")], 4, false),
+            (vec![entry(31, "digest", "10.0.0.7")], 1, false),
+            (vec![entry(0, "world", "anyone"), entry(1, "digest", "bob:h")], 1, true),
+            (vec![entry(31, "nonsense", "bob:h")], 1, false),
+        ];
+        for (acl, wanted, expected) in table {
+            assert_eq!(permits(&acl, Permissions(wanted), &own), expected, "{acl:?} {wanted}");
+        }
+    }
+
+    #[test]
+    fn super_passes_every_check() {
+        let acl = [entry(1, "digest", "bob:h")];
+        assert!(permits(&acl, Permissions::ADMIN, &[Id::new("super", "")]));
+        assert!(!permits(&acl, Permissions::ADMIN, &[Id::new("ip", "10.0.0.7")]));
+    }
+
+    #[test]
+    fn a_list_is_fixed_up_or_refused() {
+        let open = entry(31, "world", "anyone");
+        let bob = Id::new("digest", "bob:h");
+        let eve = Id::new("digest", "eve:h");
+        let own = [Id::new("ip", "10.0.0.7"), bob.clone(), Id::new("super", ""), eve.clone()];
+        let of = |bits, id: &Id| Acl { permissions: Permissions(bits), id: id.clone() };
+        let good = [
+            (vec![open.clone()], vec![open.clone()]),
+            (vec![open.clone(), of(1, &bob), open.clone()], vec![open.clone(), of(1, &bob)]),
+            (vec![entry(7, "auth", "ignored")], vec![of(7, &bob), of(7, &eve)]),
+            (vec![entry(0, "world", "anyone")], vec![entry(0, "world", "anyone")]),
+            (vec![entry(-1, "ip", "::1/64")], vec![entry(-1, "ip", "::1/64")]),
+        ];
+        for (acl, fixed) in good {
+            assert_eq!(fix_up(&acl, &own), Ok(fixed), "{acl:?}");
+        }
+        let bad = [
+            vec![],
+            vec![entry(31, "world", "")],
+            vec![entry(31, "super", "")],
+            vec![entry(31, "digest", "bob")],
+            vec![entry(31, "ip", "nonsense")],
+            vec![open.clone(), entry(31, "sasl", "bob")],
+        ];
+        for acl in bad {
+            assert_eq!(fix_up(&acl, &own), Err(ErrorCode::InvalidAcl), "{acl:?}");
+        }
+        let auth = [entry(31, "auth", "")];
+        assert_eq!(fix_up(&auth, &own[..1]), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn a_mask_hides_hashes_only() {
+        let acl = [entry(1, "digest", "bob:hash:more"), entry(1, "ip", "::1")];
+        assert_eq!(mask(&acl), [entry(1, "digest", "bob:x"), entry(1, "ip", "::1")]);
+    }
+
+    #[test]
+    fn equal_lists_are_one_until_the_last_user_goes() {
+        let mut lists = AclLists::default();
+        let acl = [entry(1, "ip", "::1")];
+        let first = lists.acquire(&acl);
+        let second = lists.acquire(&acl);
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &lists.acquire(&[acl[0].clone(), acl[0].clone()])));
+        assert_eq!(lists.len(), 2);
+        lists.release(&first);
+        assert_eq!(lists.len(), 2);
+        lists.release(&second);
+        assert_eq!(lists.len(), 1);
+        let open = lists.acquire(&[entry(31, "world", "anyone")]);
+        lists.release(&open);
+        assert_eq!(lists.len(), 1);
+    }
+}

@@ -1,0 +1,243 @@
+//! One znode: its numbers as they are stored and as clients see them, and the kinds of znodes.
+//!
+//! Invariant: the kind of a znode is read off its stored owner (`EphemeralType` in ZooKeeper), so that
+//! it needs no field of its own. Rules of the numbers: `DataTree`, `DataNode.copyStat`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::children::Children;
+use crate::id::SessionId;
+use crate::proto::{AclList, Stat, Zxid};
+use crate::time::WallTime;
+
+/// A znode's numbers as they are stored, not as clients see them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredStat {
+    /// The zxid that created the znode.
+    pub czxid: i64,
+    /// The zxid that last set its data.
+    pub mzxid: i64,
+    /// When it was created, in milliseconds since the Unix epoch.
+    pub ctime: i64,
+    /// When its data was last set, likewise.
+    pub mtime: i64,
+    /// How often its data was set.
+    pub version: i32,
+    /// How often children were created; clients see twice this, less the number of children.
+    pub cversion: i32,
+    /// How often its ACL was set.
+    pub aversion: i32,
+    /// The owner in ZooKeeper's encoding: 0, a session, or a container's or TTL znode's mark.
+    pub ephemeral_owner: i64,
+    /// The zxid that last created or deleted a child.
+    pub pzxid: i64,
+}
+
+impl StoredStat {
+    /// The numbers of a znode created at `zxid`.
+    pub fn created(zxid: Zxid, time: WallTime, owner: i64) -> Self {
+        StoredStat {
+            czxid: zxid.0,
+            mzxid: zxid.0,
+            pzxid: zxid.0,
+            ctime: time.0,
+            mtime: time.0,
+            ephemeral_owner: owner,
+            ..StoredStat::default()
+        }
+    }
+}
+
+/// What a znode is, by its stored owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Stays until deleted.
+    Persistent,
+    /// Goes with its session; never has children.
+    Ephemeral(SessionId),
+    /// Goes once its last child has gone.
+    Container,
+    /// Goes when it has no children and its data was not set for this long.
+    Ttl {
+        /// From 1 to [`Kind::MAX_TTL_MS`].
+        ttl_ms: i64,
+    },
+}
+
+impl Kind {
+    /// The longest time to live, about 34.8 years: forty bits of the stored owner hold it.
+    pub const MAX_TTL_MS: i64 = 0xff_ffff_ffff;
+    const CONTAINER: i64 = i64::MIN;
+    const TTL_MARK: i64 = 0xff << 56;
+
+    /// The kind behind a stored owner. Without `extended_types`, a TTL mark is a session like others.
+    pub fn of(owner: i64, extended_types: bool) -> Kind {
+        if owner == 0 {
+            Kind::Persistent
+        } else if owner == Self::CONTAINER {
+            Kind::Container
+        } else if extended_types && owner & Self::TTL_MARK == Self::TTL_MARK {
+            Kind::Ttl { ttl_ms: owner & Self::MAX_TTL_MS }
+        } else {
+            Kind::Ephemeral(SessionId(owner))
+        }
+    }
+
+    /// The owner to be stored for a znode of this kind.
+    pub fn to_owner(self) -> i64 {
+        match self {
+            Kind::Persistent => 0,
+            Kind::Ephemeral(session) => session.0,
+            Kind::Container => Self::CONTAINER,
+            Kind::Ttl { ttl_ms } => {
+                assert!((1..=Self::MAX_TTL_MS).contains(&ttl_ms), "ttl {ttl_ms} is checked before");
+                Self::TTL_MARK | ttl_ms
+            }
+        }
+    }
+}
+
+/// One znode of the tree.
+#[derive(Clone, Debug)]
+pub struct Znode {
+    /// Where; the root is `/`.
+    pub path: Arc<str>,
+    /// Null and empty are different.
+    pub data: Option<Bytes>,
+    /// Shared with every znode that has the same.
+    pub acl: AclList,
+    /// Its numbers.
+    pub stat: StoredStat,
+    /// A hash of path, data and ACL, so that a change of the numbers need not read the data again.
+    pub(super) body: u64,
+    /// `None` if it has none.
+    pub(super) children: Option<Arc<Children>>,
+}
+
+impl Znode {
+    /// How many direct children it has.
+    pub fn n_children(&self) -> usize {
+        self.children.as_ref().map_or(0, |children| children.len())
+    }
+
+    /// What it is.
+    pub fn kind(&self, extended_types: bool) -> Kind {
+        Kind::of(self.stat.ephemeral_owner, extended_types)
+    }
+
+    /// What clients see.
+    pub fn to_stat(&self, extended_types: bool) -> Stat {
+        let n_children = i32::try_from(self.n_children()).unwrap_or(i32::MAX);
+        let stored = &self.stat;
+        Stat {
+            czxid: stored.czxid,
+            mzxid: stored.mzxid,
+            ctime: stored.ctime,
+            mtime: stored.mtime,
+            version: stored.version,
+            // Creations and deletions: each child that is still there was created only.
+            cversion: stored.cversion.wrapping_mul(2).wrapping_sub(n_children),
+            aversion: stored.aversion,
+            ephemeral_owner: match self.kind(extended_types) {
+                Kind::Ephemeral(session) => session.0,
+                Kind::Persistent | Kind::Container | Kind::Ttl { .. } => 0,
+            },
+            data_length: self
+                .data
+                .as_ref()
+                .map_or(0, |data| i32::try_from(data.len()).unwrap_or(i32::MAX)),
+            num_children: n_children,
+            pzxid: stored.pzxid,
+        }
+    }
+
+    /// Its part of the tree's digest: everything but the children, which are znodes themselves.
+    pub(super) fn digest(&self) -> u64 {
+        let stat = &self.stat;
+        let longs = [
+            self.body,
+            stat.czxid as u64,
+            stat.mzxid as u64,
+            stat.ctime as u64,
+            stat.mtime as u64,
+            stat.pzxid as u64,
+            stat.ephemeral_owner as u64,
+            u64::from(stat.version as u32) << 32 | u64::from(stat.cversion as u32),
+            u64::from(stat.aversion as u32),
+        ];
+        let mut bytes = [0; 72];
+        for (place, long) in bytes.chunks_exact_mut(8).zip(longs) {
+            place.copy_from_slice(&long.to_le_bytes());
+        }
+        xxh3_64(&bytes)
+    }
+
+    /// The hash for `body`, to be taken anew when path, data or ACL are set.
+    pub(super) fn hash_body(path: &str, data: Option<&Bytes>, acl: &AclList) -> u64 {
+        let mut list = Vec::with_capacity(16 + acl.len() * 48);
+        for entry in acl.iter() {
+            list.extend_from_slice(&entry.permissions.0.to_le_bytes());
+            for text in [&entry.id.scheme, &entry.id.id] {
+                list.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                list.extend_from_slice(text.as_bytes());
+            }
+        }
+        let parts = [
+            xxh3_64(path.as_bytes()),
+            u64::from(data.is_some()),
+            data.map_or(0, |data| xxh3_64(data)),
+            xxh3_64(&list),
+        ];
+        let mut bytes = [0; 32];
+        for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {
+            place.copy_from_slice(&part.to_le_bytes());
+        }
+        xxh3_64(&bytes)
+    }
+}
+
+/// The version after `version`: it wraps, and leaves out -1, which asks for no check.
+pub fn next_version(version: i32) -> i32 {
+    match version.wrapping_add(1) {
+        -1 => 0,
+        next => next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_its_encoding() {
+        let kinds = [
+            Kind::Persistent,
+            Kind::Ephemeral(SessionId(0x0100_0000_0000_0001)),
+            Kind::Ephemeral(SessionId(i64::MIN + 1)),
+            Kind::Container,
+            Kind::Ttl { ttl_ms: 1 },
+            Kind::Ttl { ttl_ms: Kind::MAX_TTL_MS },
+        ];
+        for kind in kinds {
+            assert_eq!(Kind::of(kind.to_owner(), true), kind);
+        }
+        assert_eq!(Kind::Container.to_owner() as u64, 0x8000_0000_0000_0000);
+        assert_eq!(Kind::Ttl { ttl_ms: 5 }.to_owner() as u64, 0xff00_0000_0000_0005);
+    }
+
+    #[test]
+    fn without_extended_types_a_ttl_mark_is_a_session() {
+        let owner = Kind::Ttl { ttl_ms: 5 }.to_owner();
+        assert_eq!(Kind::of(owner, false), Kind::Ephemeral(SessionId(owner)));
+    }
+
+    #[test]
+    fn versions_wrap_and_leave_out_minus_one() {
+        for (version, next) in [(0, 1), (i32::MAX, i32::MIN), (-2, 0), (-1, 0), (-3, -2)] {
+            assert_eq!(next_version(version), next);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The doors that strangers' bytes come through. Each function feeds one of them, and panics if the
+//! decoder breaks a promise: that it is total, and that what it accepted encodes again.
+//!
+//! The same file is a module of `net/tests/corpus.rs`, where plain tests run the saved corpus.
+
+use bytes::{Bytes, BytesMut};
+use zokor_core::db::{Image, ImageError};
+use zokor_core::proto::{CreateKind, Request, Write};
+use zokor_net::wire::WireError;
+use zokor_net::wire::entry::{decode_action, decode_entry, encode_action, encode_entry};
+use zokor_net::wire::frame::{Opening, split_frame};
+use zokor_net::wire::image::{ImageDecoder, ImageEncoder};
+use zokor_net::wire::peer::{MessageDecoder, decode_hello, encode_hello, encode_message};
+use zokor_net::wire::request::{decode_connect, decode_request, encode_connect, encode_request};
+
+/// The frames and strings that the targets accept: small, so that limits are met often.
+const LIMIT: usize = 4096;
+
+/// What a stranger sends first: frames, of which the first is a connect request.
+pub fn connect(bytes: &[u8]) {
+    if let Some(&first) = bytes.first_chunk::<4>() {
+        let _ = Opening::of(first);
+    }
+    let mut buffer = BytesMut::from(bytes);
+    let Ok(Some(frame)) = split_frame(&mut buffer, LIMIT) else {
+        return;
+    };
+    let Ok(request) = decode_connect(frame) else {
+        return;
+    };
+    let again = content(|out| encode_connect(out, &request));
+    assert_eq!(decode_connect(again), Ok(request));
+}
+
+/// The content of a client's later frame.
+pub fn request(bytes: &[u8]) {
+    let frame = Bytes::copy_from_slice(bytes);
+    let Ok((xid, request)) = decode_request(frame, LIMIT) else {
+        assert!(bytes.len() < 8, "a whole header always decodes");
+        return;
+    };
+    if let Request::Write(Write::Check { .. }) = request {
+        panic!("a check stands in multis only");
+    }
+    let again = content(|out| encode_request(out, xid, &request));
+    let limit = again.len();
+    let (xid_again, request_again) = decode_request(again, limit).expect("the header is whole");
+    assert_eq!(xid_again, xid);
+    if is_sent_as_it_is(&request) {
+        assert_eq!(request_again, request);
+    }
+}
+
+/// Frames of a peer, one behind the other; a hello is tried as well.
+pub fn peer_message(bytes: &[u8]) {
+    if let Ok(hello) = decode_hello(Bytes::copy_from_slice(bytes)) {
+        assert_eq!(content(|out| encode_hello(&hello, out)), bytes);
+    }
+    let mut buffer = BytesMut::from(bytes);
+    let mut decoder = MessageDecoder::new();
+    while let Ok(Some(frame)) = split_frame(&mut buffer, 1 << 20) {
+        let message = match decoder.feed(sealed(&frame)) {
+            Ok(Some(message)) => message,
+            Ok(None) => continue,
+            Err(_) => return,
+        };
+        let mut out = BytesMut::new();
+        let frames = encode_message(&message, &mut out);
+        let mut again = MessageDecoder::new();
+        let mut decoded = None;
+        for frame in frames.into_iter().flatten() {
+            out.extend_from_slice(&frame);
+        }
+        while let Ok(Some(frame)) = split_frame(&mut out, usize::MAX) {
+            decoded = again.feed(frame).expect("what was accepted encodes again");
+        }
+        let decoded = decoded.expect("the last frame ends the message");
+        assert_eq!(format!("{decoded:?}"), format!("{message:?}"));
+    }
+}
+
+/// An entry of the log, or an action by itself.
+pub fn entry(bytes: &[u8]) {
+    let mut out = BytesMut::new();
+    if let Ok(entry) = decode_entry(Bytes::copy_from_slice(bytes)) {
+        encode_entry(&entry, &mut out);
+        assert_eq!(out, bytes, "an entry has one encoding");
+    }
+    out.clear();
+    if let Ok(action) = decode_action(Bytes::copy_from_slice(bytes)) {
+        encode_action(&action, &mut out);
+        assert_eq!(out, bytes, "an action has one encoding");
+    }
+}
+
+/// An image in one chunk. Its digest is set right, which a fuzzer would not find.
+pub fn image(bytes: &[u8]) {
+    let image = match decode_image([Bytes::copy_from_slice(bytes)]) {
+        Ok(image) => image,
+        Err(WireError::Image(ImageError::Digest { found, .. })) => {
+            let start = bytes.len() - 8;
+            let right = [&bytes[..start], &found.to_be_bytes()].concat();
+            decode_image([Bytes::from(right)]).expect("only the digest was wrong")
+        }
+        Err(_) => return,
+    };
+    let again = decode_image(ImageEncoder::new(&image)).expect("it encodes again");
+    assert!(image.nodes().eq(again.nodes()), "other znodes");
+    assert!(image.sessions().eq(again.sessions()), "other sessions");
+    assert_eq!(image.last_session_ids(), again.last_session_ids());
+}
+
+fn decode_image(chunks: impl IntoIterator<Item = Bytes>) -> Result<Image, WireError> {
+    let mut decoder = ImageDecoder::new();
+    for chunk in chunks {
+        decoder.chunk(chunk)?;
+    }
+    decoder.finish()
+}
+
+/// In a multi a create by `createTTL` may come with any flags, and is a plain create then; there is
+/// no other way to send that.
+fn is_sent_as_it_is(request: &Request) -> bool {
+    let Request::Write(Write::Multi(writes)) = request else {
+        return true;
+    };
+    writes.iter().all(|write| match write {
+        Write::Create(create) => {
+            create.kind != CreateKind::Create || (0..4).contains(&create.flags)
+        }
+        _ => true,
+    })
+}
+
+/// The content of the one frame that `encode` appends.
+fn content(encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::new();
+    encode(&mut out);
+    let frame = split_frame(&mut out, usize::MAX).expect("a good length").expect("whole");
+    assert!(out.is_empty(), "one frame");
+    frame
+}
+
+/// The frame with its checksum set right, which a fuzzer would not find.
+fn sealed(frame: &[u8]) -> Bytes {
+    let Some((_, rest)) = frame.split_at_checked(4) else {
+        return Bytes::copy_from_slice(frame);
+    };
+    let checksum = crc32c::crc32c(rest).to_be_bytes();
+    Bytes::from([&checksum[..], rest].concat())
+}

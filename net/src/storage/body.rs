@@ -1,0 +1,44 @@
+//! The one place where storage meets the wire's encodings.
+
+use bytes::{Bytes, BytesMut};
+use zokor_core::db::{Image, Txn};
+use zokor_core::raft::Entry;
+
+use crate::wire;
+use crate::wire::image::{ImageDecoder, ImageEncoder};
+
+/// Appends the bytes of `entry`.
+pub(super) fn encode_entry(entry: &Entry<Txn>, out: &mut BytesMut) {
+    wire::entry::encode_entry(entry, out);
+}
+
+/// The entry that `bytes` are. They are copied, so that no entry keeps a whole segment in memory.
+pub(super) fn decode_entry(bytes: &[u8]) -> Result<Entry<Txn>, String> {
+    let bytes = Bytes::copy_from_slice(bytes);
+    wire::entry::decode_entry(bytes).map_err(|error| error.to_string())
+}
+
+/// An image, chunk by chunk.
+pub(super) fn image_chunks(image: &Image) -> impl Iterator<Item = Bytes> {
+    ImageEncoder::new(image)
+}
+
+/// Puts an image together again.
+pub(super) struct ImageReader(ImageDecoder);
+
+impl ImageReader {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        ImageReader(ImageDecoder::new())
+    }
+
+    /// The next chunk.
+    pub(super) fn feed(&mut self, chunk: Bytes) -> Result<(), String> {
+        self.0.feed(chunk).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// The image, when all chunks were fed.
+    pub(super) fn finish(self) -> Result<Image, String> {
+        self.0.finish().map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,411 @@
+//! A disk in memory that forgets like a real one: for tests and simulations.
+//!
+//! Invariant: what was synced stays, whatever [`MemoryDisk::crash`] is asked. Of what was not, each
+//! 512-byte sector is kept, lost or kept up to some byte, and each change of a name is kept or lost, all
+//! of it by the seed alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Error, ErrorKind, Result};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{Disk, DiskFile};
+
+/// What is kept, lost or torn by itself.
+const SECTOR_BYTES: usize = 512;
+
+/// One folder in memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk {
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What goes wrong at a chosen call that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The machine stops: this call may have happened or not, and every later call fails.
+    Stop,
+    /// The call fails; a failed sync may have dropped any of what it should have kept.
+    Fail,
+    /// The call fails for want of space.
+    Full,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    nodes: BTreeMap<u64, Node>,
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    /// Changes of names since the folder was synced, in order.
+    moves: Vec<Move>,
+    next_node: u64,
+    /// Counts crashes: files and locks of an earlier life are dead.
+    life: u64,
+    locked: bool,
+    /// Counts the calls that change something.
+    calls: u64,
+    fault: Option<(u64, Fault)>,
+    stopped: bool,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: BTreeSet<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Bind { name: String, node: u64 },
+    Unbind { name: String, node: u64 },
+    Rename { from: String, to: String, node: u64 },
+}
+
+impl MemoryDisk {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cuts the power: open files and locks are dead, and what was not synced is kept, lost or torn as
+    /// `seed` has it. The disk works again afterwards, and no fault is set.
+    pub fn crash(&self, seed: u64) {
+        let mut dice = Dice(seed);
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        shared.names = shared.durable_names.clone();
+        let in_order = dice.below(2) == 0;
+        let kept_moves = dice.below(shared.moves.len() as u64 + 1);
+        for (i, change) in (0..).zip(std::mem::take(&mut shared.moves)) {
+            let kept = if in_order { i < kept_moves } else { dice.below(2) == 0 };
+            if kept {
+                change.apply(&mut shared.names);
+            }
+        }
+        shared.durable_names = shared.names.clone();
+        shared.forget_unnamed();
+        for node in shared.nodes.values_mut() {
+            node.crash(&mut dice);
+        }
+        shared.life += 1;
+        shared.locked = false;
+        shared.stopped = false;
+        shared.fault = None;
+    }
+
+    /// Ends the process but not the machine: open files and locks are dead, nothing is lost yet.
+    pub fn kill(&self) {
+        let mut shared = self.shared();
+        shared.life += 1;
+        shared.locked = false;
+        shared.stopped = false;
+        shared.fault = None;
+    }
+
+    /// Lets `fault` happen at the call that is the `n`th from now to change something (0: the next).
+    pub fn fault_at(&self, n: u64, fault: Fault) {
+        let mut shared = self.shared();
+        shared.fault = Some((shared.calls + n, fault));
+    }
+
+    /// How many calls have changed something so far.
+    pub fn calls(&self) -> u64 {
+        self.shared().calls
+    }
+
+    /// The content of a file, for tests; `None` if there is none of that name.
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let shared = self.shared();
+        let node = shared.names.get(name)?;
+        Some(shared.nodes[node].current.clone())
+    }
+
+    /// Puts a file there, durably, over what had the name: rot, or something foreign.
+    pub fn put(&self, name: &str, content: &[u8]) {
+        let mut shared = self.shared();
+        let id = shared.new_node();
+        let content = content.to_vec();
+        let node = Node { current: content.clone(), durable: content, dirty: BTreeSet::new() };
+        shared.nodes.insert(id, node);
+        shared.names.insert(name.to_owned(), id);
+        shared.durable_names.insert(name.to_owned(), id);
+    }
+
+    /// Everything that is there, by name, for comparing.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let shared = self.shared();
+        let one = |(name, id): (&String, &u64)| (name.clone(), shared.nodes[id].current.clone());
+        shared.names.iter().map(one).collect()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("no call panics while it holds the lock")
+    }
+}
+
+impl Shared {
+    fn new_node(&mut self) -> u64 {
+        self.next_node += 1;
+        self.next_node
+    }
+
+    /// Drops the nodes that no name leads to, now that names and durable names agree.
+    fn forget_unnamed(&mut self) {
+        let named: BTreeSet<u64> = self.names.values().copied().collect();
+        self.nodes.retain(|id, _| named.contains(id));
+    }
+
+    /// Whether a call that changes something may go on, and whether it fails after all.
+    fn enter(&mut self) -> Result<Option<Fault>> {
+        if self.stopped {
+            return Err(Error::other("the machine has stopped"));
+        }
+        let call = self.calls;
+        self.calls += 1;
+        match self.fault {
+            Some((at, fault)) if at == call => {
+                self.stopped = fault == Fault::Stop;
+                Ok(Some(fault))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Does `change` unless the call is one to fail, half of which have happened all the same.
+    fn change(&mut self, change: Move) -> Result<()> {
+        let fault = self.enter()?;
+        if fault.is_none() || self.calls.is_multiple_of(2) {
+            change.apply(&mut self.names);
+            self.moves.push(change);
+        }
+        outcome(fault)
+    }
+
+    fn alive(&mut self, life: u64, id: u64) -> Result<&mut Node> {
+        if self.life != life || self.stopped {
+            return Err(Error::other("the file belongs to a process that has ended"));
+        }
+        self.nodes.get_mut(&id).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn find(&self, name: &str) -> Result<u64> {
+        self.names.get(name).copied().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+fn outcome(fault: Option<Fault>) -> Result<()> {
+    match fault {
+        None => Ok(()),
+        Some(Fault::Stop | Fault::Fail) => Err(Error::other("the disk has failed")),
+        Some(Fault::Full) => Err(ErrorKind::StorageFull.into()),
+    }
+}
+
+impl Move {
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Move::Bind { name, node } => {
+                names.insert(name.clone(), *node);
+            }
+            Move::Unbind { name, node } => {
+                if names.get(name) == Some(node) {
+                    names.remove(name);
+                }
+            }
+            Move::Rename { from, to, node } => {
+                if names.get(from) == Some(node) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *node);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        let old_end = self.current.len();
+        if old_end < end {
+            self.current.resize(end, 0);
+        }
+        self.current[offset..end].copy_from_slice(bytes);
+        let from = offset.min(old_end) / SECTOR_BYTES;
+        self.dirty.extend(from..end.div_ceil(SECTOR_BYTES));
+    }
+
+    fn sync(&mut self) {
+        for sector in std::mem::take(&mut self.dirty) {
+            self.keep(sector, SECTOR_BYTES);
+        }
+        self.durable.resize(self.current.len(), 0);
+    }
+
+    fn crash(&mut self, dice: &mut Dice) {
+        for sector in std::mem::take(&mut self.dirty) {
+            match dice.below(3) {
+                0 => {}
+                1 => self.keep(sector, SECTOR_BYTES),
+                _ => {
+                    let n_bytes = dice.below(SECTOR_BYTES as u64) as usize;
+                    self.keep(sector, n_bytes);
+                }
+            }
+        }
+        self.current = self.durable.clone();
+    }
+
+    /// Moves the first `n_bytes` of a sector to the platter.
+    fn keep(&mut self, sector: usize, n_bytes: usize) {
+        let start = sector * SECTOR_BYTES;
+        let end = (start + n_bytes).min(self.current.len());
+        if self.durable.len() < end {
+            self.durable.resize(end, 0);
+        }
+        self.durable[start..end].copy_from_slice(&self.current[start..end]);
+    }
+}
+
+impl Disk for MemoryDisk {
+    type File = MemoryFile;
+    type Lock = MemoryLock;
+
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        Ok(self.shared().names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> Result<MemoryFile> {
+        let mut shared = self.shared();
+        if shared.names.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let node = shared.new_node();
+        shared.nodes.insert(node, Node::default());
+        shared.change(Move::Bind { name: name.to_owned(), node })?;
+        Ok(MemoryFile { disk: self.clone(), node, life: shared.life })
+    }
+
+    fn open(&self, name: &str) -> Result<MemoryFile> {
+        let shared = self.shared();
+        Ok(MemoryFile { disk: self.clone(), node: shared.find(name)?, life: shared.life })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let mut shared = self.shared();
+        let node = shared.find(from)?;
+        shared.change(Move::Rename { from: from.to_owned(), to: to.to_owned(), node })
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let mut shared = self.shared();
+        let node = shared.find(name)?;
+        shared.change(Move::Unbind { name: name.to_owned(), node })
+    }
+
+    fn sync_folder(&self) -> Result<()> {
+        let mut shared = self.shared();
+        let fault = shared.enter()?;
+        if fault.is_none() {
+            shared.durable_names = shared.names.clone();
+            shared.moves.clear();
+            shared.forget_unnamed();
+        }
+        outcome(fault)
+    }
+
+    fn lock(&self) -> Result<Option<MemoryLock>> {
+        let mut shared = self.shared();
+        if std::mem::replace(&mut shared.locked, true) {
+            return Ok(None);
+        }
+        Ok(Some(MemoryLock { disk: self.clone(), life: shared.life }))
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+/// A file of a [`MemoryDisk`].
+#[derive(Debug)]
+pub struct MemoryFile {
+    disk: MemoryDisk,
+    node: u64,
+    life: u64,
+}
+
+impl DiskFile for MemoryFile {
+    fn size(&self) -> Result<u64> {
+        Ok(self.disk.shared().alive(self.life, self.node)?.current.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        let mut shared = self.disk.shared();
+        let content = &shared.alive(self.life, self.node)?.current;
+        let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let found = start.checked_add(into.len()).and_then(|end| content.get(start..end));
+        into.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut shared = self.disk.shared();
+        let offset = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
+        shared.alive(self.life, self.node)?;
+        let fault = shared.enter()?;
+        let node = shared.nodes.get_mut(&self.node).expect("it is alive");
+        if fault != Some(Fault::Full) {
+            node.write(offset, bytes);
+        }
+        outcome(fault)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let mut shared = self.disk.shared();
+        shared.alive(self.life, self.node)?;
+        let fault = shared.enter()?;
+        let calls = shared.calls;
+        let node = shared.nodes.get_mut(&self.node).expect("it is alive");
+        match fault {
+            None => node.sync(),
+            // The pages count as clean now, and any of them may not be there.
+            Some(Fault::Fail) => node.crash(&mut Dice(calls)),
+            // All of it may have got there, or anything less: the crash to come decides.
+            Some(Fault::Stop | Fault::Full) => {}
+        }
+        outcome(fault)
+    }
+}
+
+/// The lock of a [`MemoryDisk`].
+#[derive(Debug)]
+pub struct MemoryLock {
+    disk: MemoryDisk,
+    life: u64,
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        let mut shared = self.disk.shared();
+        if shared.life == self.life {
+            shared.locked = false;
+        }
+    }
+}
+
+/// SplitMix64: enough to choose what a power cut takes.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}

@@ -1,0 +1,139 @@
+//! What the world did to storage.
+
+use std::io;
+
+use thiserror::Error;
+use zokor_core::id::ServerId;
+use zokor_core::raft::Index;
+
+/// Why storage cannot go on. None of these is ever tried again.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The disk has no room.
+    #[error("no space is left for {file} in {place} ({doing})")]
+    Full {
+        /// The folder.
+        place: String,
+        /// The file.
+        file: String,
+        /// What was asked of the disk.
+        doing: &'static str,
+    },
+    /// The disk refused.
+    #[error("cannot {doing} {file} in {place}: {source}")]
+    Io {
+        /// The folder.
+        place: String,
+        /// The file.
+        file: String,
+        /// What was asked of the disk.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+    /// An earlier call failed, so that nothing is known of the files any more.
+    #[error("an earlier write, sync or rename failed; only a restart can tell what is on the disk")]
+    Poisoned,
+    /// Bytes that were durable once are not what they were.
+    #[error("{file} in {place} is damaged at offset {offset}{}: {what}", at(index))]
+    Damaged {
+        /// The folder.
+        place: String,
+        /// The file.
+        file: String,
+        /// Where in the file.
+        offset: u64,
+        /// Which entry is there, or would be next, if that is known.
+        index: Option<Index>,
+        /// What is wrong.
+        what: String,
+    },
+    /// Entries are missing between the snapshot and the log.
+    #[error(
+        "the log in {place} begins at index {first} and the newest whole snapshot ends at \
+         {snapshot}: entries between them are missing"
+    )]
+    Gap {
+        /// The log's folder.
+        place: String,
+        /// The log's first index.
+        first: Index,
+        /// The last index in the snapshot; 0 if there is none.
+        snapshot: Index,
+    },
+    /// A snapshot is damaged, and the log does not reach as far as it did.
+    #[error(
+        "{file} in {place} is damaged ({what}), and the log ends at index {last}: a state that was \
+         durable once cannot be had from here"
+    )]
+    SnapshotLost {
+        /// The folder.
+        place: String,
+        /// The snapshot's file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+        /// The last index of the log.
+        last: Index,
+    },
+    /// The folder belongs to a file system's other user.
+    #[error("{place} holds {file}, which is not ours, and nothing says that the folder is")]
+    Foreign {
+        /// The folder.
+        place: String,
+        /// One of the foreign files.
+        file: String,
+    },
+    /// The folder is ZooKeeper's.
+    #[error(
+        "{place} holds version-2, the data of an Apache ZooKeeper server, which cannot be read; \
+         give this server an empty folder"
+    )]
+    ZooKeeper {
+        /// The folder.
+        place: String,
+    },
+    /// The folder is another server's.
+    #[error("{place} belongs to server {found}, and this is server {expected}")]
+    WrongServer {
+        /// The folder.
+        place: String,
+        /// Whose it is.
+        found: ServerId,
+        /// Who asked.
+        expected: ServerId,
+    },
+    /// The folder was written by a later version.
+    #[error("{file} in {place} has format {found}, and this version knows formats up to {known}")]
+    Newer {
+        /// The folder.
+        place: String,
+        /// The file.
+        file: String,
+        /// Its format.
+        found: u32,
+        /// The newest that is known here.
+        known: u32,
+    },
+    /// Another process has the folder.
+    #[error("{place} is in use by another process")]
+    Locked {
+        /// The folder.
+        place: String,
+    },
+    /// The data folder and the log folder are not the pair that they were.
+    #[error("{place} does not hold what belongs there: {what}")]
+    Mismatch {
+        /// The folder.
+        place: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// An option is out of its range.
+    #[error("{0}")]
+    Option(&'static str),
+}
+
+fn at(index: &Option<Index>) -> String {
+    index.map_or_else(String::new, |index| format!(" (index {index})"))
+}

@@ -1,0 +1,164 @@
+//! From files to a server's state: which snapshot, which entries, and whether they belong together.
+//!
+//! Invariant: everything is read and judged before anything is changed, so that an error leaves the
+//! folder as it was. What is handed over is durable: a process that ended without a power cut may have
+//! left bytes that only the cache holds.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use zokor_core::db::Txn;
+use zokor_core::raft::{Index, Persist, SharedEntry, SnapshotMeta};
+use zokor_core::replica::{Recovered, Snapshot};
+
+use super::disk::{Disk, DiskFile};
+use super::error::Error;
+use super::identity::{Claimed, claim};
+use super::place::{failed, list, remove};
+use super::replay::{Log, Replayed, replay};
+use super::segment::{SPARE_NAME, number_of};
+use super::snapshot::name_of;
+use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
+use super::wal::{Shared, Wal};
+use super::{Cut, Opened, Options, Report};
+
+/// Opens the folders; see [`super::open`].
+pub(super) fn open<D: Disk>(
+    data: D,
+    log: Option<D>,
+    options: &Options,
+) -> Result<Opened<D>, Error> {
+    options.check()?;
+    let Claimed { mut identity, locks } = claim(&data, log.as_ref(), options)?;
+    let log = log.unwrap_or_else(|| data.clone());
+    let shared =
+        Arc::new(Shared { id: identity.id, covered: AtomicU64::new(0), _locks: Mutex::new(locks) });
+    let found = find(&data, identity.id)?;
+    let newest = found.newest.as_ref().map(|snapshot| snapshot.meta.clone()).unwrap_or_default();
+    if !identity.is_complete() {
+        remove_leftovers(&data, &log)?;
+        remove_unborn(&log)?;
+        let wal = Wal::create(shared.clone(), log, options.segment_bytes)?;
+        identity.complete(&data)?;
+        let report = Report { is_new: true, segment_count: 1, ..Report::default() };
+        let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
+        return Ok(Opened { wal, snapshots, recovered: Recovered::default(), report });
+    }
+    let replayed = replay(&log, identity.id, newest.last.index)?.ok_or_else(|| {
+        let what = "its log segments are gone";
+        Error::Mismatch { place: log.place(), what }
+    })?;
+    let joined = join(&data, &log, &replayed.log, &found, &newest)?;
+
+    // All is judged: from here on the disk is changed.
+    remove_leftovers(&data, &log)?;
+    let Replayed { log: read, mut tail, torn_end } = replayed;
+    let mut report = Report {
+        is_new: false,
+        snapshot: newest.last.index,
+        first: read.first,
+        last: read.next().previous(),
+        segment_count: tail.segments.len(),
+        damaged_snapshots: found.damaged.iter().map(|(index, _)| name_of(*index)).collect(),
+        cut: None,
+        has_dropped_log: joined == Joined::LogGoes,
+    };
+    let name = tail.segments.back().expect("one is open").name.clone();
+    if let Some(end) = torn_end {
+        let n_bytes = end - tail.offset;
+        let zeros = vec![0; usize::try_from(n_bytes).expect("it was read into memory")];
+        tail.file.write_at(tail.offset, &zeros).map_err(failed(&log, "write", &name))?;
+        report.cut = Some(Cut { file: name.clone(), offset: tail.offset, n_bytes });
+    }
+    tail.file.sync().map_err(failed(&log, "sync", &name))?;
+    let hard_state = tail.position.hard_state;
+    let mut wal = Wal::resume(shared.clone(), log, options.segment_bytes, tail);
+    let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
+    let entries = match joined {
+        Joined::LogGoesOn => entries_after(read, newest.last.index),
+        Joined::LogGoes => {
+            wal.persist(&[reset(newest)])?;
+            Vec::new()
+        }
+    };
+    let recovered = Recovered { hard_state, snapshot: found.newest, entries };
+    check(&recovered);
+    Ok(Opened { wal, snapshots, recovered, report })
+}
+
+/// What becomes of the log beside the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joined {
+    /// It continues the snapshot.
+    LogGoesOn,
+    /// The snapshot was installed over it, and the crash came before the log was reset.
+    LogGoes,
+}
+
+/// Judges whether log and snapshot belong together.
+fn join<D: Disk>(
+    data: &D,
+    place: &D,
+    log: &Log,
+    found: &Found,
+    newest: &SnapshotMeta,
+) -> Result<Joined, Error> {
+    let snapshot = newest.last.index;
+    let last = log.next().previous();
+    if log.first > snapshot.next() {
+        return Err(Error::Gap { place: place.place(), first: log.first, snapshot });
+    }
+    if let Some((index, what)) = found.damaged.first()
+        && last < *index
+    {
+        let (place, file, what) = (data.place(), name_of(*index), what.clone());
+        return Err(Error::SnapshotLost { place, file, what, last });
+    }
+    let is_other = log.at(snapshot).is_some_and(|id| id.term != newest.last.term);
+    if last < snapshot || is_other { Ok(Joined::LogGoes) } else { Ok(Joined::LogGoesOn) }
+}
+
+fn entries_after(log: Log, snapshot: Index) -> Vec<SharedEntry<Txn>> {
+    let above = log.slots.into_iter().filter(|(id, _)| id.index > snapshot);
+    above.map(|(_, entry)| entry.expect("those above the snapshot were kept")).collect()
+}
+
+fn reset(meta: SnapshotMeta) -> Persist<Txn> {
+    Persist {
+        ticket: Default::default(),
+        hard_state: None,
+        reset: Some(meta),
+        truncate_after: None,
+        append: Vec::new(),
+    }
+}
+
+/// Removes what a crash left half made.
+fn remove_leftovers<D: Disk>(data: &D, log: &D) -> Result<(), Error> {
+    for (disk, leftover) in [(log, SPARE_NAME), (data, TEMPORARY_NAME)] {
+        if list(disk)?.iter().any(|name| name == leftover) {
+            remove(disk, leftover)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a first segment that a crash left before the folder was complete: nothing was ever in it.
+fn remove_unborn<D: Disk>(log: &D) -> Result<(), Error> {
+    for name in list(log)? {
+        if number_of(&name).is_some() {
+            remove(log, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is handed over is what the core may rely on.
+fn check(recovered: &Recovered) {
+    let snapshot = recovered.snapshot.as_ref().map(|s: &Snapshot| s.meta.last).unwrap_or_default();
+    let mut last = snapshot;
+    for entry in &recovered.entries {
+        assert_eq!(entry.id.index, last.index.next(), "entries follow without a gap");
+        last = entry.id;
+    }
+}

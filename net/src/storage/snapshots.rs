@@ -1,0 +1,154 @@
+//! The snapshots that a server keeps.
+//!
+//! Invariant: a file has a snapshot's name only when it is durable and was read back whole. An older one
+//! goes only after a newer one was verified, and never the newest that was (ZOOKEEPER-3231).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use zokor_core::raft::Index;
+use zokor_core::replica::Snapshot;
+
+use super::disk::Disk;
+use super::error::Error;
+use super::place::{create, failed, list, open, remove, rename};
+use super::snapshot::{self, Wrong, index_of, name_of};
+use super::wal::Shared;
+
+/// A snapshot in the making.
+pub(super) const TEMPORARY_NAME: &str = "snapshot.tmp";
+
+/// The snapshots on disk. Used by one thread, beside [`Wal`](super::Wal).
+pub struct Snapshots<D: Disk> {
+    shared: Arc<Shared<D>>,
+    disk: D,
+    /// At least 1.
+    n_kept: usize,
+    /// All that are there and are not known to be damaged.
+    present: BTreeSet<Index>,
+    /// Those that recovery found damaged; they go when a newer one was verified.
+    damaged: BTreeSet<Index>,
+    /// Those that were read back whole since the start.
+    verified: BTreeSet<Index>,
+    is_poisoned: bool,
+}
+
+/// What was found in the folder.
+pub(super) struct Found {
+    /// The newest snapshot that is whole.
+    pub(super) newest: Option<Snapshot>,
+    /// Newer ones that are not, and why; the newest first.
+    pub(super) damaged: Vec<(Index, String)>,
+    /// All others: `newest`, and what is older and was not read.
+    pub(super) present: BTreeSet<Index>,
+}
+
+/// Looks for the newest whole snapshot.
+pub(super) fn find<D: Disk>(disk: &D, id: [u8; 16]) -> Result<Found, Error> {
+    let mut present: BTreeSet<Index> =
+        list(disk)?.iter().filter_map(|name| index_of(name)).collect();
+    let mut damaged = Vec::new();
+    while let Some(index) = present.last().copied() {
+        let name = name_of(index);
+        match snapshot::read(&open(disk, &name)?, id) {
+            Ok(snapshot) if snapshot.meta.last.index == index => {
+                return Ok(Found { newest: Some(snapshot), damaged, present });
+            }
+            Ok(_) => damaged.push((index, "it is another snapshot under this name".to_owned())),
+            Err(Wrong::Damaged(what)) => damaged.push((index, what)),
+            Err(Wrong::Newer(found)) => {
+                let (place, known) = (disk.place(), snapshot::version());
+                return Err(Error::Newer { place, file: name, found, known });
+            }
+        }
+        present.remove(&index);
+    }
+    Ok(Found { newest: None, damaged, present })
+}
+
+impl<D: Disk> Snapshots<D> {
+    /// Goes on with what recovery found.
+    pub(super) fn new(shared: Arc<Shared<D>>, disk: D, n_kept: usize, found: &Found) -> Self {
+        assert!(n_kept >= 1);
+        let verified = found.newest.iter().map(|snapshot| snapshot.meta.last.index).collect();
+        let present = found.present.clone();
+        let damaged = found.damaged.iter().map(|(index, _)| *index).collect();
+        let is_poisoned = false;
+        let mut snapshots =
+            Snapshots { shared, disk, n_kept, present, damaged, verified, is_poisoned };
+        snapshots.cover();
+        snapshots
+    }
+
+    /// Makes `snapshot` durable: written under another name, synced, read back, and only then named.
+    /// Older ones beyond the number to keep go. If a newer one was verified before, there is nothing
+    /// to do.
+    ///
+    /// # Errors
+    /// If the disk fails or what is read back is not what was written; every later call fails too.
+    pub fn save(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        if self.is_poisoned {
+            return Err(Error::Poisoned);
+        }
+        self.is_poisoned = true;
+        let index = snapshot.meta.last.index;
+        if self.newest().is_none_or(|newest| newest < index) {
+            self.write(snapshot)?;
+            self.damaged.remove(&index);
+            self.present.insert(index);
+            self.verified.insert(index);
+            self.cover();
+            self.remove_old()?;
+        }
+        self.is_poisoned = false;
+        Ok(())
+    }
+
+    /// The index with which the newest verified snapshot ends.
+    pub fn newest(&self) -> Option<Index> {
+        self.verified.last().copied()
+    }
+
+    fn write(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let (disk, id) = (&self.disk, self.shared.id);
+        let mut file = create(disk, TEMPORARY_NAME)?;
+        snapshot::write(&mut file, id, snapshot).map_err(failed(
+            disk,
+            "write and sync",
+            TEMPORARY_NAME,
+        ))?;
+        drop(file);
+        let read_back = snapshot::verify(&open(disk, TEMPORARY_NAME)?, id, snapshot);
+        if let Err(Wrong::Damaged(what)) = read_back {
+            let (place, file) = (disk.place(), TEMPORARY_NAME.to_owned());
+            return Err(Error::Damaged { place, file, offset: 0, index: None, what });
+        }
+        rename(disk, TEMPORARY_NAME, &name_of(snapshot.meta.last.index))
+    }
+
+    /// Tells the log what it need not keep: what the older of the two newest verified snapshots covers,
+    /// so that recovery has a way out if the newest rots.
+    fn cover(&mut self) {
+        let fallback = self.n_kept.min(2) - 1;
+        let covered = self.verified.iter().rev().nth(fallback).copied().unwrap_or_default();
+        self.shared.covered.store(covered.0, Ordering::Release);
+    }
+
+    fn remove_old(&mut self) -> Result<(), Error> {
+        while let Some(oldest) = self.damaged.first().copied()
+            && Some(oldest) < self.newest()
+        {
+            self.damaged.remove(&oldest);
+            remove(&self.disk, &name_of(oldest))?;
+        }
+        while self.present.len() > self.n_kept {
+            let oldest = *self.present.first().expect("there are some");
+            assert!(Some(oldest) < self.newest(), "the newest stays");
+            self.present.remove(&oldest);
+            self.verified.remove(&oldest);
+            remove(&self.disk, &name_of(oldest))?;
+        }
+        Ok(())
+    }
+}

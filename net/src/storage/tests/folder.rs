@@ -1,0 +1,257 @@
+//! Whose folder it is, what is kept in it, and a real one.
+
+use super::*;
+use crate::storage::{Disk, RealDisk, open_apart};
+
+#[test]
+fn a_folder_with_something_else_in_it_is_refused_and_left_alone() {
+    for name in ["letters.txt", "log-00000001-0000000000000001.zk", "snapshot.0", "myid2"] {
+        let disk = MemoryDisk::new();
+        disk.put(name, b"dear");
+        let error = refusal(&disk);
+        assert!(matches!(&error, Error::Foreign { file, .. } if file == name), "{error}");
+        assert!(error.to_string().contains(name));
+        assert_eq!(disk.contents().len(), 1);
+    }
+}
+
+#[test]
+fn what_a_server_may_find_in_its_folder_is_no_reason_to_refuse_it() {
+    let disk = MemoryDisk::new();
+    for name in ["myid", "zoo.cfg", "zoo.cfg.dynamic.100", "lost+found", ".hidden"] {
+        disk.put(name, b"7");
+    }
+    assert!(reopen(&disk).report.is_new);
+    disk.put("notes", b"ours by now");
+    assert!(!reopen(&disk).report.is_new);
+    assert_eq!(disk.content("myid").unwrap(), b"7");
+}
+
+#[test]
+fn the_folder_of_a_zookeeper_server_is_refused_by_name() {
+    let disk = MemoryDisk::new();
+    disk.put("version-2", b"");
+    disk.put("myid", b"7");
+    let error = refusal(&disk);
+    assert!(matches!(error, Error::ZooKeeper { .. }));
+    assert!(error.to_string().contains("ZooKeeper"));
+}
+
+#[test]
+fn the_folder_of_another_server_is_refused() {
+    let disk = MemoryDisk::new();
+    drop(reopen(&disk));
+    let other = Options { server: ServerId(8), ..options() };
+    let error = open(disk.clone(), &other).err().unwrap();
+    assert_eq!(error.to_string(), "memory belongs to server 7, and this is server 8");
+}
+
+#[test]
+fn a_folder_of_a_newer_format_is_refused() {
+    let disk = MemoryDisk::new();
+    drop(reopen(&disk));
+    let mut identity = disk.content("zokor-identity").unwrap();
+    identity[8] = 2;
+    disk.put("zokor-identity", &identity);
+    assert!(matches!(refusal(&disk), Error::Newer { found: 2, known: 1, .. }));
+}
+
+#[test]
+fn every_byte_of_the_identity_is_missed_when_it_is_damaged() {
+    for at in 0..64 {
+        let disk = MemoryDisk::new();
+        drop(reopen(&disk));
+        let mut identity = disk.content("zokor-identity").unwrap();
+        identity[at] ^= 4;
+        disk.put("zokor-identity", &identity);
+        let error = refusal(&disk);
+        assert!(matches!(error, Error::Damaged { .. } | Error::Newer { .. }), "byte {at}: {error}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_in_use_is_refused_until_both_halves_are_dropped() {
+    let disk = MemoryDisk::new();
+    let Opened { wal, snapshots, .. } = reopen(&disk);
+    assert!(matches!(refusal(&disk), Error::Locked { .. }));
+    drop(wal);
+    assert!(matches!(refusal(&disk), Error::Locked { .. }));
+    drop(snapshots);
+    reopen(&disk);
+}
+
+#[test]
+fn log_and_snapshots_may_lie_apart() {
+    let (data, log) = (MemoryDisk::new(), MemoryDisk::new());
+    let mut opened = open_apart(data.clone(), log.clone(), &options()).unwrap();
+    opened.wal.persist(&[append(1, 1, 9)]).unwrap();
+    opened.snapshots.save(&snapshot(1, 5)).unwrap();
+    drop(opened);
+    let opened = open_apart(data.clone(), log.clone(), &options()).unwrap();
+    assert_eq!((snapshot_index(&opened), indexes(&opened)), (5, vec![6, 7, 8, 9]));
+    drop(opened);
+    assert!(log.contents().keys().all(|name| !name.starts_with("snapshot")));
+    assert!(data.contents().keys().all(|name| !name.starts_with("log")));
+
+    // Neither folder goes with anything but the other.
+    let empty = MemoryDisk::new;
+    let is_mismatch = |found: Result<Opened<MemoryDisk>, Error>| {
+        matches!(found.err(), Some(Error::Mismatch { .. }))
+    };
+    assert!(is_mismatch(open(data.clone(), &options())));
+    assert!(is_mismatch(open(log.clone(), &options())));
+    assert!(is_mismatch(open_apart(data.clone(), empty(), &options())));
+    assert!(is_mismatch(open_apart(empty(), log.clone(), &options())));
+    assert!(is_mismatch(open_apart(log.clone(), data.clone(), &options())));
+    let other = Options { fresh_id: [1; 16], ..options() };
+    let (data2, log2) = (empty(), empty());
+    drop(open_apart(data2.clone(), log2.clone(), &other).unwrap());
+    assert!(is_mismatch(open_apart(data2, log, &other)));
+    assert!(is_mismatch(open_apart(data, log2, &options())));
+}
+
+#[test]
+fn two_empty_folders_become_a_pair_in_spite_of_power_cuts() {
+    for at in 0..16 {
+        for in_log in [false, true] {
+            let (data, log) = (MemoryDisk::new(), MemoryDisk::new());
+            let stopping = if in_log { &log } else { &data };
+            stopping.fault_at(at, crate::storage::Fault::Stop);
+            drop(open_apart(data.clone(), log.clone(), &options()));
+            data.crash(at);
+            log.crash(at + 99);
+            open_apart(data, log, &options()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_log_is_kept_as_far_back_as_the_second_newest_verified_snapshot() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    let first_kept = |disk: &MemoryDisk| {
+        let names = disk.contents();
+        let name = names.keys().find(|name| name.starts_with("log-0")).unwrap();
+        u64::from_str_radix(&name[13..29], 16).unwrap()
+    };
+    for index in 1..=100 {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+    }
+    opened.wal.purge(Index(100)).unwrap();
+    assert_eq!(first_kept(&disk), 1);
+    opened.snapshots.save(&snapshot(1, 60)).unwrap();
+    opened.wal.purge(Index(100)).unwrap();
+    assert_eq!(first_kept(&disk), 1);
+    opened.snapshots.save(&snapshot(1, 90)).unwrap();
+    let (size, n) = (opened.wal.size_bytes(), opened.wal.segment_count());
+    opened.wal.purge(Index(100)).unwrap();
+    assert!((2..=61).contains(&first_kept(&disk)));
+    assert!(opened.wal.size_bytes() < size && opened.wal.segment_count() < n);
+    drop(opened);
+    assert_eq!(indexes(&reopen(&disk)), (91..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn purge_takes_no_more_than_it_is_asked_to() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    for index in 1..=100 {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+    }
+    opened.snapshots.save(&snapshot(1, 80)).unwrap();
+    opened.snapshots.save(&snapshot(1, 90)).unwrap();
+    let n = opened.wal.segment_count();
+    opened.wal.purge(Index(2)).unwrap();
+    assert_eq!(opened.wal.segment_count(), n);
+}
+
+#[test]
+fn the_newest_snapshots_are_kept_and_the_others_go() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    for index in [3, 5, 9, 12, 12, 11] {
+        opened.snapshots.save(&snapshot(1, index)).unwrap();
+    }
+    assert_eq!(opened.snapshots.newest(), Some(Index(12)));
+    let names = disk.contents();
+    let kept: Vec<_> = names.keys().filter(|name| name.starts_with("snapshot")).collect();
+    let expected = [5, 9, 12].map(|index| format!("snapshot-{index:016x}.zk"));
+    assert_eq!(kept, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_disk_has_an_error_of_its_own_and_the_log_is_done_for() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    disk.fault_at(0, crate::storage::Fault::Full);
+    assert!(matches!(opened.wal.persist(&[append(1, 1, 1)]), Err(Error::Full { .. })));
+    assert!(matches!(opened.wal.persist(&[append(1, 1, 1)]), Err(Error::Poisoned)));
+}
+
+#[test]
+fn a_batch_may_be_larger_than_a_segment() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    opened.wal.persist(&[append(1, 1, 3)]).unwrap();
+    let append_big = Persist { append: vec![entry(1, 4, 40_000)], ..nothing() };
+    opened.wal.persist(&[append_big]).unwrap();
+    opened.wal.persist(&[append(1, 5, 70)]).unwrap();
+    drop(opened);
+    assert_eq!(indexes(&reopen(&disk)), (1..=70).collect::<Vec<_>>());
+}
+
+#[test]
+fn idle_steps_come_to_an_end() {
+    let disk = MemoryDisk::new();
+    let options = Options { segment_bytes: 3 << 20, ..options() };
+    let mut opened = open(disk, &options).unwrap();
+    let more = [(); 4].map(|()| opened.wal.idle().unwrap());
+    assert_eq!(more, [true, true, false, false]);
+}
+
+#[test]
+fn the_log_and_the_snapshots_work_from_two_threads() {
+    let disk = MemoryDisk::new();
+    let Opened { mut wal, mut snapshots, .. } = reopen(&disk);
+    let saving = std::thread::spawn(move || {
+        (1..=20).for_each(|index| snapshots.save(&snapshot(1, index)).unwrap());
+    });
+    for index in 1..=200 {
+        wal.persist(&[append(1, index, index)]).unwrap();
+        wal.purge(Index(index)).unwrap();
+    }
+    saving.join().unwrap();
+    drop(wal);
+    let opened = reopen(&disk);
+    assert_eq!((snapshot_index(&opened), indexes(&opened)), (20, (21..=200).collect()));
+}
+
+#[test]
+fn a_real_folder_keeps_what_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let disk = || RealDisk::new(&path).unwrap();
+    let mut opened = open(disk(), &options()).unwrap();
+    assert!(opened.report.is_new);
+    for index in 1..=100 {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+        opened.wal.idle().unwrap();
+    }
+    opened.snapshots.save(&snapshot(1, 40)).unwrap();
+    opened.snapshots.save(&snapshot(1, 60)).unwrap();
+    opened.wal.purge(Index(60)).unwrap();
+    assert!(opened.wal.free_bytes().unwrap() > 0);
+    assert!(matches!(open(disk(), &options()), Err(Error::Locked { .. })));
+    drop(opened);
+    let opened = open(disk(), &options()).unwrap();
+    assert_eq!(opened.recovered.snapshot.unwrap().meta, snapshot(1, 60).meta);
+    let found: Vec<_> = opened.recovered.entries.iter().map(|entry| entry.id.index.0).collect();
+    assert_eq!(found, (61..=100).collect::<Vec<_>>());
+    drop((opened.wal, opened.snapshots));
+
+    std::fs::create_dir(path.join("old")).unwrap();
+    let old = RealDisk::new(path.join("old")).unwrap();
+    std::fs::create_dir(path.join("old/version-2")).unwrap();
+    assert!(matches!(open(old.clone(), &options()), Err(Error::ZooKeeper { .. })));
+    assert_eq!(old.list().unwrap(), ["version-2"]);
+}

@@ -1,0 +1,125 @@
+//! The bytes are those of `FORMAT.md`.
+
+use bytes::{BufMut, BytesMut};
+
+use super::*;
+use crate::storage::record::{BatchWriter, Kind};
+use crate::storage::segment::{Head, Position};
+
+const ID: [u8; 16] = [0xa5; 16];
+
+/// Bytes from hexadecimal digits; blanks are for the reader.
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+fn crc(parts: &[&[u8]]) -> u32 {
+    parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part))
+}
+
+#[test]
+fn the_checksum_is_crc_32c() {
+    assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+    assert_eq!(crc(&[b"1234", b"56789"]), 0xe306_9283);
+}
+
+#[test]
+fn an_identity_has_these_bytes() {
+    let disk = MemoryDisk::new();
+    drop(reopen(&disk));
+    let expected = hex("5a4f4b4f5249444e 01000000 40000000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5
+         0700000000000000 e803000000000000 07000000 0000000000000000 0caa97fd");
+    assert_eq!(disk.content("zokor-identity").unwrap(), expected);
+}
+
+#[test]
+fn a_segments_head_has_these_bytes() {
+    let hard_state = hard_state(0x0102, Some(9));
+    let position = Position { next: Index(0x1234), batch: 0x77, previous: 0xdead_beef, hard_state };
+    let head = Head { id: ID, number: 0x2a, size_bytes: 0x4000, position };
+    assert_eq!(head.name(), "log-0000002a-0000000000001234.zk");
+    let bytes = head.to_bytes();
+    let expected = hex("5a4f4b4f524c4f47 01000000 00100000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5
+         2a00000000000000 0040000000000000 3412000000000000 7700000000000000
+         efbeadde 01000000 0201000000000000 0900000000000000");
+    assert_eq!(bytes.len(), 4096);
+    assert_eq!(bytes[..88], expected);
+    assert!(bytes[88..4092].iter().all(|byte| *byte == 0));
+    assert_eq!(bytes[4092..], crc(&[&bytes[..4092]]).to_le_bytes());
+    assert_eq!(bytes[4092..], hex("a1b62289"));
+}
+
+#[test]
+fn records_have_these_bytes() {
+    let mut out = BytesMut::new();
+    let mut writer = BatchWriter::new(crc(&[&ID]), 0x55, 0x0403_0201, &mut out);
+    let id = EntryId { term: Term(3), index: Index(0x99) };
+    writer.push(Kind::HardState(hard_state(3, Some(2))), |_| ());
+    writer.push(Kind::HardState(hard_state(4, None)), |_| ());
+    writer.push(Kind::Reset(id), |_| ());
+    writer.push(Kind::Truncate(Index(0x98)), |_| ());
+    writer.push(Kind::Entry(id), |out| out.put_slice(b"body!"));
+    let last = writer.finish().unwrap();
+    let expected = hex("00000000 04020000 5500000000000000 0300000000000000 0200000000000000
+         71c1a75f 01020304 00000000 4d7353fb
+         00000000 04000000 5500000000000000 0400000000000000 0000000000000000
+         71c1a75f 4d7353fb 00000000 0eae8610
+         00000000 03000000 5500000000000000 0300000000000000 9900000000000000
+         71c1a75f 0eae8610 00000000 5ad95057
+         00000000 02000000 5500000000000000 0000000000000000 9800000000000000
+         71c1a75f 5ad95057 00000000 3f716603
+         05000000 01010000 5500000000000000 0300000000000000 9900000000000000
+         36831957 3f716603 00000000 701e28f0
+         626f647921000000");
+    assert_eq!(out, expected);
+    assert_eq!(last.to_le_bytes(), out[out.len() - 12..out.len() - 8]);
+    assert_eq!(crc(&[&ID, &out[..44]]).to_le_bytes(), out[44..48]);
+}
+
+#[test]
+fn an_entry_lies_where_the_document_says() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    opened.wal.persist(&[append(6, 1, 1)]).unwrap();
+    let content = disk.content("log-00000001-0000000000000001.zk").unwrap();
+    let mut body = BytesMut::new();
+    crate::wire::entry::encode_entry(&entry(6, 1, 100), &mut body);
+    let record = &content[4096..];
+    assert_eq!(record[..4], (body.len() as u32).to_le_bytes());
+    assert_eq!(record[4..8], [1, 1, 0, 0]);
+    assert_eq!(record[48..48 + body.len()], body);
+    assert_eq!(record[32..36], crc(&[&ID, &body]).to_le_bytes());
+}
+
+#[test]
+fn a_snapshot_has_these_bytes() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    let snapshot = snapshot(2, 0x1f);
+    opened.snapshots.save(&snapshot).unwrap();
+    let content = disk.content("snapshot-000000000000001f.zk").unwrap();
+    let head = hex("5a4f4b4f52534e50 01000000 64000000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5
+         0200000000000000 1f00000000000000 1f00000000000000 01000000 0100000000000000
+         02000000 0100000000000000 0700000000000000 00000000 00000000 f06b4c89");
+    assert_eq!(content[..100], head);
+    let mut previous = crc(&[&head[..96]]);
+    assert_eq!(head[96..], previous.to_le_bytes());
+
+    let mut rest = &content[100..];
+    let (mut n_chunks, mut total) = (0u64, 0u64);
+    for chunk in crate::wire::image::ImageEncoder::new(&snapshot.image) {
+        let length = (chunk.len() as u32).to_le_bytes();
+        previous = crc32c::crc32c_append(previous, &[&length, &chunk[..]].concat());
+        let expected = [&length, &previous.to_le_bytes(), &chunk[..]].concat();
+        assert_eq!(rest[..expected.len()], expected);
+        rest = &rest[expected.len()..];
+        n_chunks += 1;
+        total += chunk.len() as u64;
+    }
+    let counts = [n_chunks, total, snapshot.image.digest()].map(u64::to_le_bytes).concat();
+    previous = crc32c::crc32c_append(previous, &[&[0; 4], &counts[..]].concat());
+    assert_eq!(rest, [&[0; 4], &previous.to_le_bytes(), &counts[..]].concat());
+    assert!(n_chunks >= 1);
+}

@@ -1,0 +1,303 @@
+//! The log: what raft appends, in order, with its hard state.
+//!
+//! Invariant: what `persist` returned `Ok` for is found by recovery, and of a `persist` that did not
+//! return, all is found or nothing. The log is only ever appended to: taking entries away is a record
+//! like any other. One call is one batch, one write and one sync (group commit); batch `n + 1` is not
+//! written before batch `n` is durable, by which recovery tells a torn tail from damage.
+//!
+//! The next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by `persist` itself,
+//! one bounded step a call, if it is less than twice as far as the segment in use.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::BytesMut;
+use zokor_core::db::Txn;
+use zokor_core::raft::{HardState, Index, Persist};
+
+use super::body;
+use super::disk::{Disk, DiskFile};
+use super::error::Error;
+use super::place::{failed, remove};
+use super::record::{BatchWriter, Kind};
+use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, Spare};
+
+/// How much is zeroed in one step.
+const STEP_BYTES: u64 = 1 << 20;
+/// A buffer that grew beyond this is given back.
+const BUFFER_BYTES: usize = 8 << 20;
+
+/// The log on disk. Used by one thread, beside [`Snapshots`](super::Snapshots).
+pub struct Wal<D: Disk> {
+    shared: Arc<Shared<D>>,
+    disk: D,
+    segment_bytes: u64,
+    /// Oldest first; the last is the one that is written.
+    segments: VecDeque<Segment>,
+    file: D::File,
+    /// Where the next record goes in the last segment.
+    offset: u64,
+    size_bytes: u64,
+    /// Of what is durable.
+    position: Position,
+    spare: Option<Spare<D::File>>,
+    buffer: BytesMut,
+    is_poisoned: bool,
+}
+
+/// What the log and the snapshots of one server have in common.
+pub(super) struct Shared<D: Disk> {
+    /// The folders' id.
+    pub(super) id: [u8; 16],
+    /// The log is kept from the entry after this index on: a verified snapshot holds the rest.
+    pub(super) covered: AtomicU64,
+    /// Held until both are dropped.
+    pub(super) _locks: Mutex<Vec<D::Lock>>,
+}
+
+impl<D: Disk> Shared<D> {
+    /// The seed of the log's checksums.
+    pub(super) fn salt(&self) -> u32 {
+        crc32c::crc32c(&self.id)
+    }
+}
+
+/// One file of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) name: String,
+    pub(super) number: u64,
+    /// The index of the entry to come when it was begun.
+    pub(super) next: Index,
+    pub(super) size_bytes: u64,
+}
+
+impl Segment {
+    pub(super) fn of(head: &Head) -> Self {
+        let (number, size_bytes) = (head.number, head.size_bytes);
+        Segment { name: head.name(), number, next: head.position.next, size_bytes }
+    }
+}
+
+/// Where a log goes on that was found on the disk.
+pub(super) struct Tail<F> {
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) file: F,
+    pub(super) offset: u64,
+    pub(super) size_bytes: u64,
+    pub(super) position: Position,
+}
+
+impl<D: Disk> Wal<D> {
+    /// A new log in an empty folder.
+    pub(super) fn create(
+        shared: Arc<Shared<D>>,
+        disk: D,
+        segment_bytes: u64,
+    ) -> Result<Self, Error> {
+        let position = Position::default();
+        let head = Head { id: shared.id, number: 1, size_bytes: segment_bytes, position };
+        let mut spare = Spare::begin(&disk, segment_bytes)?;
+        while !spare.is_ready() {
+            spare.step(&disk, STEP_BYTES)?;
+        }
+        let file = spare.become_segment(&disk, &head)?;
+        let segments = VecDeque::from([Segment::of(&head)]);
+        let (offset, size_bytes) = (HEAD_BYTES, segment_bytes);
+        let tail = Tail { segments, file, offset, size_bytes, position };
+        Ok(Self::resume(shared, disk, segment_bytes, tail))
+    }
+
+    /// Goes on where recovery found the end.
+    pub(super) fn resume(
+        shared: Arc<Shared<D>>,
+        disk: D,
+        segment_bytes: u64,
+        tail: Tail<D::File>,
+    ) -> Self {
+        assert!(!tail.segments.is_empty());
+        assert!(tail.offset >= HEAD_BYTES && tail.offset <= tail.size_bytes);
+        Wal {
+            shared,
+            disk,
+            segment_bytes,
+            segments: tail.segments,
+            file: tail.file,
+            offset: tail.offset,
+            size_bytes: tail.size_bytes,
+            position: tail.position,
+            spare: None,
+            buffer: BytesMut::new(),
+            is_poisoned: false,
+        }
+    }
+
+    /// Makes all changes of `batch` durable, in order, with one sync. After a crash before it returns
+    /// either all of them are there or none.
+    ///
+    /// # Errors
+    /// If the disk fails: it is not known then what is durable, and every later call fails too.
+    ///
+    /// # Panics
+    /// If the changes do not continue the log without a gap.
+    pub fn persist(&mut self, batch: &[Persist<Txn>]) -> Result<(), Error> {
+        self.guarded(|wal| {
+            let Some(after) = wal.encode(batch) else { return Ok(()) };
+            let n_bytes = wal.buffer.len() as u64;
+            if wal.size_bytes - wal.offset < n_bytes {
+                wal.roll(n_bytes)?;
+            }
+            let write = wal.file.write_durable(wal.offset, &wal.buffer);
+            write.map_err(failed(&wal.disk, "write and sync", wal.open_name()))?;
+            wal.offset += n_bytes;
+            wal.position = after;
+            if wal.buffer.capacity() > BUFFER_BYTES {
+                wal.buffer = BytesMut::new();
+            }
+            let zeroed_bytes = wal.spare.as_ref().map_or(0, Spare::zeroed_bytes);
+            if zeroed_bytes < 2 * wal.offset {
+                wal.prepare()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Does one bounded step of what makes later calls fast: call it while nothing waits to be
+    /// persisted. Returns whether there is more to do.
+    ///
+    /// # Errors
+    /// As [`Wal::persist`].
+    pub fn idle(&mut self) -> Result<bool, Error> {
+        self.guarded(Self::prepare)
+    }
+
+    /// Takes away segments that hold no entry above `through`, as far as snapshots cover them: one
+    /// that was verified, and, so that one may rot, the one before it.
+    ///
+    /// # Errors
+    /// As [`Wal::persist`].
+    pub fn purge(&mut self, through: Index) -> Result<(), Error> {
+        self.guarded(|wal| {
+            let covered = Index(wal.shared.covered.load(Ordering::Acquire));
+            let through = through.min(covered);
+            while wal.segments.get(1).is_some_and(|second| second.next.previous() <= through) {
+                let oldest = wal.segments.pop_front().expect("there are two");
+                remove(&wal.disk, &oldest.name)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Bytes of the log's files; the one that is zeroed ahead is not counted.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size_bytes).sum()
+    }
+
+    /// How many files the log has.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The index of the last entry.
+    pub fn last_index(&self) -> Index {
+        self.position.next.previous()
+    }
+
+    /// The hard state that is durable.
+    pub fn hard_state(&self) -> HardState {
+        self.position.hard_state
+    }
+
+    /// How many bytes are free where the log is.
+    ///
+    /// # Errors
+    /// If the disk does not say.
+    pub fn free_bytes(&self) -> Result<u64, Error> {
+        self.disk.free_bytes().map_err(failed(&self.disk, "measure", "the free space"))
+    }
+
+    fn guarded<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if self.is_poisoned {
+            return Err(Error::Poisoned);
+        }
+        // Set before the call: a panic half way leaves no less doubt than an error.
+        self.is_poisoned = true;
+        let done = call(self)?;
+        self.is_poisoned = false;
+        Ok(done)
+    }
+
+    /// Fills the buffer; where the log will stand, or `None` if nothing changes.
+    fn encode(&mut self, batch: &[Persist<Txn>]) -> Option<Position> {
+        let mut after = self.position;
+        let salt = self.shared.salt();
+        let mut out = BatchWriter::new(salt, after.batch, after.previous, &mut self.buffer);
+        for persist in batch {
+            if let Some(hard_state) = persist.hard_state
+                && hard_state != after.hard_state
+            {
+                assert!(hard_state.term >= after.hard_state.term, "a term never goes back");
+                out.push(Kind::HardState(hard_state), |_| ());
+                after.hard_state = hard_state;
+            }
+            if let Some(meta) = &persist.reset {
+                out.push(Kind::Reset(meta.last), |_| ());
+                after.next = meta.last.index.next();
+            }
+            if let Some(last) = persist.truncate_after
+                && last.next() < after.next
+            {
+                out.push(Kind::Truncate(last), |_| ());
+                after.next = last.next();
+            }
+            for entry in &persist.append {
+                assert_eq!(entry.id.index, after.next, "entries come without a gap");
+                out.push(Kind::Entry(entry.id), |out| body::encode_entry(entry, out));
+                after.next = after.next.next();
+            }
+        }
+        after.previous = out.finish()?;
+        after.batch += 1;
+        Some(after)
+    }
+
+    /// Begins a segment that has room for `n_bytes`.
+    fn roll(&mut self, n_bytes: u64) -> Result<(), Error> {
+        let needed = (HEAD_BYTES + n_bytes).next_multiple_of(HEAD_BYTES);
+        let size_bytes = needed.max(self.segment_bytes);
+        assert!(size_bytes <= MAX_SEGMENT_BYTES, "a batch of {n_bytes} bytes is no batch");
+        let mut spare = match self.spare.take() {
+            Some(spare) if spare.size_bytes() == size_bytes => spare,
+            Some(spare) => {
+                spare.discard(&self.disk)?;
+                Spare::begin(&self.disk, size_bytes)?
+            }
+            None => Spare::begin(&self.disk, size_bytes)?,
+        };
+        while !spare.is_ready() {
+            spare.step(&self.disk, STEP_BYTES)?;
+        }
+        let number = self.segments.back().expect("one is open").number + 1;
+        let head = Head { id: self.shared.id, number, size_bytes, position: self.position };
+        self.file = spare.become_segment(&self.disk, &head)?;
+        self.segments.push_back(Segment::of(&head));
+        self.size_bytes = size_bytes;
+        self.offset = HEAD_BYTES;
+        Ok(())
+    }
+
+    /// One step towards the next segment; whether there are more.
+    fn prepare(&mut self) -> Result<bool, Error> {
+        let spare = match &mut self.spare {
+            Some(spare) => spare,
+            none => none.insert(Spare::begin(&self.disk, self.segment_bytes)?),
+        };
+        spare.step(&self.disk, STEP_BYTES)?;
+        Ok(!spare.is_ready())
+    }
+
+    fn open_name(&self) -> &str {
+        &self.segments.back().expect("one is open").name
+    }
+}

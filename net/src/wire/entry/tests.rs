@@ -1,0 +1,203 @@
+use proptest::prelude::*;
+use zokor_core::proto::Text;
+
+use super::*;
+use crate::wire::samples::{self, bytes_of, hex};
+
+fn entry(term: u64, index: u64, payload: Payload<Txn>) -> Entry<Txn> {
+    Entry { id: EntryId { term: Term(term), index: Index(index) }, payload }
+}
+
+fn command(action: Action) -> Entry<Txn> {
+    entry(3, 300, Payload::Command(Txn { time: WallTime(1_000), action }))
+}
+
+fn write(write: Write) -> Entry<Txn> {
+    let author = Author {
+        session: SessionId(0x0100_0000_0000_0001),
+        token: Token(5),
+        sequence: Sequence(6),
+        identities: Identities::from(vec![Id::new("ip", "::1")]),
+    };
+    command(Action::Write { author, write })
+}
+
+fn create(kind: CreateKind) -> Write {
+    Write::Create(Create {
+        path: "/v".into(),
+        data: Some(Bytes::from_static(b"hi")),
+        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }],
+        flags: 2,
+        ttl_ms: -1,
+        kind,
+    })
+}
+
+/// The head of `command`, and the author of `write`.
+const HEAD: &str = "01 03 ac02 01 d00f";
+const AUTHOR: &str = "01 0100000000000001 0a 06 01 02 6970 03 3a3a31";
+
+/// An entry of every kind, and its bytes. They may never change while the version is 1.
+fn golden() -> Vec<(Entry<Txn>, String)> {
+    let path = || Text::from("/v");
+    let acl = "01 3e 05 776f726c64 06 616e796f6e65";
+    let created = format!("02 2f76 03 6869 {acl} 04 01");
+    let set = Write::SetData { path: path(), data: None, version: -1 };
+    let check = Write::Check { path: path(), version: 7 };
+    let delete = Write::Delete { path: path(), version: 0 };
+    let Write::Create(Create { acl: open, .. }) = create(CreateKind::Create) else {
+        unreachable!("it is a create");
+    };
+    let set_acl = Write::SetAcl { path: path(), acl: open, version: 1 };
+    let servers = |ids: &[u64]| ids.iter().copied().map(ServerId).collect();
+    let membership = Membership {
+        voters: servers(&[1, 2, 300]),
+        outgoing: servers(&[1]),
+        learners: servers(&[]),
+    };
+    let (session, password, nonce) = (SessionId(-2), [7; 16], Nonce(9));
+    let sevens = "07".repeat(16);
+    let ensemble = Ensemble { members: vec![Member { id: ServerId(1), line: Text::from("a:1") }] };
+    let of_write = |bytes: &str| format!("{HEAD} {AUTHOR} {bytes}");
+    let of_action = |bytes: &str| format!("{HEAD} {bytes}");
+    vec![
+        (entry(1, 1, Payload::Blank), "01 01 01 00".to_owned()),
+        (
+            entry(2, 128, Payload::Membership(membership)),
+            "01 02 8001 02 03 01 02 ac02 01 01 00".to_owned(),
+        ),
+        (write(create(CreateKind::Create)), of_write(&format!("01 {created}"))),
+        (write(create(CreateKind::Create2)), of_write(&format!("0f {created}"))),
+        (write(create(CreateKind::Container)), of_write(&format!("13 {created}"))),
+        (write(create(CreateKind::Ttl)), of_write(&format!("15 {created}"))),
+        (write(delete.clone()), of_write("02 02 2f76 00")),
+        (write(set.clone()), of_write("05 02 2f76 00 01")),
+        (write(set_acl), of_write(&format!("07 02 2f76 {acl} 02"))),
+        (write(check.clone()), of_write("0d 02 2f76 0e")),
+        (write(Write::CloseSession), of_write("f5")),
+        (
+            write(Write::Multi(vec![check, set, delete])),
+            of_write("0e 03 0d 02 2f76 0e 05 02 2f76 00 01 02 02 2f76 00"),
+        ),
+        (
+            command(Action::Open { session, password, timeout_ms: 64, nonce }),
+            of_action(&format!("02 fffffffffffffffe {sevens} 8001 0000000000000009")),
+        ),
+        (
+            command(Action::Attach {
+                session,
+                password,
+                timeout_ms: 64,
+                replaces: Token(4),
+                nonce,
+            }),
+            of_action(&format!("03 fffffffffffffffe {sevens} 8001 08 0000000000000009")),
+        ),
+        (command(Action::Expire { session, token: Token(4) }), of_action("04 fffffffffffffffe 08")),
+        (command(Action::Reap { path: path() }), of_action("05 02 2f76")),
+        (command(Action::Describe { ensemble }), of_action("06 01 01 03 613a31")),
+    ]
+}
+
+#[test]
+fn the_bytes_of_version_1_are_fixed() {
+    for (entry, digits) in golden() {
+        assert_eq!(bytes_of(|out| encode_entry(&entry, out)), hex(&digits), "{entry:?}");
+        assert_eq!(decode_entry(hex(&digits)), Ok(entry));
+    }
+}
+
+#[test]
+fn an_entry_that_is_cut_or_goes_on_is_an_error() {
+    for (entry, digits) in golden() {
+        let whole = hex(&digits);
+        for length in 0..whole.len() {
+            assert!(decode_entry(whole.slice(..length)).is_err(), "{entry:?} at {length}");
+        }
+        let longer: Bytes = whole.iter().copied().chain([0]).collect();
+        let offset = whole.len();
+        assert_eq!(
+            decode_entry(longer),
+            Err(WireError::Trailing { what: "entry", offset, left: 1 })
+        );
+    }
+}
+
+#[test]
+fn another_version_is_refused_before_anything_is_read() {
+    for version in [0, 2, 255] {
+        let error = WireError::Version { what: "entry", found: version, known: 1 };
+        let bytes = Bytes::from(vec![u8::try_from(version).expect("small"), 0xff]);
+        assert_eq!(decode_entry(bytes), Err(error));
+    }
+}
+
+#[test]
+fn unknown_kinds_are_refused() {
+    let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} {AUTHOR} {bytes}")));
+    assert!(matches!(decode_entry(hex("01 01 01 03")), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex(&format!("{HEAD} 07"))), Err(WireError::Value { .. })));
+    for bytes in ["00", "03", "ff", "80"] {
+        assert!(matches!(of_write(bytes), Err(WireError::Value { .. })), "{bytes}");
+    }
+}
+
+#[test]
+fn a_multi_holds_no_multi_no_set_acl_and_no_close() {
+    let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} {AUTHOR} {bytes}")));
+    assert!(of_write("0e 01 0d 02 2f76 0e").is_ok());
+    for inner in ["0e 00 00 00", "07 02 2f76 00 02", "f5 00 00"] {
+        let error = of_write(&format!("0e 01 {inner}"));
+        assert!(matches!(error, Err(WireError::Value { what: "kind of write", .. })), "{inner}");
+    }
+}
+
+#[test]
+fn servers_of_a_membership_ascend() {
+    for servers in ["02 02 01", "02 01 01"] {
+        let error = Err(WireError::Misplaced { what: "server" });
+        assert_eq!(decode_entry(hex(&format!("01 02 03 02 {servers} 00 00"))), error);
+    }
+}
+
+#[test]
+fn data_is_a_slice_of_the_record() {
+    let bytes = bytes_of(|out| encode_entry(&write(create(CreateKind::Create)), out));
+    let decoded = decode_entry(bytes.clone()).expect("it was encoded");
+    let Payload::Command(Txn {
+        action: Action::Write { write: Write::Create(create), .. }, ..
+    }) = decoded.payload
+    else {
+        panic!("{decoded:?}");
+    };
+    let data = create.data.expect("it has data");
+    assert!(bytes.as_ptr_range().contains(&data.as_ptr()));
+}
+
+proptest! {
+    #[test]
+    fn every_entry_comes_back(entry in samples::entry()) {
+        let bytes = bytes_of(|out| encode_entry(&entry, out));
+        prop_assert_eq!(decode_entry(bytes), Ok(entry));
+    }
+
+    #[test]
+    fn every_action_comes_back(action in samples::action()) {
+        let bytes = bytes_of(|out| encode_action(&action, out));
+        prop_assert_eq!(decode_action(bytes), Ok(action));
+    }
+
+    #[test]
+    fn a_flipped_entry_is_refused_or_has_those_very_bytes(
+        entry in samples::entry(),
+        at: prop::sample::Index,
+        to: u8,
+    ) {
+        let mut bytes = bytes_of(|out| encode_entry(&entry, out)).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        if let Ok(other) = decode_entry(Bytes::from(bytes.clone())) {
+            prop_assert_eq!(bytes_of(|out| encode_entry(&other, out)), bytes);
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! What servers say to each other, as frames.
+//!
+//! After its length (see [`frame`](super::frame)) a frame is:
+//!
+//! | Offset | Size | What |
+//! |---|---|---|
+//! | 0 | 4 | CRC-32C of all that follows, big-endian |
+//! | 4 | 1 | kind: 1 message, 2 snapshot head, 3 snapshot chunk, 4 snapshot end |
+//! | 5 | rest | body |
+//!
+//! - *message*: a head in bincode (varints, little-endian), then in the form of [`compact`]: for an
+//!   append a count and as many blobs, each an [`entry`](super::entry); for a forward a count and
+//!   blobs, each an action; for sessions heard from a count and fixed numbers; else nothing.
+//! - *snapshot head*: term, meta and zxid in bincode. It begins a snapshot and drops one that is
+//!   under way.
+//! - *snapshot chunk*: its number from 0 as a varint, then a chunk of an [`image`](super::image).
+//! - *snapshot end*: the number of chunks as a varint, and the image's digest as a fixed number.
+//!
+//! Messages may stand between the frames of a snapshot. The first frame of a connection is a
+//! [`Hello`], which has a form of its own, because it names the version of all this.
+//!
+//! Invariant: a frame is believed only if its checksum is right. After any error the stream is lost
+//! and the connection must end.
+
+use std::fmt;
+
+use bincode::Options;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zokor_core::db::{Action, Txn};
+use zokor_core::id::{ServerId, SessionId};
+use zokor_core::proto::Zxid;
+use zokor_core::raft::{self, Body, EntryId, SharedEntry, SnapshotMeta, Term};
+use zokor_core::replica::{Message, Snapshot};
+
+use super::WireError;
+use super::compact::{Reader, put_blob, put_count, put_fixed, put_varint};
+use super::entry::{decode_action, decode_entry, encode_action, encode_entry};
+use super::frame::append_frame;
+use super::image::{ImageDecoder, ImageEncoder};
+
+/// The longest frame that a server accepts from a peer it knows. What goes into the log must stay
+/// well below, or it could never be passed on.
+pub const FRAME_LIMIT: usize = 64 << 20;
+
+/// The length of the first frame of a connection: no other length is accepted from a stranger.
+pub const HELLO_SIZE: usize = 34;
+
+/// The version of everything in this file.
+pub const VERSION: u16 = 1;
+
+/// The first frame in either direction: who is there, and who is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The server that speaks.
+    pub from: ServerId,
+    /// The server that it wants to speak to.
+    pub to: ServerId,
+    /// The same on all servers of one ensemble.
+    pub fingerprint: u64,
+}
+
+/// Appends a hello as one frame: magic, version (2 bytes), from, to, fingerprint (8 bytes each), and
+/// the CRC-32C of these, all big-endian.
+pub fn encode_hello(hello: &Hello, out: &mut BytesMut) {
+    append_checked(out, |out| {
+        let start = out.len();
+        out.put_u32(MAGIC);
+        out.put_u16(VERSION);
+        out.put_u64(hello.from.0);
+        out.put_u64(hello.to.0);
+        out.put_u64(hello.fingerprint);
+        let checksum = crc32c::crc32c(&out[start..]);
+        out.put_u32(checksum);
+    });
+}
+
+/// The hello in the first frame of a connection.
+///
+/// # Errors
+/// If the other end is no server of ours, has another version, or the bytes have changed.
+pub fn decode_hello(frame: Bytes) -> Result<Hello, WireError> {
+    let mut reader = Reader::new(frame.clone());
+    let found = u32::from_be_bytes(reader.array("magic")?);
+    if found != MAGIC {
+        return Err(WireError::Magic { found });
+    }
+    let version = u16::from_be_bytes(reader.array("version")?);
+    if version != VERSION {
+        let (found, known) = (u32::from(version), u32::from(VERSION));
+        return Err(WireError::Version { what: "hello", found, known });
+    }
+    let from = ServerId(reader.fixed("from")?);
+    let to = ServerId(reader.fixed("to")?);
+    let fingerprint = reader.fixed("fingerprint")?;
+    let found = crc32c::crc32c(&frame[..reader.offset()]);
+    let expected = u32::from_be_bytes(reader.array("checksum")?);
+    if found != expected {
+        return Err(WireError::Checksum { found, expected });
+    }
+    reader.finish("hello")?;
+    Ok(Hello { from, to, fingerprint })
+}
+
+/// Appends a message as one frame. A snapshot has many: nothing is appended then, and the frames are
+/// returned, to be drawn one by one as the socket takes them.
+#[must_use = "a snapshot is not appended but returned"]
+pub fn encode_message<'a>(message: &'a Message, out: &mut BytesMut) -> Option<SnapshotFrames<'a>> {
+    encode_message_with(message, out, |entry, out| encode_entry(entry, out))
+}
+
+/// As [`encode_message`], with entries appended by `append_entry`: by copying what was encoded for
+/// the log already.
+#[must_use = "a snapshot is not appended but returned"]
+pub fn encode_message_with<'a>(
+    message: &'a Message,
+    out: &mut BytesMut,
+    append_entry: impl FnMut(&SharedEntry<Txn>, &mut BytesMut),
+) -> Option<SnapshotFrames<'a>> {
+    match message {
+        Message::Raft(message) => append(out, MESSAGE, |out| {
+            let body = with_entries(&message.body, Vec::new());
+            put_head(out, &Head::Raft(raft::Message { term: message.term, body }));
+            if let Body::Append { entries, .. } = &message.body {
+                put_entries(out, entries, append_entry);
+            }
+        }),
+        Message::Forward(actions) => append(out, MESSAGE, |out| {
+            put_head(out, &Head::Forward);
+            put_count(out, actions.len());
+            for action in actions {
+                put_blob(out, |out| encode_action(action, out));
+            }
+        }),
+        Message::Heard(sessions) => append(out, MESSAGE, |out| {
+            put_head(out, &Head::Heard);
+            put_count(out, sessions.len());
+            for session in sessions {
+                put_fixed(out, session.0 as u64);
+            }
+        }),
+        Message::Snapshot { term, snapshot } => return Some(SnapshotFrames::new(*term, snapshot)),
+    }
+    None
+}
+
+/// The message in a frame that holds a whole one.
+///
+/// # Errors
+/// If the checksum is wrong, anything is cut or out of its range, or it is a part of a snapshot.
+pub fn decode_message(frame: Bytes) -> Result<Message, WireError> {
+    let message = MessageDecoder::new().feed(frame)?;
+    message.ok_or(WireError::Misplaced { what: "part of a snapshot" })
+}
+
+/// Gives the frames of a snapshot one after another.
+pub struct SnapshotFrames<'a> {
+    head: Option<SnapshotHead>,
+    chunks: ImageEncoder<'a>,
+    digest: u64,
+    n_chunks: u64,
+    is_done: bool,
+}
+
+impl<'a> SnapshotFrames<'a> {
+    /// The frames of `snapshot`, sent by the leader of `term`.
+    pub fn new(term: Term, snapshot: &'a Snapshot) -> Self {
+        let (meta, zxid) = (snapshot.meta.clone(), snapshot.zxid);
+        SnapshotFrames {
+            head: Some(SnapshotHead { term, meta, zxid }),
+            chunks: ImageEncoder::new(&snapshot.image),
+            digest: snapshot.image.digest(),
+            n_chunks: 0,
+            is_done: false,
+        }
+    }
+}
+
+impl Iterator for SnapshotFrames<'_> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut out = BytesMut::new();
+        if let Some(head) = self.head.take() {
+            append(&mut out, SNAPSHOT_HEAD, |out| put_head(out, &head));
+        } else if let Some(chunk) = self.chunks.next() {
+            out.reserve(chunk.len() + OVERHEAD);
+            append(&mut out, SNAPSHOT_CHUNK, |out| {
+                put_varint(out, self.n_chunks);
+                out.put_slice(&chunk);
+            });
+            self.n_chunks += 1;
+        } else if !self.is_done {
+            append(&mut out, SNAPSHOT_END, |out| {
+                put_varint(out, self.n_chunks);
+                put_fixed(out, self.digest);
+            });
+            self.is_done = true;
+        } else {
+            return None;
+        }
+        Some(out.freeze())
+    }
+}
+
+impl fmt::Debug for SnapshotFrames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotFrames").field("n_chunks", &self.n_chunks).finish_non_exhaustive()
+    }
+}
+
+/// Takes the frames of one connection in order and gives whole messages. What it holds of a snapshot
+/// under way is about as large as the image itself.
+#[derive(Debug, Default)]
+pub struct MessageDecoder {
+    incoming: Option<Incoming>,
+}
+
+/// A snapshot of which not all frames have come.
+#[derive(Debug)]
+struct Incoming {
+    head: SnapshotHead,
+    image: ImageDecoder,
+    n_chunks: u64,
+}
+
+impl MessageDecoder {
+    /// Before the first message.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next frame; gives a message if this frame ends one.
+    ///
+    /// # Errors
+    /// As for [`decode_message`], or if a part of a snapshot is missing. The connection must end.
+    pub fn feed(&mut self, frame: Bytes) -> Result<Option<Message>, WireError> {
+        let mut reader = Reader::new(frame.clone());
+        let expected = u32::from_be_bytes(reader.array("checksum")?);
+        let found = crc32c::crc32c(&frame[reader.offset()..]);
+        if found != expected {
+            return Err(WireError::Checksum { found, expected });
+        }
+        let offset = reader.offset();
+        match reader.byte("kind of frame")? {
+            MESSAGE => take_message(reader.into_rest()).map(Some),
+            SNAPSHOT_HEAD => {
+                let (head, reader) = take_head(reader.into_rest())?;
+                reader.finish("snapshot head")?;
+                self.incoming = Some(Incoming { head, image: ImageDecoder::new(), n_chunks: 0 });
+                Ok(None)
+            }
+            SNAPSHOT_CHUNK => self.chunk(reader).map(|()| None),
+            SNAPSHOT_END => self.end(reader).map(Some),
+            kind => {
+                let found = i64::from(kind);
+                Err(WireError::Value { what: "kind of frame", offset, found })
+            }
+        }
+    }
+
+    fn chunk(&mut self, mut reader: Reader) -> Result<(), WireError> {
+        const WHAT: &str = "snapshot chunk";
+        let Some(incoming) = &mut self.incoming else {
+            return Err(WireError::Misplaced { what: WHAT });
+        };
+        if reader.varint(WHAT)? != incoming.n_chunks {
+            return Err(WireError::Misplaced { what: WHAT });
+        }
+        incoming.n_chunks += 1;
+        incoming.image.chunk(reader.into_rest())
+    }
+
+    fn end(&mut self, mut reader: Reader) -> Result<Message, WireError> {
+        const WHAT: &str = "snapshot end";
+        let Some(Incoming { head, image, n_chunks }) = self.incoming.take() else {
+            return Err(WireError::Misplaced { what: WHAT });
+        };
+        let count = reader.varint(WHAT)?;
+        let digest = reader.fixed("digest")?;
+        reader.finish(WHAT)?;
+        let image = image.finish()?;
+        if count != n_chunks || digest != image.digest() {
+            return Err(WireError::Misplaced { what: WHAT });
+        }
+        let SnapshotHead { term, meta, zxid } = head;
+        Ok(Message::Snapshot { term, snapshot: Snapshot { meta, zxid, image } })
+    }
+}
+
+/// The part of a message that has a fixed shape. Commands are of type `()` here, so that bincode
+/// never sees one: it would follow their nesting.
+#[derive(Debug, Serialize, Deserialize)]
+enum Head {
+    Raft(raft::Message<()>),
+    Forward,
+    Heard,
+}
+
+/// What must be known of a snapshot before its image comes.
+#[derive(Debug, Serialize, Deserialize)]
+struct SnapshotHead {
+    term: Term,
+    meta: SnapshotMeta,
+    zxid: Zxid,
+}
+
+fn take_message(body: Bytes) -> Result<Message, WireError> {
+    let (head, mut reader) = take_head::<Head>(body)?;
+    let message = match head {
+        Head::Raft(raft::Message { term, body }) => {
+            let mut entries = Vec::new();
+            if let Body::Append { previous, entries: in_head, .. } = &body {
+                if !in_head.is_empty() {
+                    return Err(WireError::Misplaced { what: "entry in a head" });
+                }
+                entries = take_entries(&mut reader, *previous)?;
+            }
+            Message::Raft(raft::Message { term, body: with_entries(&body, entries) })
+        }
+        Head::Forward => {
+            const MIN_SIZE: usize = 6;
+            let count = reader.count("actions", MIN_SIZE)?;
+            let mut actions: Vec<Action> = Vec::with_capacity(count);
+            for _ in 0..count {
+                actions.push(decode_action(reader.blob("action")?)?);
+            }
+            Message::Forward(actions)
+        }
+        Head::Heard => {
+            const SIZE: usize = 8;
+            let count = reader.count("sessions", SIZE)?;
+            let mut sessions = Vec::with_capacity(count);
+            for _ in 0..count {
+                sessions.push(SessionId(reader.fixed("session")? as i64));
+            }
+            Message::Heard(sessions)
+        }
+    };
+    reader.finish("message")?;
+    Ok(message)
+}
+
+fn put_entries(
+    out: &mut BytesMut,
+    entries: &[SharedEntry<Txn>],
+    mut append_entry: impl FnMut(&SharedEntry<Txn>, &mut BytesMut),
+) {
+    put_count(out, entries.len());
+    for entry in entries {
+        put_blob(out, |out| append_entry(entry, out));
+    }
+}
+
+/// The entries that follow `previous`: indexes without a gap, terms that never fall (Raft §5.3).
+fn take_entries(
+    reader: &mut Reader,
+    mut previous: EntryId,
+) -> Result<Vec<SharedEntry<Txn>>, WireError> {
+    const MIN_SIZE: usize = 8;
+    let count = reader.count("entries", MIN_SIZE)?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let entry = decode_entry(reader.blob("entry")?)?;
+        let follows = previous.index.0.checked_add(1) == Some(entry.id.index.0);
+        if !follows || entry.id.term < previous.term {
+            return Err(WireError::Misplaced { what: "entry of an append" });
+        }
+        previous = entry.id;
+        entries.push(SharedEntry::new(entry));
+    }
+    Ok(entries)
+}
+
+/// The same body with these entries in place of its own, if it has any.
+fn with_entries<A, B>(body: &Body<A>, entries: Vec<SharedEntry<B>>) -> Body<B> {
+    match *body {
+        Body::PreVote { last } => Body::PreVote { last },
+        Body::PreVoteReply { granted } => Body::PreVoteReply { granted },
+        Body::Vote { last, transfer } => Body::Vote { last, transfer },
+        Body::VoteReply { granted } => Body::VoteReply { granted },
+        Body::Append { previous, commit, .. } => Body::Append { previous, commit, entries },
+        Body::AppendReply { received, persisted } => Body::AppendReply { received, persisted },
+        Body::AppendReject { previous, hint } => Body::AppendReject { previous, hint },
+        Body::Heartbeat { commit, round } => Body::Heartbeat { commit, round },
+        Body::HeartbeatReply { round, received, persisted } => {
+            Body::HeartbeatReply { round, received, persisted }
+        }
+        Body::ReadIndex { token } => Body::ReadIndex { token },
+        Body::ReadIndexReply { token, index } => Body::ReadIndexReply { token, index },
+        Body::TimeoutNow => Body::TimeoutNow,
+        Body::SnapshotReply { index } => Body::SnapshotReply { index },
+    }
+}
+
+fn put_head(out: &mut BytesMut, head: &impl Serialize) {
+    let written = head_options().serialize_into(out.writer(), head);
+    written.expect("a head is small, and memory takes every write");
+}
+
+/// The head at the start of `body`, and a reader of what follows it.
+fn take_head<T: DeserializeOwned>(body: Bytes) -> Result<(T, Reader), WireError> {
+    let mut cursor = (&body[..]).reader();
+    let head = head_options().deserialize_from(&mut cursor);
+    let head = head.map_err(|error| WireError::Head { reason: error.to_string() })?;
+    let left = cursor.into_inner().len();
+    let rest = body.slice(body.len() - left..);
+    Ok((head, Reader::new(rest)))
+}
+
+fn head_options() -> impl Options {
+    bincode::DefaultOptions::new().with_limit(HEAD_LIMIT).allow_trailing_bytes()
+}
+
+/// Appends a frame of this kind with its checksum.
+fn append(out: &mut BytesMut, kind: u8, body: impl FnOnce(&mut BytesMut)) {
+    append_checked(out, |out| {
+        let start = out.len();
+        out.put_u32(0);
+        out.put_u8(kind);
+        body(out);
+        let checksum = crc32c::crc32c(&out[start + 4..]);
+        out[start..start + 4].copy_from_slice(&checksum.to_be_bytes());
+    });
+}
+
+fn append_checked(out: &mut BytesMut, content: impl FnOnce(&mut BytesMut)) {
+    let fits = append_frame(out, content);
+    assert!(fits, "raft bounds an append, the replica a forward, and an image comes in chunks");
+}
+
+/// `zkpr`.
+const MAGIC: u32 = 0x7a6b_7072;
+
+const MESSAGE: u8 = 1;
+const SNAPSHOT_HEAD: u8 = 2;
+const SNAPSHOT_CHUNK: u8 = 3;
+const SNAPSHOT_END: u8 = 4;
+
+/// What bincode may read or write for one head: enough for a membership of thousands.
+const HEAD_LIMIT: u64 = 64 << 10;
+
+/// Room for what stands around a chunk.
+const OVERHEAD: usize = 32;
+
+#[cfg(test)]
+mod tests;

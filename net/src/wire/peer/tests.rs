@@ -1,0 +1,339 @@
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use zokor_core::db::ImageNode;
+use zokor_core::proto::{AclList, Text};
+use zokor_core::raft::{Entry, Index, Membership, Payload, ReadToken};
+
+use super::*;
+use crate::wire::frame::split_frame;
+use crate::wire::samples::{self, build, bytes_of, contents, hex, root};
+
+/// The content of the one frame in `bytes`.
+fn content(bytes: &[u8]) -> Bytes {
+    let mut buffer = BytesMut::from(bytes);
+    let frame = split_frame(&mut buffer, FRAME_LIMIT).expect("a good length").expect("whole");
+    assert!(buffer.is_empty(), "more than one frame");
+    frame
+}
+
+/// The frame that holds `message`, which is no snapshot.
+fn frame_of(message: &Message) -> Bytes {
+    content(&bytes_of(|out| assert!(encode_message(message, out).is_none())))
+}
+
+fn decode(frame: Bytes) -> Result<String, WireError> {
+    decode_message(frame).map(|message| format!("{message:?}"))
+}
+
+/// The frame with its checksum set right.
+fn sealed(kind: u8, body: &[u8]) -> Bytes {
+    content(&bytes_of(|out| append(out, kind, |out| out.put_slice(body))))
+}
+
+fn id(term: u64, index: u64) -> EntryId {
+    EntryId { term: Term(term), index: Index(index) }
+}
+
+fn append_of(previous: EntryId, entries: &[EntryId]) -> Message {
+    let entries = entries.iter().map(|&id| SharedEntry::new(Entry { id, payload: Payload::Blank }));
+    let body = Body::Append { previous, commit: Index(7), entries: entries.collect() };
+    Message::Raft(raft::Message { term: Term(3), body })
+}
+
+fn snapshot() -> Snapshot {
+    let membership = Membership::of_voters([ServerId(1), ServerId(2)]);
+    let meta = SnapshotMeta { last: id(3, 300), membership: Some((Index(9), membership)) };
+    let acl = AclList::from(vec![]);
+    let data = Bytes::from(vec![7; 1_000]);
+    let nodes: Vec<ImageNode> = std::iter::once(root())
+        .chain((0..600).map(|n| ImageNode {
+            path: Text::from(format!("/{n:03}")),
+            data: Some(data.clone()),
+            acl: acl.clone(),
+            stat: Default::default(),
+        }))
+        .collect();
+    let image = build(&nodes, &[], &BTreeMap::new(), Zxid(77));
+    Snapshot { meta, zxid: Zxid(77), image }
+}
+
+fn snapshot_frames(snapshot: &Snapshot) -> Vec<Bytes> {
+    SnapshotFrames::new(Term(4), snapshot).map(|frame| content(&frame)).collect()
+}
+
+fn feed(frames: impl IntoIterator<Item = Bytes>) -> Result<Vec<Message>, WireError> {
+    let mut decoder = MessageDecoder::new();
+    let messages = frames.into_iter().map(|frame| decoder.feed(frame));
+    messages.filter_map(Result::transpose).collect()
+}
+
+#[test]
+fn the_bytes_of_a_hello_are_fixed() {
+    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3 };
+    let bytes = bytes_of(|out| encode_hello(&hello, out));
+    let fields = "7a6b7072 0001 0000000000000001 0000000000000002 0000000000000003";
+    let checksum = crc32c::crc32c(&hex(fields));
+    assert_eq!(bytes, hex(&format!("00000022 {fields} {checksum:08x}")));
+    assert_eq!(content(&bytes).len(), HELLO_SIZE);
+    assert_eq!(decode_hello(content(&bytes)), Ok(hello));
+}
+
+#[test]
+fn a_hello_of_a_stranger_says_what_is_wrong() {
+    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3 };
+    let whole = content(&bytes_of(|out| encode_hello(&hello, out)));
+    for length in 0..whole.len() {
+        assert!(decode_hello(whole.slice(..length)).is_err(), "at {length}");
+    }
+    let changed = |at: usize, to: u8| {
+        let mut bytes = whole.to_vec();
+        bytes[at] = to;
+        decode_hello(Bytes::from(bytes))
+    };
+    assert_eq!(changed(0, 0), Err(WireError::Magic { found: 0x006b_7072 }));
+    assert_eq!(changed(5, 2), Err(WireError::Version { what: "hello", found: 2, known: 1 }));
+    for at in 6..HELLO_SIZE {
+        let error = changed(at, whole[at] ^ 0x40);
+        assert!(matches!(error, Err(WireError::Checksum { .. })), "at {at}");
+    }
+    let longer: Bytes = whole.iter().copied().chain([0]).collect();
+    assert_eq!(
+        decode_hello(longer),
+        Err(WireError::Trailing { what: "hello", offset: 34, left: 1 })
+    );
+}
+
+#[test]
+fn the_bytes_of_messages_are_fixed() {
+    let heartbeat = Body::Heartbeat { commit: Index(300), round: 5 };
+    let table = [
+        (Message::Raft(raft::Message { term: Term(3), body: heartbeat }), "01 00 03 07 fb2c01 05"),
+        (
+            append_of(id(2, 8), &[id(2, 9), id(3, 10)]),
+            "01 00 03 04 02 08 07 00 02 00000004 01 02 09 00 00000004 01 03 0a 00",
+        ),
+        (
+            Message::Forward(vec![Action::Reap { path: "/a".into() }]),
+            "01 01 01 00000005 01 05 02 2f61",
+        ),
+        (Message::Heard(vec![SessionId(-2)]), "01 02 01 fffffffffffffffe"),
+    ];
+    for (message, digits) in table {
+        let frame = frame_of(&message);
+        assert_eq!(frame.slice(4..), hex(digits), "{message:?}");
+        let checksum = crc32c::crc32c(&hex(digits)).to_be_bytes();
+        assert_eq!(frame[..4], checksum);
+        assert_eq!(decode(frame), Ok(format!("{message:?}")));
+    }
+}
+
+#[test]
+fn any_change_of_a_frame_is_noticed() {
+    let whole = frame_of(&append_of(id(2, 8), &[id(2, 9)]));
+    for length in 0..whole.len() {
+        assert!(decode(whole.slice(..length)).is_err(), "at {length}");
+    }
+    for at in 0..whole.len() {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 1;
+        let error = decode(Bytes::from(bytes));
+        assert!(matches!(error, Err(WireError::Checksum { .. })), "at {at}");
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_is_refused_though_its_checksum_is_right() {
+    let messages = [
+        append_of(id(2, 8), &[id(2, 9), id(3, 10)]),
+        Message::Forward(vec![Action::Reap { path: "/a".into() }]),
+        Message::Heard(vec![SessionId(1), SessionId(2)]),
+    ];
+    for message in messages {
+        let body = frame_of(&message).slice(5..);
+        for length in 0..body.len() {
+            assert!(decode(sealed(MESSAGE, &body[..length])).is_err(), "{message:?} at {length}");
+        }
+        let longer = [&body[..], &[0]].concat();
+        assert!(matches!(decode(sealed(MESSAGE, &longer)), Err(WireError::Trailing { .. })));
+    }
+}
+
+#[test]
+fn entries_of_an_append_follow_one_another() {
+    let misplaced = Err(WireError::Misplaced { what: "entry of an append" });
+    let decode = |previous, entries: &[EntryId]| decode(frame_of(&append_of(previous, entries)));
+    assert!(decode(id(0, 0), &[id(1, 1), id(1, 2), id(4, 3)]).is_ok());
+    assert_eq!(decode(id(1, 1), &[id(1, 3)]), misplaced, "a gap");
+    assert_eq!(decode(id(1, 1), &[id(1, 1)]), misplaced, "the same again");
+    assert_eq!(decode(id(2, 1), &[id(1, 2)]), misplaced, "a term that falls");
+    assert_eq!(decode(id(1, u64::MAX), &[id(1, 0)]), misplaced, "a full index");
+}
+
+#[test]
+fn an_entry_hidden_in_the_head_is_refused() {
+    // A count of 1 instead of 0 before the end of the head, then a blank entry in bincode.
+    let body = hex("00 03 04 02 08 07 01 02 09 00 00");
+    let error = Err(WireError::Misplaced { what: "entry in a head" });
+    assert_eq!(decode(sealed(MESSAGE, &body)), error);
+}
+
+#[test]
+fn a_head_may_not_claim_more_than_its_limit() {
+    let huge = hex("00 03 04 02 08 07 fdffffffffffffffff");
+    assert!(matches!(decode(sealed(MESSAGE, &huge)), Err(WireError::Head { .. })));
+    let many = [&hex("00 03 04 02 08 07 fc00000100")[..], &[0; 200_000]].concat();
+    assert!(matches!(decode(sealed(MESSAGE, &many)), Err(WireError::Head { .. })));
+    for kind in [0, 5, 255] {
+        let error = decode(sealed(kind, &[]));
+        assert!(matches!(error, Err(WireError::Value { what: "kind of frame", .. })));
+    }
+}
+
+#[test]
+fn a_snapshot_comes_back_with_messages_between_its_frames() {
+    let snapshot = snapshot();
+    let message = Message::Snapshot { term: Term(4), snapshot: snapshot.clone() };
+    let mut out = BytesMut::new();
+    let frames = encode_message(&message, &mut out).expect("a snapshot has many frames");
+    let frames: Vec<Bytes> = frames.map(|frame| content(&frame)).collect();
+    assert!(out.is_empty());
+    assert_eq!(frames.len(), 5, "head, three chunks, end");
+    let heard = frame_of(&Message::Heard(vec![SessionId(1)]));
+    let mixed = frames.iter().flat_map(|frame| [heard.clone(), frame.clone()]);
+    let mut messages = feed(mixed).expect("all is well");
+    let last = messages.pop().expect("the snapshot");
+    assert_eq!(messages.len(), 5);
+    let Message::Snapshot { term, snapshot: decoded } = last else {
+        panic!("{last:?}");
+    };
+    assert_eq!(term, Term(4));
+    assert_eq!((decoded.meta, decoded.zxid), (snapshot.meta, snapshot.zxid));
+    assert_eq!(contents(&decoded.image), contents(&snapshot.image));
+}
+
+#[test]
+fn a_snapshot_with_a_part_lost_or_twice_is_refused() {
+    let frames = snapshot_frames(&snapshot());
+    for n in 0..frames.len() - 1 {
+        let mut fewer = frames.clone();
+        fewer.remove(n);
+        assert!(feed(fewer).is_err(), "without {n}");
+    }
+    for n in 1..frames.len() {
+        let mut more = frames.clone();
+        more.insert(n, frames[n].clone());
+        assert!(feed(more).is_err(), "{n} twice");
+    }
+    let mut swapped = frames.clone();
+    swapped.swap(1, 2);
+    assert!(feed(swapped).is_err());
+}
+
+#[test]
+fn a_new_snapshot_drops_the_one_under_way() {
+    let frames = snapshot_frames(&snapshot());
+    let messages = feed(frames[..3].iter().chain(&frames).cloned()).expect("all is well");
+    assert!(matches!(messages[..], [Message::Snapshot { .. }]));
+}
+
+#[test]
+fn entries_encoded_before_are_taken_as_they_are() {
+    let message = append_of(id(2, 8), &[id(2, 9)]);
+    let mut out = BytesMut::new();
+    let mut n_calls = 0;
+    let frames = encode_message_with(&message, &mut out, |entry, out| {
+        n_calls += 1;
+        encode_entry(entry, out);
+    });
+    assert!(frames.is_none());
+    assert_eq!(n_calls, 1);
+    assert_eq!(content(&out), frame_of(&message));
+}
+
+fn body() -> impl Strategy<Value = Body<Txn>> {
+    use samples::entry_id;
+    let index = || any::<u64>().prop_map(Index);
+    let token =
+        || (any::<u64>(), any::<u64>()).prop_map(|(life, number)| ReadToken { life, number });
+    let small = (0..1u64 << 60, 0..1u64 << 60);
+    let append = (small, index(), vec((0..9u64, samples::payload()), 0..4)).prop_map(
+        |((term, last), commit, payloads)| {
+            let (mut term, mut next) = (term, last);
+            let previous = id(term, last);
+            let entries = payloads.into_iter().map(|(step, payload)| {
+                (term, next) = (term + step, next + 1);
+                SharedEntry::new(Entry { id: id(term, next), payload })
+            });
+            let entries = entries.collect();
+            Body::Append { previous, commit, entries }
+        },
+    );
+    prop_oneof![
+        4 => append,
+        1 => entry_id().prop_map(|last| Body::PreVote { last }),
+        1 => any::<bool>().prop_map(|granted| Body::PreVoteReply { granted }),
+        1 => (entry_id(), any::<bool>())
+            .prop_map(|(last, transfer)| Body::Vote { last, transfer }),
+        1 => any::<bool>().prop_map(|granted| Body::VoteReply { granted }),
+        1 => (index(), index())
+            .prop_map(|(received, persisted)| Body::AppendReply { received, persisted }),
+        1 => (index(), entry_id())
+            .prop_map(|(previous, hint)| Body::AppendReject { previous, hint }),
+        1 => (index(), any::<u64>())
+            .prop_map(|(commit, round)| Body::Heartbeat { commit, round }),
+        1 => (any::<u64>(), index(), index()).prop_map(|(round, received, persisted)| {
+            Body::HeartbeatReply { round, received, persisted }
+        }),
+        1 => token().prop_map(|token| Body::ReadIndex { token }),
+        1 => (token(), option::of(index()))
+            .prop_map(|(token, index)| Body::ReadIndexReply { token, index }),
+        1 => Just(Body::TimeoutNow),
+        1 => index().prop_map(|index| Body::SnapshotReply { index }),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        4 => (any::<u64>(), body())
+            .prop_map(|(term, body)| Message::Raft(raft::Message { term: Term(term), body })),
+        1 => vec(samples::action(), 0..4).prop_map(Message::Forward),
+        1 => vec(any::<i64>().prop_map(SessionId), 0..4).prop_map(Message::Heard),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_message_comes_back(message in message()) {
+        prop_assert_eq!(decode(frame_of(&message)), Ok(format!("{message:?}")));
+    }
+
+    #[test]
+    fn every_snapshot_comes_back(
+        image in samples::image(),
+        term: u64,
+        last in samples::entry_id(),
+        membership in option::of((any::<u64>().prop_map(Index), samples::membership())),
+    ) {
+        let zxid = image.zxid();
+        let snapshot = Snapshot { meta: SnapshotMeta { last, membership }, zxid, image };
+        let frames = SnapshotFrames::new(Term(term), &snapshot);
+        let messages = feed(frames.map(|frame| content(&frame))).expect("it was encoded");
+        let [Message::Snapshot { term: decoded_term, snapshot: decoded }] = &messages[..] else {
+            panic!("{messages:?}");
+        };
+        prop_assert_eq!(*decoded_term, Term(term));
+        prop_assert_eq!(&decoded.meta, &snapshot.meta);
+        prop_assert_eq!(decoded.zxid, snapshot.zxid);
+        prop_assert_eq!(contents(&decoded.image), contents(&snapshot.image));
+    }
+
+    #[test]
+    fn any_sealed_bytes_are_a_message_or_an_error(kind in 0..6u8, body: Vec<u8>) {
+        if let Ok(message) = decode_message(sealed(kind, &body)) {
+            prop_assert_eq!(decode(frame_of(&message)), Ok(format!("{message:?}")));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Runs the saved corpus of every fuzz target as plain tests, and keeps its seeds what the encoders
+//! make: `UPDATE=1` writes them anew.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use bytes::{Bytes, BytesMut};
+use zokor_core::db::{Action, Author, Image, ImageBuilder, ImageError, ImageNode, Txn};
+use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
+use zokor_core::proto::{
+    Acl, AclList, AuthPacket, ConnectRequest, Create, CreateKind, Ensemble, Id, Identities, Member,
+    Permissions, Read, Request, Rewatch, Write, Zxid,
+};
+use zokor_core::raft::{
+    self, Body, Entry, EntryId, Index, Membership, Payload, SharedEntry, SnapshotMeta, Term,
+};
+use zokor_core::replica::{Message, Snapshot};
+use zokor_core::time::WallTime;
+use zokor_net::wire::entry::{encode_action, encode_entry};
+use zokor_net::wire::image::ImageEncoder;
+use zokor_net::wire::peer::{Hello, SnapshotFrames, encode_hello, encode_message};
+use zokor_net::wire::request::{encode_connect, encode_request};
+
+#[path = "../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "the file is a library of its own as well")]
+mod doors;
+
+/// Seeds by name, and their bytes.
+type Seeds = BTreeMap<&'static str, Vec<u8>>;
+
+#[test]
+fn connect_keeps_its_promises() {
+    let request = |password: &'static [u8], read_only| ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0x18,
+        timeout_ms: 10_000,
+        session: SessionId(0x0100_0000_0000_0001),
+        password: Bytes::from_static(password),
+        read_only,
+    };
+    run("connect", doors::connect, |seeds| {
+        let seed = |request| bytes_of(|out| encode_connect(out, &request));
+        seeds.insert("usual", seed(request(&[7; 16], Some(false))));
+        seeds.insert("old", seed(request(&[], None)));
+        seeds.insert("word", b"ruok\n".to_vec());
+        seeds.insert("http", b"GET / HTTP/1.1\r\n".to_vec());
+        seeds.insert("tls", b"\x16\x03\x01\x02\0\x01".to_vec());
+        seeds.insert("negative", b"\xff\xff\xff\xff".to_vec());
+    });
+}
+
+#[test]
+fn request_keeps_its_promises() {
+    let packet = AuthPacket { scheme: "digest".into(), auth: Some(Bytes::from_static(b"a:b")) };
+    let rewatch =
+        Rewatch { data: vec!["/a".into()], recursive: vec!["/b".into()], ..Rewatch::default() };
+    let reads = vec![
+        Read::GetData { path: "/a".into(), watch: false },
+        Read::GetChildren { path: "/b".into(), watch: false, with_stat: false },
+    ];
+    let delete = Write::Delete { path: "/a".into(), version: -1 };
+    let check = Write::Check { path: "/a".into(), version: 1 };
+    run("request", doors::request, |seeds| {
+        // A target gets the content of a frame.
+        let seed = |request| bytes_of(|out| encode_request(out, Xid(1), &request)).split_off(4);
+        seeds.insert("create", seed(Request::Write(create())));
+        seeds.insert("multi", seed(Request::Write(Write::Multi(vec![create(), check, delete]))));
+        seeds.insert("multi_read", seed(Request::Read(Read::Multi(reads))));
+        seeds
+            .insert("exists", seed(Request::Read(Read::Exists { path: "/a".into(), watch: true })));
+        seeds.insert("auth", seed(Request::Auth(packet)));
+        seeds.insert("set_watches", seed(Request::SetWatches(rewatch)));
+        seeds.insert("ping", seed(Request::Ping));
+        seeds.insert("unknown", seed(Request::Unknown(20)));
+        seeds.insert("malformed", seed(Request::Malformed));
+    });
+}
+
+#[test]
+fn peer_message_keeps_its_promises() {
+    let previous = EntryId { term: Term(2), index: Index(8) };
+    let entries = vec![SharedEntry::new(entry())];
+    let append = Body::Append { previous, commit: Index(7), entries };
+    let append = Message::Raft(raft::Message { term: Term(3), body: append });
+    let forward = Message::Forward(vec![Action::Reap { path: "/a".into() }, write()]);
+    let heard = Message::Heard(vec![SessionId(1), SessionId(-2)]);
+    let vote = Body::Vote { last: previous, transfer: true };
+    let vote = Message::Raft(raft::Message { term: Term(3), body: vote });
+    let meta = SnapshotMeta { last: previous, membership: Some((Index(1), membership())) };
+    let snapshot = Snapshot { meta, zxid: Zxid(14), image: small_image() };
+    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3 };
+    run("peer_message", doors::peer_message, |seeds| {
+        let seed = |message| bytes_of(|out| assert!(encode_message(&message, out).is_none()));
+        seeds.insert("hello", bytes_of(|out| encode_hello(&hello, out)).split_off(4));
+        seeds.insert("append", seed(append));
+        seeds.insert("forward", seed(forward));
+        seeds.insert("heard", seed(heard));
+        seeds.insert("vote", seed(vote));
+        seeds.insert("snapshot", SnapshotFrames::new(Term(4), &snapshot).flatten().collect());
+    });
+}
+
+#[test]
+fn entry_keeps_its_promises() {
+    let id = EntryId { term: Term(3), index: Index(9) };
+    let command = |action| {
+        let txn = Txn { time: WallTime(1_000), action };
+        bytes_of(|out| encode_entry(&Entry { id, payload: Payload::Command(txn) }, out))
+    };
+    let (session, password, nonce) = (SessionId(1), [7; 16], Nonce(5));
+    let members = vec![Member { id: ServerId(1), line: "a:1:2;3".into() }];
+    let multi = Write::Multi(vec![create(), Write::Check { path: "/a".into(), version: 1 }]);
+    run("entry", doors::entry, |seeds| {
+        let plain = |payload| bytes_of(|out| encode_entry(&Entry { id, payload }, out));
+        seeds.insert("blank", plain(Payload::Blank));
+        seeds.insert("membership", plain(Payload::Membership(membership())));
+        seeds.insert("create", bytes_of(|out| encode_entry(&entry(), out)));
+        seeds.insert("multi", command(Action::Write { author: author(), write: multi }));
+        seeds.insert("open", command(Action::Open { session, password, timeout_ms: 4, nonce }));
+        let replaces = Token(3);
+        let attach = Action::Attach { session, password, timeout_ms: 4, replaces, nonce };
+        seeds.insert("attach", command(attach));
+        seeds.insert("expire", command(Action::Expire { session, token: Token(3) }));
+        seeds.insert("reap", command(Action::Reap { path: "/a".into() }));
+        let ensemble = Ensemble { members };
+        seeds.insert("describe", command(Action::Describe { ensemble }));
+        seeds.insert("action", bytes_of(|out| encode_action(&write(), out)));
+    });
+}
+
+#[test]
+fn image_keeps_its_promises() {
+    run("image", doors::image, |seeds| {
+        let image = small_image();
+        seeds.insert("small", ImageEncoder::new(&image).flatten().collect());
+    });
+}
+
+/// Feeds every file of the target's corpus to its door; its seeds first become, or are found to be,
+/// what `make` makes.
+fn run(target: &str, door: fn(&[u8]), make: impl FnOnce(&mut Seeds)) {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("../fuzz/corpus").join(target);
+    let mut seeds = Seeds::new();
+    make(&mut seeds);
+    if env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(&folder).expect("the source tree is writable");
+        for (name, bytes) in &seeds {
+            fs::write(folder.join(format!("seed-{name}")), bytes).expect("as before");
+        }
+    }
+    for (name, bytes) in &seeds {
+        let saved = fs::read(folder.join(format!("seed-{name}"))).expect("the seed is committed");
+        assert_eq!(&saved, bytes, "seed {name} of {target}: run with UPDATE=1 if this is meant");
+    }
+    for file in fs::read_dir(&folder).expect("the corpus is committed") {
+        let bytes = fs::read(file.expect("it was listed").path()).expect("it is a file");
+        door(&bytes);
+        for length in 0..bytes.len() {
+            door(&bytes[..length]);
+        }
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                door(&flipped);
+            }
+        }
+    }
+}
+
+fn bytes_of(encode: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    encode(&mut out);
+    out.to_vec()
+}
+
+fn acl() -> Vec<Acl> {
+    vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }]
+}
+
+fn create() -> Write {
+    Write::Create(Create {
+        path: "/a".into(),
+        data: Some(Bytes::from_static(b"hi")),
+        acl: acl(),
+        flags: 0,
+        ttl_ms: -1,
+        kind: CreateKind::Create,
+    })
+}
+
+fn author() -> Author {
+    Author {
+        session: SessionId(1),
+        token: Token(2),
+        sequence: Sequence(3),
+        identities: Identities::from(vec![Id::new("ip", "::1")]),
+    }
+}
+
+fn write() -> Action {
+    Action::Write { author: author(), write: create() }
+}
+
+fn entry() -> Entry<Txn> {
+    let txn = Txn { time: WallTime(1_000), action: write() };
+    let id = EntryId { term: Term(3), index: Index(9) };
+    Entry { id, payload: Payload::Command(txn) }
+}
+
+fn membership() -> Membership {
+    Membership::of_voters([ServerId(1), ServerId(2), ServerId(3)])
+}
+
+fn small_image() -> Image {
+    let acl = AclList::from(acl());
+    let make = || {
+        let mut builder = ImageBuilder::new();
+        for path in ["/", "/a", "/a/b"] {
+            let (acl, stat) = (acl.clone(), Default::default());
+            let data = Some(Bytes::from_static(b"hi"));
+            let node = ImageNode { path: path.into(), data, acl, stat };
+            builder.node(node).expect("parents come first");
+        }
+        builder.last_session_id(1, SessionId(1));
+        builder
+    };
+    match make().finish(Zxid(14), 0) {
+        Ok(image) => image,
+        Err(ImageError::Digest { found, .. }) => {
+            make().finish(Zxid(14), found).expect("this is the digest")
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
