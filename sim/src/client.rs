@@ -307,10 +307,11 @@ impl Client {
                 self.lose(now);
                 return Vec::new();
             }
-            Request::Write(_) => match &result {
-                Ok(Response::Path(path) | Response::PathStat(path, _)) => self.workload.learn(path),
-                Ok(_) | Err(_) => {}
-            },
+            Request::Write(_) => {
+                if let Ok(Response::Path(path) | Response::PathStat(path, _)) = &result {
+                    self.workload.learn(path);
+                }
+            }
             Request::Sync(_) if self.mood == Mood::Settling && self.fresh_left == 0 => {
                 self.settled = true;
             }

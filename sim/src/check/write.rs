@@ -52,7 +52,7 @@ impl Writes {
         let asked = &self.asked;
         candidates.retain(|conn| {
             let request = asked.get(conn).and_then(|writes| writes.get(place));
-            matches!(request.map(|request| &**request), Some(Request::Write(w)) if w == write)
+            matches!(request.map(|request| &**request), Some(Request::Write(w)) if *w == **write)
         });
         must("every write was asked for (W3)", !candidates.is_empty(), || {
             format!("no connection asked for {write:?} of {author:?} at {zxid}")
@@ -79,7 +79,7 @@ impl Writes {
                 format!("{wanted:?} of {session} is answered at {zxid}: {outcome:?}")
             });
         };
-        let own = author.session == session && write == wanted;
+        let own = author.session == session && **write == *wanted;
         must("acknowledged writes are in the log (W1)", own, || {
             format!("{wanted:?} of {session} is answered at {zxid}, which is {write:?}")
         })?;
@@ -130,6 +130,7 @@ mod tests {
             identities: Arc::from([]),
         };
         let write = Write::Delete { path: path.into(), version: -1 };
+        let (author, write) = (Box::new(author), Box::new(write));
         Outcome::Answered { author, write, result: Ok(Response::Empty) }
     }
 

@@ -20,9 +20,9 @@ pub enum Outcome {
     /// A write was taken up.
     Answered {
         /// By whom.
-        author: Author,
+        author: Box<Author>,
         /// What it asked for.
-        write: Write,
+        write: Box<Write>,
         /// What the author hears.
         result: Result<Response, ErrorCode>,
     },
@@ -119,7 +119,7 @@ impl Model {
         };
         match &outcome {
             Outcome::Expired(session) => drop(self.ended.insert(*session, zxid)),
-            Outcome::Answered { author, write: Write::CloseSession, .. } => {
+            Outcome::Answered { author, write, .. } if **write == Write::CloseSession => {
                 self.ended.insert(author.session, zxid);
             }
             Outcome::Answered { .. } | Outcome::Attached(_) | Outcome::Nothing => {}
@@ -145,7 +145,8 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
             }
             session.sequence += 1;
             let result = state.write(zxid, txn.time, author.session, write, changes);
-            Outcome::Answered { author: author.clone(), write: write.clone(), result }
+            let (author, write) = (Box::new(author.clone()), Box::new(write.clone()));
+            Outcome::Answered { author, write, result }
         }
         Action::Open { session, password, timeout_ms, .. } => {
             let prefix = (session.0 >> 56) as u8;

@@ -120,7 +120,7 @@ impl World {
     }
 
     /// A frame arrives at its server.
-    pub(super) fn to_server(&mut self, conn: ConnId, frame: Frame) -> Verdict {
+    pub(super) fn arrive(&mut self, conn: ConnId, frame: Frame) -> Verdict {
         let Some(state) = self.conns.get(&conn) else {
             return Ok(());
         };
@@ -307,7 +307,7 @@ impl World {
         for conn in ids {
             let state = self.conns.get_mut(&conn).expect("just listed");
             state.open = false;
-            if mix(&[self.plan.seed, conn.0, 7]) % 4 > 0 {
+            if !mix(&[self.plan.seed, conn.0, 7]).is_multiple_of(4) {
                 self.tell(conn, Heard::Closed, 500);
             }
         }

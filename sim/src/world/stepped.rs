@@ -268,7 +268,7 @@ impl World {
                 self.grant(client, wishes);
                 Ok(())
             }
-            Event::ToServer { conn, frame } => self.to_server(conn, frame),
+            Event::ToServer { conn, frame } => self.arrive(conn, frame),
             Event::ToClient { conn, heard } => {
                 let client = conn.0 >> 32;
                 let wishes = self.clients[client as usize - 1].hear(self.time, conn, heard);
