@@ -51,31 +51,59 @@ pub enum Fault {
 
 /// The next fault, if `plan` has any, and the time until the one after it.
 pub fn next(plan: &Plan, s: &mut Stream) -> (Option<Fault>, Micros) {
-    let gap = s.log_between(50_000, 3_000_000);
-    let server = s.between(1, plan.servers);
-    let other = s.between(1, plan.servers);
-    let (process, network) = (&plan.process, &plan.network);
-    let kind = s.below(8);
-    let fault = match kind {
-        0 if process.crashes => {
-            Some(Fault::Crash(vec![(server, point(s), s.log_between(1_000, 8_000_000))]))
-        }
-        1 if process.crashes => Some(Fault::CrashLeader(point(s), s.log_between(1_000, 8_000_000))),
-        2 if process.mass_crashes => Some(mass_crash(plan, s)),
-        3 if process.pauses => {
-            Some(Fault::Pause(server, s.log_between(10_000, 10_000_000), s.coin()))
-        }
-        4 if plan.disk.stalls => Some(Fault::Stall(server, s.log_between(10_000, 5_000_000))),
-        5 if network.partitions || network.one_way => Some(partition(plan, s)),
-        6 if network.breaks && server != other => {
-            Some(Fault::Break((server, other), s.log_between(100, 1_000_000)))
-        }
-        7 if process.wall_jumps => {
-            Some(Fault::WallJump(server, s.between(0, 7_200_000) as i64 - 3_600_000))
-        }
-        _ => None,
-    };
+    let gap = s.log_between(20_000, 2_000_000);
+    let kinds = Kind::of(plan);
+    let fault = if kinds.is_empty() { None } else { Some(draw(*s.pick(&kinds), plan, s)) };
     (fault, gap)
+}
+
+/// The classes of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Crash,
+    CrashLeader,
+    MassCrash,
+    Pause,
+    Stall,
+    Partition,
+    Break,
+    WallJump,
+}
+
+impl Kind {
+    /// Those that `plan` has.
+    fn of(plan: &Plan) -> Vec<Kind> {
+        let (process, network) = (&plan.process, &plan.network);
+        let several = plan.servers > 1;
+        let all = [
+            (Kind::Crash, process.crashes),
+            (Kind::CrashLeader, process.crashes),
+            (Kind::MassCrash, process.mass_crashes),
+            (Kind::Pause, process.pauses),
+            (Kind::Stall, plan.disk.stalls),
+            (Kind::Partition, several && (network.partitions || network.one_way)),
+            (Kind::Break, several && network.breaks),
+            (Kind::WallJump, process.wall_jumps),
+        ];
+        all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
+    }
+}
+
+fn draw(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
+    let server = s.between(1, plan.servers);
+    match kind {
+        Kind::Crash => Fault::Crash(vec![(server, point(s), s.log_between(1_000, 8_000_000))]),
+        Kind::CrashLeader => Fault::CrashLeader(point(s), s.log_between(1_000, 8_000_000)),
+        Kind::MassCrash => mass_crash(plan, s),
+        Kind::Pause => Fault::Pause(server, s.log_between(10_000, 10_000_000), s.coin()),
+        Kind::Stall => Fault::Stall(server, s.log_between(10_000, 5_000_000)),
+        Kind::Partition => partition(plan, s),
+        Kind::Break => {
+            let other = 1 + (server + s.below(plan.servers - 1)) % plan.servers;
+            Fault::Break((server, other), s.log_between(100, 1_000_000))
+        }
+        Kind::WallJump => Fault::WallJump(server, s.between(0, 7_200_000) as i64 - 3_600_000),
+    }
 }
 
 fn point(s: &mut Stream) -> CrashPoint {

@@ -288,6 +288,7 @@ impl World {
                 CloseReason::SessionMoved => "closed: session moved",
                 CloseReason::ClientAhead => "closed: client ahead",
                 CloseReason::NoLeader => "closed: no leader",
+                CloseReason::Resynchronized => "closed: resynchronized",
                 CloseReason::AuthFailed
                 | CloseReason::UnknownRequest
                 | CloseReason::TooManyRequests => "closed: other",
