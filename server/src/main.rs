@@ -1,3 +1,54 @@
-//! The server binary.
+//! The server binary: parses the command line and picks what to run.
+//!
+//! Invariant: every failure ends as one sentence on stderr and exit code 1, never as a trace.
 
-fn main() {}
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::level_filters::LevelFilter;
+use zokor_server::cli::{Command, CommandLine, LogLevel};
+use zokor_server::{dev, launch, serve, status};
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    start_log(&line);
+    let ran = match &line.command {
+        Command::Serve(arguments) => block_on(serve::run(arguments, launch::start)),
+        Command::Dev(arguments) => block_on(dev::run(arguments, launch::start)),
+        Command::Status(arguments) => Ok(status::run(&arguments.servers)),
+        Command::FourLetterWord(arguments) => status::ask_and_print(arguments),
+    };
+    ran.unwrap_or_else(|sentence| {
+        eprintln!("zokor: {sentence}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs `work` on this thread.
+fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<ExitCode, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(work)
+}
+
+/// One line an event to stderr, coloured only for eyes.
+fn start_log(line: &CommandLine) {
+    let by_command = match line.command {
+        Command::Serve(_) => LogLevel::Info,
+        Command::Dev(_) | Command::Status(_) | Command::FourLetterWord(_) => LogLevel::Warn,
+    };
+    let level = match line.log.unwrap_or(by_command) {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_target(false)
+        .init();
+}

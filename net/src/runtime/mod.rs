@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The one loop that drives a replica over sockets, storage and clocks.
+//!
+//! All of one server runs on one thread: the tasks of its connections and links put inputs into the
+//! replica, and one task, the pump, carries out what the replica then wishes for, once for all tasks
+//! that were woken in the same turn. So a request crosses no thread between two sockets, one wake-up
+//! costs one write to storage, one to each peer and one to each connection, and the time that a disk
+//! or a socket takes is the window in which the next batch gathers. Only storage has threads of its
+//! own ([`storage_workers`]).
+//!
+//! Invariant: nothing here decides anything of the protocol; it moves values.
+
+mod client;
+mod clock;
+mod config;
+mod connection;
+mod driver;
+mod error;
+mod facts;
+mod log_writer;
+mod peers;
+mod server;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+pub use clock::{Clock, SystemClock};
+pub use config::{Config, Limits};
+pub use error::Error;
+pub use facts::{Admin, ConnectionFacts, Latency, ServerFacts, Traffic};
+pub use log_writer::{
+    Done, LogJob, LogSteps, LogStore, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
+    StoragePort, Worker, storage_workers,
+};
+pub use server::{Addresses, Handle, Listeners, Parts, Server};
+pub use thread::{Prepared, RunningServer, start};

@@ -34,7 +34,7 @@ impl ImageReader {
 
     /// The next chunk.
     pub(super) fn feed(&mut self, chunk: Bytes) -> Result<(), String> {
-        self.0.feed(chunk).map(|_| ()).map_err(|error| error.to_string())
+        self.0.chunk(chunk).map_err(|error| error.to_string())
     }
 
     /// The image, when all chunks were fed.

@@ -1,1 +1,64 @@
-//! Placeholder.
+//! Sockets: how bytes get in and out, to clients and to peers.
+//!
+//! Invariant: nothing here knows what a request means. A connection's task moves bytes and asks its
+//! port, which belongs to the runtime, what to do next.
+
+mod client;
+mod codec;
+mod complaints;
+mod dial;
+mod inbox;
+mod listen;
+mod options;
+mod outbox;
+mod receive;
+
+pub use client::{ClientPort, Turn, attend};
+pub use complaints::Complaints;
+pub use dial::{DialLimits, Dialer};
+pub use inbox::Inbox;
+pub use listen::{BindError, accept, bind};
+pub use options::{PlainSockets, SocketOptions};
+pub use outbox::Outbox;
+pub use receive::{ReceiveLimits, Visitor, meet};
+
+use tokio::sync::oneshot;
+use zokor_core::id::ServerId;
+use zokor_core::replica::Message;
+
+/// What the links to peers tell their owner. Called by their tasks; must not block.
+pub trait PeerPort: Send + Sync {
+    /// The outgoing connection stands and was accepted: what is sent from now on may arrive.
+    fn up(&self, peer: ServerId);
+
+    /// The outgoing connection, which stood, has ended.
+    fn down(&self, peer: ServerId);
+
+    /// An incoming connection was accepted. It takes the place of any earlier one of `from`, whose
+    /// [`Incoming::superseded`] ends thereby.
+    fn incoming(&self, from: ServerId) -> Incoming;
+
+    /// Messages came in, in order. `false` if a newer connection counts by now: nothing was taken.
+    fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>) -> bool;
+
+    /// The incoming connection has ended.
+    fn incoming_ended(&self, from: ServerId, number: u64);
+}
+
+/// One accepted connection of a peer.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its number, never used before.
+    pub number: u64,
+    /// Resolves when a newer one took its place.
+    pub superseded: oneshot::Receiver<()>,
+}
+
+/// Who this server is to its peers.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Its id.
+    pub id: ServerId,
+    /// Names the ensemble: servers of another one are strangers.
+    pub ensemble: u64,
+}

@@ -1,7 +1,7 @@
 //! The primitives of our own formats: short numbers, text and buffers behind a short length.
 //!
-//! - A *varint* is an unsigned number in groups of seven bits, the lowest first, one a byte; the top
-//!   bit says that another byte follows (LEB128). At most ten bytes.
+//! - A *varint* is an unsigned number in groups of seven bits, the lowest first, one a byte; the
+//!   top bit says that another byte follows (LEB128). At most ten bytes.
 //! - A *signed* number is a varint of its zigzag form: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
 //! - *fixed* numbers, for what is random anyway, are eight bytes, big-endian.
 //! - A *text* is a varint length in bytes and UTF-8. An *optional buffer* is a varint that is 0 for
@@ -111,7 +111,8 @@ impl Reader {
         i32::try_from(found).map_err(|_| WireError::Value { what, offset, found })
     }
 
-    /// The number of records that follow, each of which takes at least `min_size` bytes (at least 1).
+    /// The number of records that follow, each of which takes at least `min_size` bytes; that is
+    /// at least 1.
     ///
     /// # Errors
     /// As for a varint, or if there are more than the bytes left can hold.

@@ -1,9 +1,9 @@
 //! Entries of the log as bytes: the body of a log record and of an append between servers. An entry
-//! is encoded once, and the same bytes go to the disk and to every peer. `ENTRY.md` beside this file
-//! describes each byte; change both in one commit.
+//! is encoded once, and the same bytes go to the disk and to every peer. `ENTRY.md` beside this
+//! file describes each byte; change both in one commit.
 //!
-//! Invariant: an entry has one encoding. What decodes encodes to the same bytes again, so that equal
-//! logs are equal bytes.
+//! Invariant: an entry has one encoding. What decodes encodes to the same bytes again, so that
+//! equal logs are equal bytes.
 
 use std::collections::BTreeSet;
 

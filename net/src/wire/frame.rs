@@ -33,10 +33,20 @@ pub fn split_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>,
 /// Appends a frame whose content `content` appends. Returns false, and leaves `out` as it was, if
 /// the content is too long for any frame (2 GiB).
 pub fn append_frame(out: &mut BytesMut, content: impl FnOnce(&mut BytesMut)) -> bool {
+    append_frame_within(out, LONGEST, content)
+}
+
+/// As [`append_frame`], for contents of up to `limit` bytes.
+pub(super) fn append_frame_within(
+    out: &mut BytesMut,
+    limit: usize,
+    content: impl FnOnce(&mut BytesMut),
+) -> bool {
     let start = out.len();
     out.put_i32(0);
     content(out);
-    let Ok(length) = i32::try_from(out.len() - start - LENGTH_SIZE) else {
+    let size = out.len() - start - LENGTH_SIZE;
+    let Some(length) = i32::try_from(size).ok().filter(|_| size <= limit) else {
         out.truncate(start);
         return false;
     };
@@ -170,6 +180,9 @@ pub fn four_letter_word(first: [u8; 4]) -> Option<Word> {
     Word::ALL.into_iter().find(|word| word.as_str().as_bytes() == first)
 }
 
+/// The longest content that a frame can say it has.
+pub(super) const LONGEST: usize = i32::MAX as usize;
+
 const LENGTH_SIZE: usize = 4;
 
 #[cfg(test)]
@@ -207,10 +220,19 @@ mod tests {
 
     #[test]
     fn what_is_appended_is_split_again() {
-        let mut buffer = BytesMut::from(&b""[..]);
+        let mut buffer = BytesMut::new();
         assert!(append_frame(&mut buffer, |out| out.put_slice(b"hello")));
         assert_eq!(&buffer[..], b"\0\0\0\x05hello");
         assert_eq!(split_frame(&mut buffer, 5), Ok(Some(Bytes::from_static(b"hello"))));
+    }
+
+    #[test]
+    fn what_does_not_fit_leaves_no_trace() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        assert!(!append_frame_within(&mut out, 2, |out| out.put_slice(b"abc")));
+        assert_eq!(&out[..], b"before");
+        assert!(append_frame_within(&mut out, 2, |out| out.put_slice(b"ab")));
+        assert_eq!(&out[..], b"before\0\0\0\x02ab");
     }
 
     #[test]

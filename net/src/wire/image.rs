@@ -2,8 +2,8 @@
 //! chunks of whole records, each of which is checksummed by whoever stores or sends it. `IMAGE.md`
 //! beside this file describes each byte; change both in one commit.
 //!
-//! Invariant: an image is believed only when its last record has come, and the counts and the digest
-//! in it are those of what was built.
+//! Invariant: an image is believed only when its last record has come, and the counts and the
+//! digest in it are those of what was built.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,8 @@ use super::entry::{put_acl, take_acl};
 /// The version in the first record.
 pub const VERSION: u8 = 1;
 
-/// A chunk ends with the record that brings it to this many bytes, so it may be longer by one record.
+/// A chunk ends with the record that brings it to this many bytes, so it may be longer by one
+/// record.
 pub const CHUNK_SIZE: usize = 256 << 10;
 
 /// Gives the chunks of an image one after another, so that no more than one is in memory.

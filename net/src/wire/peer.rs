@@ -61,8 +61,8 @@ pub struct Hello {
     pub fingerprint: u64,
 }
 
-/// Appends a hello as one frame: magic, version (2 bytes), from, to, fingerprint (8 bytes each), and
-/// the CRC-32C of these, all big-endian.
+/// Appends a hello as one frame: magic, version (2 bytes), from, to, fingerprint (8 bytes each),
+/// and the CRC-32C of these, all big-endian.
 pub fn encode_hello(hello: &Hello, out: &mut BytesMut) {
     append_checked(out, |out| {
         let start = out.len();
@@ -103,8 +103,8 @@ pub fn decode_hello(frame: Bytes) -> Result<Hello, WireError> {
     Ok(Hello { from, to, fingerprint })
 }
 
-/// Appends a message as one frame. A snapshot has many: nothing is appended then, and the frames are
-/// returned, to be drawn one by one as the socket takes them.
+/// Appends a message as one frame. A snapshot has many: nothing is appended then, and the frames
+/// are returned, to be drawn one by one as the socket takes them.
 #[must_use = "a snapshot is not appended but returned"]
 pub fn encode_message<'a>(message: &'a Message, out: &mut BytesMut) -> Option<SnapshotFrames<'a>> {
     encode_message_with(message, out, |entry, out| encode_entry(entry, out))
@@ -210,8 +210,8 @@ impl fmt::Debug for SnapshotFrames<'_> {
     }
 }
 
-/// Takes the frames of one connection in order and gives whole messages. What it holds of a snapshot
-/// under way is about as large as the image itself.
+/// Takes the frames of one connection in order and gives whole messages. What it holds of a
+/// snapshot under way is about as large as the image itself.
 #[derive(Debug, Default)]
 pub struct MessageDecoder {
     incoming: Option<Incoming>,

@@ -9,7 +9,7 @@ use zokor_core::proto::{
     Write, Zxid,
 };
 
-use super::frame::append_frame;
+use super::frame::{LONGEST, append_frame, append_frame_within};
 use super::jute::{Reader, Writer};
 use super::{WireError, opcode};
 
@@ -50,19 +50,28 @@ pub fn encode_reply(
     zxid: Zxid,
     result: &Result<Response, ErrorCode>,
 ) {
-    let header = |error| ReplyHeader { xid, zxid, error };
-    let fits = append_frame(out, |out| {
+    encode_reply_within(out, LONGEST, ReplyHeader { xid, zxid, error: 0 }, result);
+}
+
+fn encode_reply_within(
+    out: &mut BytesMut,
+    limit: usize,
+    header: ReplyHeader,
+    result: &Result<Response, ErrorCode>,
+) {
+    let failed = |error: ErrorCode| ReplyHeader { error: error.code(), ..header };
+    let fits = append_frame_within(out, limit, |out| {
         let mut writer = Writer::new(out);
         match result {
             Ok(response) => {
-                encode_header(&mut writer, header(0));
+                encode_header(&mut writer, header);
                 encode_response(&mut writer, response);
             }
-            Err(error) => encode_header(&mut writer, header(error.code())),
+            Err(error) => encode_header(&mut writer, failed(*error)),
         }
     });
     if !fits {
-        let header = header(ErrorCode::MarshallingError.code());
+        let header = failed(ErrorCode::MarshallingError);
         let fits = append_frame(out, |out| encode_header(&mut Writer::new(out), header));
         assert!(fits, "a header has 16 bytes");
     }

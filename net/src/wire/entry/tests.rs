@@ -108,6 +108,16 @@ fn the_bytes_of_version_1_are_fixed() {
 }
 
 #[test]
+fn the_example_in_the_document_is_true() {
+    let document = include_str!("../ENTRY.md");
+    let example = document.split("```").nth(1).expect("there is one example");
+    let digits = example.lines().filter_map(|line| line.split("  ").next());
+    let bytes = hex(&digits.collect::<String>());
+    assert_eq!(bytes.len(), 50, "as the document says");
+    assert_eq!(decode_entry(bytes), Ok(write(create(CreateKind::Create))));
+}
+
+#[test]
 fn an_entry_that_is_cut_or_goes_on_is_an_error() {
     for (entry, digits) in golden() {
         let whole = hex(&digits);

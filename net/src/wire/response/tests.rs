@@ -121,6 +121,18 @@ fn every_error_is_a_header_alone_and_comes_back() {
 }
 
 #[test]
+fn an_answer_that_no_frame_can_hold_becomes_an_error() {
+    let names = Ok(Response::Names(vec!["a".into(), "b".into()]));
+    let header = ReplyHeader { xid: Xid(5), zxid: Zxid(6), error: 0 };
+    let encoded = |limit| bytes_of(|out| encode_reply_within(out, limit, header, &names));
+    let (whole, _) = decode_reply_header(content(&encoded(30))).expect("whole");
+    assert_eq!(whole, header);
+    let (cut, body) = decode_reply_header(content(&encoded(29))).expect("whole");
+    assert_eq!(cut, ReplyHeader { error: ErrorCode::MarshallingError.code(), ..header });
+    assert!(body.is_empty());
+}
+
+#[test]
 fn null_data_stays_null() {
     let reply = Ok(Response::Data(None, Stat::default()));
     let bytes = bytes_of(|out| encode_reply(out, Xid(1), Zxid(1), &reply));

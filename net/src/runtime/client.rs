@@ -1,0 +1,214 @@
+//! What a client's bytes mean to the server: the port of one client connection.
+//!
+//! Invariants: nothing behind the connect request is looked at before it is answered (zookeeper:
+//! NIOServerCnxn, reading stops until the session is established); a turn takes a bounded number of
+//! requests, so that no client keeps the others waiting; bytes of strangers reach the log escaped.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use zokor_core::Input;
+use zokor_core::id::ConnId;
+use zokor_core::time::Now;
+
+use super::connection::Phase;
+use super::driver::Driver;
+use super::facts::{Admin, operation};
+use super::shared::Shared;
+use crate::transport::{ClientPort, Inbox, Turn};
+use crate::wire::frame::Opening;
+use crate::wire::request::{decode_connect, decode_request};
+
+/// The port of one client connection. The driver forgets the connection when this is dropped.
+pub(super) struct Client {
+    pub(super) shared: Arc<Shared>,
+    pub(super) admin: Arc<dyn Admin>,
+    pub(super) conn: ConnId,
+    /// Bytes written since the last turn.
+    pub(super) written: usize,
+}
+
+impl ClientPort for Client {
+    fn turn(&mut self, inbox: &mut Inbox, out: &mut BytesMut) -> Turn {
+        let now = self.shared.clock.now();
+        let conn = self.conn;
+        let mut driver = self.shared.lock();
+        let Some(connection) = driver.connections.get_mut(&conn) else { return Turn::Cut };
+        if self.written > 0 {
+            connection.wrote(now.instant, std::mem::take(&mut self.written));
+        }
+        if inbox.is_fresh() {
+            connection.last_heard = now.instant;
+        }
+        let listened = listen(&mut driver, now, conn, inbox);
+        if let Listened::Word(word) = listened {
+            // The answer is made by strangers to the driver, so not under its lock.
+            let facts = driver.facts(now);
+            drop(driver);
+            let answer = self.admin.answer(word, &facts);
+            driver = self.shared.lock();
+            if let Some(connection) = driver.connections.get_mut(&conn) {
+                connection.say_last(&answer);
+            }
+        }
+        if matches!(listened, Listened::Something | Listened::More) {
+            self.shared.pump.notify_one();
+        }
+        let held_up = driver.holds_up(now, conn);
+        let Driver { connections, limits, .. } = &mut *driver;
+        let Some(connection) = connections.get_mut(&conn) else { return Turn::Cut };
+        if connection.phase == Phase::Cut {
+            return Turn::Cut;
+        }
+        connection.take(out, limits);
+        match connection.phase {
+            Phase::Cut => Turn::Cut,
+            Phase::Finishing => Turn::Finish,
+            // Only for its end to be noticed; what comes early waits.
+            Phase::Connecting => Turn::Serve { reading: inbox.bytes().len() < MAX_EARLY_BYTES },
+            Phase::Greeting => Turn::Serve { reading: true },
+            Phase::Established if matches!(listened, Listened::More) && !held_up => Turn::Again,
+            Phase::Established => Turn::Serve { reading: !held_up },
+        }
+    }
+
+    fn wrote(&mut self, n: usize) {
+        self.written += n;
+    }
+
+    fn ended(&mut self, error: Option<io::Error>) {
+        let driver = self.shared.lock();
+        if let Some(connection) = driver.connections.get(&self.conn) {
+            let (address, session) = (connection.address, connection.session);
+            tracing::debug!(%address, ?session, ?error, "client connection has ended");
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // An assertion that failed in this connection's turn ends up here as well.
+        if self.shared.is_poisoned() {
+            self.shared.fail("a connection's turn");
+        } else {
+            let conn = self.conn;
+            self.shared.input(|driver, now| driver.forget(now, conn));
+        }
+    }
+}
+
+/// What came of looking at a connection's bytes.
+enum Listened {
+    /// Nothing whole was there, or nothing may be looked at now.
+    Nothing,
+    /// The replica was told something.
+    Something,
+    /// The same, and there may be more.
+    More,
+    /// An operator asks.
+    Word(&'static str),
+}
+
+/// Takes what is whole and may be taken off `inbox`.
+fn listen(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Listened {
+    let Some(connection) = driver.connections.get(&conn) else { return Listened::Nothing };
+    match connection.phase {
+        Phase::Greeting => greet(driver, now, conn, inbox),
+        Phase::Established => {
+            if driver.holds_up(now, conn) {
+                return Listened::Nothing;
+            }
+            for n in 0..MAX_FRAMES {
+                match request(driver, now, conn, inbox) {
+                    Ok(true) => {}
+                    Ok(false) if n == 0 => return Listened::Nothing,
+                    Ok(false) => return Listened::Something,
+                    Err(why) => {
+                        driver.cut(now, conn, &why);
+                        return Listened::Something;
+                    }
+                }
+            }
+            Listened::More
+        }
+        Phase::Connecting | Phase::Finishing | Phase::Cut => Listened::Nothing,
+    }
+}
+
+/// The first bytes of a connection.
+fn greet(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Listened {
+    let Some(first) = inbox.bytes().first_chunk::<4>() else { return Listened::Nothing };
+    let wrong_door = match Opening::of(*first) {
+        Opening::Word(word) => {
+            driver.traffic.received += 1;
+            if let Some(connection) = driver.connections.get_mut(&conn) {
+                connection.traffic.received += 1;
+            }
+            return Listened::Word(word.as_str());
+        }
+        Opening::Http => "it speaks HTTP, and this is the client port",
+        Opening::Tls => "it begins a TLS handshake, and this port is without TLS",
+        Opening::Telnet => "it is an interrupted telnet",
+        Opening::Frame => return connect(driver, now, conn, inbox),
+    };
+    driver.cut(now, conn, wrong_door);
+    Listened::Nothing
+}
+
+/// The connect request, if it is whole.
+fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Listened {
+    let beginning = escaped(inbox);
+    let frame = match inbox.frame() {
+        Ok(Some(frame)) => frame,
+        Ok(None) => return Listened::Nothing,
+        Err(error) => {
+            driver.cut(now, conn, &format!("{error}; it begins with \"{beginning}\""));
+            return Listened::Nothing;
+        }
+    };
+    match decode_connect(frame) {
+        Ok(request) => {
+            let Some(connection) = driver.connections.get_mut(&conn) else {
+                return Listened::Nothing;
+            };
+            connection.phase = Phase::Connecting;
+            connection.known = true;
+            connection.traffic.received += 1;
+            connection.traffic.last_operation = "SESS";
+            let address = connection.address.ip();
+            driver.traffic.received += 1;
+            driver.machine.handle(now, Input::Connect { conn, address, request });
+            Listened::Something
+        }
+        Err(error) => {
+            let why = format!("this is no connect request: {error}; it begins \"{beginning}\"");
+            driver.cut(now, conn, &why);
+            Listened::Nothing
+        }
+    }
+}
+
+/// The next request; `Ok(false)` if none is whole.
+fn request(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Result<bool, String> {
+    let Some(frame) = inbox.frame().map_err(|error| error.to_string())? else { return Ok(false) };
+    let (xid, request) = decode_request(frame, driver.limits.max_frame_bytes)
+        .map_err(|error| format!("this is no request: {error}"))?;
+    let Some(connection) = driver.connections.get_mut(&conn) else { return Ok(false) };
+    connection.asked(now.instant, xid, operation(&request));
+    driver.traffic.received += 1;
+    driver.machine.handle(now, Input::Request { conn, xid, request });
+    Ok(true)
+}
+
+fn escaped(inbox: &Inbox) -> String {
+    let bytes = inbox.bytes();
+    bytes[..bytes.len().min(MAX_SHOWN_BYTES)].escape_ascii().to_string()
+}
+
+/// Requests of one connection a turn.
+const MAX_FRAMES: usize = 128;
+/// Bytes that a client may send before its connect request is answered, about.
+const MAX_EARLY_BYTES: usize = 64 << 10;
+/// Bytes of a stranger in a log line.
+const MAX_SHOWN_BYTES: usize = 32;

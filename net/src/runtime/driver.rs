@@ -1,0 +1,371 @@
+//! The one place where a replica meets its connections, peers and storage.
+//!
+//! Invariants: inputs enter in the order in which they came about; outputs are carried out in the
+//! order polled; no decision of protocol is taken here. After a failure of storage nothing is polled
+//! any more, so nothing that was pending is ever acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use zokor_core::id::{ConnId, ServerId};
+use zokor_core::replica::{CloseReason, Output, Stats};
+use zokor_core::time::{Instant, Now};
+use zokor_core::{Input, Replica};
+
+use super::config::Limits;
+use super::connection::{Connection, Phase, Saying};
+use super::facts::{ServerFacts, Traffic};
+use super::log_writer::{Done, LogJob, SnapshotJob};
+use super::peers::Peers;
+use crate::transport::Complaints;
+
+/// What the driver needs of a replica.
+pub(super) trait Machine: Send {
+    fn handle(&mut self, now: Now, input: Input);
+    fn poll(&mut self) -> Option<Output>;
+    fn deadline(&self) -> Option<Instant>;
+    fn stats(&self) -> Stats;
+    fn outstanding(&self, conn: ConnId) -> usize;
+    /// The server is about to stop: if this replica leads, another should.
+    fn hand_over(&mut self, now: Now);
+}
+
+impl Machine for Replica {
+    fn handle(&mut self, now: Now, input: Input) {
+        Replica::handle(self, now, input);
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        Replica::poll(self)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Replica::deadline(self)
+    }
+
+    fn stats(&self) -> Stats {
+        Replica::stats(self)
+    }
+
+    fn outstanding(&self, conn: ConnId) -> usize {
+        Replica::outstanding(self, conn)
+    }
+
+    fn hand_over(&mut self, now: Now) {
+        Replica::hand_over(self, now);
+    }
+}
+
+/// Everything of one server that changes.
+pub(super) struct Driver {
+    pub(super) id: ServerId,
+    pub(super) machine: Box<dyn Machine>,
+    pub(super) limits: Limits,
+    pub(super) peers: Peers,
+    pub(super) connections: BTreeMap<ConnId, Connection>,
+    pub(super) traffic: Traffic,
+    pub(super) started: Now,
+    /// Until when the timer sleeps; `None` if for ever.
+    pub(super) armed: Option<Instant>,
+    /// Why nothing may be said any more.
+    pub(super) failure: Option<String>,
+    /// `None` once the server has ended.
+    storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
+    last_conn: ConnId,
+    per_address: BTreeMap<IpAddr, usize>,
+    /// Connections for which the present pump has something.
+    due: Vec<ConnId>,
+    /// Connections from which nothing is read for the sake of the global limit.
+    held_up: BTreeSet<ConnId>,
+    complaints: Complaints,
+    rejected: u64,
+    cut: u64,
+}
+
+impl Driver {
+    pub(super) fn new(
+        (id, limits, peers): (ServerId, Limits, Peers),
+        machine: Box<dyn Machine>,
+        storage: (UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>),
+        started: Now,
+    ) -> Self {
+        Driver {
+            id,
+            machine,
+            limits,
+            peers,
+            connections: BTreeMap::new(),
+            traffic: Traffic::default(),
+            started,
+            armed: None,
+            failure: None,
+            storage: Some(storage),
+            last_conn: ConnId(0),
+            per_address: BTreeMap::new(),
+            due: Vec::new(),
+            held_up: BTreeSet::new(),
+            complaints: Complaints::default(),
+            rejected: 0,
+            cut: 0,
+        }
+    }
+
+    /// Carries out all that the replica wishes for, and wakes whom it concerns, each once.
+    pub(super) fn pump(&mut self, now: Now) {
+        while self.failure.is_none()
+            && let Some(output) = self.machine.poll()
+        {
+            self.carry_out(now, output);
+        }
+        for conn in std::mem::take(&mut self.due) {
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.due = false;
+                connection.wake.notify_one();
+            }
+        }
+        self.peers.wake();
+        if !self.held_up.is_empty() && !self.is_flooded() {
+            for conn in std::mem::take(&mut self.held_up) {
+                if let Some(connection) = self.connections.get(&conn) {
+                    connection.wake.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Storage reports.
+    pub(super) fn stored(&mut self, now: Now, done: Done) {
+        match done {
+            Done::Persisted(ticket) => self.machine.handle(now, Input::Persisted { ticket }),
+            Done::Checkpointed(ticket) => self.machine.handle(now, Input::Checkpointed { ticket }),
+            Done::Failed(why) => self.fail(why),
+        }
+    }
+
+    /// The timer has come.
+    pub(super) fn wake(&mut self, now: Now) {
+        if self.machine.deadline().is_some_and(|deadline| deadline <= now.instant) {
+            self.machine.handle(now, Input::Wake);
+        }
+    }
+
+    /// Nothing more is said to anyone.
+    pub(super) fn fail(&mut self, why: String) {
+        // The first failure is the cause of those that follow it.
+        if self.failure.is_none() {
+            tracing::error!(why, "storage has failed: the server stops, nothing is acknowledged");
+            self.failure = Some(why);
+        }
+    }
+
+    /// A new client connection; `None` if a limit refuses it.
+    pub(super) fn admit(&mut self, now: Now, address: SocketAddr) -> Option<(ConnId, Arc<Notify>)> {
+        let n_same = self.per_address.get(&address.ip()).copied().unwrap_or(0);
+        let (most, most_same) =
+            (self.limits.max_connections, self.limits.max_connections_per_address);
+        let refusal = if most != 0 && self.connections.len() >= most {
+            Some("refused: the server has as many connections as it may have (maxCnxns)")
+        } else if most_same != 0 && n_same >= most_same {
+            Some("refused: its address has as many connections as it may have (maxClientCnxns)")
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            self.rejected += 1;
+            self.complain(now, "client port", address, why);
+            return None;
+        }
+        *self.per_address.entry(address.ip()).or_insert(0) += 1;
+        self.last_conn.0 += 1;
+        let connection = Connection::new(address, now);
+        let wake = connection.wake.clone();
+        self.connections.insert(self.last_conn, connection);
+        Some((self.last_conn, wake))
+    }
+
+    /// A connection's socket is gone.
+    pub(super) fn forget(&mut self, now: Now, conn: ConnId) {
+        let Some(connection) = self.connections.remove(&conn) else { return };
+        if connection.known {
+            self.machine.handle(now, Input::Disconnect { conn });
+        }
+        let ip = connection.address.ip();
+        let n_same = self.per_address.get_mut(&ip).expect("every connection is counted");
+        *n_same -= 1;
+        if *n_same == 0 {
+            self.per_address.remove(&ip);
+        }
+    }
+
+    /// Looks for connections that have been silent, or have not read, for too long.
+    pub(super) fn sweep(&mut self, now: Now) {
+        let mut overdue = Vec::new();
+        for (conn, connection) in &self.connections {
+            if let Some(why) = connection.overdue(now.instant, &self.limits) {
+                overdue.push((*conn, why));
+            }
+        }
+        for (conn, why) in overdue {
+            self.cut(now, conn, why);
+        }
+    }
+
+    /// Every connection is closed once it has taken what waits for it.
+    pub(super) fn finish_all(&mut self) {
+        for connection in self.connections.values_mut() {
+            if connection.phase != Phase::Cut {
+                connection.phase = Phase::Finishing;
+            }
+            connection.wake.notify_one();
+        }
+    }
+
+    /// The server has ended: nothing is said any more, and storage's workers may end too.
+    pub(super) fn end(&mut self) {
+        self.storage = None;
+        self.peers.end();
+        for connection in self.connections.values_mut() {
+            connection.phase = Phase::Cut;
+            connection.wake.notify_one();
+        }
+    }
+
+    /// Whether so many requests wait that nothing is read from connections that have any.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.machine.stats().outstanding > self.limits.global_outstanding as u64
+    }
+
+    /// Whether `conn` is held up, so that nothing is to be read from it now. It is woken when not.
+    pub(super) fn holds_up(&mut self, now: Now, conn: ConnId) -> bool {
+        let n_outstanding = self.machine.outstanding(conn);
+        let flooded = n_outstanding > 0 && self.is_flooded();
+        let Some(connection) = self.connections.get_mut(&conn) else { return true };
+        let held_up = flooded
+            || n_outstanding >= self.limits.connection_outstanding
+            || connection.is_behind(&self.limits);
+        // The other two end by the connection's own answers and writes, which wake it.
+        if flooded {
+            self.held_up.insert(conn);
+        }
+        if connection.held_up {
+            connection.last_heard = now.instant;
+        }
+        connection.held_up = held_up;
+        held_up
+    }
+
+    /// All facts at this moment.
+    pub(super) fn facts(&self, now: Now) -> ServerFacts {
+        let connections = self.connections.iter();
+        ServerFacts {
+            id: self.id,
+            stats: self.machine.stats().clone(),
+            connections: connections
+                .map(|(conn, connection)| connection.facts(self.machine.outstanding(*conn)))
+                .collect(),
+            traffic: self.traffic.clone(),
+            uptime: now.instant.since(self.started.instant),
+            since: self.started.wall,
+            connections_rejected: self.rejected,
+            connections_cut: self.cut,
+        }
+    }
+
+    /// One line about whoever is at one of our ports, unless there were too many about its address.
+    pub(super) fn complain(&mut self, now: Now, port: &str, address: SocketAddr, why: &str) {
+        if let Some(held_back) = self.complaints.admit(now.instant, address.ip()) {
+            tracing::warn!(%address, held_back, "{port}: {why}");
+        }
+    }
+
+    fn carry_out(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Persist(batch) => self.to_log(LogJob::Persist(batch)),
+            Output::Purge { through } => self.to_log(LogJob::Purge(through)),
+            Output::Checkpoint { ticket, snapshot } => {
+                let job = SnapshotJob { ticket, snapshot };
+                if !self.storage.as_ref().is_some_and(|(_, jobs)| jobs.send(job).is_ok()) {
+                    self.fail("the snapshot writer has ended".to_owned());
+                }
+            }
+            Output::Send { to, message } => self.peers.send(to, message),
+            Output::Connected { conn, response } => {
+                if let Some(connection) = self.connections.get_mut(&conn)
+                    && connection.phase == Phase::Connecting
+                {
+                    // A refusal has neither; a `Close` follows it.
+                    let timeout_ms = u64::try_from(response.timeout_ms).unwrap_or(0);
+                    connection.timeout = Duration::from_millis(timeout_ms);
+                    connection.session = (response.session.0 != 0).then_some(response.session);
+                    connection.last_heard = now.instant;
+                    connection.phase = Phase::Established;
+                }
+                self.say(now, conn, Saying::Connected(response));
+            }
+            Output::Reply { conn, xid, zxid, result } => {
+                let since_start = now.instant.since(self.started.instant);
+                if let Some(connection) = self.connections.get_mut(&conn)
+                    && let Some(latency) = connection.answered(now, since_start)
+                {
+                    self.traffic.latency.note(latency);
+                }
+                self.say(now, conn, Saying::Reply { xid, zxid, result });
+            }
+            Output::Notify { conn, zxid, event } => {
+                self.say(now, conn, Saying::Notify { zxid, event });
+            }
+            Output::Close { conn, reason } => self.finish(conn, reason),
+        }
+    }
+
+    fn to_log(&mut self, job: LogJob) {
+        if !self.storage.as_ref().is_some_and(|(jobs, _)| jobs.send(job).is_ok()) {
+            self.fail("the log writer has ended".to_owned());
+        }
+    }
+
+    fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        self.traffic.sent += 1;
+        let fits = connection.say(now.instant, saying, &self.limits);
+        due(&mut self.due, conn, connection);
+        if !fits {
+            self.cut(now, conn, "it does not read what it is sent: too much waits for it");
+        }
+    }
+
+    fn finish(&mut self, conn: ConnId, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let (address, session) = (connection.address, connection.session);
+        tracing::debug!(%address, ?session, ?reason, "client connection is closed");
+        connection.known = false;
+        if connection.phase != Phase::Cut {
+            connection.phase = Phase::Finishing;
+        }
+        due(&mut self.due, conn, connection);
+    }
+
+    /// Ends a connection without another word.
+    pub(super) fn cut(&mut self, now: Now, conn: ConnId, why: &str) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        if connection.phase == Phase::Cut {
+            return;
+        }
+        connection.phase = Phase::Cut;
+        connection.wake.notify_one();
+        let address = connection.address;
+        self.cut += 1;
+        self.complain(now, "client port", address, why);
+    }
+}
+
+fn due(list: &mut Vec<ConnId>, conn: ConnId, connection: &mut Connection) {
+    if !connection.due {
+        connection.due = true;
+        list.push(conn);
+    }
+}

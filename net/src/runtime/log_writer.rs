@@ -1,0 +1,390 @@
+//! The two workers between the event loop and storage: one for the log, one for snapshots.
+//!
+//! Invariants: batches reach the log in the order in which they were asked for; all that waits goes
+//! into one sync; a ticket is reported only when its batch is durable; after a failure nothing is
+//! reported but the failure. The same steps run on threads in production and as tasks in simulations.
+
+use std::future::Future;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use zokor_core::db::Txn;
+use zokor_core::raft::{Index, Persist, Ticket};
+use zokor_core::replica::Snapshot;
+
+use crate::storage::{Disk, Snapshots, Wal};
+
+/// Where the log goes.
+pub trait LogStore: Send + 'static {
+    /// Makes the batches durable, in order, in one sync.
+    ///
+    /// # Errors
+    /// In plain words; nothing is known of the files then.
+    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String>;
+
+    /// Entries up to `through` may go.
+    ///
+    /// # Errors
+    /// As above.
+    fn purge(&mut self, through: Index) -> Result<(), String>;
+
+    /// Does one bounded step of what makes later calls fast; whether there is more to do. Called
+    /// while nothing waits.
+    ///
+    /// # Errors
+    /// As above.
+    fn idle(&mut self) -> Result<bool, String>;
+}
+
+impl<D: Disk> LogStore for Wal<D> {
+    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String> {
+        Wal::persist(self, batches).map_err(|error| error.to_string())
+    }
+
+    fn purge(&mut self, through: Index) -> Result<(), String> {
+        Wal::purge(self, through).map_err(|error| error.to_string())
+    }
+
+    fn idle(&mut self) -> Result<bool, String> {
+        Wal::idle(self).map_err(|error| error.to_string())
+    }
+}
+
+/// Where snapshots go.
+pub trait SnapshotStore: Send + 'static {
+    /// Makes the snapshot durable.
+    ///
+    /// # Errors
+    /// In plain words.
+    fn save(&mut self, snapshot: &Snapshot) -> Result<(), String>;
+}
+
+impl<D: Disk> SnapshotStore for Snapshots<D> {
+    fn save(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        Snapshots::save(self, snapshot).map_err(|error| error.to_string())
+    }
+}
+
+/// The event loop's end: what is asked, and what is done.
+#[derive(Debug)]
+pub struct StoragePort {
+    pub(super) log: UnboundedSender<LogJob>,
+    pub(super) snapshots: UnboundedSender<SnapshotJob>,
+    pub(super) done: UnboundedReceiver<Done>,
+}
+
+/// The event loop's end, and the two workers, which the caller has to run: each on a thread of its
+/// own ([`Worker::run`]) or each as a task ([`Worker::run_paced`]).
+pub fn storage_workers<L: LogStore, S: SnapshotStore>(
+    log: L,
+    snapshots: S,
+) -> (StoragePort, Worker<LogSteps<L>>, Worker<SnapshotSteps<S>>) {
+    let (log_jobs, log_queue) = unbounded_channel();
+    let (snapshot_jobs, snapshot_queue) = unbounded_channel();
+    let (report, done) = unbounded_channel();
+    let port = StoragePort { log: log_jobs, snapshots: snapshot_jobs, done };
+    let log =
+        Worker { queue: log_queue, report: report.clone(), steps: LogSteps { log, purge: None } };
+    let snapshots = Worker { queue: snapshot_queue, report, steps: SnapshotSteps(snapshots) };
+    (port, log, snapshots)
+}
+
+/// What is asked of the log.
+#[derive(Debug)]
+pub enum LogJob {
+    /// To be made durable.
+    Persist(Persist<Txn>),
+    /// Entries up to here may go.
+    Purge(Index),
+}
+
+/// What is asked of the snapshots.
+#[derive(Debug)]
+pub struct SnapshotJob {
+    pub(super) ticket: Ticket,
+    pub(super) snapshot: Snapshot,
+}
+
+/// What has been done.
+#[derive(Debug)]
+pub enum Done {
+    /// Everything up to and including this ticket is durable.
+    Persisted(Ticket),
+    /// This snapshot is durable.
+    Checkpointed(Ticket),
+    /// Nothing more will be, and why.
+    Failed(String),
+}
+
+/// How one kind of jobs is done.
+pub trait Steps: Send + 'static {
+    /// What is asked.
+    type Job: Send + 'static;
+    /// What the worker is called in messages.
+    const NAME: &'static str;
+
+    /// Does `jobs`, all of which were waiting; leaves them empty. Says what is now done, if anything.
+    ///
+    /// # Errors
+    /// In plain words; there is no next step then.
+    fn step(&mut self, jobs: &mut Vec<Self::Job>) -> Result<Option<Done>, String>;
+
+    /// Does what could wait until the step was reported.
+    ///
+    /// # Errors
+    /// As above.
+    fn tidy(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Does one bounded step of what makes later steps fast; whether there is more to do.
+    ///
+    /// # Errors
+    /// As above.
+    fn idle(&mut self) -> Result<bool, String> {
+        Ok(false)
+    }
+}
+
+/// Takes jobs off a queue and reports what is done.
+#[derive(Debug)]
+pub struct Worker<S: Steps> {
+    queue: UnboundedReceiver<S::Job>,
+    report: UnboundedSender<Done>,
+    steps: S,
+}
+
+impl<S: Steps> Worker<S> {
+    /// Works on the calling thread until the server ends or storage fails. Not inside a runtime.
+    pub fn run(mut self) {
+        let _guard = Guard { report: self.report.clone(), name: S::NAME };
+        let mut jobs = Vec::new();
+        while self.prepare() && self.queue.blocking_recv_many(&mut jobs, MAX_JOBS) > 0 {
+            let done = self.steps.step(&mut jobs);
+            if !self.tell(done) {
+                return;
+            }
+        }
+    }
+
+    /// Works as a task; waits for `pause` between a step and its report, as long as the disk takes.
+    pub async fn run_paced<P, F>(mut self, mut pause: P)
+    where
+        P: FnMut() -> F + Send,
+        F: Future<Output = ()> + Send,
+    {
+        let _guard = Guard { report: self.report.clone(), name: S::NAME };
+        let mut jobs = Vec::new();
+        while self.prepare() && self.queue.recv_many(&mut jobs, MAX_JOBS).await > 0 {
+            let done = self.steps.step(&mut jobs);
+            pause().await;
+            if !self.tell(done) {
+                return;
+            }
+        }
+    }
+
+    /// Whether to go on.
+    fn tell(&mut self, done: Result<Option<Done>, String>) -> bool {
+        let tidied = done.and_then(|done| {
+            // If nobody listens, the server has ended, and the queue's end will tell.
+            let _ = done.map(|done| self.report.send(done));
+            self.steps.tidy()
+        });
+        self.has_succeeded(tidied).is_some()
+    }
+
+    /// Uses the time until something waits; whether to go on.
+    fn prepare(&mut self) -> bool {
+        while self.queue.is_empty() {
+            let idled = self.steps.idle();
+            match self.has_succeeded(idled) {
+                Some(true) => {}
+                Some(false) => return true,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Reports a failure.
+    fn has_succeeded<T>(&self, result: Result<T, String>) -> Option<T> {
+        let report = |why| drop(self.report.send(Done::Failed(why)));
+        result.map_err(report).ok()
+    }
+}
+
+/// Reports a worker that ends, by a failed assertion above all. In the ordinary end nobody listens.
+struct Guard {
+    report: UnboundedSender<Done>,
+    name: &'static str,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.report.send(Done::Failed(format!("the {} has ended", self.name)));
+    }
+}
+
+/// The log's steps.
+#[derive(Debug)]
+pub struct LogSteps<L> {
+    log: L,
+    purge: Option<Index>,
+}
+
+impl<L: LogStore> Steps for LogSteps<L> {
+    type Job = LogJob;
+    const NAME: &'static str = "log writer";
+
+    fn step(&mut self, jobs: &mut Vec<LogJob>) -> Result<Option<Done>, String> {
+        let mut batches = Vec::with_capacity(jobs.len());
+        for job in jobs.drain(..) {
+            match job {
+                LogJob::Persist(batch) => batches.push(batch),
+                // What may go may go later as well.
+                LogJob::Purge(through) => self.purge = self.purge.max(Some(through)),
+            }
+        }
+        assert!(batches.is_sorted_by_key(|batch| batch.ticket), "tickets are given in order");
+        if !batches.is_empty() {
+            self.log.persist(&batches)?;
+        }
+        Ok(batches.last().map(|batch| Done::Persisted(batch.ticket)))
+    }
+
+    fn tidy(&mut self) -> Result<(), String> {
+        match self.purge.take() {
+            Some(through) => self.log.purge(through),
+            None => Ok(()),
+        }
+    }
+
+    fn idle(&mut self) -> Result<bool, String> {
+        self.log.idle()
+    }
+}
+
+/// The snapshots' steps.
+#[derive(Debug)]
+pub struct SnapshotSteps<S>(S);
+
+impl<S: SnapshotStore> Steps for SnapshotSteps<S> {
+    type Job = SnapshotJob;
+    const NAME: &'static str = "snapshot writer";
+
+    fn step(&mut self, jobs: &mut Vec<SnapshotJob>) -> Result<Option<Done>, String> {
+        let mut last = None;
+        for job in jobs.drain(..) {
+            assert!(last.is_none(), "checkpoints are asked for one at a time");
+            self.0.save(&job.snapshot)?;
+            last = Some(Done::Checkpointed(job.ticket));
+        }
+        Ok(last)
+    }
+}
+
+/// Jobs that one step takes at most.
+const MAX_JOBS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log {
+        calls: Arc<Mutex<Vec<Vec<u64>>>>,
+        purged: Arc<Mutex<Vec<Index>>>,
+        fails: bool,
+    }
+
+    impl LogStore for Log {
+        fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String> {
+            self.calls.lock().unwrap().push(batches.iter().map(|batch| batch.ticket.0).collect());
+            if self.fails { Err("the disk is gone".to_owned()) } else { Ok(()) }
+        }
+
+        fn purge(&mut self, through: Index) -> Result<(), String> {
+            self.purged.lock().unwrap().push(through);
+            Ok(())
+        }
+
+        fn idle(&mut self) -> Result<bool, String> {
+            Ok(false)
+        }
+    }
+
+    impl SnapshotStore for Log {
+        fn save(&mut self, _: &Snapshot) -> Result<(), String> {
+            unreachable!("no test saves a snapshot")
+        }
+    }
+
+    fn batch(ticket: u64) -> LogJob {
+        LogJob::Persist(Persist {
+            ticket: Ticket(ticket),
+            hard_state: None,
+            reset: None,
+            truncate_after: None,
+            append: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn all_that_waits_goes_into_one_sync_and_is_reported_once() {
+        let log = Log::default();
+        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        for ticket in 1..=3 {
+            port.log.send(batch(ticket)).unwrap();
+            port.log.send(LogJob::Purge(Index(ticket * 10))).unwrap();
+        }
+        drop(port.log);
+        worker.run();
+        assert_eq!(*log.calls.lock().unwrap(), [[1, 2, 3]]);
+        assert_eq!(*log.purged.lock().unwrap(), [Index(30)]);
+        assert!(matches!(port.done.try_recv(), Ok(Done::Persisted(Ticket(3)))));
+        assert!(matches!(port.done.try_recv(), Ok(Done::Failed(_))), "its end is told");
+    }
+
+    #[test]
+    fn a_failure_is_the_last_that_is_heard_of_a_log() {
+        let log = Log { fails: true, ..Log::default() };
+        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        port.log.send(batch(1)).unwrap();
+        worker.run();
+        assert!(port.log.send(batch(2)).is_err());
+        let Ok(Done::Failed(why)) = port.done.try_recv() else { panic!("no failure") };
+        assert_eq!(why, "the disk is gone");
+        assert_eq!(log.calls.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_paced_worker_gathers_what_comes_while_the_disk_is_busy() {
+        let log = Log::default();
+        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        let (ticks, ticked) = unbounded_channel::<()>();
+        let ticked = Arc::new(tokio::sync::Mutex::new(ticked));
+        let pause = move || {
+            let ticked = ticked.clone();
+            async move {
+                ticked.lock().await.recv().await;
+            }
+        };
+        let task = tokio::spawn(worker.run_paced(pause));
+        port.log.send(batch(1)).unwrap();
+        while log.calls.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        port.log.send(batch(2)).unwrap();
+        port.log.send(batch(3)).unwrap();
+        assert!(port.done.try_recv().is_err(), "the disk is still busy");
+        ticks.send(()).unwrap();
+        assert!(matches!(port.done.recv().await, Some(Done::Persisted(Ticket(1)))));
+        ticks.send(()).unwrap();
+        assert!(matches!(port.done.recv().await, Some(Done::Persisted(Ticket(3)))));
+        assert_eq!(*log.calls.lock().unwrap(), [vec![1], vec![2, 3]]);
+        drop(port.log);
+        task.await.unwrap();
+    }
+}

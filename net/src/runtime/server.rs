@@ -1,0 +1,437 @@
+//! A server's life: ports, tasks, the end.
+//!
+//! Invariants: ports are taken before anything else happens; a part that ends ends the server; the
+//! orderly end says first what there is to say.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use zokor_core::Replica;
+use zokor_core::id::ServerId;
+use zokor_core::replica::Stats;
+
+use super::client::Client;
+use super::clock::Clock;
+use super::config::Config;
+use super::driver::{Driver, Machine};
+use super::error::Error;
+use super::facts::{Admin, ServerFacts};
+use super::log_writer::{Done, StoragePort};
+use super::peers::Peers;
+use super::shared::Shared;
+use crate::transport::{Dialer, Identity, Inbox, SocketOptions, accept, attend, bind, meet};
+
+/// The open ports of a server.
+#[derive(Debug)]
+pub struct Listeners {
+    clients: Vec<TcpListener>,
+    peers: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Opens all ports of `config`.
+    ///
+    /// # Errors
+    /// If one cannot be had; the error names its address.
+    pub async fn bind(config: &Config) -> Result<Self, Error> {
+        let mut clients = Vec::new();
+        for address in &config.client_addresses {
+            clients.push(bind(*address, "clients").await?);
+        }
+        let peers = match config.peer_address {
+            Some(address) => Some(bind(address, "peers").await?),
+            None => None,
+        };
+        Ok(Listeners { clients, peers })
+    }
+
+    /// The addresses, with the real ports.
+    pub fn addresses(&self) -> Addresses {
+        let clients = self.clients.iter().filter_map(|listener| listener.local_addr().ok());
+        let peers = self.peers.as_ref().and_then(|listener| listener.local_addr().ok());
+        Addresses { clients: clients.collect(), peers }
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// For clients, in the order of the configuration.
+    pub clients: Vec<SocketAddr>,
+    /// For peers.
+    pub peers: Option<SocketAddr>,
+}
+
+/// What a server is made of.
+pub struct Parts {
+    /// The replica, made with this `clock`'s time.
+    pub replica: Replica,
+    /// Its storage; somebody runs the workers.
+    pub storage: StoragePort,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Who answers operators.
+    pub admin: Arc<dyn Admin>,
+    /// What is set on new sockets.
+    pub options: Arc<dyn SocketOptions>,
+}
+
+/// A server that has its ports and is not yet running.
+pub struct Server {
+    config: Config,
+    listeners: Listeners,
+    addresses: Addresses,
+    done: UnboundedReceiver<Done>,
+    admin: Arc<dyn Admin>,
+    options: Arc<dyn SocketOptions>,
+    shared: Arc<Shared>,
+}
+
+/// Asks things of a running server, from any thread.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    addresses: Addresses,
+}
+
+impl Handle {
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What its replica says.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// All facts.
+    pub fn facts(&self) -> ServerFacts {
+        self.shared.facts()
+    }
+
+    /// Has it stop in good order; [`Server::run`] then returns.
+    pub fn shutdown(&self) {
+        self.shared.stop();
+    }
+}
+
+impl Server {
+    /// Puts a server together.
+    pub fn new(config: Config, listeners: Listeners, parts: Parts) -> Self {
+        let Parts { replica, storage, clock, admin, options } = parts;
+        Self::around(config, listeners, Box::new(replica), (storage, clock, admin, options))
+    }
+
+    /// The same around anything that behaves like a replica.
+    pub(super) fn around(
+        config: Config,
+        listeners: Listeners,
+        machine: Box<dyn Machine>,
+        (storage, clock, admin, options): (
+            StoragePort,
+            Arc<dyn Clock>,
+            Arc<dyn Admin>,
+            Arc<dyn SocketOptions>,
+        ),
+    ) -> Self {
+        let StoragePort { log, snapshots, done } = storage;
+        let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes);
+        let server = (config.id, config.limits.clone(), peers);
+        let driver = Driver::new(server, machine, (log, snapshots), clock.now());
+        Server {
+            addresses: listeners.addresses(),
+            config,
+            listeners,
+            done,
+            admin,
+            options,
+            shared: Arc::new(Shared::new(driver, clock)),
+        }
+    }
+
+    /// For questions and for the order to stop.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: self.shared.clone(), addresses: self.addresses.clone() }
+    }
+
+    /// Serves until [`Handle::shutdown`].
+    ///
+    /// # Errors
+    /// If storage fails, or a part of the server does. Nothing that was pending is acknowledged then.
+    pub async fn run(self) -> Result<(), Error> {
+        let Server { config, listeners, done, admin, options, shared, .. } = self;
+        let config = Arc::new(config);
+        let mut tasks = Tasks::default();
+        let part = |name| Part { shared: shared.clone(), name };
+        tasks.spawn(pump(part("the pump")));
+        tasks.spawn(timer(part("the timer")));
+        tasks.spawn(sweeper(part("the sweeper"), config.limits.sweep_interval));
+        tasks.spawn(storage_reports(part("the ear for storage"), done));
+        for (peer, address) in &config.peers {
+            let Some(outbox) = shared.lock().peers.outbox(*peer) else { continue };
+            let dialer = Dialer {
+                local: Identity { id: config.id, ensemble: config.ensemble },
+                peer: *peer,
+                address: address.clone(),
+                limits: config.dial,
+                outbox,
+                port: shared.clone(),
+                options: options.clone(),
+            };
+            let part = part("a link to a peer");
+            tasks.spawn(async move {
+                let _part = part;
+                dialer.run().await;
+            });
+        }
+        if let Some(listener) = listeners.peers {
+            let door = PeerDoor::new(shared.clone(), config.clone(), options.clone());
+            let part = part("the port for peers");
+            tasks.spawn(async move {
+                let _part = part;
+                accept(listener, "peers", move |stream, address| door.admit(stream, address)).await;
+            });
+        }
+        let mut doors = Tasks::default();
+        for listener in listeners.clients {
+            let door = ClientDoor {
+                shared: shared.clone(),
+                admin: admin.clone(),
+                options: options.clone(),
+                config: config.clone(),
+            };
+            let part = part("the port for clients");
+            doors.spawn(async move {
+                let _part = part;
+                let take = move |stream, address| door.admit(stream, address);
+                accept(listener, "clients", take).await;
+            });
+        }
+        // What was put into the replica before there was a pump.
+        shared.pump.notify_one();
+        shared.ending.notified().await;
+        if shared.failure().is_none() {
+            drop(doors);
+            part_from_all(&shared, &config).await;
+        }
+        let failure = shared.failure();
+        shared.end();
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The orderly end: another leads, and every client has heard what it was owed.
+async fn part_from_all(shared: &Shared, config: &Config) {
+    tracing::info!(id = %config.id, "stopping");
+    if shared.leads() {
+        shared.input(|driver, now| driver.machine.hand_over(now));
+        let handed_over = async {
+            while shared.leads() {
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        if timeout(config.hand_over_timeout, handed_over).await.is_err() {
+            tracing::info!("nobody took the leadership over in time");
+        }
+    }
+    shared.input(|driver, _| driver.finish_all());
+    let gone = async {
+        while !shared.lock().connections.is_empty() {
+            sleep(POLL_INTERVAL).await;
+        }
+    };
+    if timeout(config.farewell_timeout, gone).await.is_err() {
+        tracing::info!("some clients did not take their last words in time");
+    }
+}
+
+/// Carries out what the replica wishes for, after each input.
+async fn pump(part: Part) {
+    let shared = &part.shared;
+    loop {
+        shared.pump.notified().await;
+        let now = shared.clock.now();
+        let mut driver = shared.lock();
+        driver.pump(now);
+        if driver.failure.is_some() {
+            shared.ending.notify_one();
+        }
+        let deadline = driver.machine.deadline();
+        if deadline.is_some_and(|deadline| driver.armed.is_none_or(|armed| deadline < armed)) {
+            shared.rearm.notify_one();
+        }
+    }
+}
+
+/// Wakes the replica at its deadline. A deadline that moves away is noticed when the old one comes,
+/// so that most of them cost nothing.
+async fn timer(part: Part) {
+    let shared = &part.shared;
+    loop {
+        let deadline = {
+            let mut driver = shared.lock();
+            driver.armed = driver.machine.deadline();
+            driver.armed
+        };
+        let Some(deadline) = deadline else {
+            shared.rearm.notified().await;
+            continue;
+        };
+        // At least a moment, so that a deadline that does not move cannot starve everything else.
+        let pause = shared.clock.until(deadline).max(LEAST_SLEEP);
+        tokio::select! {
+            biased;
+            () = shared.rearm.notified() => {}
+            () = sleep(pause) => {
+                shared.input(|driver, now| driver.wake(now));
+                // The pump has the first word on what the wake brought.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Closes connections that have been silent, or have not read, for too long.
+async fn sweeper(part: Part, interval: Duration) {
+    loop {
+        sleep(interval).await;
+        let now = part.shared.clock.now();
+        part.shared.lock().sweep(now);
+    }
+}
+
+/// Hands on what storage reports, all that is there at once.
+async fn storage_reports(part: Part, mut done: UnboundedReceiver<Done>) {
+    let mut reports = Vec::new();
+    while done.recv_many(&mut reports, MAX_REPORTS).await > 0 {
+        part.shared.input(|driver, now| {
+            for report in reports.drain(..) {
+                driver.stored(now, report);
+            }
+        });
+    }
+}
+
+/// Takes clients in.
+struct ClientDoor {
+    shared: Arc<Shared>,
+    admin: Arc<dyn Admin>,
+    options: Arc<dyn SocketOptions>,
+    config: Arc<Config>,
+}
+
+impl ClientDoor {
+    fn admit(&self, stream: TcpStream, address: SocketAddr) {
+        let now = self.shared.clock.now();
+        let Some((conn, wake)) = self.shared.lock().admit(now, address) else { return };
+        self.options.client(&stream);
+        let (shared, admin) = (self.shared.clone(), self.admin.clone());
+        let client = Client { shared, admin, conn, written: 0 };
+        let inbox = Inbox::new(self.config.limits.max_frame_bytes);
+        let linger = self.config.limits.linger;
+        // It ends by itself when it is cut.
+        drop(tokio::spawn(async move { attend(stream, client, inbox, &wake, linger).await }));
+    }
+}
+
+/// Takes peers in.
+struct PeerDoor {
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    options: Arc<dyn SocketOptions>,
+    peers: Arc<BTreeSet<ServerId>>,
+    /// Connections that have not said who they are.
+    n_strangers: Arc<AtomicUsize>,
+}
+
+impl PeerDoor {
+    fn new(shared: Arc<Shared>, config: Arc<Config>, options: Arc<dyn SocketOptions>) -> Self {
+        let peers = Arc::new(config.peers.keys().copied().collect());
+        PeerDoor { shared, config, options, peers, n_strangers: Arc::default() }
+    }
+
+    fn admit(&self, stream: TcpStream, address: SocketAddr) {
+        if self.n_strangers.load(Ordering::Relaxed) >= self.config.max_strangers {
+            self.shared.complain(address, "too many connections have not said who they are");
+            return;
+        }
+        self.options.peer(&stream);
+        let (shared, peers) = (self.shared.clone(), self.peers.clone());
+        let local = Identity { id: self.config.id, ensemble: self.config.ensemble };
+        let limits = self.config.receive;
+        let stranger = Stranger::new(self.n_strangers.clone());
+        drop(tokio::spawn(async move {
+            let met = meet(stream, local, |peer| peers.contains(&peer), limits).await;
+            drop(stranger);
+            match met {
+                Ok(visitor) => visitor.listen(shared).await,
+                Err(why) => shared.complain(address, &why),
+            }
+        }));
+    }
+}
+
+/// Counts one connection that has not said who it is.
+struct Stranger(Arc<AtomicUsize>);
+
+impl Stranger {
+    fn new(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Stranger(count)
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Something without which a server cannot be: when it ends, the server does.
+struct Part {
+    shared: Arc<Shared>,
+    name: &'static str,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.shared.fail(self.name);
+    }
+}
+
+/// Tasks that end with their owner.
+#[derive(Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Tasks {
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(tokio::spawn(task));
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// How often the orderly end looks whether it may go on.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// The timer sleeps at least this long.
+const LEAST_SLEEP: Duration = Duration::from_millis(1);
+/// Reports of storage taken at once.
+const MAX_REPORTS: usize = 1024;

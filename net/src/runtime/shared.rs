@@ -1,0 +1,121 @@
+//! What all tasks of one server share: the driver behind its lock, and the bells.
+//!
+//! Invariants: the lock is never held across an await, and all tasks run on one thread, so it is never
+//! waited for; only an operator's question comes from another thread. Every input is followed by a
+//! pump, which runs after the tasks that were woken in the same turn, and so gathers their inputs.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::Notify;
+use zokor_core::replica::{Mode, Stats};
+use zokor_core::time::Now;
+
+use super::clock::Clock;
+use super::driver::Driver;
+use super::error::Error;
+use super::facts::ServerFacts;
+
+/// What all tasks of one server share.
+pub(super) struct Shared {
+    driver: Mutex<Driver>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Something was put into the replica.
+    pub(super) pump: Notify,
+    /// The replica's deadline has come nearer.
+    pub(super) rearm: Notify,
+    /// The server is to end, or has to.
+    pub(super) ending: Notify,
+    /// Whether the server was asked to stop.
+    stopping: AtomicBool,
+    /// Which part has failed, if one has.
+    broken: OnceLock<&'static str>,
+}
+
+impl Shared {
+    pub(super) fn new(driver: Driver, clock: Arc<dyn Clock>) -> Self {
+        Shared {
+            driver: Mutex::new(driver),
+            clock,
+            pump: Notify::new(),
+            rearm: Notify::new(),
+            ending: Notify::new(),
+            stopping: AtomicBool::new(false),
+            broken: OnceLock::new(),
+        }
+    }
+
+    /// The driver.
+    ///
+    /// # Panics
+    /// After an assertion has failed while it was held: every task that comes near it ends, and the
+    /// server with them.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Driver> {
+        self.driver.lock().expect("no assertion has failed under this lock")
+    }
+
+    /// Gives the driver something new, and has it carried out.
+    pub(super) fn input<T>(&self, give: impl FnOnce(&mut Driver, Now) -> T) -> T {
+        let now = self.clock.now();
+        let answer = give(&mut self.lock(), now);
+        self.pump.notify_one();
+        answer
+    }
+
+    /// All facts, even of a server that is broken.
+    pub(super) fn facts(&self) -> ServerFacts {
+        let now = self.clock.now();
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).facts(now)
+    }
+
+    /// What the replica says, even of a server that is broken.
+    pub(super) fn stats(&self) -> Stats {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).machine.stats().clone()
+    }
+
+    /// Whether this server leads others.
+    pub(super) fn leads(&self) -> bool {
+        self.lock().machine.stats().mode == Mode::Leader
+    }
+
+    /// One line about a stranger at the peers' port, unless there were too many about its address.
+    pub(super) fn complain(&self, address: SocketAddr, why: &str) {
+        let now = self.clock.now();
+        self.lock().complain(now, "peer port", address, why);
+    }
+
+    /// Asks the server to stop in good order.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.ending.notify_one();
+    }
+
+    /// The server has ended: whoever still is connected is cut, and storage's workers may go.
+    pub(super) fn end(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).end();
+    }
+
+    /// Whether an assertion has failed under the lock.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.driver.is_poisoned()
+    }
+
+    /// Ends the server, since `part` of it has failed; while it stops, parts end anyway.
+    pub(super) fn fail(&self, part: &'static str) {
+        if self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        // The first is the cause of those that follow it.
+        let _ = self.broken.set(part);
+        self.ending.notify_one();
+    }
+
+    /// Why the server has to end, in a form that can be passed on, if it has.
+    pub(super) fn failure(&self) -> Option<Error> {
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        let storage = driver.failure.clone().map(Error::Storage);
+        storage.or_else(|| self.broken.get().copied().map(Error::Broken))
+    }
+}

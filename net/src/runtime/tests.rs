@@ -1,0 +1,523 @@
+//! Tests of the runtime around a scripted replica, over real sockets and a clock set by hand.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use zokor_core::Input;
+use zokor_core::db::Txn;
+use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
+use zokor_core::proto::{
+    ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Write, Zxid,
+};
+use zokor_core::raft::{Index, Persist, Ticket};
+use zokor_core::replica::{CloseReason, Output, Snapshot, Stats};
+use zokor_core::time::{Instant, Now, WallTime};
+
+use super::driver::Machine;
+use super::*;
+use crate::transport::PlainSockets;
+use crate::wire::request::{encode_connect, encode_request};
+
+/// A replica by script: answers pings at once and closes when durable, and keeps the rest.
+#[derive(Default)]
+struct Script {
+    outputs: VecDeque<Output>,
+    stats: Stats,
+    outstanding: BTreeMap<ConnId, usize>,
+    pending: BTreeMap<u64, (ConnId, Xid)>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What the script can be asked and told from outside.
+#[derive(Default)]
+struct Seen {
+    requests: usize,
+    disconnects: usize,
+    wakes: usize,
+    polls: usize,
+    mute: bool,
+    deadline: Option<Instant>,
+}
+
+impl Script {
+    fn reply(&mut self, conn: ConnId, xid: Xid) {
+        *self.outstanding.entry(conn).or_default() -= 1;
+        self.stats.outstanding -= 1;
+        let result = Ok(Response::Empty);
+        self.outputs.push_back(Output::Reply { conn, xid, zxid: Zxid(1), result });
+    }
+
+    fn request(&mut self, conn: ConnId, xid: Xid, request: Request) {
+        *self.outstanding.entry(conn).or_default() += 1;
+        self.stats.outstanding += 1;
+        match request {
+            _ if self.seen.lock().unwrap().mute => {}
+            Request::Write(Write::CloseSession) => {
+                let ticket = Ticket(self.pending.len() as u64 + 1);
+                self.pending.insert(ticket.0, (conn, xid));
+                self.outputs.push_back(Output::Persist(Persist {
+                    ticket,
+                    hard_state: None,
+                    reset: None,
+                    truncate_after: None,
+                    append: Vec::new(),
+                }));
+            }
+            Request::Sync(path) => {
+                let event = Event { kind: EventKind::Created, path };
+                for _ in 0..1000 {
+                    let event = event.clone();
+                    self.outputs.push_back(Output::Notify { conn, zxid: Zxid(1), event });
+                }
+            }
+            _ => self.reply(conn, xid),
+        }
+    }
+}
+
+impl Machine for Script {
+    fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Connect { conn, request, .. } => {
+                let response = ConnectResponse {
+                    timeout_ms: request.timeout_ms,
+                    session: SessionId(7),
+                    password: [1; 16],
+                    read_only: Some(false),
+                };
+                self.outputs.push_back(Output::Connected { conn, response });
+            }
+            Input::Request { conn, xid, request } => {
+                self.seen.lock().unwrap().requests += 1;
+                self.request(conn, xid, request);
+            }
+            Input::Disconnect { .. } => self.seen.lock().unwrap().disconnects += 1,
+            Input::Persisted { ticket } => {
+                let done: Vec<_> = self.pending.extract_if(..=ticket.0, |_, _| true).collect();
+                for (_, (conn, xid)) in done {
+                    self.reply(conn, xid);
+                    let reason = CloseReason::SessionClosed;
+                    self.outputs.push_back(Output::Close { conn, reason });
+                }
+            }
+            Input::Wake => {
+                let mut seen = self.seen.lock().unwrap();
+                assert!(seen.deadline.unwrap() <= now.instant);
+                seen.wakes += 1;
+                seen.deadline = None;
+            }
+            other => panic!("the script has no line for {other:?}"),
+        }
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.seen.lock().unwrap().polls += 1;
+        }
+        output
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.seen.lock().unwrap().deadline
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats.clone()
+    }
+
+    fn outstanding(&self, conn: ConnId) -> usize {
+        self.outstanding.get(&conn).copied().unwrap_or(0)
+    }
+
+    fn hand_over(&mut self, _: Now) {}
+}
+
+/// A clock that stands still unless it is moved.
+struct HandClock(AtomicU64);
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        let instant = Instant::from_micros(self.0.load(Ordering::Relaxed));
+        Now { instant, wall: WallTime(1) }
+    }
+}
+
+struct Words;
+
+impl Admin for Words {
+    fn answer(&self, word: &str, server: &ServerFacts) -> Vec<u8> {
+        format!("{word}: {} connections", server.connections.len()).into_bytes()
+    }
+}
+
+struct Disk {
+    fails: bool,
+}
+
+impl LogStore for Disk {
+    fn persist(&mut self, _: &[Persist<Txn>]) -> Result<(), String> {
+        if self.fails { Err("no space is left".to_owned()) } else { Ok(()) }
+    }
+
+    fn purge(&mut self, _: Index) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<bool, String> {
+        Ok(false)
+    }
+}
+
+impl SnapshotStore for Disk {
+    fn save(&mut self, _: &Snapshot) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A server around a script.
+struct Stage {
+    handle: Handle,
+    clock: Arc<HandClock>,
+    seen: Arc<Mutex<Seen>>,
+    run: JoinHandle<Result<(), Error>>,
+}
+
+impl Stage {
+    async fn new(limits: Limits) -> Stage {
+        Stage::with_disk(limits, false).await
+    }
+
+    async fn with_disk(limits: Limits, fails: bool) -> Stage {
+        let mut config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
+        let sweep_interval = Duration::from_millis(2);
+        config.limits = Limits { sweep_interval, linger: Duration::ZERO, ..limits };
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let (storage, log, snapshots) = storage_workers(Disk { fails }, Disk { fails });
+        tokio::spawn(log.run_paced(|| sleep(Duration::ZERO)));
+        tokio::spawn(snapshots.run_paced(|| sleep(Duration::ZERO)));
+        let script = Script::default();
+        let (seen, clock) = (script.seen.clone(), Arc::new(HandClock(AtomicU64::new(1_000_000))));
+        let outside =
+            (storage, clock.clone() as _, Arc::new(Words) as _, Arc::new(PlainSockets) as _);
+        let server = Server::around(config, listeners, Box::new(script), outside);
+        Stage { handle: server.handle(), clock, seen, run: tokio::spawn(server.run()) }
+    }
+
+    fn advance(&self, by: Duration) {
+        self.clock.0.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    async fn socket(&self) -> TcpStream {
+        TcpStream::connect(self.handle.addresses().clients[0]).await.unwrap()
+    }
+
+    /// A client with a session whose timeout is 10 s.
+    async fn client(&self) -> TcpStream {
+        let mut stream = self.socket().await;
+        stream.write_all(&connect_frame()).await.unwrap();
+        let answer = frame(&mut stream).await.unwrap();
+        assert_eq!(answer.len(), 37);
+        stream
+    }
+
+    fn seen<T>(&self, ask: impl Fn(&mut Seen) -> T) -> T {
+        ask(&mut self.seen.lock().unwrap())
+    }
+
+    async fn until(&self, condition: impl Fn(&mut Seen) -> bool) {
+        let waiting = async {
+            while !self.seen(&condition) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("the condition comes true");
+    }
+}
+
+fn connect_frame() -> BytesMut {
+    let mut out = BytesMut::new();
+    let request = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms: 10_000,
+        session: SessionId(0),
+        password: Bytes::from_static(&[0; 16]),
+        read_only: Some(false),
+    };
+    encode_connect(&mut out, &request);
+    out
+}
+
+fn requests(request: &Request, xids: impl Iterator<Item = i32>) -> BytesMut {
+    let mut out = BytesMut::new();
+    for xid in xids {
+        encode_request(&mut out, Xid(xid), request);
+    }
+    out
+}
+
+/// The next frame, or `None` at the end of the connection.
+async fn frame(stream: &mut TcpStream) -> Option<Bytes> {
+    let read = async {
+        let length = stream.read_u32().await.ok()?;
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.ok()?;
+        Some(Bytes::from(payload))
+    };
+    timeout(PATIENCE, read).await.expect("a frame or the end comes")
+}
+
+async fn next_xid(stream: &mut TcpStream) -> Option<i32> {
+    frame(stream).await.map(|mut payload| payload.get_i32())
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn answers_come_in_the_order_of_the_requests() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    client.write_all(&requests(&Request::Ping, 0..1000)).await.unwrap();
+    for xid in 0..1000 {
+        assert_eq!(next_xid(&mut client).await, Some(xid));
+    }
+    let facts = stage.handle.facts();
+    assert_eq!((facts.traffic.received, facts.traffic.sent), (1001, 1001));
+    assert_eq!(facts.connections[0].traffic.last_operation, "PING");
+    assert_eq!(facts.connections[0].session, Some(SessionId(7)));
+    assert!(stage.seen(|seen| seen.polls) < 100, "one pump serves many requests");
+}
+
+#[tokio::test]
+async fn what_comes_with_the_connect_request_waits_for_its_answer() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.socket().await;
+    let mut bytes = connect_frame();
+    bytes.unsplit(requests(&Request::Ping, 1..3));
+    client.write_all(&bytes).await.unwrap();
+    assert_eq!(frame(&mut client).await.unwrap().len(), 37);
+    assert_eq!(next_xid(&mut client).await, Some(1));
+    assert_eq!(next_xid(&mut client).await, Some(2));
+}
+
+#[tokio::test]
+async fn a_write_is_answered_when_it_is_durable_and_the_close_follows_the_answer() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    let close = Request::Write(Write::CloseSession);
+    client.write_all(&requests(&close, 5..6)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, Some(5));
+    assert_eq!(next_xid(&mut client).await, None);
+    assert_eq!(stage.seen(|seen| seen.disconnects), 0, "the replica knows already");
+}
+
+#[tokio::test]
+async fn a_failed_disk_ends_the_server_and_nothing_is_acknowledged() {
+    let stage = Stage::with_disk(Limits::default(), true).await;
+    let mut client = stage.client().await;
+    let close = Request::Write(Write::CloseSession);
+    client.write_all(&requests(&close, 5..6)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, None);
+    let end = timeout(PATIENCE, stage.run).await.unwrap().unwrap();
+    let Err(Error::Storage(why)) = end else { panic!("ended with {end:?}") };
+    assert_eq!(why, "no space is left");
+}
+
+#[tokio::test]
+async fn a_four_letter_word_is_answered_and_the_connection_closed() {
+    let stage = Stage::new(Limits::default()).await;
+    let _other = stage.client().await;
+    let mut operator = stage.socket().await;
+    operator.write_all(b"srvr").await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, operator.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer, "srvr: 2 connections");
+}
+
+#[tokio::test]
+async fn strangers_and_liars_are_cut_and_nobody_else_notices() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    let strangers: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01],
+        &[0xff; 40],
+        &[0x7f, 0xff, 0xff, 0xff],
+        &[0, 0, 0, 2, 1, 2],
+        b"\n\x1b[31mforged\n",
+    ];
+    for bytes in strangers {
+        let mut stranger = stage.socket().await;
+        stranger.write_all(bytes).await.unwrap();
+        assert_eq!(next_xid(&mut stranger).await, None, "{}", bytes.escape_ascii());
+    }
+    assert_eq!(stage.handle.facts().connections_cut, 6);
+    client.write_all(&requests(&Request::Ping, 1..2)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, Some(1));
+    client.write_all(&[0x00, 0x10, 0x00, 0x00]).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, None, "a frame beyond the limit");
+    stage.until(|seen| seen.disconnects == 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_connect_request_is_cut_in_time() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut half = stage.socket().await;
+    half.write_all(&connect_frame()[..20]).await.unwrap();
+    let mut whole = stage.client().await;
+    stage.advance(Duration::from_millis(9_999));
+    whole.write_all(&requests(&Request::Ping, 1..2)).await.unwrap();
+    assert_eq!(next_xid(&mut whole).await, Some(1));
+    assert_eq!(stage.handle.facts().connections.len(), 2);
+    stage.advance(Duration::from_millis(1));
+    assert_eq!(next_xid(&mut half).await, None);
+    assert_eq!(stage.handle.facts().connections_cut, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_for_its_session_timeout_is_cut() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    stage.advance(Duration::from_secs(10));
+    assert_eq!(next_xid(&mut client).await, None);
+    stage.until(|seen| seen.disconnects == 1).await;
+}
+
+#[tokio::test]
+async fn an_address_has_only_so_many_connections() {
+    let limits = Limits { max_connections_per_address: 2, ..Limits::default() };
+    let stage = Stage::new(limits).await;
+    let (first, _second) = (stage.client().await, stage.client().await);
+    let mut third = stage.socket().await;
+    assert_eq!(next_xid(&mut third).await, None);
+    assert_eq!(stage.handle.facts().connections_rejected, 1);
+    drop(first);
+    stage.until(|seen| seen.disconnects == 1).await;
+    stage.client().await;
+}
+
+#[tokio::test]
+async fn a_client_with_too_many_open_requests_is_not_read_until_it_has_fewer() {
+    let limits = Limits { connection_outstanding: 200, ..Limits::default() };
+    let stage = Stage::new(limits).await;
+    let mut client = stage.client().await;
+    stage.seen(|seen| seen.mute = true);
+    client.write_all(&requests(&Request::Ping, 0..5000)).await.unwrap();
+    stage.until(|seen| seen.requests >= 200).await;
+    stage.advance(Duration::from_secs(60));
+    sleep(Duration::from_millis(20)).await;
+    assert!(stage.seen(|seen| seen.requests) <= 200 + 128);
+    assert!(!stage.handle.facts().connections[0].reading);
+    assert_eq!(stage.handle.facts().connections_cut, 0, "its silence is our doing");
+}
+
+#[tokio::test]
+async fn a_flood_holds_up_only_connections_that_have_open_requests() {
+    let limits = Limits { global_outstanding: 100, ..Limits::default() };
+    let stage = Stage::new(limits).await;
+    let (mut noisy, mut calm) = (stage.client().await, stage.client().await);
+    stage.seen(|seen| seen.mute = true);
+    noisy.write_all(&requests(&Request::Ping, 0..5000)).await.unwrap();
+    stage.until(|seen| seen.requests > 100).await;
+    stage.seen(|seen| seen.mute = false);
+    calm.write_all(&requests(&Request::Ping, 9..10)).await.unwrap();
+    assert_eq!(next_xid(&mut calm).await, Some(9));
+    assert!(stage.seen(|seen| seen.requests) <= 100 + 128 + 1);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_before_it_costs_too_much() {
+    let limits = Limits { unsent_bytes: 10_000, unsent_answers: 5_000, ..Limits::default() };
+    let stage = Stage::new(limits).await;
+    let mut client = stage.client().await;
+    let path = "/x".repeat(5_000);
+    client.write_all(&requests(&Request::Sync(path.into()), 0..100)).await.unwrap();
+    stage.until(|seen| seen.disconnects == 1).await;
+    assert_eq!(stage.handle.facts().connections_cut, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_what_it_owes() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    client.write_all(&requests(&Request::Ping, 0..100)).await.unwrap();
+    stage.until(|seen| seen.requests == 100).await;
+    stage.handle.shutdown();
+    for xid in 0..100 {
+        assert_eq!(next_xid(&mut client).await, Some(xid));
+    }
+    assert_eq!(next_xid(&mut client).await, None);
+    assert!(timeout(PATIENCE, stage.run).await.unwrap().unwrap().is_ok());
+    let address = stage.handle.addresses().clients[0];
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_replica_is_woken_at_its_deadline_and_not_before() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    stage.seen(|seen| seen.deadline = Some(Instant::from_micros(1_005_000)));
+    client.write_all(&requests(&Request::Ping, 0..1)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, Some(0));
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(stage.seen(|seen| seen.wakes), 0);
+    stage.advance(Duration::from_millis(5));
+    stage.until(|seen| seen.wakes == 1).await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Listeners::bind(&Config::new(ServerId(1), address)).await.unwrap_err();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[test]
+fn a_server_runs_on_threads_of_its_own_and_leaves_nothing_behind() {
+    let config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
+    let clock = Arc::new(SystemClock::new());
+    let prepare = move || {
+        let (storage, log, snapshots) =
+            storage_workers(Disk { fails: false }, Disk { fails: false });
+        let membership = zokor_core::raft::Membership::of_voters([ServerId(1)]);
+        let raft = zokor_core::raft::Config::new(ServerId(1), membership);
+        let replica = zokor_core::Replica::new(
+            clock.now(),
+            zokor_core::Config::new(raft),
+            zokor_core::id::Seed([7; 32]),
+            zokor_core::replica::Recovered::default(),
+        );
+        let parts = Parts {
+            replica,
+            storage,
+            clock,
+            admin: Arc::new(Words),
+            options: Arc::new(PlainSockets),
+        };
+        Ok(Prepared { parts, log, snapshots })
+    };
+    let server = start(config, prepare).unwrap();
+    let address = server.handle().addresses().clients[0];
+    assert!(std::net::TcpStream::connect(address).is_ok());
+    server.handle().shutdown();
+    assert!(server.wait().is_ok());
+    assert!(std::net::TcpListener::bind(address).is_ok());
+}
+
+#[test]
+fn a_preparation_that_fails_is_the_reason() {
+    let config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
+    let prepare = || -> Result<Prepared<Disk, Disk>, _> { Err("the data is damaged".into()) };
+    let Err(error) = start(config, prepare) else { panic!("it started") };
+    assert_eq!(error.to_string(), "the data is damaged");
+}

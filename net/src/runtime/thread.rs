@@ -1,0 +1,104 @@
+//! A whole server on threads of its own: one for the event loop, one each for the log and for
+//! snapshots. Not for simulations.
+//!
+//! Invariant: when [`RunningServer::wait`] returns, all three have ended, and with them every hold on
+//! files and ports.
+
+use std::sync::mpsc;
+use std::thread::{Builder, JoinHandle};
+
+use super::config::Config;
+use super::error::Error;
+use super::log_writer::{LogSteps, LogStore, SnapshotSteps, SnapshotStore, Worker};
+use super::server::{Handle, Listeners, Parts, Server};
+
+/// What is prepared once the ports are ours: everything but the ports.
+pub struct Prepared<L: LogStore, S: SnapshotStore> {
+    /// What the server is made of.
+    pub parts: Parts,
+    /// The log's worker, of the same [`storage_workers`](super::storage_workers) as the port in
+    /// `parts`.
+    pub log: Worker<LogSteps<L>>,
+    /// The snapshots' worker.
+    pub snapshots: Worker<SnapshotSteps<S>>,
+}
+
+/// A server that runs on threads of its own.
+pub struct RunningServer {
+    handle: Handle,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl RunningServer {
+    /// For questions and for the order to stop.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Waits until the server has ended. Blocks.
+    ///
+    /// # Errors
+    /// Why it ended, if nobody asked it to.
+    pub fn wait(self) -> Result<(), Error> {
+        self.thread.join().unwrap_or(Err(Error::Broken("the event loop")))
+    }
+}
+
+/// Takes the ports of `config`, then has everything else prepared (opening and recovering the data,
+/// above all), then serves. Returns when the server serves. Blocks; not inside a runtime.
+///
+/// # Errors
+/// If a port cannot be had, or `prepare` fails, or there is no thread to be had.
+pub fn start<L, S, P>(config: Config, prepare: P) -> Result<RunningServer, Error>
+where
+    L: LogStore,
+    S: SnapshotStore,
+    P: FnOnce() -> Result<Prepared<L, S>, Box<dyn std::error::Error + Send + Sync>>
+        + Send
+        + 'static,
+{
+    let (started, has_started) = mpsc::channel();
+    let name = format!("zokor-{}", config.id);
+    let body = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(Error::Thread)?;
+        runtime.block_on(serve(config, prepare, started))
+    };
+    let thread = Builder::new().name(name).spawn(body).map_err(Error::Thread)?;
+    match has_started.recv() {
+        Ok(handle) => Ok(RunningServer { handle, thread }),
+        // It has ended without having started, so it knows why.
+        Err(_) => match thread.join().unwrap_or(Err(Error::Broken("the start"))) {
+            Ok(()) => Err(Error::Broken("the start")),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+async fn serve<L: LogStore, S: SnapshotStore>(
+    config: Config,
+    prepare: impl FnOnce() -> Result<Prepared<L, S>, Box<dyn std::error::Error + Send + Sync>>,
+    started: mpsc::Sender<Handle>,
+) -> Result<(), Error> {
+    let listeners = Listeners::bind(&config).await?;
+    let Prepared { parts, log, snapshots } = prepare().map_err(Error::Prepare)?;
+    let id = config.id;
+    let server = Server::new(config, listeners, parts);
+    let workers = [
+        spawn(format!("zokor-{id}-log"), move || log.run())?,
+        spawn(format!("zokor-{id}-snap"), move || snapshots.run())?,
+    ];
+    // Whoever started the server may have lost interest; it serves all the same.
+    let _ = started.send(server.handle());
+    drop(started);
+    let result = server.run().await;
+    for worker in workers {
+        // A worker that panicked has been reported by its guard.
+        let _ = worker.join();
+    }
+    result
+}
+
+fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    Builder::new().name(name).spawn(body).map_err(Error::Thread)
+}

@@ -1,0 +1,190 @@
+//! What is to be sent to one peer.
+//!
+//! Invariants: order is kept, but for snapshots, between whose chunks other messages may go; memory is
+//! bounded: a peer that does not keep up loses its connection, and with it what is queued; what is put
+//! in while there is no connection is dropped.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::BytesMut;
+use tokio::sync::Notify;
+use zokor_core::replica::Message;
+
+use super::codec::encode;
+
+/// The queue to one peer, shared by the runtime, which fills it, and the link's task.
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    /// Wakes the link's task when there is something to send.
+    wake: Notify,
+    /// Wakes it from its pause between attempts.
+    nudge: Notify,
+    max_bytes: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    open: bool,
+    /// Why the connection is to be given up.
+    broken: Option<&'static str>,
+    bytes: BytesMut,
+    /// Whole; their frames are made while they are sent.
+    snapshots: VecDeque<Message>,
+    /// The sender has bytes of its own, of what was taken before.
+    taken: usize,
+}
+
+impl Outbox {
+    /// An empty one for at most `max_bytes`.
+    pub fn new(max_bytes: usize) -> Self {
+        Outbox { queue: Mutex::default(), wake: Notify::new(), nudge: Notify::new(), max_bytes }
+    }
+
+    /// Queues a message. The link learns of it by [`Outbox::wake`].
+    pub fn push(&self, message: Message) {
+        let mut queue = self.lock();
+        if !queue.open || queue.broken.is_some() {
+            return;
+        }
+        let snapshot = encode(&mut queue.bytes, message);
+        queue.snapshots.extend(snapshot);
+        if queue.bytes.len() + queue.taken > self.max_bytes {
+            queue.give_up("it does not keep up: its queue is full");
+        } else if queue.snapshots.len() > MAX_SNAPSHOTS {
+            queue.give_up("it does not keep up: too many snapshots wait");
+        }
+    }
+
+    /// Asks the link's task to send what is queued.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The peer is there: if the link's task waits to dial again, it need not.
+    pub fn nudge(&self) {
+        if !self.lock().open {
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Gives the connection up, if there is one; the link dials again.
+    pub fn break_link(&self, why: &'static str) {
+        let mut queue = self.lock();
+        if queue.open {
+            queue.give_up(why);
+            drop(queue);
+            self.wake();
+        }
+    }
+
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(super) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
+    /// A connection stands.
+    pub(super) fn open(&self) {
+        *self.lock() = Queue { open: true, ..Queue::default() };
+    }
+
+    /// It has ended.
+    pub(super) fn close(&self) {
+        *self.lock() = Queue::default();
+    }
+
+    /// Swaps what is queued into the empty `out`.
+    ///
+    /// # Errors
+    /// Why the connection is to be given up.
+    pub(super) fn take(&self, out: &mut BytesMut) -> Result<(), &'static str> {
+        assert!(out.is_empty(), "what was taken before has to be sent first");
+        let mut queue = self.lock();
+        if let Some(why) = queue.broken {
+            return Err(why);
+        }
+        if out.capacity() > KEPT_CAPACITY {
+            *out = BytesMut::new();
+        }
+        std::mem::swap(&mut queue.bytes, out);
+        queue.taken = out.len();
+        Ok(())
+    }
+
+    /// The next snapshot to be sent.
+    pub(super) fn take_snapshot(&self) -> Option<Message> {
+        self.lock().snapshots.pop_front()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no code that can panic runs under this lock")
+    }
+}
+
+impl Queue {
+    fn give_up(&mut self, why: &'static str) {
+        *self = Queue { open: true, broken: Some(why), ..Queue::default() };
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("max_bytes", &self.max_bytes).finish_non_exhaustive()
+    }
+}
+
+/// A buffer that grew beyond this is not kept for reuse.
+const KEPT_CAPACITY: usize = 1 << 20;
+/// Snapshots that wait behind the one being sent.
+const MAX_SNAPSHOTS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use zokor_core::id::SessionId;
+
+    use super::*;
+
+    fn heard(n: usize) -> Message {
+        Message::Heard(vec![SessionId(1); n])
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_peer_without_a_connection() {
+        let outbox = Outbox::new(1000);
+        outbox.push(heard(1));
+        outbox.open();
+        let mut out = BytesMut::new();
+        outbox.take(&mut out).unwrap();
+        assert!(out.is_empty());
+        outbox.push(heard(1));
+        outbox.close();
+        outbox.open();
+        outbox.take(&mut out).unwrap();
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_breaks_the_link_and_frees_its_memory() {
+        let outbox = Outbox::new(1000);
+        outbox.open();
+        let mut out = BytesMut::new();
+        outbox.push(heard(100));
+        outbox.take(&mut out).unwrap();
+        let n = out.len();
+        assert!(n > 500);
+        outbox.push(heard(100));
+        assert_eq!(outbox.lock().bytes.len(), 0, "what the sender holds counts as well");
+        out.clear();
+        assert!(outbox.take(&mut out).is_err());
+        outbox.push(heard(1));
+        assert_eq!(outbox.lock().bytes.len(), 0);
+        outbox.open();
+        outbox.push(heard(1));
+        outbox.take(&mut out).unwrap();
+        assert!(!out.is_empty());
+    }
+}

@@ -1,0 +1,87 @@
+//! `dump`: sessions, their ephemeral znodes, and connections.
+//!
+//! Source: `zookeeper: DumpCommand`, `ExpiryQueue.dump`, `LearnerSessionTracker.dumpSessions`.
+
+use std::collections::BTreeMap;
+use std::fmt::{Arguments, Write};
+
+use zokor_core::time::WallTime;
+
+use super::date::java_date;
+use super::facts::{ServerFacts, SessionFacts};
+use super::report::{address, unavailable};
+
+/// The whole answer. Deadlines are shown by the tick, as ZooKeeper keeps them.
+pub(super) fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
+    let connections: Option<Vec<_>> = facts
+        .connections
+        .iter()
+        .map(|connection| {
+            let session = connection.session.as_ref().map(|session| session.id).unwrap_or_default();
+            let line = format!("ip: {} sessionId: {session}", address(&connection.address));
+            connection.expires.map(|expires| (expires, line))
+        })
+        .collect();
+    let (Some(sessions), Some(ephemerals), Some(connections)) =
+        (&facts.sessions, &facts.ephemerals, connections)
+    else {
+        return unavailable("dump");
+    };
+    let mut text = String::from("SessionTracker dump:\n");
+    put_sessions(&mut text, sessions, tick_time_ms);
+    text.push_str("ephemeral nodes dump:\n");
+    put(&mut text, format_args!("Sessions with Ephemerals ({}):\n", ephemerals.len()));
+    for (session, paths) in ephemerals {
+        put(&mut text, format_args!("{session}:\n"));
+        for path in paths {
+            put(&mut text, format_args!("\t{path}\n"));
+        }
+    }
+    text.push_str("Connections dump:\n");
+    put_sets(&mut text, "Connections Sets", connections.into_iter(), tick_time_ms);
+    text
+}
+
+/// A leader knows the deadlines; another server knows only that there are sessions.
+fn put_sessions(text: &mut String, sessions: &[SessionFacts], tick_time_ms: u32) {
+    let due: Option<Vec<_>> = sessions
+        .iter()
+        .map(|session| session.expires.map(|expires| (expires, session.id.to_string())))
+        .collect();
+    match due {
+        Some(due) => put_sets(text, "Session Sets", due.into_iter(), tick_time_ms),
+        None => {
+            put(text, format_args!("Global Sessions({}):\n", sessions.len()));
+            for session in sessions {
+                put(text, format_args!("{}\t{}ms\n", session.id, session.timeout_ms));
+            }
+        }
+    }
+}
+
+/// Lines under the tick in which each is due.
+fn put_sets(
+    text: &mut String,
+    title: &str,
+    lines: impl Iterator<Item = (WallTime, String)>,
+    tick_time_ms: u32,
+) {
+    let tick = i64::from(tick_time_ms.max(1));
+    let mut sets: BTreeMap<WallTime, Vec<String>> = BTreeMap::new();
+    for (due, line) in lines {
+        let due = WallTime((due.0.div_euclid(tick)).saturating_add(1).saturating_mul(tick));
+        sets.entry(due).or_default().push(line);
+    }
+    let n_lines: usize = sets.values().map(Vec::len).sum();
+    put(text, format_args!("{title} ({})/({n_lines}):\n", sets.len()));
+    for (due, lines) in sets {
+        put(text, format_args!("{} expire at {}:\n", lines.len(), java_date(due)));
+        for line in lines {
+            put(text, format_args!("\t{line}\n"));
+        }
+    }
+}
+
+fn put(text: &mut String, what: Arguments<'_>) {
+    text.write_fmt(what).expect("a string takes all text");
+}

@@ -1,0 +1,245 @@
+//! ZooKeeper's four-letter words: which are known, which are allowed, and what each answers.
+//!
+//! Invariant: an answer is a function of the word, the settings and the facts; what is shown is
+//! bounded by what the server holds. Source: `zookeeper: server/command/*`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use zokor_core::id::ServerId;
+use zokor_core::proto::Ensemble;
+
+use super::facts::ServerFacts;
+use super::{dump, environment, monitor, report};
+
+/// A four-letter word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[rustfmt::skip]
+#[allow(missing_docs, reason = "the names are ZooKeeper's own, and `report` says what each shows")]
+pub enum Word {
+    Conf, Cons, Crst, Dirs, Dump, Envi, Gtmk, Hash, Isro, Mntr, Ruok, Srst, Srvr, Stat, Stmk,
+    Wchc, Wchp, Wchs,
+}
+
+impl Word {
+    /// All words.
+    #[rustfmt::skip]
+    pub const ALL: [Word; 18] = [
+        Word::Conf, Word::Cons, Word::Crst, Word::Dirs, Word::Dump, Word::Envi, Word::Gtmk,
+        Word::Hash, Word::Isro, Word::Mntr, Word::Ruok, Word::Srst, Word::Srvr, Word::Stat,
+        Word::Stmk, Word::Wchc, Word::Wchp, Word::Wchs,
+    ];
+
+    /// The word spelled `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Word::ALL.into_iter().find(|word| word.as_str() == text)
+    }
+
+    /// Its letters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Word::Conf => "conf",
+            Word::Cons => "cons",
+            Word::Crst => "crst",
+            Word::Dirs => "dirs",
+            Word::Dump => "dump",
+            Word::Envi => "envi",
+            Word::Gtmk => "gtmk",
+            Word::Hash => "hash",
+            Word::Isro => "isro",
+            Word::Mntr => "mntr",
+            Word::Ruok => "ruok",
+            Word::Srst => "srst",
+            Word::Srvr => "srvr",
+            Word::Stat => "stat",
+            Word::Stmk => "stmk",
+            Word::Wchc => "wchc",
+            Word::Wchp => "wchp",
+            Word::Wchs => "wchs",
+        }
+    }
+}
+
+/// The words that may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whitelist(BTreeSet<Word>);
+
+impl Whitelist {
+    /// Without the key `4lw.commands.whitelist`: what tells little and costs little.
+    pub const DEFAULT: [Word; 4] = [Word::Isro, Word::Mntr, Word::Ruok, Word::Srvr];
+
+    /// From the value of `4lw.commands.whitelist`: words between commas, or `*` for all. Unknown
+    /// words are skipped, and `srvr` is always allowed, as in ZooKeeper.
+    pub fn new(list: Option<&str>) -> Self {
+        let Some(list) = list else {
+            return Whitelist(Whitelist::DEFAULT.into());
+        };
+        if list.trim() == "*" {
+            return Whitelist::all();
+        }
+        let mut words: BTreeSet<_> =
+            list.split(',').filter_map(|w| Word::parse(w.trim())).collect();
+        words.insert(Word::Srvr);
+        Whitelist(words)
+    }
+
+    /// Every word.
+    pub fn all() -> Self {
+        Whitelist(Word::ALL.into())
+    }
+
+    /// Whether `word` may be asked.
+    pub fn allows(&self, word: Word) -> bool {
+        self.0.contains(&word)
+    }
+}
+
+/// What `conf` and `dirs` show beside the facts: fixed while the server runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The port on which clients are served.
+    pub client_port: u16,
+    /// The folder that holds the snapshots.
+    pub data_dir: PathBuf,
+    /// The folder that holds the log.
+    pub log_dir: PathBuf,
+    /// In milliseconds.
+    pub tick_time_ms: u32,
+    /// Connections from one address, at most; 0 is without limit.
+    pub max_connections_per_address: u32,
+    /// In milliseconds.
+    pub min_session_timeout_ms: i32,
+    /// In milliseconds.
+    pub max_session_timeout_ms: i32,
+    /// The listen backlog of the client port; `None` leaves it to the system.
+    pub client_backlog: Option<u32>,
+    /// What only a member of an ensemble has; `None` if standalone.
+    pub member: Option<MemberSettings>,
+}
+
+/// What `conf` shows of a member of an ensemble.
+#[derive(Clone, Debug)]
+pub struct MemberSettings {
+    /// The number in `myid`.
+    pub id: ServerId,
+    /// In ticks.
+    pub init_limit_ticks: u32,
+    /// In ticks.
+    pub sync_limit_ticks: u32,
+    /// ZooKeeper's election port of this server's line.
+    pub election_port: u16,
+    /// The port for peers.
+    pub quorum_port: u16,
+    /// Whether it is without a vote.
+    pub is_observer: bool,
+    /// All servers.
+    pub ensemble: Ensemble,
+}
+
+/// What the asker gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The bytes to write before the connection is closed.
+    pub text: String,
+    /// Which counters the driver sets to zero.
+    pub reset: Reset,
+}
+
+/// Which counters start anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// None.
+    Nothing,
+    /// Those of each connection.
+    Connections,
+    /// Those of the server: packets, latencies, sizes.
+    Server,
+}
+
+/// Answers four-letter words.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    settings: Settings,
+    whitelist: Whitelist,
+}
+
+impl Admin {
+    /// Answers by these settings, and only what `whitelist` allows.
+    pub fn new(settings: Settings, whitelist: Whitelist) -> Self {
+        Admin { settings, whitelist }
+    }
+
+    /// The answer to `word`, the first four bytes of a connection as text. `None` if it is no
+    /// four-letter word: then they are the length of a frame.
+    pub fn answer(&self, word: &str, facts: &ServerFacts) -> Option<Answer> {
+        let word = Word::parse(word)?;
+        if !self.whitelist.allows(word) {
+            return Some(said(format!(
+                "{} is not executed because it is not in the whitelist.\n",
+                word.as_str()
+            )));
+        }
+        let serving = facts.stats.serving || facts.read_only;
+        Some(match word {
+            Word::Ruok => said("imok"),
+            Word::Envi => said(environment::report()),
+            // Zokor traces nothing: the mask is ZooKeeper's default and stays so.
+            Word::Gtmk | Word::Stmk => said("306"),
+            Word::Isro if !serving => said("null"),
+            Word::Isro => said(if facts.read_only { "ro" } else { "rw" }),
+            _ if !serving => said(NOT_SERVING),
+            Word::Conf => said(report::conf(&self.settings, facts)),
+            Word::Cons => said(report::cons(facts)),
+            Word::Crst => {
+                Answer { text: "Connection stats reset.\n".to_owned(), reset: Reset::Connections }
+            }
+            Word::Dirs => said(format!(
+                "datadir_size: {}\nlogdir_size: {}\n",
+                folder_bytes(&self.settings.data_dir),
+                folder_bytes(&self.settings.log_dir)
+            )),
+            Word::Dump => said(dump::report(facts, self.settings.tick_time_ms)),
+            // The digests of past zxids are not kept, which ZooKeeper answers with no line.
+            Word::Hash => said(""),
+            Word::Mntr => said(monitor::report(facts)),
+            Word::Srst => Answer { text: "Server stats reset.\n".to_owned(), reset: Reset::Server },
+            Word::Srvr => said(report::srvr(facts)),
+            Word::Stat => said(report::stat(facts)),
+            Word::Wchc => said(report::wchc(facts)),
+            Word::Wchp => said(report::wchp(facts)),
+            Word::Wchs => said(report::wchs(facts)),
+        })
+    }
+}
+
+fn said(text: impl Into<String>) -> Answer {
+    Answer { text: text.into(), reset: Reset::Nothing }
+}
+
+/// Bytes of all files in and below `folder`; what cannot be read counts nothing.
+pub(super) fn folder_bytes(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            // Links are not followed: a folder could lead back to itself.
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => {
+                    bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
+
+#[cfg(test)]
+#[path = "four_letter_tests.rs"]
+mod tests;

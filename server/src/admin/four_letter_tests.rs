@@ -1,0 +1,349 @@
+//! Golden answers: what ZooKeeper prints, line by line.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use zokor_core::id::SessionId;
+use zokor_core::proto::{Member, Zxid};
+use zokor_core::replica::{Mode, Stats};
+use zokor_core::time::WallTime;
+
+use super::super::facts::{ConnectionFacts, ConnectionSession, Latency, SessionFacts, Sizes};
+use super::*;
+use crate::version::ZOOKEEPER_VERSION;
+
+const SID: SessionId = SessionId(0x0100_002c_cc2a_0001);
+const EST: WallTime = WallTime(1_795_448_516_118);
+
+fn settings() -> Settings {
+    Settings {
+        client_port: 2181,
+        data_dir: PathBuf::from("/nowhere/data"),
+        log_dir: PathBuf::from("/nowhere/log"),
+        tick_time_ms: 2_000,
+        max_connections_per_address: 60,
+        min_session_timeout_ms: 4_000,
+        max_session_timeout_ms: 40_000,
+        client_backlog: None,
+        member: None,
+    }
+}
+
+fn facts() -> ServerFacts {
+    let latency = Latency { count: 10_000, total_us: 12_345_000, min_us: 12, max_us: 17_900 };
+    let session = ConnectionSession {
+        id: SID,
+        last_operation: "GETD",
+        timeout_ms: 10_000,
+        last_xid: 1,
+        last_zxid: Zxid(4),
+        last_response_ms: 2_938_413,
+        last_latency_us: 400,
+        latency: Latency { count: 2, total_us: 1_500, min_us: 400, max_us: 1_100 },
+    };
+    let connection = |address: &str, session| ConnectionFacts {
+        address: address.parse().unwrap(),
+        reading: true,
+        writing: false,
+        queued: 0,
+        received: 2,
+        sent: 2,
+        established: EST,
+        expires: Some(WallTime(EST.0 + 10_000)),
+        session,
+    };
+    let asking = ConnectionFacts {
+        reading: false,
+        received: 1,
+        sent: 0,
+        ..connection("10.1.2.4:47602", None)
+    };
+    ServerFacts {
+        stats: Stats {
+            mode: Mode::Leader,
+            serving: true,
+            zxid: Zxid(0x3_0000_002a),
+            znodes: 7,
+            ephemerals: 1,
+            data_bytes: 44,
+            sessions: 2,
+            watches: 3,
+            quorum_size: 3,
+            learners: 2,
+            synced_followers: 2,
+            sessions_expired: 5,
+            ..Stats::default()
+        },
+        uptime: Duration::from_millis(90_001),
+        leader_uptime: Some(Duration::from_millis(80_001)),
+        latency,
+        packets_received: 120,
+        packets_sent: 119,
+        proposal_bytes: Some(Sizes { last: Some(48), min: Some(32), max: Some(210) }),
+        response_bytes: Some(Sizes::default()),
+        auth_failures: Some(0),
+        config_version: 0x1_0000_0000,
+        connections: vec![connection("10.1.2.3:47582", Some(session)), asking],
+        file_descriptors: Some((40, 1_024)),
+        ..ServerFacts::default()
+    }
+}
+
+fn ask(word: &str, facts: &ServerFacts) -> String {
+    Admin::new(settings(), Whitelist::all()).answer(word, facts).unwrap().text
+}
+
+#[test]
+fn srvr_is_zookeepers_text() {
+    let expected = format!(
+        "Zookeeper version: {ZOOKEEPER_VERSION}\nLatency min/avg/max: 0/1.2345/17\n\
+         Received: 120\nSent: 119\nConnections: 2\nOutstanding: 0\nZxid: 0x30000002a\n\
+         Mode: leader\nNode count: 7\nProposal sizes last/min/max: 48/32/210\n"
+    );
+    assert_eq!(ask("srvr", &facts()), expected);
+}
+
+#[test]
+fn only_a_leader_has_proposal_sizes() {
+    let mut facts = facts();
+    facts.proposal_bytes = None;
+    assert!(ask("srvr", &facts).ends_with("Proposal sizes last/min/max: -1/-1/-1\n"));
+    for mode in [Mode::Follower, Mode::Observer, Mode::Standalone] {
+        facts.stats.mode = mode;
+        let text = ask("srvr", &facts);
+        assert!(text.ends_with(&format!("Mode: {}\nNode count: 7\n", mode.as_str())), "{text}");
+    }
+    facts.read_only = true;
+    let text = ask("srvr", &facts);
+    assert_eq!(text.lines().nth(1), Some("READ-ONLY mode; serving only read-only clients"));
+    assert!(text.contains("\nMode: read-only\n"), "{text}");
+}
+
+#[test]
+fn stat_lists_the_connections_before_the_rest() {
+    let expected = format!(
+        "Zookeeper version: {ZOOKEEPER_VERSION}\nClients:\n \
+         /10.1.2.3:47582[1](queued=0,recved=2,sent=2)\n \
+         /10.1.2.4:47602[0](queued=0,recved=1,sent=0)\n\nLatency min/avg/max: 0/1.2345/17\n"
+    );
+    let text = ask("stat", &facts());
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(text.ends_with(ask("srvr", &facts()).split_once('\n').unwrap().1));
+}
+
+#[test]
+fn cons_shows_all_of_a_connection_with_a_session() {
+    let mut facts = facts();
+    let known = " /10.1.2.3:47582[1](queued=0,recved=2,sent=2,sid=0x100002ccc2a0001,lop=GETD,\
+                 est=1795448516118,to=10000,lcxid=0x1,lzxid=0x4,lresp=2938413,llat=0,minlat=0,\
+                 avglat=0,maxlat=1)\n";
+    let asking = " /10.1.2.4:47602[0](queued=0,recved=1,sent=0)\n\n";
+    assert_eq!(ask("cons", &facts), format!("{known}{asking}"));
+    facts.connections[0].writing = true;
+    facts.connections[0].address = "[::1]:5".parse().unwrap();
+    let session = facts.connections[0].session.as_mut().unwrap();
+    (session.last_xid, session.last_zxid) = (-1, Zxid(-1));
+    let text = ask("cons", &facts);
+    assert!(text.starts_with(" /[0:0:0:0:0:0:0:1]:5[5](queued=0"), "{text}");
+    assert!(text.contains(",to=10000,lzxid=0xffffffffffffffff,lresp="), "{text}");
+}
+
+#[test]
+fn conf_of_a_standalone_server_stops_after_its_id() {
+    let expected = "clientPort=2181\nsecureClientPort=-1\ndataDir=/nowhere/data\ndataDirSize=0\n\
+                    dataLogDir=/nowhere/log\ndataLogSize=0\ntickTime=2000\nmaxClientCnxns=60\n\
+                    minSessionTimeout=4000\nmaxSessionTimeout=40000\n\
+                    clientPortListenBacklog=-1\nserverId=0\n";
+    assert_eq!(ask("conf", &facts()), expected);
+}
+
+#[test]
+fn conf_of_a_member_shows_the_ensemble() {
+    let line = "h1:2888:3888:participant;0.0.0.0:2181";
+    let member = MemberSettings {
+        id: ServerId(1),
+        init_limit_ticks: 10,
+        sync_limit_ticks: 5,
+        election_port: 3888,
+        quorum_port: 2888,
+        is_observer: false,
+        ensemble: Ensemble { members: vec![Member { id: ServerId(1), line: line.into() }] },
+    };
+    let settings = Settings { member: Some(member), client_backlog: Some(9), ..settings() };
+    let text = Admin::new(settings, Whitelist::all()).answer("conf", &facts()).unwrap().text;
+    let expected = "clientPortListenBacklog=9\nserverId=1\ninitLimit=10\nsyncLimit=5\n\
+                    electionAlg=3\nelectionPort=3888\nquorumPort=2888\npeerType=0\nmembership: \n\
+                    server.1=h1:2888:3888:participant;0.0.0.0:2181\nversion=100000000\n";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn dump_of_a_leader_groups_by_deadline() {
+    let mut facts = facts();
+    let session = |low: i64, expires| SessionFacts {
+        id: SessionId(SID.0 - 1 + low),
+        timeout_ms: 10_000,
+        expires,
+    };
+    let due = Some(WallTime(1_795_448_525_000));
+    facts.sessions = Some(vec![session(0, due), session(1, due)]);
+    facts.ephemerals = Some(BTreeMap::from([(SessionId(SID.0 - 1), ["/e".into()].into())]));
+    let expected = "SessionTracker dump:\nSession Sets (1)/(2):\n\
+                    2 expire at Mon Nov 23 15:42:06 UTC 2026:\n\
+                    \t0x100002ccc2a0000\n\t0x100002ccc2a0001\nephemeral nodes dump:\n\
+                    Sessions with Ephemerals (1):\n0x100002ccc2a0000:\n\t/e\n\
+                    Connections dump:\nConnections Sets (1)/(2):\n\
+                    2 expire at Mon Nov 23 15:42:08 UTC 2026:\n\
+                    \tip: /10.1.2.3:47582 sessionId: 0x100002ccc2a0001\n\
+                    \tip: /10.1.2.4:47602 sessionId: 0x0\n";
+    assert_eq!(ask("dump", &facts), expected);
+    facts.sessions = Some(vec![session(1, None)]);
+    let text = ask("dump", &facts);
+    let expected = "SessionTracker dump:\nGlobal Sessions(1):\n0x100002ccc2a0001\t10000ms\n\
+                    ephemeral nodes dump:\n";
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[test]
+fn the_words_about_watches_count_and_list_them() {
+    let mut facts = facts();
+    let other = SessionId(0x2);
+    facts.watches = Some(BTreeMap::from([
+        (other, ["/a".into()].into()),
+        (SID, ["/a".into(), "/b".into()].into()),
+    ]));
+    assert_eq!(ask("wchs", &facts), "2 connections watching 2 paths\nTotal watches:3\n");
+    assert_eq!(ask("wchc", &facts), "0x2\n\t/a\n0x100002ccc2a0001\n\t/a\n\t/b\n\n");
+    assert_eq!(ask("wchp", &facts), "/a\n\t0x2\n\t0x100002ccc2a0001\n/b\n\t0x100002ccc2a0001\n\n");
+}
+
+#[test]
+fn a_word_without_its_facts_says_so() {
+    for word in ["dump", "wchs", "wchc", "wchp"] {
+        let expected =
+            format!("{word} is not executed because this server does not keep what it shows.\n");
+        assert_eq!(ask(word, &facts()), expected);
+    }
+}
+
+#[test]
+fn the_short_words_say_their_words() {
+    let facts = facts();
+    assert_eq!(ask("ruok", &facts), "imok");
+    assert_eq!(ask("isro", &facts), "rw");
+    assert_eq!(ask("isro", &ServerFacts { read_only: true, ..facts.clone() }), "ro");
+    assert_eq!(ask("dirs", &facts), "datadir_size: 0\nlogdir_size: 0\n");
+    assert_eq!(ask("gtmk", &facts), "306");
+    assert_eq!(ask("hash", &facts), "");
+    let admin = Admin::new(settings(), Whitelist::all());
+    let reset = |word| admin.answer(word, &facts).unwrap();
+    let (crst, srst) = (reset("crst"), reset("srst"));
+    assert_eq!((&*crst.text, crst.reset), ("Connection stats reset.\n", Reset::Connections));
+    assert_eq!((&*srst.text, srst.reset), ("Server stats reset.\n", Reset::Server));
+}
+
+#[test]
+fn mntr_of_a_leader_has_every_key_that_monitoring_looks_for() {
+    let expected = format!(
+        "zk_version\t{ZOOKEEPER_VERSION}\nzk_server_state\tleader\nzk_avg_latency\t1.2345\n\
+         zk_max_latency\t17\nzk_min_latency\t0\nzk_packets_received\t120\n\
+         zk_packets_sent\t119\nzk_num_alive_connections\t2\nzk_outstanding_requests\t0\n\
+         zk_znode_count\t7\nzk_watch_count\t3\nzk_ephemerals_count\t1\n\
+         zk_approximate_data_size\t44\nzk_open_file_descriptor_count\t40\n\
+         zk_max_file_descriptor_count\t1024\nzk_followers\t2\nzk_learners\t2\n\
+         zk_synced_followers\t2\nzk_pending_syncs\t0\nzk_last_proposal_size\t48\n\
+         zk_max_proposal_size\t210\nzk_min_proposal_size\t32\nzk_leader_uptime\t80001\n\
+         zk_peer_state\tleading - broadcast\nzk_quorum_size\t3\nzk_uptime\t90001\n\
+         zk_global_sessions\t2\nzk_local_sessions\t0\nzk_last_client_response_size\t-1\n\
+         zk_max_client_response_size\t-1\nzk_min_client_response_size\t-1\n\
+         zk_auth_failed_count\t0\nzk_stale_sessions_expired\t5\n"
+    );
+    assert_eq!(ask("mntr", &facts()), expected);
+}
+
+#[test]
+fn mntr_keeps_the_leaders_keys_to_leaders() {
+    let mut facts = facts();
+    facts.stats.mode = Mode::Follower;
+    let text = ask("mntr", &facts);
+    assert!(text.contains("zk_peer_state\tfollowing - broadcast\n"), "{text}");
+    assert!(!text.contains("zk_synced_followers"), "{text}");
+    (facts.stats.mode, facts.response_bytes) = (Mode::Standalone, None);
+    let text = ask("mntr", &facts);
+    assert!(!text.contains("response_size"), "{text}");
+    assert!(text.contains("zk_server_state\tstandalone\n"), "{text}");
+    assert!(!text.contains("zk_quorum_size") && !text.contains("zk_peer_state"), "{text}");
+}
+
+#[test]
+fn averages_have_up_to_four_places() {
+    let table = [
+        (0, 0, "0.0"),
+        (1, 0, "0.0"),
+        (1, 1_500, "1.5"),
+        (3, 1_000, "0.3333"),
+        (3, 2_000, "0.6667"),
+        (2, 4_000, "2.0"),
+        (8, 100, "0.0125"),
+        (1, u64::MAX, "18446744073709551.615"),
+    ];
+    for (count, total_us, expected) in table {
+        let latency = Latency { count, total_us, ..Latency::default() };
+        assert_eq!(report::average_ms(&latency), expected);
+    }
+}
+
+#[test]
+fn without_a_quorum_only_some_words_are_answered() {
+    let mut facts = facts();
+    facts.stats.serving = false;
+    for word in Word::ALL {
+        let text = ask(word.as_str(), &facts);
+        let refused = text == "This ZooKeeper instance is not currently serving requests\n";
+        let expected =
+            !matches!(word, Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Isro);
+        assert_eq!(refused, expected, "{word:?}: {text}");
+    }
+    assert_eq!(ask("isro", &facts), "null");
+    assert_eq!(ask("ruok", &facts), "imok");
+}
+
+#[test]
+fn a_word_that_is_not_allowed_is_refused_by_name() {
+    let admin = Admin::new(settings(), Whitelist::new(Some("ruok")));
+    let text = |word| admin.answer(word, &facts()).unwrap().text;
+    assert_eq!(text("stat"), "stat is not executed because it is not in the whitelist.\n");
+    assert_eq!(text("crst"), "crst is not executed because it is not in the whitelist.\n");
+    assert_eq!(text("ruok"), "imok");
+    assert_eq!(admin.answer("abcd", &facts()), None);
+    assert_eq!(admin.answer("RUOK", &facts()), None);
+}
+
+#[test]
+fn the_whitelist_follows_zookeepers_rules() {
+    use Word::{Conf, Isro, Mntr, Ruok, Srvr, Stat};
+    let table: [(Option<&str>, &[Word]); 7] = [
+        (None, &[Isro, Mntr, Ruok, Srvr]),
+        (Some(""), &[Srvr]),
+        (Some("stat"), &[Srvr, Stat]),
+        (Some(" stat , ruok,conf "), &[Conf, Ruok, Srvr, Stat]),
+        (Some("stat,nope,"), &[Srvr, Stat]),
+        (Some("*"), &Word::ALL),
+        (Some(" * "), &Word::ALL),
+    ];
+    for (list, allowed) in table {
+        let whitelist = Whitelist::new(list);
+        for word in Word::ALL {
+            assert_eq!(whitelist.allows(word), allowed.contains(&word), "{list:?} {word:?}");
+        }
+    }
+}
+
+#[test]
+fn a_folders_size_counts_the_files_below_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), [0; 100]).unwrap();
+    std::fs::create_dir(dir.path().join("log")).unwrap();
+    std::fs::write(dir.path().join("log/b"), [0; 23]).unwrap();
+    assert_eq!(folder_bytes(dir.path()), 123);
+}

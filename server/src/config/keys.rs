@@ -1,0 +1,78 @@
+//! Typed access to the keys of one file.
+//!
+//! Invariant: a value that is present and malformed is an error that names file, line, key and what
+//! to write instead; it is never replaced by a default.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use super::properties::{ConfigError, Entry, Properties};
+
+/// The entries in force of one file.
+#[derive(Debug)]
+pub(super) struct Keys<'a> {
+    properties: &'a Properties,
+    effective: BTreeMap<&'a str, &'a Entry>,
+}
+
+impl<'a> Keys<'a> {
+    /// The keys of `properties`.
+    pub(super) fn new(properties: &'a Properties) -> Self {
+        Keys { properties, effective: properties.effective() }
+    }
+
+    /// The keys, ascending.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.effective.keys().copied()
+    }
+
+    /// The value of `key`, if it is there and not empty.
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.effective.get(key).map(|entry| entry.value.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// The number at `key`. An `Err` if it is there and no whole number, or outside `range`.
+    pub(super) fn number<T>(
+        &self,
+        key: &str,
+        range: RangeInclusive<T>,
+    ) -> Result<Option<T>, ConfigError>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let Some(entry) = self.effective.get(key) else {
+            return Ok(None);
+        };
+        match entry.value.parse::<T>() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            Ok(_) | Err(_) => Err(self.error(
+                key,
+                format!(
+                    "{key} is {:?}; write a whole number from {} to {}",
+                    entry.value,
+                    range.start(),
+                    range.end()
+                ),
+            )),
+        }
+    }
+
+    /// The boolean at `key`. An `Err` if it is there and neither `true` nor `false`, in any case.
+    pub(super) fn boolean(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        let Some(entry) = self.effective.get(key) else {
+            return Ok(default);
+        };
+        match entry.value.to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(self.error(key, format!("{key} is {:?}; write true or false", entry.value))),
+        }
+    }
+
+    /// An error at the line of `key`, or at the whole file if the key is not there.
+    pub(super) fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+        self.properties.error(self.effective.get(key).map(|entry| entry.line), problem)
+    }
+}

@@ -1,0 +1,12 @@
+//! Configuration files: read, checked once at the door, and turned into plain values.
+
+mod ensemble;
+mod keys;
+mod known;
+mod member;
+mod properties;
+mod zoo;
+
+pub use member::{HostPort, PeerAddress, PeerRole, ServerLine, WILDCARD};
+pub use properties::ConfigError;
+pub use zoo::ZooConfig;

@@ -1,0 +1,487 @@
+//! `zoo.cfg`, ZooKeeper's configuration file, unmodified, as typed values.
+//!
+//! Invariant: a [`ZooConfig`] can be started: every rule that one file can break has been checked.
+//! Keys without effect are named in `warnings`, none is dropped in silence.
+//! Source: `zookeeper: QuorumPeerConfig`.
+
+use std::path::{Path, PathBuf};
+
+use zokor_core::id::ServerId;
+use zokor_core::proto::{Ensemble, Member};
+
+use super::ensemble::{n_participants, parse_id, server_lines};
+use super::keys::Keys;
+use super::known::{Kind, kind_of};
+use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
+use super::properties::{ConfigError, Properties};
+
+/// What one server is told by its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooConfig {
+    /// ZooKeeper's basic unit, in milliseconds. At least 1. Default 3,000.
+    pub tick_time_ms: u32,
+    /// How many ticks a follower may take to connect and catch up; 0 only if standalone.
+    pub init_limit_ticks: u32,
+    /// How many ticks a follower may be out of touch; 0 only if standalone.
+    pub sync_limit_ticks: u32,
+    /// Where snapshots and `myid` lie.
+    pub data_dir: PathBuf,
+    /// Where the log lies. Default: `data_dir`.
+    pub data_log_dir: PathBuf,
+    /// Where clients connect. Port 0 lets the system choose.
+    pub client: HostPort,
+    /// The listen backlog of the client port; `None` leaves it to the system.
+    pub client_backlog: Option<u32>,
+    /// Connections from one address, at most; 0 is without limit. Default 60.
+    pub max_connections_per_address: u32,
+    /// Connections in all, at most; 0 is without limit. Default 0.
+    pub max_connections: u32,
+    /// The least session timeout, in milliseconds. Default 2 ticks.
+    pub min_session_timeout_ms: i32,
+    /// The largest session timeout, in milliseconds; not below the least. Default 20 ticks.
+    pub max_session_timeout_ms: i32,
+    /// The value of `4lw.commands.whitelist`, if there is one.
+    pub four_letter_words: Option<String>,
+    /// Requests that may wait for their answer, if limited in the file. At least 1.
+    pub outstanding_limit: Option<usize>,
+    /// A snapshot is taken after this many entries. At least 2. Default 100,000.
+    pub snapshot_entries: u64,
+    /// ... or after this many bytes of log, if limited in the file.
+    pub snapshot_bytes: Option<u64>,
+    /// Snapshots to keep. At least 3. Default 3.
+    pub snapshots_kept: u32,
+    /// Whether TTL znodes may be made. Default false.
+    pub extended_types: bool,
+    /// Whether the ports for peers listen on all addresses. Default false.
+    pub quorum_listen_on_all_ips: bool,
+    /// This server: from `myid`, or 1 if standalone without one.
+    pub id: ServerId,
+    /// The ensemble, ascending by id; empty if standalone.
+    pub servers: Vec<ServerLine>,
+    /// One sentence for each thing that an operator should know and that stops nobody.
+    pub warnings: Vec<String>,
+}
+
+impl ZooConfig {
+    /// Reads `path`, the dynamic file that it may name, and `myid`.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        ZooConfig::from_properties(&Properties::read(path)?)
+    }
+
+    /// The configuration of ZooKeeper's other command line, `PORT DATADIR [tickTime]
+    /// [maxClientCnxns]`: a standalone server.
+    pub fn from_arguments(arguments: &[String]) -> Result<Self, ConfigError> {
+        const KEYS: [&str; 4] = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+        let mut properties = Properties::default();
+        if !(2..=KEYS.len()).contains(&arguments.len()) {
+            let form = "write PORT DATADIR [TICK_TIME] [MAX_CLIENT_CNXNS], or --config FILE";
+            return Err(properties.error(None, form));
+        }
+        for (key, value) in KEYS.iter().zip(arguments) {
+            properties.push(key, value);
+        }
+        ZooConfig::from_properties(&properties)
+    }
+
+    /// A standalone server with the values of ZooKeeper's sample file. The caller may add an
+    /// ensemble that `id` is part of.
+    pub fn minimal(id: ServerId, data_dir: PathBuf, client: HostPort) -> Self {
+        ZooConfig {
+            tick_time_ms: 2_000,
+            init_limit_ticks: 10,
+            sync_limit_ticks: 5,
+            data_log_dir: data_dir.clone(),
+            data_dir,
+            client,
+            client_backlog: None,
+            max_connections_per_address: 0,
+            max_connections: 0,
+            min_session_timeout_ms: 4_000,
+            max_session_timeout_ms: 40_000,
+            four_letter_words: None,
+            outstanding_limit: None,
+            snapshot_entries: 100_000,
+            snapshot_bytes: None,
+            snapshots_kept: 3,
+            extended_types: false,
+            quorum_listen_on_all_ips: false,
+            id,
+            servers: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Whether it is alone: it forms no ensemble and needs no peer.
+    pub fn is_standalone(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// The line of this server; `None` if standalone.
+    pub fn own_line(&self) -> Option<&ServerLine> {
+        self.servers.iter().find(|line| line.id == self.id)
+    }
+
+    /// What `/zookeeper/config` shows; empty if standalone.
+    pub fn ensemble(&self) -> Ensemble {
+        let members = self.servers.iter();
+        let members =
+            members.map(|line| Member { id: line.id, line: line.canonical().into() }).collect();
+        Ensemble { members }
+    }
+
+    fn from_properties(properties: &Properties) -> Result<Self, ConfigError> {
+        let keys = Keys::new(properties);
+        let mut warnings = warnings_about_keys(&keys);
+        let data_dir = PathBuf::from(keys.text("dataDir").ok_or_else(|| {
+            keys.error("dataDir", "dataDir is missing; add a line dataDir=/path/to/data")
+        })?);
+        let times = Times::read(&keys)?;
+        let membership = Membership::read(properties, &keys, &data_dir, &mut warnings)?;
+        times.check_limits(&keys, &membership)?;
+        let client = client_address(&keys, membership.own.as_ref())?;
+        check_election_algorithm(&keys)?;
+        Ok(ZooConfig {
+            tick_time_ms: times.tick_time_ms,
+            init_limit_ticks: times.init_limit_ticks,
+            sync_limit_ticks: times.sync_limit_ticks,
+            data_log_dir: keys.text("dataLogDir").map_or_else(|| data_dir.clone(), PathBuf::from),
+            data_dir,
+            client,
+            client_backlog: keys
+                .number("clientPortListenBacklog", -1..=i32::MAX)?
+                .and_then(|backlog| u32::try_from(backlog).ok()),
+            max_connections_per_address: keys
+                .number("maxClientCnxns", 0..=i32::MAX as u32)?
+                .unwrap_or(60),
+            max_connections: keys.number("maxCnxns", 0..=i32::MAX as u32)?.unwrap_or(0),
+            min_session_timeout_ms: times.min_session_timeout_ms,
+            max_session_timeout_ms: times.max_session_timeout_ms,
+            four_letter_words: keys.text("4lw.commands.whitelist").map(str::to_owned),
+            outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
+            snapshot_entries: keys
+                .number("snapCount", 0..=i32::MAX as u64)?
+                .map_or(100_000, |entries| entries.max(2)),
+            snapshot_bytes: keys
+                .number("snapSizeLimitInKb", i32::MIN.into()..=i64::from(i32::MAX))?
+                .and_then(|kib| u64::try_from(kib).ok().filter(|&kib| kib > 0))
+                .map(|kib| kib << 10),
+            snapshots_kept: keys
+                .number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?
+                .map_or(3, |kept| kept.max(3)),
+            extended_types: keys.boolean("extendedTypesEnabled", false)?,
+            quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
+            id: membership.id,
+            servers: membership.servers,
+            warnings,
+        })
+    }
+}
+
+/// Everything that is measured in time.
+struct Times {
+    tick_time_ms: u32,
+    init_limit_ticks: u32,
+    sync_limit_ticks: u32,
+    min_session_timeout_ms: i32,
+    max_session_timeout_ms: i32,
+}
+
+impl Times {
+    fn read(keys: &Keys<'_>) -> Result<Self, ConfigError> {
+        let tick_time_ms = keys.number("tickTime", 1..=MAX_TICK_MS)?.unwrap_or(3_000);
+        let tick = i32::try_from(tick_time_ms).expect("MAX_TICK_MS is far below i32::MAX");
+        // -1 is ZooKeeper's word for "not set".
+        let timeout = |key: &str, ticks: i32| -> Result<i32, ConfigError> {
+            let found = keys.number(key, -1..=i32::MAX)?.filter(|&found| found != -1);
+            if found == Some(0) {
+                return Err(keys.error(key, format!("{key} is 0; write milliseconds from 1 up")));
+            }
+            Ok(found.unwrap_or(tick * ticks))
+        };
+        let min_session_timeout_ms = timeout("minSessionTimeout", 2)?;
+        let max_session_timeout_ms = timeout("maxSessionTimeout", 20)?;
+        if min_session_timeout_ms > max_session_timeout_ms {
+            return Err(keys.error(
+                "minSessionTimeout",
+                format!(
+                    "minSessionTimeout ({min_session_timeout_ms} ms) is larger than \
+                     maxSessionTimeout ({max_session_timeout_ms} ms, by default 20 ticks); raise \
+                     maxSessionTimeout or lower minSessionTimeout"
+                ),
+            ));
+        }
+        Ok(Times {
+            tick_time_ms,
+            init_limit_ticks: keys.number("initLimit", 0..=MAX_TICKS)?.unwrap_or(0),
+            sync_limit_ticks: keys.number("syncLimit", 0..=MAX_TICKS)?.unwrap_or(0),
+            min_session_timeout_ms,
+            max_session_timeout_ms,
+        })
+    }
+
+    /// A member of an ensemble needs both limits.
+    fn check_limits(&self, keys: &Keys<'_>, members: &Membership) -> Result<(), ConfigError> {
+        if members.servers.is_empty() {
+            return Ok(());
+        }
+        for (key, ticks, usual) in
+            [("initLimit", self.init_limit_ticks, 10), ("syncLimit", self.sync_limit_ticks, 5)]
+        {
+            if ticks == 0 {
+                let problem = format!(
+                    "{key} is missing or 0, and an ensemble needs it; add a line {key}={usual}"
+                );
+                return Err(keys.error(key, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who this server is and who the others are.
+struct Membership {
+    id: ServerId,
+    /// Empty if standalone.
+    servers: Vec<ServerLine>,
+    /// The line that tells where clients connect, also if standalone.
+    own: Option<ServerLine>,
+}
+
+impl Membership {
+    fn read(
+        properties: &Properties,
+        keys: &Keys<'_>,
+        data_dir: &Path,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, ConfigError> {
+        let lines = match keys.text("dynamicConfigFile") {
+            Some(path) => dynamic_lines(keys, Path::new(path))?,
+            None => server_lines(properties)?,
+        };
+        let myid = read_myid(data_dir)?;
+        let standalone_enabled = keys.boolean("standaloneEnabled", true)?;
+        let peer_type = peer_type(keys)?;
+        let voters = n_participants(&lines);
+        if voters == 0 && !lines.is_empty() {
+            let problem = "all servers are observers, and nobody could decide anything; make at \
+                           least one a participant";
+            return Err(keys.error("", problem));
+        }
+        if voters == 1 && standalone_enabled {
+            if lines.len() > 1 {
+                let problem = "one participant with observers forms an ensemble only with \
+                               standaloneEnabled=false; add that line, or more participants";
+                return Err(keys.error("standaloneEnabled", problem));
+            }
+            let id = myid.unwrap_or(lines[0].id);
+            return Ok(Membership { id, own: lines.into_iter().next(), servers: Vec::new() });
+        }
+        if lines.is_empty() {
+            if !standalone_enabled {
+                let problem = "standaloneEnabled=false needs server lines; add one for this \
+                               server, or remove standaloneEnabled";
+                return Err(keys.error("standaloneEnabled", problem));
+            }
+            let id = myid.unwrap_or(ServerId(1));
+            return Ok(Membership { id, own: None, servers: Vec::new() });
+        }
+        let id = myid.ok_or_else(|| missing_myid(data_dir, &lines))?;
+        let own = lines.iter().find(|line| line.id == id).cloned();
+        let own = own.ok_or_else(|| stranger(data_dir, id, &lines))?;
+        if own.secure_client.is_some() {
+            warnings.push(format!(
+                "server.{id} names a TLS port for clients, which is NOT in force: zokor does not \
+                 speak TLS to clients yet"
+            ));
+        }
+        if let Some(line) = lines.iter().find(|line| line.addresses.len() > 1) {
+            warnings.push(format!(
+                "server.{} has more than one address, of which zokor uses the first only",
+                line.id
+            ));
+        }
+        if peer_type.is_some_and(|peer_type| peer_type != own.role) {
+            warnings.push(format!(
+                "peerType says something else than the line of server.{id}; the line counts, and \
+                 this server is {} {}",
+                if own.role == PeerRole::Observer { "an" } else { "a" },
+                own.role.as_str()
+            ));
+        }
+        if voters.is_multiple_of(2) {
+            warnings.push(format!(
+                "{voters} participants survive no more failures than {} would; consider an odd \
+                 number",
+                voters - 1
+            ));
+        }
+        Ok(Membership { id, own: Some(own), servers: lines })
+    }
+}
+
+/// The server lines of the dynamic file, which must hold nothing but membership.
+fn dynamic_lines(keys: &Keys<'_>, path: &Path) -> Result<Vec<ServerLine>, ConfigError> {
+    let is_membership =
+        |key: &str| ["server.", "group.", "weight."].iter().any(|prefix| key.starts_with(prefix));
+    if let Some(key) = keys.names().find(|key| is_membership(key)) {
+        let problem = format!(
+            "{key} cannot stand beside dynamicConfigFile; move it to {}, or remove \
+             dynamicConfigFile",
+            path.display()
+        );
+        return Err(keys.error(key, problem));
+    }
+    let properties = Properties::read(path)?;
+    let dynamic = Keys::new(&properties);
+    if let Some(key) = dynamic.names().find(|key| !is_membership(key) && *key != "version") {
+        let problem = format!(
+            "{key} cannot stand in a dynamic configuration, which holds only server, group, \
+             weight and version; move it to the static file"
+        );
+        return Err(dynamic.error(key, problem));
+    }
+    server_lines(&properties)
+}
+
+/// The id in `dataDir/myid`; `None` if there is no such file.
+fn read_myid(data_dir: &Path) -> Result<Option<ServerId>, ConfigError> {
+    let file = data_dir.join("myid");
+    let error = |problem: String| ConfigError { file: file.clone(), line: None, problem };
+    let text = match std::fs::read(&file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(failure) if failure.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(failure) => return Err(error(format!("cannot read the id of this server: {failure}"))),
+    };
+    let first = text.lines().next().unwrap_or_default().trim();
+    match parse_id(first) {
+        Some(id) => Ok(Some(id)),
+        None => Err(error(format!(
+            "{first:?} is no server id; write the N of this server's server.N line"
+        ))),
+    }
+}
+
+fn missing_myid(data_dir: &Path, lines: &[ServerLine]) -> ConfigError {
+    ConfigError {
+        file: data_dir.join("myid"),
+        line: None,
+        problem: format!(
+            "the file is missing; write into it which of the servers {} this one is",
+            listed(lines)
+        ),
+    }
+}
+
+fn stranger(data_dir: &Path, id: ServerId, lines: &[ServerLine]) -> ConfigError {
+    ConfigError {
+        file: data_dir.join("myid"),
+        line: None,
+        problem: format!(
+            "this server is {id}, and the configuration has only the servers {}; correct this \
+             file, or add a line server.{id}",
+            listed(lines)
+        ),
+    }
+}
+
+fn listed(lines: &[ServerLine]) -> String {
+    let ids: Vec<_> = lines.iter().map(|line| line.id.to_string()).collect();
+    ids.join(", ")
+}
+
+fn peer_type(keys: &Keys<'_>) -> Result<Option<PeerRole>, ConfigError> {
+    let Some(text) = keys.text("peerType") else {
+        return Ok(None);
+    };
+    let problem = || format!("peerType is {text:?}; write participant or observer");
+    PeerRole::parse(text).map(Some).ok_or_else(|| keys.error("peerType", problem()))
+}
+
+/// Where clients connect: the static keys, or this server's own line; if both, they must agree.
+fn client_address(keys: &Keys<'_>, own: Option<&ServerLine>) -> Result<HostPort, ConfigError> {
+    let port = keys.number("clientPort", 0..=u16::MAX)?;
+    let host = keys.text("clientPortAddress").map(without_brackets);
+    let in_line = own.and_then(|line| line.client.as_ref());
+    if port.is_none() && host.is_some() {
+        let problem = "clientPortAddress is without effect since clientPort is missing; add a \
+                       line clientPort=2181";
+        return Err(keys.error("clientPortAddress", problem));
+    }
+    let fixed = port.map(|port| HostPort { host: host.unwrap_or(WILDCARD).to_owned(), port });
+    match (fixed, in_line) {
+        (Some(fixed), Some(in_line)) => {
+            let agree = fixed.port == in_line.port
+                && (host.is_none_or(is_wildcard) || fixed.host == in_line.host);
+            if !agree {
+                let problem = format!(
+                    "clientPort and clientPortAddress say {fixed}, and the server line of this \
+                     server says {in_line}; remove one of them"
+                );
+                return Err(keys.error("clientPort", problem));
+            }
+            Ok(in_line.clone())
+        }
+        (Some(fixed), None) => Ok(fixed),
+        (None, Some(in_line)) => Ok(in_line.clone()),
+        (None, None) => {
+            let problem = "clientPort is missing, and clients could not connect; add a line \
+                           clientPort=2181 (secureClientPort alone is not enough: zokor does not \
+                           speak TLS to clients yet)";
+            Err(keys.error("secureClientPort", problem))
+        }
+    }
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+fn is_wildcard(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
+/// ZooKeeper 3.6 and later refuse every other number.
+fn check_election_algorithm(keys: &Keys<'_>) -> Result<(), ConfigError> {
+    match keys.text("electionAlg") {
+        None | Some("3") => Ok(()),
+        Some(other) => Err(keys.error(
+            "electionAlg",
+            format!("electionAlg is {other:?}; remove the line, only 3 was ever left to choose"),
+        )),
+    }
+}
+
+/// At most one sentence for each kind of key that has no effect.
+fn warnings_about_keys(keys: &Keys<'_>) -> Vec<String> {
+    let of_kind = |kind: Kind| -> Vec<&str> {
+        let off = |key: &str| keys.text(key).is_some_and(|text| text.eq_ignore_ascii_case("false"));
+        // A protection that is switched off is as much in force here as there.
+        keys.names()
+            .filter(|key| kind_of(key) == kind && !(kind == Kind::Security && off(key)))
+            .collect()
+    };
+    let mut warnings = Vec::new();
+    let mut warn = |kind: Kind, sentence: &str| {
+        let names = of_kind(kind);
+        if !names.is_empty() {
+            warnings.push(format!("{sentence}: {}", names.join(", ")));
+        }
+    };
+    warn(
+        Kind::Security,
+        "these settings protect a ZooKeeper server and are NOT in force in zokor, which neither \
+         encrypts nor authenticates by them",
+    );
+    warn(Kind::Known, "these settings of ZooKeeper have no effect in zokor");
+    warn(Kind::Unknown, "these settings are unknown to ZooKeeper and to zokor, check the spelling");
+    warnings
+}
+
+/// Twenty ticks fit ZooKeeper's 32-bit milliseconds.
+const MAX_TICK_MS: u32 = (i32::MAX / 20) as u32;
+/// Beyond every sensible limit, and any product with a tick fits 64 bits.
+const MAX_TICKS: u32 = 1_000_000;
+
+#[cfg(test)]
+#[path = "zoo_tests.rs"]
+mod tests;

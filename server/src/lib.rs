@@ -1,0 +1,16 @@
+//! The parts of the server binary: configuration, admin and the commands.
+//!
+//! Invariant: every failure ends as one sentence, never as a trace. `main` prints it.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod folder;
+mod gather;
+pub mod launch;
+pub mod plan;
+pub mod serve;
+pub mod status;
+pub mod stop;
+pub mod version;

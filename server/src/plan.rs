@@ -1,0 +1,245 @@
+//! Everything that one server needs to be started, from its configuration.
+//!
+//! Invariant: a plan is complete and consistent; whoever starts it decides nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zokor_core::id::ServerId;
+use zokor_core::raft::{self, Membership};
+use zokor_core::replica;
+
+use crate::admin::{MemberSettings, Settings, Whitelist};
+use crate::config::{HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
+
+/// What one server is started with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The replica's limits and durations, and the membership at the first start.
+    pub replica: replica::Config,
+    /// Where clients are served; port 0 lets the system choose.
+    pub client: HostPort,
+    /// The listen backlog of the client port; `None` leaves it to the system.
+    pub client_backlog: Option<u32>,
+    /// Connections from one address, at most; 0 is without limit.
+    pub max_connections_per_address: u32,
+    /// Connections in all, at most; 0 is without limit.
+    pub max_connections: u32,
+    /// ZooKeeper's `globalOutstandingLimit`: while more requests wait for their answer, nothing is
+    /// read from connections that have any. `None` leaves it to the event loop.
+    pub outstanding_limit: Option<usize>,
+    /// Where peers are listened for; empty if standalone.
+    pub peer_listen: Vec<HostPort>,
+    /// Where the other servers are reached, each at one of its addresses.
+    pub peers: BTreeMap<ServerId, Vec<HostPort>>,
+    /// How long a peer may take to connect and to catch up.
+    pub init_timeout: Duration,
+    /// The folder for snapshots, and for the log if that has none of its own.
+    pub data_dir: PathBuf,
+    /// The folder for the log, if it is another one.
+    pub log_dir: Option<PathBuf>,
+    /// Snapshots to keep, at least 3. Older ones are deleted after each new one.
+    pub snapshots_kept: u32,
+    /// What `conf` shows. The client port is the one in `client` until a socket is bound.
+    pub settings: Settings,
+    /// The four-letter words that may be asked.
+    pub whitelist: Whitelist,
+}
+
+impl Plan {
+    /// The plan that `config` asks for.
+    pub fn new(config: &ZooConfig) -> Self {
+        let ticks = |n: u32| Duration::from_millis(u64::from(config.tick_time_ms) * u64::from(n));
+        Plan {
+            replica: replica_config(config),
+            client: config.client.clone(),
+            client_backlog: config.client_backlog,
+            max_connections_per_address: config.max_connections_per_address,
+            max_connections: config.max_connections,
+            outstanding_limit: config.outstanding_limit,
+            peer_listen: config.own_line().map_or_else(Vec::new, |line| peer_listen(config, line)),
+            peers: config
+                .servers
+                .iter()
+                .filter(|line| line.id != config.id)
+                .map(|line| (line.id, peer_addresses(line)))
+                .collect(),
+            init_timeout: ticks(config.init_limit_ticks),
+            settings: settings(config),
+            data_dir: config.data_dir.clone(),
+            log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
+                .then(|| config.data_log_dir.clone()),
+            snapshots_kept: config.snapshots_kept,
+            whitelist: Whitelist::new(config.four_letter_words.as_deref()),
+        }
+    }
+}
+
+/// Timers follow the operator's estimate of the network. With ZooKeeper's sample (a tick of
+/// 2,000 ms and a `syncLimit` of 5) they come out at the core's defaults.
+fn replica_config(config: &ZooConfig) -> replica::Config {
+    let membership = if config.is_standalone() {
+        Membership::of_voters([config.id])
+    } else {
+        let of_role = |role: PeerRole| {
+            config.servers.iter().filter(move |line| line.role == role).map(|line| line.id)
+        };
+        Membership {
+            voters: of_role(PeerRole::Participant).collect(),
+            learners: of_role(PeerRole::Observer).collect(),
+            ..Membership::default()
+        }
+    };
+    let mut raft = raft::Config::new(config.id, membership);
+    if !config.is_standalone() {
+        // ZooKeeper gives up on a peer after `syncLimit` ticks, a tenth of which is enough here.
+        let sync_ms = u64::from(config.tick_time_ms) * u64::from(config.sync_limit_ticks);
+        let election_ms = (sync_ms / 10).clamp(MIN_ELECTION_MS, MAX_ELECTION_MS);
+        raft.election_timeout = Duration::from_millis(election_ms);
+        raft.heartbeat_interval = Duration::from_millis(election_ms / 10);
+    }
+    let election_timeout = raft.election_timeout;
+    let mut replica = replica::Config::new(raft);
+    replica.ensemble = config.ensemble();
+    replica.min_session_timeout_ms = config.min_session_timeout_ms;
+    replica.max_session_timeout_ms = config.max_session_timeout_ms;
+    // Sessions live by what is reported of them, so several reports must fit the least timeout.
+    let least = Duration::from_millis(config.min_session_timeout_ms.unsigned_abs().into());
+    replica.upkeep_interval = replica.upkeep_interval.min(least / 8).max(Duration::from_millis(10));
+    replica.orphan_timeout = election_timeout * 3;
+    replica.resend_interval = election_timeout * 2;
+    replica.snapshot_entries = config.snapshot_entries;
+    if let Some(bytes) = config.snapshot_bytes {
+        replica.snapshot_bytes = bytes;
+    }
+    replica.extended_types = config.extended_types;
+    replica
+}
+
+fn settings(config: &ZooConfig) -> Settings {
+    let member = config.own_line().map(|line| MemberSettings {
+        id: config.id,
+        init_limit_ticks: config.init_limit_ticks,
+        sync_limit_ticks: config.sync_limit_ticks,
+        election_port: line.addresses[0].election_port,
+        quorum_port: line.addresses[0].quorum_port,
+        is_observer: line.role == PeerRole::Observer,
+        ensemble: config.ensemble(),
+    });
+    Settings {
+        client_port: config.client.port,
+        data_dir: config.data_dir.clone(),
+        log_dir: config.data_log_dir.clone(),
+        tick_time_ms: config.tick_time_ms,
+        max_connections_per_address: config.max_connections_per_address,
+        min_session_timeout_ms: config.min_session_timeout_ms,
+        max_session_timeout_ms: config.max_session_timeout_ms,
+        client_backlog: config.client_backlog,
+        member,
+    }
+}
+
+fn peer_addresses(line: &ServerLine) -> Vec<HostPort> {
+    let addresses = line.addresses.iter();
+    addresses.map(|a| HostPort { host: a.host.clone(), port: a.quorum_port }).collect()
+}
+
+/// A server listens at the addresses of its own line, or at their ports on all addresses.
+fn peer_listen(config: &ZooConfig, line: &ServerLine) -> Vec<HostPort> {
+    let mut listen = peer_addresses(line);
+    if config.quorum_listen_on_all_ips {
+        for address in &mut listen {
+            address.host = WILDCARD.to_owned();
+        }
+    }
+    listen.sort();
+    listen.dedup();
+    listen
+}
+
+/// Whether two names mean one folder, also through links, as far as they exist.
+fn is_same_folder(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+const MIN_ELECTION_MS: u64 = 300;
+const MAX_ELECTION_MS: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PeerAddress;
+
+    fn trio() -> ZooConfig {
+        let line = |id: u64, role| ServerLine {
+            id: ServerId(id),
+            addresses: vec![PeerAddress {
+                host: format!("h{id}"),
+                quorum_port: 2888,
+                election_port: 3888,
+            }],
+            role,
+            client: None,
+            secure_client: None,
+        };
+        let client = HostPort { host: WILDCARD.to_owned(), port: 2181 };
+        let mut config = ZooConfig::minimal(ServerId(2), "/data".into(), client);
+        config.data_log_dir = "/log".into();
+        let (participant, observer) = (PeerRole::Participant, PeerRole::Observer);
+        config.servers = vec![line(1, participant), line(2, participant), line(3, observer)];
+        config
+    }
+
+    #[test]
+    fn observers_are_learners_and_the_log_may_lie_apart() {
+        let plan = Plan::new(&trio());
+        let membership = &plan.replica.raft.membership;
+        assert_eq!(membership.voters, [ServerId(1), ServerId(2)].into());
+        assert_eq!(membership.learners, [ServerId(3)].into());
+        assert_eq!(plan.peers.keys().copied().collect::<Vec<_>>(), [ServerId(1), ServerId(3)]);
+        assert_eq!(plan.peer_listen, [HostPort { host: "h2".into(), port: 2888 }]);
+        assert_eq!(plan.data_dir, PathBuf::from("/data"));
+        assert_eq!(plan.log_dir, Some(PathBuf::from("/log")));
+        assert_eq!(plan.init_timeout, Duration::from_secs(20));
+        assert!(!plan.settings.member.as_ref().is_some_and(|member| member.is_observer));
+    }
+
+    #[test]
+    fn all_addresses_are_listened_at_if_asked_for() {
+        let config = ZooConfig { quorum_listen_on_all_ips: true, ..trio() };
+        let plan = Plan::new(&config);
+        assert_eq!(plan.peer_listen, [HostPort { host: WILDCARD.into(), port: 2888 }]);
+    }
+
+    #[test]
+    fn zookeepers_sample_gives_the_cores_default_timers() {
+        let plan = Plan::new(&trio());
+        let membership = plan.replica.raft.membership.clone();
+        let raft = raft::Config::new(ServerId(2), membership);
+        let default = replica::Config::new(raft.clone());
+        assert_eq!(plan.replica.raft.election_timeout, raft.election_timeout);
+        assert_eq!(plan.replica.raft.heartbeat_interval, raft.heartbeat_interval);
+        assert_eq!(plan.replica.upkeep_interval, default.upkeep_interval);
+        assert_eq!(plan.replica.orphan_timeout, default.orphan_timeout);
+        assert_eq!(plan.replica.resend_interval, default.resend_interval);
+    }
+
+    #[test]
+    fn timers_keep_their_order_at_every_tick() {
+        for (tick_time_ms, sync_limit_ticks) in [(1, 1), (100, 2), (2_000, 5), (60_000, 100)] {
+            let config = ZooConfig {
+                tick_time_ms,
+                sync_limit_ticks,
+                min_session_timeout_ms: (2 * tick_time_ms).try_into().unwrap(),
+                ..trio()
+            };
+            let replica = Plan::new(&config).replica;
+            let raft = &replica.raft;
+            assert!(raft.heartbeat_interval >= Duration::from_millis(1));
+            assert!(raft.election_timeout >= raft.heartbeat_interval * 3);
+            assert!(replica.orphan_timeout > raft.election_timeout * 2);
+            assert!(replica.upkeep_interval >= Duration::from_millis(10));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `zokor serve`: one server, until it is told to stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tracing::{info, warn};
+
+use crate::cli::ServeArguments;
+use crate::config::ZooConfig;
+use crate::launch::Running;
+use crate::plan::Plan;
+use crate::stop::StopSignals;
+use crate::version::VERSION;
+
+/// Runs the server. An `Err` is one sentence for stderr.
+pub async fn run(
+    arguments: &ServeArguments,
+    start: impl AsyncFnOnce(Plan) -> Result<Box<dyn Running>, String>,
+) -> Result<ExitCode, String> {
+    let config = read(arguments)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let plan = Plan::new(&config);
+    tell_plan(&config, &plan);
+    let mut signals =
+        StopSignals::new().map_err(|error| format!("cannot catch signals: {error}"))?;
+    let mut server = tokio::select! {
+        biased;
+        started = start(plan) => started?,
+        signal = signals.next() => {
+            info!("{signal} during the start, stopping");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let stats = server.stats();
+    info!(
+        "recovered up to zxid {}: {} znodes, {} sessions",
+        stats.zxid, stats.znodes, stats.sessions
+    );
+    info!("serving clients on {}", server.client_address());
+    let signal = tokio::select! {
+        biased;
+        signal = signals.next() => signal,
+        ended = server.ended() => {
+            return Err(ended.err().unwrap_or_else(|| "the server ended by itself".to_owned()));
+        }
+    };
+    info!("{signal}, stopping; a second signal ends at once");
+    server.stop();
+    match signals.hurry(server.ended()).await {
+        Ok(ended) => ended.map(|()| {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }),
+        Err(code) => Ok(code),
+    }
+}
+
+/// A file, or ZooKeeper's other form: the port and the folder of a standalone server.
+fn read(arguments: &ServeArguments) -> Result<ZooConfig, String> {
+    let config = match (&arguments.config, &arguments.standalone[..]) {
+        (Some(file), _) => ZooConfig::read(file),
+        (None, [file]) => ZooConfig::read(Path::new(file)),
+        (None, standalone) => ZooConfig::from_arguments(standalone),
+    };
+    config.map_err(|error| error.to_string())
+}
+
+fn tell_plan(config: &ZooConfig, plan: &Plan) {
+    info!("zokor {VERSION}, server {}", config.id);
+    if config.is_standalone() {
+        info!("standalone: no server lines, so nobody else has a copy of the data");
+    }
+    for line in &config.servers {
+        info!("ensemble: server.{}={}", line.id, line.canonical());
+    }
+    for address in &plan.peer_listen {
+        info!("listening for peers on {address} (election ports are not used)");
+    }
+    info!(
+        "data in {}, log in {}, {} snapshots kept",
+        plan.data_dir.display(),
+        plan.log_dir.as_ref().unwrap_or(&plan.data_dir).display(),
+        plan.snapshots_kept
+    );
+    let exposed = |host: &str| {
+        host != "localhost"
+            && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    if exposed(&plan.client.host) {
+        warn!(
+            "clients are served without encryption on {}; clientPortAddress can narrow that",
+            plan.client
+        );
+    }
+    if plan.peer_listen.iter().any(|address| exposed(&address.host)) {
+        warn!("peers are neither encrypted nor authenticated; keep their port in a closed network");
+    }
+}

@@ -1,0 +1,275 @@
+//! Servers that belong together, each a process with a folder and ports of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, Weak};
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::ports::Ports;
+use crate::program::Server;
+use crate::raw::four_letter;
+use crate::wait::eventually;
+
+/// One server or several. All are stopped when it goes; after a failed test their logs are shown.
+#[derive(Debug)]
+pub struct Ensemble {
+    servers: Vec<Server>,
+    // After the servers, so that it goes last.
+    _folder: TempDir,
+    ports: Ports,
+}
+
+/// How an ensemble is to be.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    n_servers: usize,
+    tick_ms: u32,
+    lines: Vec<String>,
+    whitelist: bool,
+    long_sessions: bool,
+}
+
+impl Builder {
+    /// `tickTime`; sessions last at least two ticks. Default 500.
+    pub fn tick_ms(mut self, tick_ms: u32) -> Self {
+        self.tick_ms = tick_ms;
+        self
+    }
+
+    /// One more line for `zoo.cfg`.
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
+    /// Leaves `4lw.commands.whitelist` out.
+    pub fn without_whitelist(mut self) -> Self {
+        self.whitelist = false;
+        self
+    }
+
+    /// Leaves `maxSessionTimeout` out, which is a minute otherwise: tests ping only to test pings.
+    pub fn with_default_session_bounds(mut self) -> Self {
+        self.long_sessions = false;
+        self
+    }
+
+    /// Starts the servers and waits until all serve.
+    pub fn start(self) -> Ensemble {
+        let mut ensemble = self.prepare();
+        for server in &mut ensemble.servers {
+            server.start();
+        }
+        ensemble.wait_until_serving();
+        ensemble
+    }
+
+    fn prepare(self) -> Ensemble {
+        let ports = Ports::claim();
+        let folder = tempfile::Builder::new().prefix("zokor-test-").tempdir();
+        let folder = folder.expect("there is a temporary folder");
+        let mut servers = Vec::new();
+        for index in 0..self.n_servers {
+            let place = folder.path().join(format!("{}", index + 1));
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.get(index)));
+            let config = self.config(&place.join("data"), address, &ports);
+            let id = (self.n_servers > 1).then_some(index as u8 + 1);
+            servers.push(Server::new(place, address, &config, id));
+        }
+        Ensemble { servers, _folder: folder, ports }
+    }
+
+    fn config(&self, data: &std::path::Path, address: SocketAddr, ports: &Ports) -> String {
+        let mut text = format!(
+            "tickTime={}\ninitLimit=40\nsyncLimit=20\ndataDir={}\nclientPort={}\n\
+             clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n",
+            self.tick_ms,
+            data.display(),
+            address.port(),
+        );
+        if self.whitelist {
+            text += "4lw.commands.whitelist=*\n";
+        }
+        if self.long_sessions {
+            text += "maxSessionTimeout=60000\n";
+        }
+        for line in &self.lines {
+            text += &format!("{line}\n");
+        }
+        for index in 0..if self.n_servers > 1 { self.n_servers } else { 0 } {
+            let (peer, election) =
+                (ports.get(self.n_servers + 2 * index), ports.get(self.n_servers + 2 * index + 1));
+            text += &format!("server.{}=127.0.0.1:{peer}:{election}\n", index + 1);
+        }
+        text
+    }
+}
+
+impl Ensemble {
+    /// `n_servers` that form an ensemble, at most four; a single one is standalone.
+    pub fn of(n_servers: usize) -> Builder {
+        assert!((1..=4).contains(&n_servers));
+        Builder { n_servers, tick_ms: 500, lines: Vec::new(), whitelist: true, long_sessions: true }
+    }
+
+    /// Three servers, started.
+    pub fn trio() -> Ensemble {
+        Ensemble::of(3).start()
+    }
+
+    /// One server, started.
+    pub fn standalone() -> Ensemble {
+        Ensemble::of(1).start()
+    }
+
+    /// Where clients reach each server.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.servers.iter().map(|server| server.address).collect()
+    }
+
+    /// Where clients reach this server.
+    pub fn address(&self, index: usize) -> SocketAddr {
+        self.servers[index].address
+    }
+
+    /// Where the servers speak to each other, as `zoo.cfg` has it.
+    pub fn peer_addresses(&self) -> Vec<SocketAddr> {
+        let n_servers = self.servers.len();
+        let ports = (n_servers..3 * n_servers).map(|index| self.ports.get(index));
+        ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect()
+    }
+
+    /// How many servers there are, running or not.
+    pub fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Never.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// One of its servers.
+    pub fn server(&self, index: usize) -> &Server {
+        &self.servers[index]
+    }
+
+    /// A client of this server with a fresh session of 30 s.
+    pub fn client(&self, index: usize) -> Client {
+        Client::connect(self.address(index))
+    }
+
+    /// Ends this server at once, as a crash would.
+    pub fn kill(&mut self, index: usize) {
+        self.servers[index].kill();
+    }
+
+    /// Ends all of them at once.
+    pub fn kill_all(&mut self) {
+        for server in &mut self.servers {
+            server.kill();
+        }
+    }
+
+    /// Starts this one again on what it had; does not wait.
+    pub fn restart(&mut self, index: usize) {
+        self.servers[index].start();
+    }
+
+    /// Waits until every server that runs has a mode, and one of them leads or stands alone.
+    pub fn wait_until_serving(&mut self) {
+        let servers = &mut self.servers;
+        eventually("all servers serve", || {
+            let running: Vec<_> =
+                servers.iter_mut().filter_map(|s| s.is_running().then_some(s.address)).collect();
+            let modes: Option<Vec<String>> = running.into_iter().map(mode).collect();
+            let modes = modes?;
+            let leads = |mode: &&String| *mode == "leader" || *mode == "standalone";
+            (modes.iter().filter(leads).count() == 1).then_some(())
+        });
+    }
+
+    /// The index of the server that leads, as it says itself, or `None` when no one does just now.
+    pub fn leader(&self) -> Option<usize> {
+        let leads = |address| mode(address).is_some_and(|mode| mode == "leader");
+        self.addresses().into_iter().position(leads)
+    }
+
+    /// Waits for a leader.
+    pub fn wait_for_leader(&self) -> usize {
+        eventually("a leader", || self.leader())
+    }
+
+    /// The logs of all servers.
+    pub fn logs(&self) -> String {
+        self.servers.iter().map(Server::logs).collect()
+    }
+}
+
+impl Drop for Ensemble {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}
+
+/// What the server says of itself: `leader`, `follower`, `standalone`; `None` while it does not serve.
+pub fn mode(address: SocketAddr) -> Option<String> {
+    let answer = four_letter(address, "srvr").ok()?;
+    answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
+}
+
+/// An ensemble of three that the tests of one file share, for those that harm nobody. It starts with
+/// the first test and stops when no test holds it. Each holder has a folder of the tree for itself.
+#[derive(Debug)]
+pub struct Shared {
+    ensemble: Arc<Ensemble>,
+    /// A znode that is there, empty, and nobody else's.
+    pub root: String,
+}
+
+impl Shared {
+    /// Joins the ensemble.
+    pub fn join() -> Shared {
+        static CURRENT: Mutex<Weak<Ensemble>> = Mutex::new(Weak::new());
+        let mut current = CURRENT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let ensemble = current.upgrade().unwrap_or_else(|| {
+            let ensemble = Arc::new(Ensemble::of(3).line("extendedTypesEnabled=true").start());
+            *current = Arc::downgrade(&ensemble);
+            ensemble
+        });
+        drop(current);
+        let mut client = ensemble.client(0);
+        let root = client.create("/t-", b"", crate::records::mode::SEQUENTIAL).expect("a root");
+        client.close();
+        // Every server knows the root before anyone uses it.
+        for index in 0..ensemble.len() {
+            ensemble.client(index).sync("/").expect("sync");
+        }
+        Shared { ensemble, root }
+    }
+
+    /// A path below the own root; `at("")` is the root itself.
+    pub fn at(&self, rest: &str) -> String {
+        format!("{}{rest}", self.root)
+    }
+}
+
+impl Deref for Shared {
+    type Target = Ensemble;
+
+    fn deref(&self) -> &Ensemble {
+        &self.ensemble
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.ensemble.logs());
+        }
+    }
+}
