@@ -55,15 +55,23 @@ fn in_term(server: ServerId, term: Term, disk: HardState) -> Verdict {
 
 fn acknowledged(server: ServerId, persisted: Index, disk: &Disk) -> Verdict {
     let last = disk.durable_last();
+    let snapshot = disk.snapshot().map_or(Index::ZERO, |snapshot| snapshot.meta.last.index);
+    // A log that is not that of the snapshot goes when the server starts.
+    if snapshot >= persisted {
+        return Ok(());
+    }
     let durable = disk.durable().log.term_at(persisted);
     let asked = disk.asked().log.term_at(persisted);
-    // An entry in neither log is covered by a snapshot.
-    let same = durable.is_none() || asked.is_none() || durable >= asked;
-    must("acknowledged is durable (C7)", last >= persisted && same, || {
-        format!(
-            "server {server} acknowledges {persisted} ({asked:?}); durable is {last} ({durable:?})"
-        )
-    })
+    let same = durable.is_some() && durable >= asked;
+    must(
+        "acknowledged is durable (C7)",
+        persisted == Index::ZERO || (last >= persisted && same),
+        || {
+            format!(
+                "server {server} acknowledges {persisted} ({asked:?}); durable is {last} ({durable:?})"
+            )
+        },
+    )
 }
 
 #[cfg(test)]

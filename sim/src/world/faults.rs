@@ -64,6 +64,7 @@ impl World {
                         state.clock.freeze(until - state.paused_until.max(until - duration));
                     }
                     state.paused_until = until;
+                    self.queue.push(until, Event::Resume { server });
                 }
             }
             Fault::Stall(server, duration) => {

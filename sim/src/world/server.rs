@@ -1,6 +1,6 @@
 //! One server of a stepped world: a replica, its disk, its clocks, and what the checks remember.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use zokor_core::id::{Seed, ServerId, SessionId};
@@ -12,6 +12,7 @@ use zokor_core::{Config, Replica};
 use super::clock::Clock;
 use super::disk::Disk;
 use super::queue::Micros;
+use super::stepped::Event;
 use crate::check::progress::Progress;
 use crate::fault::CrashPoint;
 use crate::plan::Plan;
@@ -42,6 +43,8 @@ pub struct Server {
     pub timer_for: Option<Instant>,
     /// The process stands still until then.
     pub paused_until: Micros,
+    /// What came while it stood still, in order.
+    pub(super) backlog: VecDeque<Event>,
     /// The disk stands still until then.
     pub stalled_until: Micros,
     /// A poll is due.
@@ -113,6 +116,7 @@ impl Server {
             timer: 0,
             timer_for: None,
             paused_until: 0,
+            backlog: VecDeque::new(),
             stalled_until: 0,
             poll_due: false,
             armed: None,

@@ -125,11 +125,6 @@ impl World {
             return Ok(());
         };
         let server = state.server;
-        let paused_until = self.server(server).paused_until;
-        if paused_until > self.time {
-            self.queue.push(paused_until, Event::ToServer { conn, frame });
-            return Ok(());
-        }
         match frame {
             Frame::Connect(request) => self.take_connect(server, conn, request),
             Frame::Request(xid, request) => self.take_request(server, conn, xid, request),

@@ -78,22 +78,65 @@ pub(super) struct Checks {
 /// One thing that is to happen.
 #[derive(Debug)]
 pub(super) enum Event {
-    Start { server: u64 },
-    Wake { server: u64, timer: u64 },
-    Poll { server: u64, life: u64 },
-    Message { link: Link, epoch: u64, message: Box<Message> },
-    PeerUp { server: u64, peer: u64, epoch: u64 },
-    PeerDown { server: u64, peer: u64, epoch: u64 },
-    DiskDone { server: u64, life: u64 },
-    CheckpointDone { server: u64, life: u64 },
-    Reconnect { link: Link },
+    Start {
+        server: u64,
+    },
+    /// A pause ends: the backlog is taken in.
+    Resume {
+        server: u64,
+    },
+    Wake {
+        server: u64,
+        timer: u64,
+    },
+    Poll {
+        server: u64,
+        life: u64,
+    },
+    Message {
+        link: Link,
+        epoch: u64,
+        message: Box<Message>,
+    },
+    PeerUp {
+        server: u64,
+        peer: u64,
+        epoch: u64,
+    },
+    PeerDown {
+        server: u64,
+        peer: u64,
+        epoch: u64,
+    },
+    DiskDone {
+        server: u64,
+        life: u64,
+    },
+    CheckpointDone {
+        server: u64,
+        life: u64,
+    },
+    Reconnect {
+        link: Link,
+    },
     Fault,
-    CutEnds { links: Vec<Link> },
+    CutEnds {
+        links: Vec<Link>,
+    },
     Heal,
     CheckUp,
-    ClientWake { client: u64, timer: u64 },
-    ToServer { conn: ConnId, frame: Frame },
-    ToClient { conn: ConnId, heard: Heard },
+    ClientWake {
+        client: u64,
+        timer: u64,
+    },
+    ToServer {
+        conn: ConnId,
+        frame: Frame,
+    },
+    ToClient {
+        conn: ConnId,
+        heard: Heard,
+    },
 }
 
 /// What a client's connection carries.
@@ -219,15 +262,33 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Verdict {
-        if let Some(server) = event.server() {
-            let paused_until = self.server(server).paused_until;
-            if paused_until > self.time {
-                self.queue.push(paused_until, event);
+        if let Some(server) = self.taker(&event) {
+            let time = self.time;
+            let state = self.server(server);
+            if state.paused_until > time {
+                state.backlog.push_back(event);
                 return Ok(());
             }
+            // What came before goes first, even if the pause ends at this very moment.
+            while let Some(earlier) = self.server(server).backlog.pop_front() {
+                self.take(earlier)?;
+            }
         }
+        self.take(event)
+    }
+
+    /// The server that takes the event in, which may stand still.
+    fn taker(&self, event: &Event) -> Option<u64> {
+        match event {
+            Event::ToServer { conn, .. } => self.conns.get(conn).map(|conn| conn.server),
+            event => event.server(),
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Verdict {
         match event {
             Event::Start { server } => self.start(server),
+            Event::Resume { .. } => Ok(()),
             Event::Wake { server, timer } => {
                 if self.server(server).timer != timer {
                     return Ok(());
@@ -775,7 +836,8 @@ impl Event {
     /// The server that takes it in, which may stand still.
     fn server(&self) -> Option<u64> {
         match self {
-            Event::Wake { server, .. }
+            Event::Resume { server }
+            | Event::Wake { server, .. }
             | Event::Poll { server, .. }
             | Event::PeerUp { server, .. }
             | Event::PeerDown { server, .. }
@@ -798,6 +860,7 @@ impl Event {
     fn key(&self) -> u64 {
         match self {
             Event::Start { server } => mix(&[1, *server]),
+            Event::Resume { server } => mix(&[17, *server]),
             Event::Wake { server, timer } => mix(&[2, *server, *timer]),
             Event::Poll { server, life } => mix(&[3, *server, *life]),
             Event::Message { link, epoch, .. } => mix(&[4, link.0, link.1, *epoch]),
