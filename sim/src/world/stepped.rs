@@ -399,6 +399,11 @@ impl World {
             }
         }
         self.observe(server)?;
+        for output in &outputs {
+            if let Output::Persist(persist) = output {
+                self.expiries(server, persist)?;
+            }
+        }
         for output in outputs {
             if !self.carry_out(server, output)? {
                 return Ok(());
@@ -457,7 +462,7 @@ impl World {
             previous = entry.id;
         }
         state.disk.note(persist);
-        self.expiries(server, persist)
+        Ok(())
     }
 
     /// What a leader proposes to expire must be overdue (S5).
@@ -477,8 +482,10 @@ impl World {
             if let Payload::Command(Txn { action: Action::Expire { session, .. }, .. }) =
                 &entry.payload
             {
-                let newest = &self.checks.model.newest().state;
-                let Some(record) = newest.sessions.get(session) else {
+                // Its own view counts: what it has not applied yet will make the expiry void.
+                let applied = stats.applied.0 as usize;
+                let view = &self.checks.model.step(applied).state;
+                let Some(record) = view.sessions.get(session) else {
                     continue;
                 };
                 let timeout = Duration::from_millis(record.timeout_ms.unsigned_abs().into());
