@@ -19,7 +19,7 @@ pub fn said(server: ServerId, to: ServerId, message: &Message<Txn>, disk: &Disk)
         Body::VoteReply { granted: true } => voted(server, to, message.term, hard_state),
         Body::AppendReply { persisted, .. } | Body::HeartbeatReply { persisted, .. } => {
             in_term(server, message.term, hard_state)?;
-            acknowledged(server, persisted, disk)
+            acknowledged(server, message.term, persisted, disk)
         }
         Body::SnapshotReply { index } => {
             in_term(server, message.term, hard_state)?;
@@ -53,7 +53,7 @@ fn in_term(server: ServerId, term: Term, disk: HardState) -> Verdict {
     })
 }
 
-fn acknowledged(server: ServerId, persisted: Index, disk: &Disk) -> Verdict {
+fn acknowledged(server: ServerId, term: Term, persisted: Index, disk: &Disk) -> Verdict {
     let last = disk.durable_last();
     let snapshot = disk.snapshot().map_or(Index::ZERO, |snapshot| snapshot.meta.last.index);
     // A log that is not that of the snapshot goes when the server starts.
@@ -62,7 +62,9 @@ fn acknowledged(server: ServerId, persisted: Index, disk: &Disk) -> Verdict {
     }
     let durable = disk.durable().log.term_at(persisted);
     let asked = disk.asked().log.term_at(persisted);
-    let same = durable.is_some() && durable >= asked;
+    // What a later term is about to replace is still what this message speaks of.
+    let replaced = asked.is_some_and(|asked| asked > term);
+    let same = durable.is_some() && (durable >= asked || replaced);
     must(
         "acknowledged is durable (C7)",
         persisted == Index::ZERO || (last >= persisted && same),

@@ -47,6 +47,11 @@ impl Order {
         self.waiting.iter().any(|asked| asked.write > 0)
     }
 
+    /// Whether the end of the session is asked for: what follows is not answered.
+    pub fn is_closing(&self) -> bool {
+        self.waiting.iter().any(|asked| super::write::Writes::closes(&asked.request))
+    }
+
     /// A reply comes out; returns what it answers.
     ///
     /// # Errors

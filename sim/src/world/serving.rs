@@ -176,15 +176,18 @@ impl World {
         if state.cut || !state.open {
             return Ok(());
         }
-        state.order.asked(xid, request.clone(), answered);
         let session = state.session;
+        let counts = !state.order.is_closing();
+        state.order.asked(xid, request.clone(), answered);
         if matches!(&*request, Request::Write(_)) {
             self.checks.writes.asked(conn, request.clone());
         }
         if matches!(&*request, Request::Sync(_)) && self.leaders().is_empty() {
             self.probes.hit("sync during an election");
         }
-        self.server(server).touched.note(session);
+        if counts {
+            self.server(server).touched.note(session);
+        }
         self.input(server, Input::Request { conn, xid, request: Request::clone(&request) })
     }
 

@@ -688,6 +688,7 @@ impl World {
     }
 
     fn send(&mut self, from: u64, to: u64, message: Message) -> Verdict {
+        self.trace.note(self.time, Some(from), || format!("-> {to}: {}", brief(&message)));
         match &message {
             Message::Raft(message) => {
                 let disk = &self.servers[from as usize - 1].disk;
@@ -700,7 +701,6 @@ impl World {
             }
             Message::Forward(_) | Message::Heard(_) => {}
         }
-        self.trace.note(self.time, Some(from), || format!("-> {to}: {}", brief(&message)));
         if to == from || to == 0 || to > self.plan.servers {
             return must("messages have a receiver", false, || format!("{from} sends to {to}"));
         }
