@@ -1,7 +1,24 @@
 //! Deterministic simulations of zokor: worlds, faults, workloads and checks.
+//!
+//! A [`plan::Plan`] is drawn from a seed; the stepped [`world`] runs replicas by it, with the faults
+//! of [`fault`] and the clients of [`client`]; [`check`] judges everything that leaves a replica, by
+//! the [`model`]. A run is a function of its seed.
 
 #[cfg(not(madsim))]
 compile_error!(
-    "simulations need `--cfg madsim`, which `.cargo/config.toml` sets: a RUSTFLAGS variable replaces \
-     it, so add `--cfg madsim` there or leave out the packages under `sim/`"
+    "the simulations need `--cfg madsim`, which .cargo/config.toml gives; a RUSTFLAGS variable \
+     replaces it and must name it too"
 );
+
+pub mod check;
+pub mod client;
+pub mod fault;
+pub mod model;
+pub mod plan;
+pub mod probe;
+pub mod rng;
+pub mod run;
+pub mod sweep;
+pub mod trace;
+pub mod workload;
+pub mod world;

@@ -140,8 +140,12 @@ impl<C: Command> State<C> {
             }
         }
         let log = Log::new(base, recovered.entries);
-        let HardState { term, vote } = recovered.hard_state;
+        let HardState { term, vote } = hard_state_after(recovered.hard_state, base.term);
         assert!(term >= log.last().term, "the term is durable before an entry of it");
+        let mut outbox = Outbox::new((Role::Follower, term, None));
+        if term > recovered.hard_state.term {
+            outbox.hard_state_changed();
+        }
         State {
             config,
             rng,
@@ -154,7 +158,7 @@ impl<C: Command> State<C> {
             matched: base.index,
             commit: base.index,
             delivered: base.index,
-            outbox: Outbox::new((Role::Follower, term, None)),
+            outbox,
             reads: Reads::new(life),
             connected: BTreeSet::new(),
             election_deadline: Instant::ZERO,
@@ -408,6 +412,12 @@ pub(super) struct Outbox<C> {
     told: (Role, Term, Option<ServerId>),
 }
 
+/// The hard state to start with. A snapshot that came from a later term may be durable before that
+/// term is; a vote in it would have been durable before it was told, so there was none.
+fn hard_state_after(durable: HardState, snapshot: Term) -> HardState {
+    if durable.term < snapshot { HardState { term: snapshot, vote: None } } else { durable }
+}
+
 impl<C: Command> Outbox<C> {
     fn new(told: (Role, Term, Option<ServerId>)) -> Self {
         Outbox {
@@ -478,5 +488,18 @@ impl<C: Command> Outbox<C> {
     /// Whether nothing waits to leave or to become durable.
     pub(super) fn is_idle(&self) -> bool {
         self.effects.is_empty() && self.gated.is_empty() && self.under_way.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_a_later_term_raises_the_term_without_a_vote() {
+        let durable = HardState { term: Term(2), vote: Some(ServerId(1)) };
+        assert_eq!(hard_state_after(durable, Term(2)), durable);
+        let raised = HardState { term: Term(3), vote: None };
+        assert_eq!(hard_state_after(durable, Term(3)), raised);
     }
 }

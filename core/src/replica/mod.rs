@@ -70,6 +70,8 @@ pub struct Replica {
 
     /// On their way to the leader, with the next poll.
     forwards: Vec<Action>,
+    /// Sessions whose connections have ended since the last upkeep, and that were heard from before.
+    departed: Vec<SessionId>,
     /// Of use while this server leads.
     admission: Admission,
     /// Of use while this server leads.
@@ -120,6 +122,7 @@ impl Replica {
             barriers: Barriers::default(),
             last_session_id: SessionId(0),
             forwards: Vec::new(),
+            departed: Vec::new(),
             admission: Admission::default(),
             expiry: Expiry::new(),
             outputs: VecDeque::new(),

@@ -27,6 +27,8 @@ pub struct Expiry {
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     session: SessionId,
+    /// Never moves back, in whatever order the news comes in.
+    heard: Instant,
     deadline: Instant,
     /// Its place in the queue, never after the deadline.
     queued: Instant,
@@ -54,14 +56,17 @@ impl Expiry {
     /// [`remove`](Self::remove) when they end.
     pub fn touch(&mut self, session: SessionId, timeout_ms: i32, now: Instant) {
         let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
-        let deadline = self.inside(now) + timeout;
+        let heard = self.inside(now);
         let is_it = |watched: &Watched| watched.session == session;
         let Some(watched) = self.watched.find_mut(hash(session), is_it) else {
-            let watched = Watched { session, deadline, queued: deadline };
+            let deadline = heard + timeout;
+            let watched = Watched { session, heard, deadline, queued: deadline };
             self.watched.insert_unique(hash(session), watched, |watched| hash(watched.session));
             self.queue.insert((deadline, session));
             return;
         };
+        watched.heard = watched.heard.max(heard);
+        let deadline = watched.heard + timeout;
         watched.deadline = deadline;
         if deadline < watched.queued {
             let was_there = self.queue.remove(&(watched.queued, session));
@@ -160,6 +165,15 @@ mod tests {
         assert_eq!(expiry.overdue(at(1_899), 10), []);
         assert_eq!(expiry.deadline(), Some(at(1_900)));
         assert_eq!(expiry.overdue(at(1_900), 10), [A]);
+    }
+
+    #[test]
+    fn old_news_takes_nothing_away() {
+        let mut expiry = Expiry::new();
+        expiry.start(at(1_000), [(A, 1_000)].into_iter());
+        expiry.touch(A, 1_000, at(400));
+        assert_eq!(expiry.overdue(at(1_999), 10), []);
+        assert_eq!(expiry.overdue(at(2_000), 10), [A]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::db::Action;
-use crate::id::ServerId;
+use crate::id::{ServerId, SessionId};
 use crate::proto::Text;
 use crate::raft::Role;
 use crate::replica::{CloseReason, Message, Output, Replica};
@@ -15,6 +15,7 @@ const MAX_EXPIRED_AT_ONCE: usize = 1_000;
 impl Replica {
     pub(in crate::replica) fn do_upkeep(&mut self, stood_still: Duration) {
         let now = self.now.instant;
+        let departed = std::mem::take(&mut self.departed);
         if self.raft.role() == Role::Leader {
             self.expiry.shift(stood_still);
             self.touch_own();
@@ -23,7 +24,7 @@ impl Replica {
                 self.reap();
             }
         } else if let Some(leader) = self.raft.leader() {
-            self.report_heard(leader);
+            self.report_heard(leader, departed);
         }
         let orphan_timeout = self.config.orphan_timeout;
         if self.upkeep.is_orphaned(now, orphan_timeout) {
@@ -65,8 +66,11 @@ impl Replica {
         due.into_iter().for_each(|path| self.admit(Action::Reap { path }));
     }
 
-    pub(in crate::replica) fn report_heard(&mut self, leader: ServerId) {
-        let mut heard = Vec::new();
+    pub(in crate::replica) fn report_heard(
+        &mut self,
+        leader: ServerId,
+        mut heard: Vec<SessionId>,
+    ) {
         for (_, connection) in self.connections.iter_mut() {
             if connection.heard.take().is_some()
                 && let Some(attachment) = connection.attachment()

@@ -121,8 +121,12 @@ impl Replica {
 
     /// The client is gone, or is to go.
     pub(in crate::replica) fn forget(&mut self, conn: ConnId) {
-        if self.connections.remove(conn).is_some() {
-            self.watches.forget(conn);
+        let Some(connection) = self.connections.remove(conn) else { return };
+        self.watches.forget(conn);
+        // What it said last counts for its session, which may go on elsewhere.
+        if let (Some(attachment), Some(at)) = (connection.attachment(), connection.heard) {
+            self.touch(attachment.session, at);
+            self.departed.push(attachment.session);
         }
     }
 

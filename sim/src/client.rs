@@ -1,0 +1,430 @@
+//! A model client: connects, asks, pings, loses its connection and goes on elsewhere, as ZooKeeper's
+//! own client does (`ClientCnxn`).
+//!
+//! Invariant: it is a function of its stream and of what it hears; the world carries its wishes.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use zokor_core::id::{ConnId, SessionId, Xid};
+use zokor_core::proto::{
+    ConnectRequest, ConnectResponse, ErrorCode, Event, EventKind, Read, Request, Response, Rewatch,
+    Write, Zxid,
+};
+
+use crate::plan::ClientPlan;
+use crate::rng::Stream;
+use crate::workload::Workload;
+use crate::world::queue::Micros;
+
+/// What a client wants done.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// Open a connection and send the first frame.
+    Connect(ConnId, u64, ConnectRequest),
+    /// Send a request.
+    Send(ConnId, Xid, Arc<Request>),
+    /// Leave a connection: at once, or so that the server hears of it late.
+    Leave(ConnId, bool),
+}
+
+/// What a client hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// The answer to its first frame.
+    Connected(ConnectResponse),
+    /// The answer to a request.
+    Reply(Xid, Zxid, Result<Response, ErrorCode>),
+    /// A watch has fired.
+    Notify(Zxid, Event),
+    /// The connection has ended.
+    Closed,
+}
+
+/// What a client is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Anything.
+    Wild,
+    /// Ten fresh writes and a sync, and then nothing but pings.
+    Settling,
+    /// Nothing any more: its process is gone.
+    Dead,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    number: u64,
+    plan: ClientPlan,
+    servers: u64,
+    timeouts_ms: (i32, i32),
+    stream: Stream,
+    workload: Workload,
+    mood: Mood,
+    session: Option<Session>,
+    /// The largest zxid seen in a reply.
+    seen: Zxid,
+    link: Option<Link>,
+    connections: u64,
+    connect_at: Micros,
+    next_request: Micros,
+    watches: Watches,
+    /// Fresh writes still to be done.
+    fresh_left: u32,
+    settled: bool,
+    expired: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    id: SessionId,
+    password: [u8; 16],
+    timeout: Micros,
+}
+
+#[derive(Debug)]
+struct Link {
+    conn: ConnId,
+    open: bool,
+    heard: Micros,
+    sent: Micros,
+    next_xid: i32,
+    waiting: VecDeque<(Xid, Arc<Request>)>,
+}
+
+#[derive(Debug, Default)]
+struct Watches {
+    data: BTreeSet<String>,
+    exist: BTreeSet<String>,
+    child: BTreeSet<String>,
+}
+
+impl Client {
+    /// Client `number` of an ensemble of `servers` that grant these timeouts.
+    pub fn new(
+        number: u64,
+        plan: &ClientPlan,
+        servers: u64,
+        timeouts_ms: (i32, i32),
+        mut stream: Stream,
+    ) -> Self {
+        let connect_at = stream.below(500_000);
+        Client {
+            number,
+            plan: plan.clone(),
+            servers,
+            timeouts_ms,
+            stream,
+            workload: Workload::new(plan.clone(), number),
+            mood: Mood::Wild,
+            session: None,
+            seen: Zxid::ZERO,
+            link: None,
+            connections: 0,
+            connect_at,
+            next_request: 0,
+            watches: Watches::default(),
+            fresh_left: 0,
+            settled: false,
+            expired: 0,
+        }
+    }
+
+    /// Its session, if it has one.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session.as_ref().map(|session| session.id)
+    }
+
+    /// Whether it has a connection that serves it.
+    pub fn is_connected(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.open)
+    }
+
+    /// Whether it is gone.
+    pub fn is_dead(&self) -> bool {
+        self.mood == Mood::Dead
+    }
+
+    /// Whether it has done what `Mood::Settling` asks.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// How many of its sessions were refused.
+    pub fn expired(&self) -> u64 {
+        self.expired
+    }
+
+    /// When it next does something by itself.
+    pub fn deadline(&self) -> Option<Micros> {
+        match (&self.link, self.mood) {
+            (_, Mood::Dead) => None,
+            (None, _) => Some(self.connect_at),
+            (Some(link), mood) => {
+                let ping = link.sent + self.timeout() / 3;
+                let patience = link.heard + self.timeout() * 2 / 3;
+                let request = if mood == Mood::Wild { self.next_request } else { u64::MAX };
+                let busy = link.waiting.len() >= self.plan.window || !link.open;
+                let request = if busy { u64::MAX } else { request };
+                Some(patience.min(if link.open { ping.min(request) } else { u64::MAX }))
+            }
+        }
+    }
+
+    /// Changes what it is to do. A dying client leaves without a word.
+    pub fn become_(&mut self, now: Micros, mood: Mood) -> Vec<Wish> {
+        self.mood = mood;
+        match mood {
+            Mood::Wild => Vec::new(),
+            Mood::Dead => self.leave(now, false).into_iter().collect(),
+            Mood::Settling => {
+                self.restart_settling();
+                self.settle(now)
+            }
+        }
+    }
+
+    /// Its time has come.
+    pub fn wake(&mut self, now: Micros) -> Vec<Wish> {
+        if self.mood == Mood::Dead {
+            return Vec::new();
+        }
+        let timeout = self.timeout();
+        let Some(link) = &self.link else {
+            return if now >= self.connect_at { self.connect(now) } else { Vec::new() };
+        };
+        if now >= link.heard + timeout * 2 / 3 {
+            return self.leave(now, true).into_iter().collect();
+        }
+        if link.open && self.mood == Mood::Wild && now >= self.next_request {
+            return self.act(now);
+        }
+        if link.open && now >= link.sent + timeout / 3 {
+            return vec![self.send(now, Request::Ping)];
+        }
+        Vec::new()
+    }
+
+    /// Something comes in on `conn`.
+    pub fn hear(&mut self, now: Micros, conn: ConnId, heard: Heard) -> Vec<Wish> {
+        let current = self.link.as_mut().filter(|link| link.conn == conn);
+        let Some(link) = current else {
+            return Vec::new();
+        };
+        link.heard = now;
+        match heard {
+            Heard::Connected(response) => self.connected(now, response),
+            Heard::Reply(xid, zxid, result) => self.replied(now, xid, zxid, result),
+            Heard::Notify(_, event) => {
+                self.watches.fired(&event);
+                Vec::new()
+            }
+            Heard::Closed => {
+                self.lose(now);
+                Vec::new()
+            }
+        }
+    }
+
+    fn timeout(&self) -> Micros {
+        let least = self.timeouts_ms.0 as u64 * 1000;
+        self.session.as_ref().map_or(least, |session| session.timeout)
+    }
+
+    fn connect(&mut self, now: Micros) -> Vec<Wish> {
+        self.connections += 1;
+        let conn = ConnId((self.number << 32) | self.connections);
+        let server = self.stream.between(1, self.servers);
+        let (least, most) = self.timeouts_ms;
+        let timeout_ms = self.stream.between(least as u64 / 2, most as u64 + 1000) as i32;
+        let zeroes = [0; 16];
+        let (session, password) =
+            self.session.as_ref().map_or((SessionId(0), zeroes), |s| (s.id, s.password));
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: self.seen.0,
+            timeout_ms,
+            session,
+            password: Bytes::copy_from_slice(&password),
+            read_only: Some(false),
+        };
+        self.link = Some(Link {
+            conn,
+            open: false,
+            heard: now,
+            sent: now,
+            next_xid: 1,
+            waiting: VecDeque::new(),
+        });
+        vec![Wish::Connect(conn, server, request)]
+    }
+
+    fn connected(&mut self, now: Micros, response: ConnectResponse) -> Vec<Wish> {
+        if response.session == SessionId(0) {
+            self.session = None;
+            self.expired += 1;
+            self.watches = Watches::default();
+            self.lose(now);
+            return Vec::new();
+        }
+        let timeout = u64::from(response.timeout_ms.unsigned_abs()) * 1000;
+        let (id, password) = (response.session, response.password);
+        self.session = Some(Session { id, password, timeout });
+        let link = self.link.as_mut().expect("an answer comes on the link");
+        link.open = true;
+        self.next_request = now + self.stream.below(self.plan.interval * 2);
+        let mut wishes = Vec::new();
+        if let Some(rewatch) = self.watches.rewatch(self.seen) {
+            wishes.push(self.send(now, Request::SetWatches(rewatch)));
+        }
+        if self.mood == Mood::Settling {
+            self.restart_settling();
+            wishes.append(&mut self.settle(now));
+        }
+        wishes
+    }
+
+    fn replied(
+        &mut self,
+        now: Micros,
+        xid: Xid,
+        zxid: Zxid,
+        result: Result<Response, ErrorCode>,
+    ) -> Vec<Wish> {
+        self.seen = self.seen.max(zxid);
+        let link = self.link.as_mut().expect("a reply comes on the link");
+        let Some((asked, request)) = link.waiting.pop_front() else {
+            return Vec::new();
+        };
+        assert_eq!(asked, xid, "replies come in order");
+        match &*request {
+            Request::Read(read) => self.watches.set(read, result.is_ok()),
+            Request::Write(Write::CloseSession) => {
+                self.session = None;
+                self.watches = Watches::default();
+                self.lose(now);
+                return Vec::new();
+            }
+            Request::Write(_) => {
+                if let Ok(Response::Path(path) | Response::PathStat(path, _)) = &result {
+                    self.workload.learn(path);
+                }
+            }
+            Request::Sync(_) if self.mood == Mood::Settling && self.fresh_left == 0 => {
+                self.settled = true;
+            }
+            _ => {}
+        }
+        if self.mood == Mood::Settling { self.settle(now) } else { Vec::new() }
+    }
+
+    /// Asks for something, or does something to its connection.
+    fn act(&mut self, now: Micros) -> Vec<Wish> {
+        self.next_request = now + 1 + self.stream.below(self.plan.interval * 2);
+        if self.plan.disconnects && self.stream.per_mille(8) {
+            let at_once = self.stream.coin();
+            return self.leave(now, at_once).into_iter().collect();
+        }
+        if self.plan.moves && self.stream.per_mille(8) {
+            // The former connection stays as it is until its server ends it.
+            self.lose(now);
+            return self.connect(now);
+        }
+        let request = self.workload.next(&mut self.stream);
+        vec![self.send(now, request)]
+    }
+
+    fn restart_settling(&mut self) {
+        self.fresh_left = 10;
+        self.settled = false;
+    }
+
+    /// One step of settling at a time.
+    fn settle(&mut self, now: Micros) -> Vec<Wish> {
+        let ready = self.link.as_ref().is_some_and(|link| link.open && link.waiting.is_empty());
+        if !ready || self.settled {
+            return Vec::new();
+        }
+        if self.fresh_left == 0 {
+            return vec![self.send(now, Request::Sync("/".into()))];
+        }
+        self.fresh_left -= 1;
+        let request = self.workload.fresh();
+        vec![self.send(now, request)]
+    }
+
+    fn send(&mut self, now: Micros, request: Request) -> Wish {
+        let link = self.link.as_mut().expect("only a connected client sends");
+        let xid = match request {
+            Request::Ping => Xid(-2),
+            Request::SetWatches(_) => Xid(-8),
+            _ => {
+                link.next_xid += 1;
+                Xid(link.next_xid)
+            }
+        };
+        let request = Arc::new(request);
+        link.sent = now;
+        link.waiting.push_back((xid, request.clone()));
+        Wish::Send(link.conn, xid, request)
+    }
+
+    fn leave(&mut self, now: Micros, at_once: bool) -> Option<Wish> {
+        let conn = self.link.as_ref()?.conn;
+        self.lose(now);
+        Some(Wish::Leave(conn, at_once))
+    }
+
+    fn lose(&mut self, now: Micros) {
+        self.link = None;
+        self.connect_at = now + self.stream.log_between(1_000, 300_000);
+    }
+}
+
+impl Watches {
+    fn set(&mut self, read: &Read, found: bool) {
+        match read {
+            Read::Exists { path, watch: true } if found => {
+                self.exist.remove(&**path);
+                self.data.insert(path.to_string());
+            }
+            Read::Exists { path, watch: true } => {
+                self.data.remove(&**path);
+                self.exist.insert(path.to_string());
+            }
+            Read::GetData { path, watch: true } if found => {
+                self.exist.remove(&**path);
+                self.data.insert(path.to_string());
+            }
+            Read::GetChildren { path, watch: true, .. } if found => {
+                self.child.insert(path.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    fn fired(&mut self, event: &Event) {
+        let path: &str = &event.path;
+        if event.kind != EventKind::ChildrenChanged {
+            self.data.remove(path);
+            self.exist.remove(path);
+        }
+        if matches!(event.kind, EventKind::ChildrenChanged | EventKind::Deleted) {
+            self.child.remove(path);
+        }
+    }
+
+    fn rewatch(&self, seen: Zxid) -> Option<Rewatch> {
+        let list = |set: &BTreeSet<String>| set.iter().map(|path| path.as_str().into()).collect();
+        let some = !(self.data.is_empty() && self.exist.is_empty() && self.child.is_empty());
+        some.then(|| Rewatch {
+            relative_zxid: seen.0,
+            data: list(&self.data),
+            exist: list(&self.exist),
+            child: list(&self.child),
+            ..Rewatch::default()
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Which fault comes next, and when.
+//!
+//! Invariant: faults are drawn from a stream of their own and are plain values; the world carries them
+//! out. Half of all crashes are at an effect, where bugs live (simulated: a vote told before it is
+//! durable is found by those and not by others).
+
+use crate::plan::Plan;
+use crate::rng::Stream;
+use crate::world::network::Link;
+use crate::world::queue::Micros;
+
+/// Where a server crashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Right now.
+    Now,
+    /// Right after the n-th message from now on has left it.
+    Send(u64),
+    /// Right after the n-th write from now on was asked for.
+    Persist(u64),
+    /// When the n-th write from now on is durable and another one is not.
+    BetweenTickets(u64),
+    /// When a snapshot was asked for.
+    Checkpoint,
+    /// When a snapshot is durable, before the log is purged.
+    BeforePurge,
+    /// Right after a reply has left it.
+    Reply,
+}
+
+/// Something bad.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// These servers crash, and start again after this time each.
+    Crash(Vec<(u64, CrashPoint, Micros)>),
+    /// The leader, if there is one, crashes.
+    CrashLeader(CrashPoint, Micros),
+    /// Nothing passes these links for a time.
+    Cut(Vec<Link>, Micros),
+    /// The leader is cut off for a time; `true`: nobody hears it, but it hears the others.
+    CutLeader(bool, Micros),
+    /// The connection of two servers breaks and is made anew after a time.
+    Break(Link, Micros),
+    /// A server stands still for a time; `true`: its clock too.
+    Pause(u64, Micros, bool),
+    /// A disk stands still for a time.
+    Stall(u64, Micros),
+    /// A wall clock jumps by milliseconds.
+    WallJump(u64, i64),
+}
+
+/// The next fault, if `plan` has any, and the time until the one after it.
+pub fn next(plan: &Plan, s: &mut Stream) -> (Option<Fault>, Micros) {
+    let gap = s.log_between(20_000, 2_000_000);
+    let kinds = Kind::of(plan);
+    let fault = if kinds.is_empty() { None } else { Some(draw(*s.pick(&kinds), plan, s)) };
+    (fault, gap)
+}
+
+/// The classes of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Crash,
+    CrashLeader,
+    MassCrash,
+    Pause,
+    Stall,
+    Partition,
+    Break,
+    WallJump,
+}
+
+impl Kind {
+    /// Those that `plan` has.
+    fn of(plan: &Plan) -> Vec<Kind> {
+        let (process, network) = (&plan.process, &plan.network);
+        let several = plan.servers > 1;
+        let all = [
+            (Kind::Crash, process.crashes),
+            (Kind::CrashLeader, process.crashes),
+            (Kind::MassCrash, process.mass_crashes),
+            (Kind::Pause, process.pauses),
+            (Kind::Stall, plan.disk.stalls),
+            (Kind::Partition, several && (network.partitions || network.one_way)),
+            (Kind::Break, several && network.breaks),
+            (Kind::WallJump, process.wall_jumps),
+        ];
+        all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
+    }
+}
+
+fn draw(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
+    let server = s.between(1, plan.servers);
+    match kind {
+        Kind::Crash => Fault::Crash(vec![(server, point(s), s.log_between(1_000, 8_000_000))]),
+        Kind::CrashLeader => Fault::CrashLeader(point(s), s.log_between(1_000, 8_000_000)),
+        Kind::MassCrash => mass_crash(plan, s),
+        Kind::Pause => Fault::Pause(server, s.log_between(10_000, 10_000_000), s.coin()),
+        Kind::Stall => Fault::Stall(server, s.log_between(10_000, 5_000_000)),
+        Kind::Partition => partition(plan, s),
+        Kind::Break => {
+            let other = 1 + (server + s.below(plan.servers - 1)) % plan.servers;
+            Fault::Break((server, other), s.log_between(100, 1_000_000))
+        }
+        Kind::WallJump => Fault::WallJump(server, s.between(0, 7_200_000) as i64 - 3_600_000),
+    }
+}
+
+fn point(s: &mut Stream) -> CrashPoint {
+    if s.coin() {
+        return CrashPoint::Now;
+    }
+    match s.below(8) {
+        0..3 => CrashPoint::Send(s.log_between(1, 30)),
+        3 => CrashPoint::Persist(s.log_between(1, 10)),
+        4 => CrashPoint::BetweenTickets(s.log_between(1, 10)),
+        5 => CrashPoint::Checkpoint,
+        6 => CrashPoint::BeforePurge,
+        _ => CrashPoint::Reply,
+    }
+}
+
+fn mass_crash(plan: &Plan, s: &mut Stream) -> Fault {
+    let mut servers: Vec<u64> = (1..=plan.servers).collect();
+    let count = if s.coin() { servers.len() } else { plan.quorum() };
+    let mut crashes = Vec::new();
+    while crashes.len() < count {
+        let server = servers.swap_remove(s.below(servers.len() as u64) as usize);
+        crashes.push((server, CrashPoint::Now, s.log_between(1_000, 2_000_000)));
+    }
+    Fault::Crash(crashes)
+}
+
+fn partition(plan: &Plan, s: &mut Stream) -> Fault {
+    let duration = s.log_between(20_000, 8_000_000);
+    let one_way = plan.network.one_way && (!plan.network.partitions || s.coin());
+    let one = s.between(1, plan.servers);
+    let bits = s.bits();
+    let side = |server: u64| bits >> server & 1 == 1;
+    let kind = s.below(4);
+    if kind == 0 {
+        return Fault::CutLeader(one_way, duration);
+    }
+    let mut cuts = Vec::new();
+    for from in 1..=plan.servers {
+        for to in (1..=plan.servers).filter(|&to| to != from) {
+            let cut = match kind {
+                // One server alone.
+                1 => from == one || (to == one && !one_way),
+                // Two sides that see each other only by way of one server.
+                2 => from != one && to != one && side(from) != side(to),
+                // Two sides.
+                _ => side(from) != side(to) && (!one_way || side(from)),
+            };
+            if cut {
+                cuts.push((from, to));
+            }
+        }
+    }
+    Fault::Cut(cuts, duration)
+}

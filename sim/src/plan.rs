@@ -1,0 +1,247 @@
+//! A seed becomes a plan: sizes, timeouts and which faults there are.
+//!
+//! Invariant: the plan is a function of the seed alone. Each class of faults is on or off per seed
+//! ("swarm testing", Groce et al. 2012); one seed in ten is calm, and one in ten has them all.
+
+use std::time::Duration;
+
+use crate::rng::{Concern, Stream};
+use crate::world::queue::Micros;
+
+/// One run, before it runs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How many servers: 1 to 7. All of them vote.
+    pub servers: u64,
+    /// No faults at all; timing is checked strictly.
+    pub calm: bool,
+    /// How long faults last.
+    pub fault_time: Micros,
+    /// The core's own settings.
+    pub core: CorePlan,
+    /// Links.
+    pub network: NetworkPlan,
+    /// Disks.
+    pub disk: DiskPlan,
+    /// Processes.
+    pub process: ProcessPlan,
+    /// Clients.
+    pub clients: ClientPlan,
+}
+
+/// Settings of the core.
+#[derive(Clone, Debug)]
+pub struct CorePlan {
+    /// As in `raft::Config`.
+    pub heartbeat_interval: Duration,
+    /// As in `raft::Config`.
+    pub election_timeout: Duration,
+    /// As in `raft::Config`.
+    pub disk_stall_timeout: Duration,
+    /// As in `raft::Config`.
+    pub max_append_bytes: usize,
+    /// As in `raft::Config`.
+    pub max_appends_in_flight: usize,
+    /// As in `raft::Config`.
+    pub keep_entries: u64,
+    /// As in `replica::Config`.
+    pub snapshot_entries: u64,
+    /// As in `replica::Config`.
+    pub min_session_timeout_ms: i32,
+    /// As in `replica::Config`.
+    pub max_session_timeout_ms: i32,
+    /// As in `replica::Config`.
+    pub upkeep_interval: Duration,
+    /// As in `replica::Config`.
+    pub orphan_timeout: Duration,
+    /// As in `replica::Config`.
+    pub resend_interval: Duration,
+}
+
+/// What links are like.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkPlan {
+    /// The least latency in microseconds.
+    pub latency_min: u64,
+    /// How much more it can be.
+    pub latency_spread: u64,
+    /// One message in fifty takes up to forty times as long.
+    pub heavy_tail: bool,
+    /// Messages lost, in a million.
+    pub loss_ppm: u64,
+    /// Messages that come twice, in a million.
+    pub duplicate_ppm: u64,
+    /// Messages overtake each other.
+    pub reorder: bool,
+    /// Messages of a broken connection still arrive.
+    pub late: bool,
+    /// Links are cut in both directions.
+    pub partitions: bool,
+    /// Links are cut in one direction.
+    pub one_way: bool,
+    /// Connections break.
+    pub breaks: bool,
+}
+
+/// What disks are like.
+#[derive(Clone, Debug, Default)]
+pub struct DiskPlan {
+    /// The least time of a write in microseconds.
+    pub latency_min: u64,
+    /// How much more it can be.
+    pub latency_spread: u64,
+    /// One write in a hundred takes up to fifty times as long.
+    pub heavy_tail: bool,
+    /// Writes stop for up to seconds.
+    pub stalls: bool,
+    /// One sync may complete all writes that are waiting.
+    pub merge: bool,
+}
+
+/// What happens to processes.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessPlan {
+    /// Servers crash, half of the time right at an effect.
+    pub crashes: bool,
+    /// A majority, or all, crash at once.
+    pub mass_crashes: bool,
+    /// Servers stand still.
+    pub pauses: bool,
+    /// Clocks have rates of their own.
+    pub skew: bool,
+    /// Wall clocks jump.
+    pub wall_jumps: bool,
+    /// Microseconds between an input and the poll that follows, at most.
+    pub poll_delay: u64,
+}
+
+/// What clients do.
+#[derive(Clone, Debug)]
+pub struct ClientPlan {
+    /// How many.
+    pub count: u64,
+    /// The mean time between requests of one client.
+    pub interval: Micros,
+    /// Requests under way of one client, at most.
+    pub window: usize,
+    /// They disconnect at random.
+    pub disconnects: bool,
+    /// They connect elsewhere while the former connection is open.
+    pub moves: bool,
+    /// They close their sessions at times.
+    pub closes: bool,
+    /// They set watches.
+    pub watches: bool,
+    /// They ask for `sync`.
+    pub syncs: bool,
+    /// They ask for multis.
+    pub multis: bool,
+    /// They disappear with a session open at the end of the faults.
+    pub deaths: bool,
+    /// How many paths they use.
+    pub paths: u64,
+}
+
+impl Plan {
+    /// The plan of `seed`.
+    pub fn new(seed: u64) -> Self {
+        let mut stream = Stream::new(seed, Concern::Plan);
+        let s = &mut stream;
+        let kind = s.below(10);
+        let calm = kind == 0;
+        let all = kind == 1;
+        let servers = *s.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]);
+        let mut on = |s: &mut Stream| !calm && (s.coin() || all);
+        let network = network(s, &mut on);
+        let disk = disk(s, &mut on);
+        let process = ProcessPlan {
+            crashes: on(s),
+            mass_crashes: on(s) && s.coin(),
+            pauses: on(s),
+            skew: s.coin(),
+            wall_jumps: on(s),
+            poll_delay: if s.coin() { 0 } else { s.log_between(10, 2_000) },
+        };
+        let clients = ClientPlan {
+            count: s.between(1, 6),
+            interval: s.log_between(15_000, 200_000),
+            window: s.between(1, 8) as usize,
+            disconnects: on(s),
+            moves: on(s),
+            closes: s.coin(),
+            watches: s.coin(),
+            syncs: s.coin(),
+            multis: s.coin(),
+            deaths: s.coin(),
+            paths: s.between(2, 12),
+        };
+        let fault_time = s.between(8_000_000, 20_000_000);
+        Plan { seed, servers, calm, fault_time, core: core(s), network, disk, process, clients }
+    }
+
+    /// The number of servers that make a quorum.
+    pub fn quorum(&self) -> usize {
+        self.servers as usize / 2 + 1
+    }
+}
+
+fn core(s: &mut Stream) -> CorePlan {
+    let election_ms = s.log_between(150, 1_500);
+    let min_session_ms = s.between(600, 4_000) as i32;
+    CorePlan {
+        heartbeat_interval: Duration::from_millis(election_ms / s.between(4, 10)),
+        election_timeout: Duration::from_millis(election_ms),
+        disk_stall_timeout: Duration::from_millis(election_ms * s.between(1, 4)),
+        max_append_bytes: s.log_between(100, 100_000) as usize,
+        max_appends_in_flight: s.log_between(1, 64) as usize,
+        keep_entries: s.log_between(1, 1_000),
+        snapshot_entries: s.log_between(2, 3_000),
+        min_session_timeout_ms: min_session_ms,
+        max_session_timeout_ms: min_session_ms * s.between(1, 3) as i32,
+        upkeep_interval: Duration::from_millis(min_session_ms as u64 / s.between(6, 12)),
+        orphan_timeout: Duration::from_millis(election_ms * s.between(2, 5)),
+        resend_interval: Duration::from_millis(s.log_between(100, 2_000)),
+    }
+}
+
+fn network(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> NetworkPlan {
+    NetworkPlan {
+        latency_min: s.log_between(20, 1_000),
+        latency_spread: s.log_between(100, 10_000),
+        heavy_tail: on(s),
+        loss_ppm: if on(s) { s.log_between(1_000, 100_000) } else { 0 },
+        duplicate_ppm: if on(s) { s.log_between(1_000, 100_000) } else { 0 },
+        reorder: on(s),
+        late: on(s),
+        partitions: on(s),
+        one_way: on(s),
+        breaks: on(s),
+    }
+}
+
+fn disk(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> DiskPlan {
+    DiskPlan {
+        latency_min: s.log_between(50, 5_000),
+        latency_spread: s.log_between(100, 20_000),
+        heavy_tail: on(s),
+        stalls: on(s),
+        merge: s.coin(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calm_plan_has_no_fault() {
+        let calm: Vec<Plan> = (0..200).map(Plan::new).filter(|plan| plan.calm).collect();
+        assert!(calm.len() > 5);
+        for plan in calm {
+            assert!(!plan.process.crashes && !plan.network.partitions && !plan.disk.stalls);
+            assert_eq!(plan.network.loss_ppm, 0);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Random numbers of a run.
+//!
+//! Invariant: every concern draws from its own stream, so that taking one fault away does not
+//! reshuffle the rest; and nothing but the run's seed goes in.
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// What a stream is drawn for. The numbers are part of what a seed means.
+#[derive(Clone, Copy, Debug)]
+pub enum Concern {
+    /// The plan of the run.
+    Plan,
+    /// When which fault happens.
+    Faults,
+    /// One server's seed and its poll delays.
+    Server(u64),
+    /// One server's disk.
+    Disk(u64),
+    /// One client.
+    Client(u64),
+}
+
+/// One stream of random numbers.
+#[derive(Clone, Debug)]
+pub struct Stream(ChaCha8Rng);
+
+impl Stream {
+    /// The stream of `concern` in the run of `seed`.
+    pub fn new(seed: u64, concern: Concern) -> Self {
+        let (kind, number) = match concern {
+            Concern::Plan => (1, 0),
+            Concern::Faults => (2, 0),
+            Concern::Server(id) => (3, id),
+            Concern::Disk(id) => (4, id),
+            Concern::Client(id) => (5, id),
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(kind << 32 | number);
+        Stream(rng)
+    }
+
+    /// Any 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number from 0 to `n - 1`; 0 if `n` is 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        if n == 0 { 0 } else { self.0.next_u64() % n }
+    }
+
+    /// A number from `least` to `most`, both possible.
+    pub fn between(&mut self, least: u64, most: u64) -> u64 {
+        assert!(least <= most);
+        least + self.below(most - least + 1)
+    }
+
+    /// A number from `least` to `most` on a logarithmic scale.
+    pub fn log_between(&mut self, least: u64, most: u64) -> u64 {
+        assert!(0 < least && least <= most);
+        let octaves = u64::from((most / least).ilog2());
+        let octave = self.below(octaves + 1);
+        let from = least << octave;
+        self.between(from, (from * 2 - 1).min(most).max(from))
+    }
+
+    /// True in `n` of 1,000 cases.
+    pub fn per_mille(&mut self, n: u64) -> bool {
+        self.below(1000) < n
+    }
+
+    /// True in half of the cases.
+    pub fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    /// One of `choices`, which is not empty.
+    pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len() as u64) as usize]
+    }
+
+    /// 32 random bytes.
+    pub fn seed(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.0.fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+/// A number that depends on all of `parts` and on their order.
+pub fn mix(parts: &[u64]) -> u64 {
+    parts.iter().fold(0x9e37_79b9_7f4a_7c15, |hash, &part| {
+        let mut x = (hash ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_repeat_and_differ() {
+        let mut one = Stream::new(7, Concern::Disk(1));
+        let mut same = Stream::new(7, Concern::Disk(1));
+        let mut other = Stream::new(7, Concern::Disk(2));
+        let first = one.bits();
+        assert_eq!(first, same.bits());
+        assert_ne!(first, other.bits());
+    }
+
+    #[test]
+    fn a_logarithmic_draw_stays_in_its_range() {
+        let mut stream = Stream::new(1, Concern::Plan);
+        for _ in 0..1000 {
+            let n = stream.log_between(3, 1000);
+            assert!((3..=1000).contains(&n), "{n}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! One server of a stepped world: a replica, its disk, its clocks, and what the checks remember.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use zokor_core::id::{Seed, ServerId, SessionId};
+use zokor_core::raft::Term;
+use zokor_core::replica::Recovered;
+use zokor_core::time::Instant;
+use zokor_core::{Config, Replica};
+
+use super::clock::Clock;
+use super::disk::Disk;
+use super::queue::Micros;
+use super::stepped::Event;
+use crate::check::progress::Progress;
+use crate::fault::CrashPoint;
+use crate::plan::Plan;
+use crate::rng::{Concern, Stream};
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    /// Its id.
+    pub id: ServerId,
+    /// Its settings.
+    pub config: Config,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Its disk.
+    pub disk: Disk,
+    /// Draws for the process: its seeds and delays.
+    pub stream: Stream,
+    /// Draws for the disk.
+    pub disk_stream: Stream,
+    /// The replica, while the process runs.
+    pub replica: Option<Replica>,
+    /// How often it was started.
+    pub life: u64,
+    /// The timer that counts; older ones are void.
+    pub timer: u64,
+    /// The instant for which that timer is set.
+    pub timer_for: Option<Instant>,
+    /// The process stands still until then.
+    pub paused_until: Micros,
+    /// What came while it stood still, in order.
+    pub(super) backlog: VecDeque<Event>,
+    /// The disk stands still until then.
+    pub stalled_until: Micros,
+    /// A poll is due.
+    pub poll_due: bool,
+    /// Where it is to crash, and after how long it starts again.
+    pub armed: Option<(CrashPoint, Micros)>,
+    /// Numbers that only grow.
+    pub progress: Progress,
+    /// The connections to peers that it believes to stand, by their numbers.
+    pub peers: BTreeMap<u64, u64>,
+    /// What it heard as leader.
+    pub touched: Touched,
+    /// Tokens of sessions that it proposed to expire, so that each is judged once.
+    pub expiring: BTreeSet<SessionId>,
+}
+
+/// When a leader last heard of each session, by its own clock.
+#[derive(Debug, Default)]
+pub struct Touched {
+    term: Term,
+    since: Instant,
+    by_session: BTreeMap<SessionId, Instant>,
+    /// Heard in the inputs that are not polled yet.
+    fresh: Vec<SessionId>,
+}
+
+impl Touched {
+    /// Something of `session` came in.
+    pub fn note(&mut self, session: SessionId) {
+        self.fresh.push(session);
+    }
+
+    /// What came in is taken into account by now.
+    pub fn settle(&mut self, now: Instant) {
+        for session in self.fresh.drain(..) {
+            self.by_session.insert(session, now);
+        }
+    }
+
+    /// The server leads in `term`: what it heard before does not count.
+    pub fn lead(&mut self, term: Term, now: Instant) {
+        if term != self.term {
+            *self = Touched { term, since: now, ..Touched::default() };
+        }
+    }
+
+    /// How long ago it heard of `session`.
+    pub fn ago(&self, session: SessionId, now: Instant) -> Duration {
+        now.since(self.by_session.get(&session).copied().unwrap_or(Instant::ZERO).max(self.since))
+    }
+}
+
+impl Server {
+    /// Server `number` of `plan`, which has not started yet.
+    pub fn new(plan: &Plan, number: u64, config: Config) -> Self {
+        let mut stream = Stream::new(plan.seed, Concern::Server(number));
+        let offset = stream.below(1 << 40);
+        let rate = if plan.process.skew { stream.between(900_000, 1_100_000) } else { 1_000_000 };
+        let wall = 1_700_000_000_000 + stream.below(10_000) as i64;
+        Server {
+            id: ServerId(number),
+            config,
+            clock: Clock::new(offset, rate, wall),
+            disk: Disk::default(),
+            stream,
+            disk_stream: Stream::new(plan.seed, Concern::Disk(number)),
+            replica: None,
+            life: 0,
+            timer: 0,
+            timer_for: None,
+            paused_until: 0,
+            backlog: VecDeque::new(),
+            stalled_until: 0,
+            poll_due: false,
+            armed: None,
+            progress: Progress::default(),
+            peers: BTreeMap::new(),
+            touched: Touched::default(),
+            expiring: BTreeSet::new(),
+        }
+    }
+
+    /// Starts the process from what is on the disk.
+    pub fn start(&mut self, time: Micros) {
+        assert!(self.replica.is_none(), "a server is started once");
+        let recovered: Recovered = self.disk.recover();
+        self.progress.restart(recovered.hard_state);
+        self.life += 1;
+        let seed = Seed(self.stream.seed());
+        let now = self.clock.now(time);
+        self.replica = Some(Replica::new(now, self.config.clone(), seed, recovered));
+    }
+
+    /// Ends the process, and cuts the power of its disk.
+    pub fn crash(&mut self) {
+        self.replica = None;
+        self.disk.crash(&mut self.disk_stream);
+        self.timer += 1;
+        self.timer_for = None;
+        self.paused_until = 0;
+        self.stalled_until = 0;
+        self.poll_due = false;
+        self.armed = None;
+        self.peers.clear();
+        self.touched = Touched::default();
+        self.expiring.clear();
+    }
+}

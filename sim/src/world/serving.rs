@@ -1,0 +1,333 @@
+//! Between clients and servers: connections, and the checks of what clients are shown.
+//!
+//! Invariant: a connection keeps its order in both directions; what is lost is lost at its end. What a
+//! server says is judged when it leaves the server, whether or not the client still hears it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use zokor_core::Input;
+use zokor_core::id::{ConnId, SessionId, Xid};
+use zokor_core::proto::{
+    ConnectRequest, ConnectResponse, ErrorCode, Event as WatchEvent, Request, Response, Zxid,
+};
+use zokor_core::replica::CloseReason;
+
+use super::queue::Micros;
+use super::stepped::{Event, Frame, World};
+use crate::check::order::Order;
+use crate::check::read::{self, View};
+use crate::check::watch::Watching;
+use crate::check::{Verdict, session};
+use crate::client::{Heard, Wish};
+use crate::rng::mix;
+
+/// One connection of a client to a server.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) server: u64,
+    /// The server has it: between its connect request and its end.
+    pub(super) open: bool,
+    /// What is under way to the server is lost.
+    cut: bool,
+    /// An election came while it waited for a write.
+    pub(super) through_election: bool,
+    asked_session: SessionId,
+    /// The session had ended when it asked for it.
+    ended_before: bool,
+    session: SessionId,
+    to_server: Micros,
+    to_client: Micros,
+    frames: u64,
+    pub(super) order: Order,
+    view: View,
+    watching: Watching,
+}
+
+impl World {
+    /// Carries out one wish of a client.
+    pub(super) fn carry_wish(&mut self, client: u64, wish: Wish) {
+        match wish {
+            Wish::Connect(conn, server, request) => {
+                let state = Conn {
+                    server,
+                    open: false,
+                    cut: false,
+                    through_election: false,
+                    asked_session: request.session,
+                    ended_before: false,
+                    session: SessionId(0),
+                    to_server: 0,
+                    to_client: 0,
+                    frames: 0,
+                    order: Order::default(),
+                    view: View::new(Zxid(request.last_zxid_seen)),
+                    watching: Watching::default(),
+                };
+                self.conns.insert(conn, state);
+                self.trace.note(self.time, None, || {
+                    format!("client {client} connects to {server}: {request:?}")
+                });
+                self.frame(conn, Frame::Connect(request), 0);
+            }
+            Wish::Send(conn, xid, request) => {
+                self.trace
+                    .note(self.time, None, || format!("client {client} asks {xid:?} {request:?}"));
+                self.frame(conn, Frame::Request(xid, request), 0);
+            }
+            Wish::Leave(conn, at_once) => {
+                let Some(state) = self.conns.get_mut(&conn) else {
+                    return;
+                };
+                let bits = mix(&[self.plan.seed, conn.0]);
+                // What was sent arrives before the end, or is lost with it.
+                state.cut = bits & 1 == 0;
+                let late = if at_once { 0 } else { (bits >> 1) % 3_000_000 };
+                self.trace.note(self.time, None, || format!("client {client} leaves {conn:?}"));
+                self.frame(conn, Frame::End, late);
+            }
+        }
+    }
+
+    /// Sends a frame to the server, after what was sent before.
+    fn frame(&mut self, conn: ConnId, frame: Frame, late: Micros) {
+        let latency = self.client_latency(conn);
+        let Some(state) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        state.to_server = (self.time + latency + late).max(state.to_server + 1);
+        self.queue.push(state.to_server, Event::ToServer { conn, frame });
+    }
+
+    /// Lets the client hear something, after what it was told before.
+    pub(super) fn tell(&mut self, conn: ConnId, heard: Heard, late: Micros) {
+        let latency = self.client_latency(conn);
+        let Some(state) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        state.to_client = (self.time + latency + late).max(state.to_client + 1);
+        self.queue.push(state.to_client, Event::ToClient { conn, heard });
+    }
+
+    fn client_latency(&mut self, conn: ConnId) -> Micros {
+        let network = &self.plan.network;
+        let number = self.conns.get_mut(&conn).map_or(0, |state| {
+            state.frames += 1;
+            state.frames
+        });
+        let spread = network.latency_spread / 4 + 1;
+        50 + mix(&[self.plan.seed, conn.0, number]) % spread
+    }
+
+    /// A frame arrives at its server.
+    pub(super) fn arrive(&mut self, conn: ConnId, frame: Frame) -> Verdict {
+        let Some(state) = self.conns.get(&conn) else {
+            return Ok(());
+        };
+        let server = state.server;
+        match frame {
+            Frame::Connect(request) => self.take_connect(server, conn, request),
+            Frame::Request(xid, request) => self.take_request(server, conn, xid, request),
+            Frame::End => {
+                let state = self.conns.get_mut(&conn).expect("just seen");
+                if !std::mem::take(&mut state.open) {
+                    return Ok(());
+                }
+                if state.order.has_write() {
+                    self.probes.hit("connection lost with writes in flight");
+                }
+                self.input(server, Input::Disconnect { conn })
+            }
+        }
+    }
+
+    fn take_connect(&mut self, server: u64, conn: ConnId, request: ConnectRequest) -> Verdict {
+        if self.server(server).replica.is_none() {
+            self.tell(conn, Heard::Closed, 0);
+            return Ok(());
+        }
+        let asked = request.session;
+        let mut others = self.conns.values();
+        if asked != SessionId(0)
+            && others.any(|c| c.open && c.session == asked && c.order.has_write())
+        {
+            self.probes.hit("session moved with writes in flight");
+        }
+        let ended = self.checks.model.ended(asked).is_some();
+        let state = self.conns.get_mut(&conn).expect("the caller has seen it");
+        if state.cut {
+            return Ok(());
+        }
+        state.open = true;
+        state.ended_before = ended;
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        self.input(server, Input::Connect { conn, address, request })
+    }
+
+    fn take_request(
+        &mut self,
+        server: u64,
+        conn: ConnId,
+        xid: Xid,
+        request: Arc<Request>,
+    ) -> Verdict {
+        let answered = self.checks.writes.answered();
+        let state = self.conns.get_mut(&conn).expect("the caller has seen it");
+        if state.cut || !state.open {
+            return Ok(());
+        }
+        let session = state.session;
+        let counts = !state.order.is_closing();
+        state.order.asked(xid, request.clone(), answered);
+        if matches!(&*request, Request::Write(_)) {
+            self.checks.writes.asked(conn, request.clone());
+        }
+        if matches!(&*request, Request::Sync(_)) && self.leaders().is_empty() {
+            self.probes.hit("sync during an election");
+        }
+        if counts {
+            self.server(server).touched.note(session);
+        }
+        self.input(server, Input::Request { conn, xid, request: Request::clone(&request) })
+    }
+
+    /// A server answers a connect request.
+    pub(super) fn answer_connect(
+        &mut self,
+        server: u64,
+        conn: ConnId,
+        response: ConnectResponse,
+    ) -> Verdict {
+        let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
+            return Ok(());
+        };
+        self.trace.note(self.time, Some(server), || format!("{conn:?} <- {response:?}"));
+        let model = &self.checks.model;
+        if response.session == SessionId(0) {
+            self.probes.hit("session refused");
+            session::refused(state.asked_session, true, model)?;
+        } else {
+            state.session = response.session;
+            session::accepted(response.session, state.ended_before, model)?;
+            if state.asked_session != SessionId(0) {
+                self.probes.hit("session resumed");
+            }
+            self.checks.writes.attached(response.session, conn);
+            self.server(server).touched.note(response.session);
+        }
+        self.hash = mix(&[self.hash, response.session.0 as u64]);
+        self.tell(conn, Heard::Connected(response), 0);
+        Ok(())
+    }
+
+    /// A server answers a request.
+    pub(super) fn answer(
+        &mut self,
+        server: u64,
+        conn: ConnId,
+        xid: Xid,
+        (zxid, result): (Zxid, Result<Response, ErrorCode>),
+    ) -> Verdict {
+        self.hash = mix(&[self.hash, conn.0, xid.0 as u64, zxid.0 as u64]);
+        let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
+            return Ok(());
+        };
+        self.trace
+            .note(self.time, Some(server), || format!("{conn:?} <- {xid:?} {zxid} {result:?}"));
+        let asked = state.order.replied(xid)?;
+        let model = &self.checks.model;
+        let session = state.session;
+        state.view.shown(session, zxid, model)?;
+        self.checks.writes.replied((conn, session), &asked, (zxid, &result), model)?;
+        match &*asked.request {
+            Request::Read(wanted) => read::answered(wanted, zxid, &result, model)?,
+            Request::Sync(_) => read::synced(zxid, asked.answered)?,
+            Request::SetWatches(_) => self.probes.hit("watches set again"),
+            _ => {}
+        }
+        state.watching.replied(&asked.request, zxid, &result, model)?;
+        if std::mem::take(&mut state.through_election) {
+            self.probes.hit("write answered over an election");
+        }
+        self.tell(conn, Heard::Reply(xid, zxid, result), 0);
+        Ok(())
+    }
+
+    /// A watch fires.
+    pub(super) fn notify(
+        &mut self,
+        server: u64,
+        conn: ConnId,
+        zxid: Zxid,
+        event: WatchEvent,
+    ) -> Verdict {
+        self.hash = mix(&[self.hash, conn.0, zxid.0 as u64, event.kind as u64]);
+        let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
+            return Ok(());
+        };
+        self.trace.note(self.time, Some(server), || format!("{conn:?} <- {event:?} {zxid}"));
+        self.probes.hit(if zxid.0 == -1 { "watch fired on reconnect" } else { "watch fired" });
+        state.watching.notified(zxid, &event, &self.checks.model)?;
+        self.tell(conn, Heard::Notify(zxid, event), 0);
+        Ok(())
+    }
+
+    /// A server ends a connection.
+    pub(super) fn close(&mut self, server: u64, conn: ConnId, reason: CloseReason) {
+        self.hash = mix(&[self.hash, conn.0, reason as u64]);
+        let Some(state) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        if std::mem::take(&mut state.open) {
+            self.trace.note(self.time, Some(server), || format!("{conn:?} closed: {reason:?}"));
+            self.probes.hit(match reason {
+                CloseReason::SessionClosed => "closed: session closed",
+                CloseReason::SessionEnded => "closed: session ended",
+                CloseReason::SessionMoved => "closed: session moved",
+                CloseReason::ClientAhead => "closed: client ahead",
+                CloseReason::NoLeader => "closed: no leader",
+                CloseReason::Resynchronized => "closed: resynchronized",
+                CloseReason::AuthFailed
+                | CloseReason::UnknownRequest
+                | CloseReason::TooManyRequests => "closed: other",
+            });
+            self.tell(conn, Heard::Closed, 0);
+        }
+    }
+
+    /// A server is gone, and its connections with it; a client hears of it soon, or never.
+    pub(super) fn drop_conns(&mut self, server: u64) {
+        let ids: Vec<ConnId> = self
+            .conns
+            .iter()
+            .filter(|(_, state)| state.server == server && state.open)
+            .map(|(&conn, _)| conn)
+            .collect();
+        for conn in ids {
+            let state = self.conns.get_mut(&conn).expect("just listed");
+            state.open = false;
+            if !mix(&[self.plan.seed, conn.0, 7]).is_multiple_of(4) {
+                self.tell(conn, Heard::Closed, 500);
+            }
+        }
+    }
+
+    /// Whether a client of `server` waits for a write.
+    pub(super) fn has_writes_in_flight(&self, server: u64) -> bool {
+        self.conns.values().any(|c| c.open && c.server == server && c.order.has_write())
+    }
+}
+
+impl Heard {
+    /// A number for the run's hash.
+    pub(super) fn key(&self) -> u64 {
+        match self {
+            Heard::Connected(response) => mix(&[1, response.session.0 as u64]),
+            Heard::Reply(xid, zxid, result) => {
+                mix(&[2, xid.0 as u64, zxid.0 as u64, u64::from(result.is_ok())])
+            }
+            Heard::Notify(zxid, event) => mix(&[3, zxid.0 as u64, event.kind as u64]),
+            Heard::Closed => 4,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Many seeds of the stepped world. `SIM_SEEDS` says how many, `SIM_SEED` names one.
+
+use zokor_sim::run::run;
+use zokor_sim::sweep::sweep;
+
+const DEFAULT_SEEDS: u64 = 300;
+
+#[test]
+fn every_property_holds_in_many_runs() {
+    if let Ok(seed) = std::env::var("SIM_SEED") {
+        let seed = match seed.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16),
+            None => seed.parse(),
+        };
+        let report = run(seed.expect("SIM_SEED is a number"), 200);
+        assert!(report.violation.is_none(), "{}{}", report.chart, report.failure().unwrap());
+        return;
+    }
+    let seeds = std::env::var("SIM_SEEDS").map_or(DEFAULT_SEEDS, |n| n.parse().expect("a number"));
+    let summary = sweep(0, seeds, |_| {});
+    println!("{summary}");
+    let failures: Vec<String> =
+        summary.failures.iter().filter_map(|report| report.failure()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
