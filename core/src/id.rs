@@ -50,7 +50,8 @@ pub struct Token(pub i64);
 )]
 pub struct Sequence(pub u64);
 
-/// A number drawn anew for each attempt to attach a session, by which the asking server knows its own.
+/// A number drawn anew for each attempt to attach a session, by which the asking server knows its
+/// own.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

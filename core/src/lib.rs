@@ -1,8 +1,8 @@
 //! The deterministic core of zokor: what is decided, without bytes, sockets, files, clocks or dice.
 //!
-//! A [`Replica`] is one member of the ensemble. It is a function of its inputs: time and seed come in
-//! as arguments, wishes go out as values, and the same inputs give the same outputs, bit for bit. A
-//! driver (the `net` crate, or a simulator) carries them out.
+//! A [`Replica`] is one member of the ensemble. It is a function of its inputs: time and seed come
+//! in as arguments, wishes go out as values, and the same inputs give the same outputs, bit for
+//! bit. A driver (the `net` crate, or a simulator) carries them out.
 //!
 //! Three rooms do the work. [`raft`] agrees on the order of commands and never looks inside one.
 //! [`db`] is the replicated state machine: znodes and sessions; it never hears of terms or leaders.

@@ -57,7 +57,8 @@ impl Sub<Instant> for Instant {
     }
 }
 
-/// Wall-clock time in milliseconds since the Unix epoch, as ZooKeeper's `ctime` and `mtime` show it.
+/// Wall-clock time in milliseconds since the Unix epoch, as ZooKeeper's `ctime` and `mtime` show
+/// it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -1,4 +1,5 @@
-//! A request as the log keeps it: stamped by the leader with the time, and with the author behind it.
+//! A request as the log keeps it: stamped by the leader with the time, and with the author behind
+//! it.
 //!
 //! Invariant: a txn is validated once, when it is applied, on every server alike. Nothing in it is
 //! trusted but the stamp.
@@ -7,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Nonce, Sequence, SessionId, Token};
 use crate::proto::{Ensemble, Identities, Text, Write};
-use crate::raft::Command;
 use crate::time::WallTime;
 
 /// An action with the leader's stamp.
@@ -61,8 +61,8 @@ pub enum Action {
         password: [u8; 16],
         /// The timeout negotiated for this connection.
         timeout_ms: i32,
-        /// The attachment that this one replaces: if another came in between, it is refused, so that
-        /// a late copy of an attach can never take a session back.
+        /// The attachment that this one replaces: if another came in between, it is refused, so
+        /// that a late copy of an attach can never take a session back.
         replaces: Token,
         /// By which the asking server knows this attempt.
         nonce: Nonce,
@@ -86,8 +86,9 @@ pub enum Action {
     },
 }
 
-impl Command for Txn {
-    fn size_bytes(&self) -> usize {
+impl Txn {
+    /// What it weighs in the log and in messages, about.
+    pub fn size_bytes(&self) -> usize {
         const OVERHEAD: usize = 64;
         OVERHEAD
             + match &self.action {

@@ -16,7 +16,8 @@ pub enum EventKind {
     ChildrenChanged = 4,
 }
 
-/// One notification: the path as it was registered or, for a recursive watch, the path that changed.
+/// One notification: the path as it was registered or, for a recursive watch, the path that
+/// changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What happened.

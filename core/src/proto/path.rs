@@ -1,7 +1,7 @@
 //! Names of znodes: what makes a path valid (`PathUtils.validatePath`), and taking it apart.
 //!
-//! A path stays text until it is used, because ZooKeeper checks different things in a different order
-//! for each operation, and the answer must be the same.
+//! A path stays text until it is used, because ZooKeeper checks different things in a different
+//! order for each operation, and the answer must be the same.
 
 use thiserror::Error;
 
@@ -70,7 +70,8 @@ pub fn name_of(path: &str) -> &str {
     path.rfind('/').map_or(path, |at| &path[at + 1..])
 }
 
-/// ZooKeeper looks at UTF-16 units, so nothing above U+FFFF is allowed: it would be surrogates there.
+/// ZooKeeper looks at UTF-16 units, so nothing above U+FFFF is allowed: it would be surrogates
+/// there.
 fn is_forbidden(c: char) -> bool {
     matches!(u32::from(c),
         0x0000..=0x001f | 0x007f..=0x009f | 0xd800..=0xf8ff | 0xfff0..)

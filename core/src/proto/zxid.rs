@@ -23,8 +23,8 @@ impl Zxid {
         Zxid(self.0.checked_add(1).expect("2^63 entries take longer than any ensemble lives"))
     }
 
-    /// The zxid of the entry after this one, if that entry opens `term`: counter 0 of the first epoch
-    /// that is new and at least `term`.
+    /// The zxid of the entry after this one, if that entry opens `term`: counter 0 of the first
+    /// epoch that is new and at least `term`.
     pub fn open_epoch(self, term: u64) -> Zxid {
         let term = i64::try_from(term).unwrap_or(i64::MAX);
         let epoch = term.max((self.0 >> 32) + 1);

@@ -15,8 +15,8 @@ pub struct Config {
     /// A leader that has nothing to say says so this often. At least 1 ms. Default 100 ms.
     pub heartbeat_interval: Duration,
     /// A follower that hears nothing for this long, and up to twice this (drawn anew each time),
-    /// starts an election; a leader that hears from no quorum for this long steps down. At least three
-    /// heartbeat intervals. Default 1 s.
+    /// starts an election; a leader that hears from no quorum for this long steps down. At least
+    /// three heartbeat intervals. Default 1 s.
     pub election_timeout: Duration,
     /// A follower whose connection to the leader broke waits only up to this long, since a broken
     /// connection is the sign of a dead process. Default 30 ms.

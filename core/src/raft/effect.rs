@@ -29,8 +29,8 @@ pub struct SnapshotMeta {
     pub membership: Option<(Index, Membership)>,
 }
 
-/// Changes to the durable log, to be made in the order of the fields and as one: after a crash either
-/// a prefix of them is there, or all.
+/// Changes to the durable log, to be made in the order of the fields and as one: after a crash
+/// either a prefix of them is there, or all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persist<C> {
     /// To be named when all of it would survive a power cut.
@@ -96,7 +96,8 @@ pub enum Effect<C> {
         /// Whom.
         to: ServerId,
     },
-    /// These entries are committed and durable here. Each index comes once, ascending, without a gap.
+    /// These entries are committed and durable here. Each index comes once, ascending, without a
+    /// gap.
     Committed(Vec<SharedEntry<C>>),
     /// Reads that asked for this barrier may be answered when `index` is applied.
     Readable {

@@ -7,7 +7,8 @@ use super::entry::{EntryId, Index, SharedEntry, Term};
 /// A message, stamped with the sender's term.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message<C> {
-    /// The term that the sender is in; for a pre-vote, granted or asked for, the term it would open.
+    /// The term that the sender is in; for a pre-vote, granted or asked for, the term it would
+    /// open.
     pub term: Term,
     /// What it says.
     pub body: Body<C>,

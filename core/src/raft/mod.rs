@@ -194,8 +194,8 @@ impl<C: Command> Raft<C> {
         self.state.reads.ask(now)
     }
 
-    /// A leader hands over to the follower that is most advanced, if one is connected; others stay as
-    /// they are. Called before a server stops in peace.
+    /// A leader hands over to the follower that is most advanced, if one is connected; others stay
+    /// as they are. Called before a server stops in peace.
     pub fn hand_over(&mut self, now: Instant) {
         if let Some(to) = replication::best_successor(&self.state) {
             // Only a leader has a successor, so it is not refused.

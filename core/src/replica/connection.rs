@@ -1,7 +1,7 @@
 //! A client's connection: from the handshake, over the attachment to a session, to its end.
 //!
-//! Invariant: at most one connection of this server is attached to a session, and it holds the token
-//! that was in force when it was attached.
+//! Invariant: at most one connection of this server is attached to a session, and it holds the
+//! token that was in force when it was attached.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! One member of the ensemble; the face of the core.
 //!
-//! Invariant: whatever a client hears has been applied here, and whatever was applied is committed and
-//! durable. The branching on inputs and on Raft's effects is in this file; `routes` holds what is done
-//! on each way, the leaves hold the state of one thing each.
+//! Invariant: whatever a client hears has been applied here, and whatever was applied is committed
+//! and durable. The branching on inputs and on Raft's effects is in this file; `routes` holds what
+//! is done on each way, the leaves hold the state of one thing each.
 
 mod checkpoint;
 mod config;
@@ -70,7 +70,8 @@ pub struct Replica {
 
     /// On their way to the leader, with the next poll.
     forwards: Vec<Action>,
-    /// Sessions whose connections have ended since the last upkeep, and that were heard from before.
+    /// Sessions whose connections have ended since the last upkeep, and that were heard from
+    /// before.
     departed: Vec<SessionId>,
     /// Of use while this server leads.
     admission: Admission,

@@ -9,10 +9,11 @@ use crate::raft::{Index, Persist, Ticket};
 /// One thing to be done.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// To storage: make these changes of the log durable, then say `Persisted`. In the order polled.
+    /// To storage: make these changes of the log durable, then say `Persisted`. In the order
+    /// polled.
     Persist(Persist<Txn>),
-    /// To storage: make this snapshot durable, beside everything else, then say `Checkpointed`. One at
-    /// a time.
+    /// To storage: make this snapshot durable, beside everything else, then say `Checkpointed`. One
+    /// at a time.
     Checkpoint {
         /// To be named when it is done.
         ticket: Ticket,
@@ -80,8 +81,8 @@ pub enum CloseReason {
     ClientAhead,
     /// This server has no leader: another server may have one.
     NoLeader,
-    /// This server was far behind and has taken over a leader's snapshot: the client's watches are to
-    /// be set again.
+    /// This server was far behind and has taken over a leader's snapshot: the client's watches are
+    /// to be set again.
     Resynchronized,
     /// Credentials were not accepted.
     AuthFailed,

@@ -1,8 +1,9 @@
 //! A connection's requests, first in, first out.
 //!
-//! Invariants: replies leave in the order of the requests. A write has left for the leader if, and only
-//! if, no barrier stands before it: so the write at the front is always the next one to be answered,
-//! and no read ever sees a write that was asked for after it (ZooKeeper, ATC 2010, FIFO client order).
+//! Invariants: replies leave in the order of the requests. A write has left for the leader if, and
+//! only if, no barrier stands before it: so the write at the front is always the next one to be
+//! answered, and no read ever sees a write that was asked for after it (ZooKeeper, ATC 2010, FIFO
+//! client order).
 
 use std::collections::VecDeque;
 
@@ -176,8 +177,8 @@ impl Pipeline {
         released
     }
 
-    /// Everything that has left and is not applied, in order, if the first of it left before `before`;
-    /// marks it as sent `now`.
+    /// Everything that has left and is not applied, in order, if the first of it left before
+    /// `before`; marks it as sent `now`.
     pub(super) fn resend(&mut self, before: Instant, now: Instant) -> Vec<Action> {
         let mut again = Vec::new();
         for slot in &mut self.slots {

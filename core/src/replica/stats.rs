@@ -15,7 +15,8 @@ pub struct Stats {
     pub term: Term,
     /// The leader, if known; itself if it leads.
     pub leader: Option<ServerId>,
-    /// Whether it serves clients: it follows or leads, and is not waiting for a leader for too long.
+    /// Whether it serves clients: it follows or leads, and is not waiting for a leader for too
+    /// long.
     pub serving: bool,
     /// Agreed up to here, as far as known here.
     pub commit: Index,

@@ -40,8 +40,8 @@ impl Upkeep {
         self.serving
     }
 
-    /// If it is time: for how long this process stood still beyond the interval, which is zero unless
-    /// it was paused or starved.
+    /// If it is time: for how long this process stood still beyond the interval, which is zero
+    /// unless it was paused or starved.
     pub(super) fn due(&mut self, now: Instant) -> Option<Duration> {
         if now < self.next {
             return None;

@@ -2,13 +2,14 @@
 //!
 //! Invariant: within one leadership each client write enters the log once and in the order of its
 //! sequence, whatever the network does to the servers that forward it. The database checks the same
-//! once more when it applies ([`Outcome`](crate::db::Outcome)), since other leaders wrote there too.
+//! once more when it applies ([`Outcome`](crate::db::Outcome)), since other leaders wrote there
+//! too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::db::{Action, Author, Database, Txn};
 use crate::id::{Nonce, Sequence, SessionId, Token};
-use crate::raft::{Entry, Payload};
+use crate::raft::{Command, Entry, Payload};
 
 /// The leader's memory of what it has in its log and has not applied.
 #[derive(Debug, Default)]
@@ -80,5 +81,11 @@ impl Admission {
             Some((token, _)) if token > author.token => None,
             Some(_) | None => Some(Sequence(1)),
         }
+    }
+}
+
+impl Command for Txn {
+    fn size_bytes(&self) -> usize {
+        Txn::size_bytes(self)
     }
 }

@@ -1,12 +1,12 @@
 //! What is committed: the state machine takes it up, watches fire, and whoever waits for it hears.
 //!
-//! Invariant: entries are applied one by one, and every event of an entry is queued before any reply that
-//! could show its changes.
+//! Invariant: entries are applied one by one, and every event of an entry is queued before any
+//! reply that could show its changes.
 
 use crate::db::{Action, Author, Outcome, Refusal, Txn};
 use crate::id::{ConnId, SessionId};
 use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
-use crate::raft::{Command, Entry, Payload, Role};
+use crate::raft::{Entry, Payload, Role};
 use crate::replica::connection::Attachment;
 use crate::replica::{CloseReason, Output, Replica};
 use crate::time::Instant;

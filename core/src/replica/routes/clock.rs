@@ -66,11 +66,7 @@ impl Replica {
         due.into_iter().for_each(|path| self.admit(Action::Reap { path }));
     }
 
-    pub(in crate::replica) fn report_heard(
-        &mut self,
-        leader: ServerId,
-        mut heard: Vec<SessionId>,
-    ) {
+    pub(in crate::replica) fn report_heard(&mut self, leader: ServerId, mut heard: Vec<SessionId>) {
         for (_, connection) in self.connections.iter_mut() {
             if connection.heard.take().is_some()
                 && let Some(attachment) = connection.attachment()

@@ -1,5 +1,5 @@
-//! The ways through a replica, one a file: each is a part of `impl Replica`, called from the branching in
-//! the parent or from another way.
+//! The ways through a replica, one a file: each is a part of `impl Replica`, called from the
+//! branching in the parent or from another way.
 
 mod apply;
 mod clock;

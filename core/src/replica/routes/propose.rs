@@ -1,7 +1,7 @@
 //! The way of an action to the log: from the server where it was asked for, over the leader.
 //!
-//! Invariant: what is not applied here stays with its connection and is sent again, in order, to every
-//! new leader; the leader lets each into its log once.
+//! Invariant: what is not applied here stays with its connection and is sent again, in order, to
+//! every new leader; the leader lets each into its log once.
 
 use crate::db::{Action, Txn};
 use crate::raft::{Index, Payload, Role};

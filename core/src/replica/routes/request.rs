@@ -1,7 +1,7 @@
 //! An established connection's requests, from the door to the front of the line.
 //!
-//! Invariant: replies leave in the order of the requests; only `auth` is answered ahead of what waits, as
-//! in ZooKeeper.
+//! Invariant: replies leave in the order of the requests; only `auth` is answered ahead of what
+//! waits, as in ZooKeeper.
 
 use std::sync::Arc;
 
@@ -63,7 +63,8 @@ impl Replica {
         self.enter_local(conn, xid, Local::Refuse { error, zxid, close });
     }
 
-    /// Answered at once, ahead of what waits, as ZooKeeper does; it holds for requests read after it.
+    /// Answered at once, ahead of what waits, as ZooKeeper does; it holds for requests read after
+    /// it.
     pub(in crate::replica) fn authenticate(&mut self, conn: ConnId, xid: Xid, packet: &AuthPacket) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         match authenticate(&packet.scheme, packet.auth.as_deref()) {

@@ -1,6 +1,7 @@
 //! Snapshots: taking, sending and installing the whole state.
 //!
-//! Invariant: an installed snapshot is durable before the applied index moves (ZOOKEEPER-3104, 3642).
+//! Invariant: an installed snapshot is durable before the applied index moves (ZOOKEEPER-3104,
+//! 3642).
 
 use crate::db::{Database, DbConfig};
 use crate::id::ServerId;
