@@ -409,10 +409,7 @@ impl World {
                 return Ok(());
             }
         }
-        let time = self.time;
-        let state = self.server(server);
-        let instant = state.clock.instant(time);
-        state.touched.settle(instant);
+        self.server(server).touched.settle();
         self.set_timer(server);
         Ok(())
     }
@@ -518,6 +515,7 @@ impl World {
                 term: stats.term,
                 before: before.commit,
                 commit: stats.commit,
+                led: Some(before.term).filter(|&term| self.checks.elections.led(id, term)),
             };
             self.commit(claim)?;
         }
@@ -531,7 +529,7 @@ impl World {
             self.checks.machines.seen(id, stats.zxid, stats.digest)?;
             for index in before.applied.0 + 1..=stats.applied.0 {
                 if let Outcome::Attached(session) = self.checks.model.step(index as usize).outcome {
-                    self.servers[server as usize - 1].touched.note(session);
+                    self.servers[server as usize - 1].touch(session, time);
                 }
             }
             let (applied, zxid) = (stats.applied, stats.zxid);
@@ -728,8 +726,9 @@ impl World {
                 Message::Snapshot { term, snapshot: disk::copy(&snapshot) }
             }
             Message::Heard(sessions) => {
-                let touched = &mut self.server(to).touched;
-                sessions.iter().for_each(|&session| touched.note(session));
+                let time = self.time;
+                let state = self.server(to);
+                sessions.iter().for_each(|&session| state.touch(session, time));
                 Message::Heard(sessions)
             }
             Message::Raft(_) | Message::Forward(_) => message,
