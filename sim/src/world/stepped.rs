@@ -486,7 +486,9 @@ impl World {
                     continue;
                 };
                 let timeout = Duration::from_millis(record.timeout_ms.unsigned_abs().into());
-                let ago = state.touched.ago(*session, now);
+                // An attach is seen at the poll, which may come a little after the input.
+                let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
+                let ago = state.touched.ago(*session, now) + slack;
                 session::expires(ServerId(server), *session, ago, timeout)?;
                 self.probes.hit("session expired");
             }
