@@ -476,7 +476,7 @@ impl World {
             if !leads || entry.id.term != term {
                 continue;
             }
-            if let Payload::Command(Txn { action: Action::Expire { session, .. }, .. }) =
+            if let Payload::Command(Txn { action: Action::Expire { session, token }, .. }) =
                 &entry.payload
             {
                 // Its own view counts: what it has not applied yet will make the expiry void.
@@ -485,6 +485,10 @@ impl World {
                 let Some(record) = view.sessions.get(session) else {
                     continue;
                 };
+                // Attached anew in the same moment: the expiry is void.
+                if record.token != *token {
+                    continue;
+                }
                 let timeout = Duration::from_millis(record.timeout_ms.unsigned_abs().into());
                 // An attach is seen at the poll, which may come a little after the input.
                 let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
