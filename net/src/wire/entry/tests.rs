@@ -1,3 +1,5 @@
+//! The bytes of log entries: round trips, golden bytes, and what is refused.
+
 use proptest::prelude::*;
 use zokor_core::proto::Text;
 

@@ -1,3 +1,5 @@
+//! The chunks of images: round trips, and what is refused.
+
 use proptest::prelude::*;
 use zokor_core::proto::{Acl, Id, Permissions, Text};
 

@@ -1,3 +1,5 @@
+//! Frames between servers: round trips, snapshots in pieces, and what is refused.
+
 use std::collections::BTreeMap;
 
 use proptest::collection::vec;

@@ -1,3 +1,5 @@
+//! Clients' requests: ZooKeeper's own bytes, round trips, and what is malformed.
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What clients hear: ZooKeeper's own bytes, and round trips.
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
