@@ -247,8 +247,9 @@ impl MessageDecoder {
         match reader.byte("kind of frame")? {
             MESSAGE => take_message(reader.into_rest()).map(Some),
             SNAPSHOT_HEAD => {
-                let (head, reader) = take_head(reader.into_rest())?;
+                let (head, reader) = take_head::<SnapshotHead>(reader.into_rest())?;
                 reader.finish("snapshot head")?;
+                plausible(head.term)?;
                 self.incoming = Some(Incoming { head, image: ImageDecoder::new(), n_chunks: 0 });
                 Ok(None)
             }
@@ -291,6 +292,19 @@ impl MessageDecoder {
     }
 }
 
+/// A term becomes the epoch of a zxid, which has 31 bits: one beyond them is no term that an ensemble
+/// has come to by elections, and would stop every server that takes it up.
+fn plausible(term: Term) -> Result<(), WireError> {
+    if term.0 <= MAX_TERM {
+        return Ok(());
+    }
+    let found = i64::try_from(term.0).unwrap_or(i64::MAX);
+    Err(WireError::Value { what: "term", offset: 0, found })
+}
+
+/// Leaves room for more elections than an ensemble can hold before the epoch is full.
+const MAX_TERM: u64 = (1 << 31) - (1 << 24);
+
 /// The part of a message that has a fixed shape. Commands are of type `()` here, so that bincode
 /// never sees one: it would follow their nesting.
 #[derive(Debug, Serialize, Deserialize)]
@@ -312,6 +326,7 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
     let (head, mut reader) = take_head::<Head>(body)?;
     let message = match head {
         Head::Raft(raft::Message { term, body }) => {
+            plausible(term)?;
             let mut entries = Vec::new();
             if let Body::Append { previous, entries: in_head, .. } = &body {
                 if !in_head.is_empty() {

@@ -39,6 +39,15 @@ fn id(term: u64, index: u64) -> EntryId {
     EntryId { term: Term(term), index: Index(index) }
 }
 
+#[test]
+fn a_term_beyond_every_epoch_is_refused() {
+    for (term, is_refused) in [(MAX_TERM, false), (MAX_TERM + 1, true), (u64::MAX, true)] {
+        let body = Body::Heartbeat { commit: Index(0), round: 1 };
+        let message = Message::Raft(raft::Message { term: Term(term), body });
+        assert_eq!(decode(frame_of(&message)).is_err(), is_refused, "{term}");
+    }
+}
+
 fn append_of(previous: EntryId, entries: &[EntryId]) -> Message {
     let entries = entries.iter().map(|&id| SharedEntry::new(Entry { id, payload: Payload::Blank }));
     let body = Body::Append { previous, commit: Index(7), entries: entries.collect() };
@@ -318,7 +327,7 @@ fn body() -> impl Strategy<Value = Body<Txn>> {
 
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
-        4 => (any::<u64>(), body())
+        4 => (0..=MAX_TERM, body())
             .prop_map(|(term, body)| Message::Raft(raft::Message { term: Term(term), body })),
         1 => vec(samples::action(), 0..4).prop_map(Message::Forward),
         1 => vec(any::<i64>().prop_map(SessionId), 0..4).prop_map(Message::Heard),
@@ -334,7 +343,7 @@ proptest! {
     #[test]
     fn every_snapshot_comes_back(
         image in samples::image(),
-        term: u64,
+        term in 0..=MAX_TERM,
         last in samples::entry_id(),
         membership in option::of((any::<u64>().prop_map(Index), samples::membership())),
     ) {
