@@ -187,7 +187,7 @@ fn say(line: &str) {
 
 const LOOPBACK: &str = "127.0.0.1";
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
-const FAREWELL_TIMEOUT: Duration = Duration::from_millis(300);
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(800);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
