@@ -62,6 +62,8 @@ pub(super) struct Connection {
     pub(super) last_progress: Instant,
     /// Whether nothing is read at the moment for the sake of a limit.
     pub(super) held_up: bool,
+    /// Whether it is in the driver's list of those that wait for the end of a flood.
+    pub(super) flooded_out: bool,
     /// Whether it is in the driver's list of those to be woken.
     pub(super) due: bool,
     pub(super) traffic: Traffic,
@@ -88,6 +90,7 @@ impl Connection {
             last_heard: now.instant,
             last_progress: now.instant,
             held_up: false,
+            flooded_out: false,
             due: false,
             traffic: Traffic::default(),
             asked: VecDeque::new(),

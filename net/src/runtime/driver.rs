@@ -4,7 +4,7 @@
 //! order polled; no decision of protocol is taken here. After a failure of storage nothing is
 //! polled any more, so nothing that was pending is ever acknowledged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub(super) struct Driver {
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
     due: Vec<ConnId>,
-    /// Connections from which nothing is read for the sake of the global limit.
-    held_up: BTreeSet<ConnId>,
+    /// Connections from which nothing is read for the sake of the global limit, longest held first.
+    flooded_out: VecDeque<ConnId>,
     complaints: Complaints,
     /// Connections refused for a limit.
     pub(super) n_rejected: u64,
@@ -81,7 +81,7 @@ impl Driver {
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
-            held_up: BTreeSet::new(),
+            flooded_out: VecDeque::new(),
             complaints: Complaints::default(),
             n_rejected: 0,
             n_cut: 0,
@@ -103,11 +103,24 @@ impl Driver {
             }
         }
         self.peers.wake();
-        if !self.held_up.is_empty() && !self.is_flooded() {
-            for conn in std::mem::take(&mut self.held_up) {
-                if let Some(connection) = self.connections.get(&conn) {
-                    connection.wake.notify_one();
-                }
+        self.let_on();
+    }
+
+    /// Wakes as many of those that a flood holds up as there is room for, the longest held first.
+    /// The others lose nothing: each has open requests, whose answers wake it as well.
+    fn let_on(&mut self) {
+        if self.flooded_out.is_empty() {
+            return;
+        }
+        let n_outstanding = self.machine.outstanding_total();
+        let mut room = (self.limits.global_outstanding as u64).saturating_sub(n_outstanding);
+        while room > 0
+            && let Some(conn) = self.flooded_out.pop_front()
+        {
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.flooded_out = false;
+                connection.wake.notify_one();
+                room -= 1;
             }
         }
     }
@@ -224,8 +237,9 @@ impl Driver {
             || n_outstanding >= self.limits.connection_outstanding
             || connection.is_behind(&self.limits);
         // The other two end by the connection's own answers and writes, which wake it.
-        if flooded {
-            self.held_up.insert(conn);
+        if flooded && !connection.flooded_out {
+            connection.flooded_out = true;
+            self.flooded_out.push_back(conn);
         }
         if connection.held_up {
             connection.last_heard = now.instant;

@@ -22,7 +22,9 @@ use zokor_core::replica::{CloseReason, Message, Output, Sizes, Snapshot, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
 
+use super::driver::Driver;
 use super::machine::Machine;
+use super::peers::Peers;
 use super::server::Outside;
 use super::*;
 use crate::transport::PlainSockets;
@@ -49,6 +51,8 @@ struct Seen {
     /// Questions that walk over everything.
     costly: usize,
     mute: bool,
+    /// Requests that wait beside those of the script.
+    flood: u64,
     peers: Vec<String>,
     deadline: Option<Instant>,
 }
@@ -152,7 +156,7 @@ impl Machine for Script {
     }
 
     fn outstanding_total(&self) -> u64 {
-        self.stats.outstanding
+        self.stats.outstanding + self.seen.lock().unwrap().flood
     }
 
     fn reset_stats(&mut self) {
@@ -607,6 +611,37 @@ async fn a_flood_holds_up_only_connections_that_have_open_requests() {
     calm.write_all(&requests(&Request::Ping, 9..10)).await.unwrap();
     assert_eq!(next_xid(&mut calm).await, Some(9));
     assert!(stage.seen(|seen| seen.requests) <= 100 + 128 + 1);
+}
+
+#[tokio::test]
+async fn when_a_flood_ends_as_many_go_on_as_there_is_room_for() {
+    let script =
+        Script { outstanding: (1..=3).map(|n| (ConnId(n), 1)).collect(), ..Script::default() };
+    let seen = script.seen.clone();
+    let (port, _log, _snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let limits = Limits { global_outstanding: 10, ..Limits::default() };
+    let server = (ServerId(1), limits, Peers::new([].into_iter(), 1 << 20));
+    let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
+    let mut driver = Driver::new(server, Box::new(script), (port.log, port.snapshots), now);
+    let address = "127.0.0.1:9".parse().unwrap();
+    let wakes: Vec<_> = (0..3).map(|_| driver.admit(now, address).unwrap()).collect();
+    seen.lock().unwrap().flood = 11;
+    for (conn, _) in &wakes {
+        assert!(driver.holds_up(now, *conn) && driver.holds_up(now, *conn));
+    }
+    driver.pump(now);
+    seen.lock().unwrap().flood = 8;
+    driver.pump(now);
+    let mut woken = Vec::new();
+    for (conn, wake) in &wakes {
+        if timeout(Duration::ZERO, wake.notified()).await.is_ok() {
+            woken.push(conn.0);
+        }
+    }
+    assert_eq!(woken, [1, 2]);
+    driver.forget(now, ConnId(2));
+    driver.pump(now);
+    assert!(timeout(Duration::ZERO, wakes[2].1.notified()).await.is_ok());
 }
 
 #[tokio::test]
