@@ -20,8 +20,8 @@ use zokor_net::runtime::{
 use zokor_net::storage::{self, Options, RealDisk, Snapshots, Wal};
 use zokor_net::transport::RealSockets;
 
+use crate::admin::Words;
 use crate::config::HostPort;
-use crate::gather::Words;
 use crate::plan::Plan;
 
 /// A server under way. Dropping it is a crash; a clean end begins with `stop`.
@@ -90,6 +90,10 @@ impl Running for Launched {
 /// What `net` needs to know of the plan.
 async fn net_config(plan: &Plan) -> Result<Config, String> {
     let mut config = Config::new(plan.replica.raft.id, resolve(&plan.client).await?);
+    config.client_backlog = plan.client_backlog;
+    config.ensemble = plan.ensemble;
+    config.hand_over_timeout = plan.hand_over_timeout;
+    config.farewell_timeout = plan.farewell_timeout;
     if let Some(listen) = plan.peer_listen.first() {
         config.peer_address = Some(resolve(listen).await?);
     }
@@ -142,7 +146,8 @@ fn open_folder(path: &Path) -> Result<RealDisk, String> {
     RealDisk::new(path).map_err(|error| format!("cannot open {}: {error}", path.display()))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], String> {
+/// Random bytes of the system.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|error| format!("the system gives no random bytes: {error}"))?;

@@ -7,7 +7,6 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod folder;
-mod gather;
 pub mod launch;
 pub mod plan;
 pub mod serve;

@@ -33,8 +33,15 @@ pub struct Plan {
     pub peer_listen: Vec<HostPort>,
     /// Where the other servers are reached, each at one of its addresses.
     pub peers: BTreeMap<ServerId, Vec<HostPort>>,
-    /// How long a peer may take to connect and to catch up.
-    pub init_timeout: Duration,
+    /// Names the ensemble to its peers, so that servers of two ensembles never mix. 0 if its servers
+    /// have no number in common: ZooKeeper's files hold none, and whatever could be derived from
+    /// the `server` lines would part the servers whose file is edited already from the others while
+    /// an operator changes the membership server by server.
+    pub ensemble: u64,
+    /// How long a leader that stops waits for another to take over; zero if it is not to ask.
+    pub hand_over_timeout: Duration,
+    /// How long a server that stops waits for its clients to take their last words.
+    pub farewell_timeout: Duration,
     /// The folder for snapshots, and for the log if that has none of its own.
     pub data_dir: PathBuf,
     /// The folder for the log, if it is another one.
@@ -50,7 +57,6 @@ pub struct Plan {
 impl Plan {
     /// The plan that `config` asks for.
     pub fn new(config: &ZooConfig) -> Self {
-        let ticks = |n: u32| Duration::from_millis(u64::from(config.tick_time_ms) * u64::from(n));
         Plan {
             replica: replica_config(config),
             client: config.client.clone(),
@@ -65,7 +71,9 @@ impl Plan {
                 .filter(|line| line.id != config.id)
                 .map(|line| (line.id, peer_addresses(line)))
                 .collect(),
-            init_timeout: ticks(config.init_limit_ticks),
+            ensemble: 0,
+            hand_over_timeout: Duration::from_millis(500),
+            farewell_timeout: Duration::from_secs(2),
             settings: settings(config),
             data_dir: config.data_dir.clone(),
             log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
@@ -98,6 +106,9 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         let election_ms = (sync_ms / 10).clamp(MIN_ELECTION_MS, MAX_ELECTION_MS);
         raft.election_timeout = Duration::from_millis(election_ms);
         raft.heartbeat_interval = Duration::from_millis(election_ms / 10);
+        // ZooKeeper's time for a follower to connect and to catch up.
+        let init_ms = u64::from(config.tick_time_ms) * u64::from(config.init_limit_ticks);
+        raft.snapshot_timeout = Duration::from_millis(init_ms).max(raft.election_timeout);
     }
     let election_timeout = raft.election_timeout;
     let mut replica = replica::Config::new(raft);
@@ -201,7 +212,8 @@ mod tests {
         assert_eq!(plan.peer_listen, [HostPort { host: "h2".into(), port: 2888 }]);
         assert_eq!(plan.data_dir, PathBuf::from("/data"));
         assert_eq!(plan.log_dir, Some(PathBuf::from("/log")));
-        assert_eq!(plan.init_timeout, Duration::from_secs(20));
+        assert_eq!(plan.replica.raft.snapshot_timeout, Duration::from_secs(20));
+        assert_eq!(plan.ensemble, 0);
         assert!(!plan.settings.member.as_ref().is_some_and(|member| member.is_observer));
     }
 
@@ -220,6 +232,7 @@ mod tests {
         let default = replica::Config::new(raft.clone());
         assert_eq!(plan.replica.raft.election_timeout, raft.election_timeout);
         assert_eq!(plan.replica.raft.heartbeat_interval, raft.heartbeat_interval);
+        assert_eq!(plan.replica.raft.snapshot_timeout, raft.snapshot_timeout);
         assert_eq!(plan.replica.upkeep_interval, default.upkeep_interval);
         assert_eq!(plan.replica.orphan_timeout, default.orphan_timeout);
         assert_eq!(plan.replica.resend_interval, default.resend_interval);

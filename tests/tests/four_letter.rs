@@ -180,3 +180,78 @@ fn an_unknown_word_is_closed_without_an_answer() {
         }
     }
 }
+
+#[test]
+fn dump_shows_sessions_with_their_deadlines_their_ephemerals_and_connections() {
+    let ensemble = Ensemble::standalone();
+    let mut client = ensemble.client(0);
+    client.create("/e", b"", 1).expect("create");
+    let session = format!("0x{:x}", client.session());
+    let text = four_letter(ensemble.address(0), "dump").expect("an answer");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["SessionTracker dump:", "Session Sets (1)/(1):"], "{text}");
+    assert!(lines[2].starts_with("1 expire at "), "{text}");
+    assert_eq!(lines[3], format!("\t{session}"));
+    assert_eq!(lines[4..6], ["ephemeral nodes dump:", "Sessions with Ephemerals (1):"], "{text}");
+    assert_eq!(lines[6..8], [format!("{session}:"), "\t/e".to_owned()], "{text}");
+    assert_eq!(lines[8], "Connections dump:");
+    assert!(lines[9].starts_with("Connections Sets (") && lines[9].ends_with("/(2):"), "{text}");
+    let connection = lines.iter().find(|line| line.ends_with(&format!(" sessionId: {session}")));
+    assert!(connection.is_some_and(|line| line.starts_with("\tip: /127.0.0.1:")), "{text}");
+}
+
+#[test]
+fn dump_of_a_follower_shows_sessions_without_deadlines() {
+    let shared = Shared::join();
+    let leader = shared.wait_for_leader();
+    let follower = (leader + 1) % 3;
+    let client = shared.client(follower);
+    let text = four_letter(shared.address(follower), "dump").expect("an answer");
+    assert!(text.starts_with("SessionTracker dump:\nGlobal Sessions("), "{text}");
+    let line = format!("\n0x{:x}\t", client.session());
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn the_words_about_watches_know_who_watches_what() {
+    let ensemble = Ensemble::standalone();
+    let (mut one, mut two) = (ensemble.client(0), ensemble.client(0));
+    one.create("/a", b"", 0).expect("create");
+    one.get_data("/a", true).expect("it is there");
+    two.get_data("/a", true).expect("it is there");
+    two.exists("/", true).expect("it is there");
+    two.children("/", true).expect("it is there");
+    let ask = |word| four_letter(ensemble.address(0), word).expect("an answer");
+    let (one, two) = (format!("0x{:x}", one.session()), format!("0x{:x}", two.session()));
+    assert_eq!(ask("wchs"), "2 connections watching 2 paths\nTotal watches:3\n");
+    assert_eq!(ask("wchc"), format!("{one}\n\t/a\n{two}\n\t/\n\t/a\n\n"));
+    assert_eq!(ask("wchp"), format!("/\n\t{two}\n/a\n\t{one}\n\t{two}\n\n"));
+}
+
+#[test]
+fn counters_start_anew_when_they_are_told_to() {
+    let ensemble = Ensemble::standalone();
+    let mut client = ensemble.client(0);
+    client.create("/a", b"", 0).expect("create");
+    let ask = |word| four_letter(ensemble.address(0), word).expect("an answer");
+    assert!(ask("cons").contains(",lop=CREA,"));
+    assert_eq!(ask("crst"), "Connection stats reset.\n");
+    let text = ask("cons");
+    assert!(text.contains("recved=0,sent=0,sid=0x"), "{text}");
+    assert!(text.contains(",lop=NA,"), "{text}");
+    assert_eq!(ask("srst"), "Server stats reset.\n");
+    let text = ask("mntr");
+    assert!(text.contains("zk_packets_received\t1\nzk_packets_sent\t0\n"), "{text}");
+    assert!(text.contains("zk_last_client_response_size\t-1\n"), "{text}");
+    client.get("/a").expect("it is there");
+    assert!(!ask("mntr").contains("zk_last_client_response_size\t-1\n"));
+}
+
+#[test]
+fn credentials_that_are_not_accepted_are_counted() {
+    let ensemble = Ensemble::standalone();
+    let mut client = ensemble.client(0);
+    client.authenticate("nonsense", b"x").expect_err("no such scheme");
+    let text = four_letter(ensemble.address(0), "mntr").expect("an answer");
+    assert!(text.contains("zk_auth_failed_count\t1\n"), "{text}");
+}

@@ -203,6 +203,11 @@ impl Database {
         self.tree.data_bytes()
     }
 
+    /// The version in the ensemble's description at `/zookeeper/config`; 0 before there is one.
+    pub fn config_version(&self) -> i64 {
+        self.tree.get(CONFIG_PATH).map_or(0, |znode| znode.stat.mzxid)
+    }
+
     /// How many sessions there are.
     pub fn session_count(&self) -> u64 {
         self.sessions.len() as u64

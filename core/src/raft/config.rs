@@ -24,6 +24,9 @@ pub struct Config {
     /// A leader whose own disk has kept one write for this long hands over to the best follower.
     /// Default 2 s.
     pub disk_stall_timeout: Duration,
+    /// A snapshot transfer that shows no sign of life for this long has failed, and is begun anew.
+    /// Default 20 s.
+    pub snapshot_timeout: Duration,
     /// The entries of one append weigh about this many bytes at most. Default 256 KiB.
     pub max_append_bytes: usize,
     /// Appends under way to one follower, at most. Default 64.
@@ -43,6 +46,7 @@ impl Config {
             election_timeout: Duration::from_secs(1),
             broken_link_timeout: Duration::from_millis(30),
             disk_stall_timeout: Duration::from_secs(2),
+            snapshot_timeout: Duration::from_secs(20),
             max_append_bytes: 256 << 10,
             max_appends_in_flight: 64,
             keep_entries: 10_000,

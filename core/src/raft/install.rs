@@ -8,7 +8,7 @@ use super::entry::{Command, EntryId, Index};
 use super::membership::Memberships;
 use super::message::Body;
 use super::progress::Flow;
-use super::state::{SNAPSHOT_PATIENCE, Standing, State};
+use super::state::{Standing, State};
 use crate::id::ServerId;
 use crate::time::Instant;
 
@@ -65,7 +65,7 @@ pub(super) fn offered<C: Command>(
         answer(state, from);
         return false;
     }
-    state.installing_until = Some(now + state.config.election_timeout * SNAPSHOT_PATIENCE);
+    state.installing_until = Some(now + state.config.snapshot_timeout);
     true
 }
 
@@ -108,7 +108,7 @@ fn answer<C: Command>(state: &mut State<C>, leader: ServerId) {
 
 /// The replica has sent, or goes on sending, a snapshot to `to`.
 pub(super) fn sent<C: Command>(state: &mut State<C>, now: Instant, to: ServerId) {
-    let until = now + state.config.election_timeout * SNAPSHOT_PATIENCE;
+    let until = now + state.config.snapshot_timeout;
     let Standing::Leader(leadership) = &mut state.standing else { return };
     if let Some(progress) = leadership.peers.get_mut(&to) {
         // A follower that has caught up by other means meanwhile goes on.

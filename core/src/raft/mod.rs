@@ -293,7 +293,7 @@ impl<C: Command> Raft<C> {
     }
 
     /// The replica has sent a snapshot up to `last` to `to`, or a part of it. The follower is left
-    /// alone for twenty election timeouts from now, or until it answers or its connection breaks.
+    /// alone for the snapshot timeout from now, or until it answers or its connection breaks.
     pub fn snapshot_sent(&mut self, now: Instant, to: ServerId, last: Index) {
         self.observe(now);
         assert!(last <= self.commit(), "a snapshot holds committed entries only");

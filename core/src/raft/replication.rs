@@ -13,7 +13,7 @@ use super::membership::Membership;
 use super::message::{Body, Message};
 use super::progress::{Flow, PeerProgress, Progress};
 use super::quorum;
-use super::state::{Leadership, SNAPSHOT_PATIENCE, Standing, State, Transfer};
+use super::state::{Leadership, Standing, State, Transfer};
 use crate::id::ServerId;
 use crate::time::Instant;
 
@@ -211,7 +211,7 @@ pub(super) fn send_appends<C: Command>(state: &mut State<C>, now: Instant) {
             let next = progress.next();
             let Some(term) = log.term_at(next.previous()) else {
                 if is_connected {
-                    progress.await_snapshot(now + config.election_timeout * SNAPSHOT_PATIENCE);
+                    progress.await_snapshot(now + config.snapshot_timeout);
                     state.outbox.effects.push_back(Effect::SendSnapshot { to });
                 }
                 break;

@@ -21,9 +21,6 @@ use super::read_index::Reads;
 use crate::id::{Seed, ServerId};
 use crate::time::Instant;
 
-/// A snapshot transfer that shows no sign of life for so many election timeouts has failed.
-pub(super) const SNAPSHOT_PATIENCE: u32 = 20;
-
 /// Everything about one server; the leaves work on it.
 #[derive(Clone, Debug)]
 pub(super) struct State<C> {

@@ -1,7 +1,8 @@
 //! A client's connection: from the handshake, over the attachment to a session, to its end.
 //!
 //! Invariant: at most one connection of this server is attached to a session, and it holds the
-//! token that was in force when it was attached.
+//! token that was in force when it was attached. The count of requests that wait is the sum over
+//! all lines, since lines grow and shrink through [`Connections::line`] alone.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ pub(super) struct Connection {
     /// Whether the connect request had the `readOnly` byte: the response then has it too.
     pub(super) has_read_only: bool,
     pub(super) phase: Phase,
-    pub(super) pipeline: Pipeline,
+    pipeline: Pipeline,
     /// The last write entered.
     pub(super) sequence: Sequence,
     /// When the client was last heard from, unless the leader knows already.
@@ -63,6 +64,8 @@ pub(super) struct Connections {
     by_id: BTreeMap<ConnId, Connection>,
     by_session: BTreeMap<SessionId, ConnId>,
     by_nonce: BTreeMap<Nonce, ConnId>,
+    /// Requests in all lines.
+    n_outstanding: u64,
 }
 
 impl Connections {
@@ -75,8 +78,21 @@ impl Connections {
     }
 
     /// Requests of all connections that wait for their answer.
-    pub(super) fn outstanding(&self) -> u64 {
-        self.by_id.values().map(|connection| connection.pipeline.len() as u64).sum()
+    pub(super) fn n_outstanding(&self) -> u64 {
+        self.n_outstanding
+    }
+
+    /// Changes a connection's line; `None` if there is no such connection.
+    pub(super) fn line<T>(
+        &mut self,
+        conn: ConnId,
+        change: impl FnOnce(&mut Pipeline) -> T,
+    ) -> Option<T> {
+        let line = &mut self.by_id.get_mut(&conn)?.pipeline;
+        let n_before = line.len() as u64;
+        let result = change(line);
+        self.n_outstanding = self.n_outstanding + line.len() as u64 - n_before;
+        Some(result)
     }
 
     /// All connections, ascending.
@@ -130,6 +146,7 @@ impl Connections {
     /// Forgets a connection; its requests are dropped unanswered.
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Connection> {
         let connection = self.by_id.remove(&conn)?;
+        self.n_outstanding -= connection.pipeline.len() as u64;
         match &connection.phase {
             Phase::Attaching(attempt) => {
                 self.by_nonce.remove(&attempt.nonce);
@@ -145,6 +162,29 @@ impl Connections {
 }
 
 impl Connection {
+    /// A connection that begins with `attempt`.
+    pub(super) fn new(identities: Identities, has_read_only: bool, attempt: Attempt) -> Self {
+        Connection {
+            identities,
+            has_read_only,
+            phase: Phase::Attaching(attempt),
+            pipeline: Pipeline::default(),
+            sequence: Sequence(0),
+            heard: None,
+            closing: false,
+        }
+    }
+
+    /// Its requests that wait.
+    pub(super) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// See [`Pipeline::resend`]: the line stays as long as it is.
+    pub(super) fn resend(&mut self, before: Instant, now: Instant) -> Vec<Action> {
+        self.pipeline.resend(before, now)
+    }
+
     pub(super) fn attachment(&self) -> Option<Attachment> {
         match &self.phase {
             Phase::Attached(attachment) => Some(*attachment),

@@ -44,7 +44,7 @@ pub use config::Config;
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
 pub use output::{CloseReason, Output};
-pub use stats::{Mode, Stats};
+pub use stats::{Mode, Sizes, Stats};
 
 /// One member of the ensemble: takes an input, picks the route.
 #[derive(Debug)]
@@ -80,6 +80,9 @@ pub struct Replica {
     upkeep: Upkeep,
 
     outputs: VecDeque<Output>,
+    /// On a leader.
+    leads_since: Option<Instant>,
+    proposal_bytes: Sizes,
     sessions_expired: u64,
 }
 
@@ -127,6 +130,8 @@ impl Replica {
             admission: Admission::default(),
             expiry: Expiry::new(),
             outputs: VecDeque::new(),
+            leads_since: None,
+            proposal_bytes: Sizes::default(),
             sessions_expired: 0,
         }
     }
@@ -191,7 +196,23 @@ impl Replica {
 
     /// Requests of `conn` that wait for their answer: the driver stops reading above its limit.
     pub fn outstanding(&self, conn: ConnId) -> usize {
-        self.connections.get(conn).map_or(0, |connection| connection.pipeline.len())
+        self.connections.get(conn).map_or(0, |connection| connection.pipeline().len())
+    }
+
+    /// Requests of all connections that wait for their answer. Costs nothing.
+    pub fn outstanding_total(&self) -> u64 {
+        self.connections.n_outstanding()
+    }
+
+    /// On the leader: when `session` is overdue, unless it is heard from before.
+    pub fn session_deadline(&self, session: SessionId) -> Option<Instant> {
+        self.expiry.deadline_of(session)
+    }
+
+    /// Begins anew to count what people may set back: proposals and expired sessions.
+    pub fn reset_stats(&mut self) {
+        self.proposal_bytes = Sizes::default();
+        self.sessions_expired = 0;
     }
 
     /// If this server leads, it hands over to the best follower: called before it stops in peace.
@@ -271,6 +292,7 @@ impl Replica {
         if role == Role::Leader {
             self.begin_leadership();
         } else {
+            self.leads_since = None;
             self.expiry.clear();
         }
         if leader.is_some() {

@@ -3,6 +3,7 @@
 use crate::id::ServerId;
 use crate::proto::Zxid;
 use crate::raft::{Index, Role, Term};
+use crate::time::Instant;
 
 /// What a replica can tell about itself at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,12 +45,40 @@ pub struct Stats {
     pub quorum_size: u64,
     /// Elections that this server has won since it started.
     pub elections_won: u64,
-    /// Sessions that it expired as leader since it started.
+    /// On a leader: since when it leads.
+    pub leads_since: Option<Instant>,
+    /// Sizes of the txns that it has proposed as leader, since it started or since
+    /// [`reset_stats`](super::Replica::reset_stats).
+    pub proposal_bytes: Sizes,
+    /// The version in the description of the ensemble that clients see; 0 if there is none.
+    pub config_version: i64,
+    /// Sessions that it expired as leader, since the same moment.
     pub sessions_expired: u64,
     /// Snapshots that it took since it started.
     pub snapshots: u64,
     /// A digest of znodes and sessions: equal on all servers that have applied the same entries.
     pub digest: u64,
+}
+
+/// Sizes in bytes; `None` before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// The latest.
+    pub last: Option<u64>,
+    /// The smallest.
+    pub min: Option<u64>,
+    /// The largest.
+    pub max: Option<u64>,
+}
+
+impl Sizes {
+    /// Takes one more into account.
+    pub fn note(&mut self, n_bytes: usize) {
+        let size = n_bytes as u64;
+        self.last = Some(size);
+        self.min = Some(self.min.map_or(size, |min| min.min(size)));
+        self.max = Some(self.max.map_or(size, |max| max.max(size)));
+    }
 }
 
 /// ZooKeeper's words for what a server is, as `srvr` and `mntr` show them.
@@ -78,5 +107,19 @@ impl Mode {
             Mode::Observer => "observer",
             Mode::Looking => "looking",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_know_the_latest_and_the_extremes() {
+        let mut sizes = Sizes::default();
+        for n_bytes in [48, 32, 210, 50] {
+            sizes.note(n_bytes);
+        }
+        assert_eq!(sizes, Sizes { last: Some(50), min: Some(32), max: Some(210) });
     }
 }

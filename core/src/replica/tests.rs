@@ -176,10 +176,14 @@ impl Ensemble {
                     }
                 }
             }
-            let Some((id, input)) = inputs.pop_front() else { return };
+            let Some((id, input)) = inputs.pop_front() else { break };
             if let Some(replica) = self.running.get_mut(&id) {
                 replica.handle(now, input);
             }
+        }
+        for replica in self.running.values() {
+            let each = self.clients.keys().map(|&conn| replica.outstanding(conn) as u64);
+            assert_eq!(replica.outstanding_total(), each.sum::<u64>());
         }
     }
 
@@ -512,6 +516,48 @@ fn a_new_leader_gives_every_session_its_full_timeout() {
     assert!(e.heard(a.conn).is_empty(), "16 s of silence, but only 8 of them under this leader");
     e.run(Duration::from_secs(8));
     assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::SessionEnded));
+}
+
+#[test]
+fn a_leader_knows_since_when_it_leads_what_it_proposed_and_when_sessions_end() {
+    let mut e = Ensemble::new(3);
+    let (leader, follower) = (e.leader(), e.follower());
+    let a = e.open(follower);
+    let told = e.now;
+    e.call(a.conn, create("/a", 0)).expect("created");
+    let stats = e.running[&leader].stats();
+    assert!(stats.leads_since.is_some_and(|since| since < told));
+    assert!(stats.proposal_bytes.last.is_some_and(|bytes| bytes > 64));
+    assert!(stats.proposal_bytes.min <= stats.proposal_bytes.last);
+    let deadline = e.running[&leader].session_deadline(a.session).expect("the leader watches it");
+    assert!(deadline >= told + Duration::from_secs(10));
+    let other = e.running[&follower].stats();
+    assert_eq!((other.leads_since, other.proposal_bytes.last), (None, None));
+    assert_eq!(e.running[&follower].session_deadline(a.session), None);
+    let replica = e.running.get_mut(&leader).expect("it runs");
+    replica.reset_stats();
+    assert_eq!(replica.stats().proposal_bytes, Sizes::default());
+}
+
+#[test]
+fn requests_that_wait_are_counted_until_their_answer_or_their_connection_s_end() {
+    let mut e = Ensemble::new(3);
+    let leader = e.leader();
+    let (a, b) = (e.open(leader), e.open(leader));
+    let others: Vec<_> = e.running.keys().copied().filter(|&id| id != leader).collect();
+    e.cut.extend(others);
+    for request in [Request::Sync("/".into()), exists("/"), create("/a", 0)] {
+        e.ask(a.conn, request);
+    }
+    e.ask(b.conn, create("/b", 0));
+    e.settle();
+    assert_eq!(e.running[&leader].outstanding_total(), 4);
+    let now = e.now();
+    e.running.get_mut(&leader).expect("it runs").handle(now, Input::Disconnect { conn: a.conn });
+    assert_eq!(e.running[&leader].outstanding_total(), 1);
+    e.cut.clear();
+    e.run(Duration::from_secs(4));
+    assert_eq!(e.running[&leader].outstanding_total(), 0);
 }
 
 #[test]

@@ -116,6 +116,12 @@ impl Expiry {
         self.paused = self.paused.saturating_add(by);
     }
 
+    /// When `session` is overdue, unless it is heard from before; `None` if it is not watched.
+    pub fn deadline_of(&self, session: SessionId) -> Option<Instant> {
+        let watched = self.watched.find(hash(session), |watched| watched.session == session)?;
+        Some(watched.deadline + self.paused)
+    }
+
     /// When to ask for overdue sessions: never after the first deadline, perhaps before it.
     pub fn deadline(&self) -> Option<Instant> {
         self.queue.first().map(|&(queued, _)| queued + self.paused)
@@ -174,6 +180,18 @@ mod tests {
         expiry.touch(A, 1_000, at(400));
         assert_eq!(expiry.overdue(at(1_999), 10), []);
         assert_eq!(expiry.overdue(at(2_000), 10), [A]);
+    }
+
+    #[test]
+    fn a_deadline_is_told_by_the_clock_of_the_world() {
+        let mut expiry = Expiry::new();
+        assert_eq!(expiry.deadline_of(A), None);
+        expiry.touch(A, 1_000, at(0));
+        expiry.touch(A, 1_000, at(300));
+        assert_eq!(expiry.deadline_of(A), Some(at(1_300)));
+        expiry.shift(Duration::from_millis(50));
+        assert_eq!(expiry.deadline_of(A), Some(at(1_350)));
+        assert_eq!(expiry.overdue(at(1_350), 10), [A]);
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl Network {
         config.max_append_bytes = [60, 1000][pick(&mut self.rng, 2)];
         config.max_appends_in_flight = [1, 4, 64][pick(&mut self.rng, 3)];
         config.election_timeout = Duration::from_millis(300);
+        config.snapshot_timeout = Duration::from_secs(6);
         config.heartbeat_interval = Duration::from_millis(50);
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);

@@ -44,24 +44,25 @@ impl ClientPort for Client {
         let listened = listen(&mut driver, now, conn, inbox);
         if let Listened::Word(word) = listened {
             // The answer is made by strangers to the driver, so not under its lock.
-            let facts = driver.facts(now);
             drop(driver);
+            let facts = self.shared.facts(self.admin.detail(word));
             let answer = self.admin.answer(word, &facts);
             driver = self.shared.lock();
+            driver.reset(answer.reset);
             if let Some(connection) = driver.connections.get_mut(&conn) {
-                connection.say_last(&answer);
+                connection.say_last(answer.text.as_bytes());
             }
         }
         if matches!(listened, Listened::Something | Listened::More) {
             self.shared.pump.notify_one();
         }
         let held_up = driver.holds_up(now, conn);
-        let Driver { connections, limits, .. } = &mut *driver;
+        let Driver { connections, limits, response_bytes, .. } = &mut *driver;
         let Some(connection) = connections.get_mut(&conn) else { return Turn::Cut };
         if connection.phase == Phase::Cut {
             return Turn::Cut;
         }
-        connection.take(out, limits);
+        connection.take(out, limits, response_bytes);
         match connection.phase {
             Phase::Cut => Turn::Cut,
             Phase::Finishing => Turn::Finish,
@@ -144,6 +145,8 @@ fn greet(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> List
             driver.traffic.received += 1;
             if let Some(connection) = driver.connections.get_mut(&conn) {
                 connection.traffic.received += 1;
+                // Nothing more is read from it.
+                connection.phase = Phase::Finishing;
             }
             return Listened::Word(word.as_str());
         }

@@ -15,11 +15,16 @@ pub struct Config {
     pub id: ServerId,
     /// Where clients come in; port 0 takes any free one.
     pub client_addresses: Vec<SocketAddr>,
+    /// How many clients that are not taken in yet may wait at each of them; `None` leaves it to the
+    /// system.
+    pub client_backlog: Option<u32>,
     /// Where peers come in; `None` for a standalone server.
     pub peer_address: Option<SocketAddr>,
     /// The other servers: host and port of each one's `peer_address`, looked up at each attempt.
     pub peers: BTreeMap<ServerId, String>,
-    /// Names the ensemble: a server with another number here is a stranger.
+    /// Names the ensemble: a server with another number here is a stranger. It must be the same on
+    /// all servers at all times, also while an operator changes one server's configuration after
+    /// the other. Default 0.
     pub ensemble: u64,
     /// Limits of clients.
     pub limits: Limits,
@@ -31,7 +36,8 @@ pub struct Config {
     pub peer_queue_bytes: usize,
     /// Connections from peers that have not said who they are, at most. Default 64.
     pub max_strangers: usize,
-    /// How long a leader that stops waits for another to take over. Default 500 ms.
+    /// How long a leader that stops waits for another to take over; zero if it is not to ask.
+    /// Default 500 ms.
     pub hand_over_timeout: Duration,
     /// How long a server that stops waits for its clients to take their last words. Default 2 s.
     pub farewell_timeout: Duration,
@@ -43,6 +49,7 @@ impl Config {
         Config {
             id,
             client_addresses: vec![client_address],
+            client_backlog: None,
             peer_address: None,
             peers: BTreeMap::new(),
             ensemble: 0,

@@ -13,10 +13,12 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 use zokor_core::id::{SessionId, Xid};
 use zokor_core::proto::{ConnectResponse, ErrorCode, Event, Response, Zxid};
-use zokor_core::time::{Instant, Now, WallTime};
+use zokor_core::replica::Sizes;
+use zokor_core::time::{Instant, Now};
 
 use super::config::Limits;
 use super::facts::{ConnectionFacts, Traffic};
+use super::machine::wall_of;
 use crate::wire::response::{encode_connected, encode_event, encode_reply};
 
 /// How far a connection has come.
@@ -60,6 +62,8 @@ pub(super) struct Connection {
     pub(super) last_progress: Instant,
     /// Whether nothing is read at the moment for the sake of a limit.
     pub(super) held_up: bool,
+    /// Whether it is in the driver's list of those that wait for the end of a flood.
+    pub(super) flooded_out: bool,
     /// Whether it is in the driver's list of those to be woken.
     pub(super) due: bool,
     pub(super) traffic: Traffic,
@@ -86,6 +90,7 @@ impl Connection {
             last_heard: now.instant,
             last_progress: now.instant,
             held_up: false,
+            flooded_out: false,
             due: false,
             traffic: Traffic::default(),
             asked: VecDeque::new(),
@@ -112,7 +117,13 @@ impl Connection {
     }
 
     /// Says something after all that was said before. `false` if too much waits already.
-    pub(super) fn say(&mut self, now: Instant, saying: Saying, limits: &Limits) -> bool {
+    pub(super) fn say(
+        &mut self,
+        now: Instant,
+        saying: Saying,
+        limits: &Limits,
+        sizes: &mut Sizes,
+    ) -> bool {
         if matches!(self.phase, Phase::Finishing | Phase::Cut) {
             return true;
         }
@@ -120,7 +131,7 @@ impl Connection {
             self.last_progress = now;
         }
         if self.waiting.is_empty() && self.unsent_bytes() < limits.unsent_bytes {
-            self.encode(saying);
+            self.encode(saying, sizes);
         } else {
             self.waiting.push_back(saying);
         }
@@ -135,7 +146,7 @@ impl Connection {
     }
 
     /// Moves what waits into `out`, if the task has written all of it.
-    pub(super) fn take(&mut self, out: &mut BytesMut, limits: &Limits) {
+    pub(super) fn take(&mut self, out: &mut BytesMut, limits: &Limits, sizes: &mut Sizes) {
         if !out.is_empty() {
             return;
         }
@@ -143,7 +154,7 @@ impl Connection {
         while self.out.len() < limits.unsent_bytes
             && let Some(saying) = self.waiting.pop_front()
         {
-            self.encode(saying);
+            self.encode(saying, sizes);
         }
         if out.capacity() > KEPT_CAPACITY {
             *out = BytesMut::new();
@@ -187,7 +198,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn facts(&self, queued: usize) -> ConnectionFacts {
+    pub(super) fn facts(&self, now: Now, queued: usize, limits: &Limits) -> ConnectionFacts {
+        let expires = match self.phase {
+            Phase::Greeting => self.opened.instant + limits.handshake_timeout,
+            _ if self.session.is_some() => self.last_heard + self.timeout,
+            _ => self.last_progress + limits.write_timeout,
+        };
         ConnectionFacts {
             address: self.address,
             session: self.session,
@@ -195,27 +211,28 @@ impl Connection {
             queued,
             reading: !self.held_up && !matches!(self.phase, Phase::Finishing | Phase::Cut),
             writing: self.unsent_bytes() > 0,
-            since: self.opened_wall(),
+            since: self.opened.wall,
+            expires: wall_of(expires, now),
             traffic: self.traffic.clone(),
         }
     }
 
-    fn opened_wall(&self) -> WallTime {
-        self.opened.wall
-    }
-
-    fn encode(&mut self, saying: Saying) {
+    fn encode(&mut self, saying: Saying, sizes: &mut Sizes) {
         self.traffic.sent += 1;
         match saying {
             Saying::Connected(response) => encode_connected(&mut self.out, &response),
             Saying::Reply { xid, zxid, result } => {
                 self.traffic.last_zxid = Some(zxid);
+                let n_before = self.out.len();
                 encode_reply(&mut self.out, xid, zxid, &result);
+                sizes.note((self.out.len() - n_before).saturating_sub(LENGTH_BYTES));
             }
             Saying::Notify { zxid, event } => encode_event(&mut self.out, zxid, &event),
         }
     }
 }
 
+/// Bytes before a frame that tell its length.
+const LENGTH_BYTES: usize = 4;
 /// A buffer that grew beyond this is not kept for reuse.
 const KEPT_CAPACITY: usize = 64 << 10;

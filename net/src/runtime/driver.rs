@@ -4,61 +4,25 @@
 //! order polled; no decision of protocol is taken here. After a failure of storage nothing is
 //! polled any more, so nothing that was pending is ever acknowledged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use zokor_core::Input;
 use zokor_core::id::{ConnId, ServerId};
-use zokor_core::replica::{CloseReason, Output, Stats};
+use zokor_core::replica::{CloseReason, Output, Sizes};
 use zokor_core::time::{Instant, Now};
-use zokor_core::{Input, Replica};
 
 use super::config::Limits;
 use super::connection::{Connection, Phase, Saying};
-use super::facts::{ServerFacts, Traffic};
+use super::facts::Traffic;
 use super::log_writer::{Done, LogJob, SnapshotJob};
+use super::machine::Machine;
 use super::peers::Peers;
 use crate::transport::Complaints;
-
-/// What the driver needs of a replica.
-pub(super) trait Machine: Send {
-    fn handle(&mut self, now: Now, input: Input);
-    fn poll(&mut self) -> Option<Output>;
-    fn deadline(&self) -> Option<Instant>;
-    fn stats(&self) -> Stats;
-    fn outstanding(&self, conn: ConnId) -> usize;
-    /// The server is about to stop: if this replica leads, another should.
-    fn hand_over(&mut self, now: Now);
-}
-
-impl Machine for Replica {
-    fn handle(&mut self, now: Now, input: Input) {
-        Replica::handle(self, now, input);
-    }
-
-    fn poll(&mut self) -> Option<Output> {
-        Replica::poll(self)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        Replica::deadline(self)
-    }
-
-    fn stats(&self) -> Stats {
-        Replica::stats(self)
-    }
-
-    fn outstanding(&self, conn: ConnId) -> usize {
-        Replica::outstanding(self, conn)
-    }
-
-    fn hand_over(&mut self, now: Now) {
-        Replica::hand_over(self, now);
-    }
-}
 
 /// Everything of one server that changes.
 pub(super) struct Driver {
@@ -68,6 +32,8 @@ pub(super) struct Driver {
     pub(super) peers: Peers,
     pub(super) connections: BTreeMap<ConnId, Connection>,
     pub(super) traffic: Traffic,
+    /// Of answers to requests.
+    pub(super) response_bytes: Sizes,
     pub(super) started: Now,
     /// Until when the timer sleeps; `None` if for ever.
     pub(super) armed: Option<Instant>,
@@ -81,11 +47,15 @@ pub(super) struct Driver {
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
     due: Vec<ConnId>,
-    /// Connections from which nothing is read for the sake of the global limit.
-    held_up: BTreeSet<ConnId>,
+    /// Connections from which nothing is read for the sake of the global limit, longest held first.
+    flooded_out: VecDeque<ConnId>,
     complaints: Complaints,
-    rejected: u64,
-    cut: u64,
+    /// Connections refused for a limit.
+    pub(super) n_rejected: u64,
+    /// Connections cut for a limit.
+    pub(super) n_cut: u64,
+    /// Connections closed for their credentials.
+    pub(super) n_auth_failed: u64,
 }
 
 impl Driver {
@@ -102,6 +72,7 @@ impl Driver {
             peers,
             connections: BTreeMap::new(),
             traffic: Traffic::default(),
+            response_bytes: Sizes::default(),
             started,
             armed: None,
             failure: None,
@@ -110,10 +81,11 @@ impl Driver {
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
-            held_up: BTreeSet::new(),
+            flooded_out: VecDeque::new(),
             complaints: Complaints::default(),
-            rejected: 0,
-            cut: 0,
+            n_rejected: 0,
+            n_cut: 0,
+            n_auth_failed: 0,
         }
     }
 
@@ -131,11 +103,24 @@ impl Driver {
             }
         }
         self.peers.wake();
-        if !self.held_up.is_empty() && !self.is_flooded() {
-            for conn in std::mem::take(&mut self.held_up) {
-                if let Some(connection) = self.connections.get(&conn) {
-                    connection.wake.notify_one();
-                }
+        self.let_on();
+    }
+
+    /// Wakes as many of those that a flood holds up as there is room for, the longest held first.
+    /// The others lose nothing: each has open requests, whose answers wake it as well.
+    fn let_on(&mut self) {
+        if self.flooded_out.is_empty() {
+            return;
+        }
+        let n_outstanding = self.machine.outstanding_total();
+        let mut room = (self.limits.global_outstanding as u64).saturating_sub(n_outstanding);
+        while room > 0
+            && let Some(conn) = self.flooded_out.pop_front()
+        {
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.flooded_out = false;
+                connection.wake.notify_one();
+                room -= 1;
             }
         }
     }
@@ -178,7 +163,7 @@ impl Driver {
             None
         };
         if let Some(why) = refusal {
-            self.rejected += 1;
+            self.n_rejected += 1;
             self.complain(now, "client port", address, why);
             return None;
         }
@@ -239,7 +224,7 @@ impl Driver {
 
     /// Whether so many requests wait that nothing is read from connections that have any.
     pub(super) fn is_flooded(&self) -> bool {
-        self.machine.stats().outstanding > self.limits.global_outstanding as u64
+        self.machine.outstanding_total() > self.limits.global_outstanding as u64
     }
 
     /// Whether `conn` is held up, so that nothing is to be read from it now. It is woken when not.
@@ -252,31 +237,15 @@ impl Driver {
             || n_outstanding >= self.limits.connection_outstanding
             || connection.is_behind(&self.limits);
         // The other two end by the connection's own answers and writes, which wake it.
-        if flooded {
-            self.held_up.insert(conn);
+        if flooded && !connection.flooded_out {
+            connection.flooded_out = true;
+            self.flooded_out.push_back(conn);
         }
         if connection.held_up {
             connection.last_heard = now.instant;
         }
         connection.held_up = held_up;
         held_up
-    }
-
-    /// All facts at this moment.
-    pub(super) fn facts(&self, now: Now) -> ServerFacts {
-        let connections = self.connections.iter();
-        ServerFacts {
-            id: self.id,
-            stats: self.machine.stats().clone(),
-            connections: connections
-                .map(|(conn, connection)| connection.facts(self.machine.outstanding(*conn)))
-                .collect(),
-            traffic: self.traffic.clone(),
-            uptime: now.instant.since(self.started.instant),
-            since: self.started.wall,
-            connections_rejected: self.rejected,
-            connections_cut: self.cut,
-        }
     }
 
     /// One line about whoever is at one of our ports, unless there were too many about its address.
@@ -335,7 +304,7 @@ impl Driver {
     fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         self.traffic.sent += 1;
-        let fits = connection.say(now.instant, saying, &self.limits);
+        let fits = connection.say(now.instant, saying, &self.limits, &mut self.response_bytes);
         due(&mut self.due, conn, connection);
         if !fits {
             self.cut(now, conn, "it does not read what it is sent: too much waits for it");
@@ -347,6 +316,7 @@ impl Driver {
         let (address, session) = (connection.address, connection.session);
         tracing::debug!(%address, ?session, ?reason, "client connection is closed");
         connection.known = false;
+        self.n_auth_failed += u64::from(reason == CloseReason::AuthFailed);
         if connection.phase != Phase::Cut {
             connection.phase = Phase::Finishing;
         }
@@ -362,7 +332,7 @@ impl Driver {
         connection.phase = Phase::Cut;
         connection.wake.notify_one();
         let address = connection.address;
-        self.cut += 1;
+        self.n_cut += 1;
         self.complain(now, "client port", address, why);
     }
 }

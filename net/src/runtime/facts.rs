@@ -1,39 +1,92 @@
 //! What a server can tell an operator about itself: the ground of ZooKeeper's four-letter words and
 //! of metrics.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use zokor_core::id::{ServerId, SessionId, Xid};
-use zokor_core::proto::{Read, Request, Write, Zxid};
-use zokor_core::replica::Stats;
+use zokor_core::proto::{Read, Request, Text, Write, Zxid};
+use zokor_core::replica::{Sizes, Stats};
 use zokor_core::time::WallTime;
+use zokor_core::watch::WatchSummary;
 
 /// Answers operators' questions. Given by whoever knows how they are printed.
 pub trait Admin: Send + Sync {
-    /// The whole answer to a four-letter word, after which the connection is closed.
-    fn answer(&self, word: &str, server: &ServerFacts) -> Vec<u8>;
+    /// What the answer to a four-letter word needs to know beside the plain facts.
+    fn detail(&self, word: &str) -> Detail;
+
+    /// The whole answer to a four-letter word, after which the connection is closed. What
+    /// [`detail`](Admin::detail) asked for is there.
+    fn answer(&self, word: &str, server: &ServerFacts) -> Answer;
 }
 
-/// A server at one moment.
-#[derive(Clone, Debug)]
+/// Facts that cost more the more there is of them, and so are gathered only if asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// None.
+    Plain,
+    /// Each connection.
+    Connections,
+    /// Each connection, each session, and each ephemeral znode.
+    Sessions,
+    /// How many watches there are.
+    WatchSummary,
+    /// Each watch.
+    Watches,
+}
+
+/// What the asker gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Written before the connection is closed.
+    pub text: String,
+    /// Which counters are set back.
+    pub reset: Reset,
+}
+
+/// Which counters start anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// None.
+    Nothing,
+    /// Those of each connection.
+    Connections,
+    /// Those of the server: frames, latencies, sizes, failures.
+    Server,
+}
+
+/// A server at one moment. Counters begin with the server, or with the last [`Reset::Server`].
+#[derive(Clone, Debug, Default)]
 pub struct ServerFacts {
     /// Which server.
     pub id: ServerId,
     /// What its replica says.
     pub stats: Stats,
-    /// Its connections, ascending by age; the asking one is among them.
-    pub connections: Vec<ConnectionFacts>,
+    /// How many connections it has; the asking one is among them.
+    pub n_connections: usize,
     /// What its connections did together, those that have gone included.
     pub traffic: Traffic,
+    /// Sizes of its answers, without their length.
+    pub response_bytes: Sizes,
     /// How long it has been running.
     pub uptime: Duration,
-    /// Since when it has been running.
-    pub since: WallTime,
-    /// Connections refused for a limit since it started.
+    /// How long it has led; `None` unless it leads.
+    pub leader_uptime: Option<Duration>,
+    /// Connections refused for a limit.
     pub connections_rejected: u64,
-    /// Connections cut for a limit since it started.
+    /// Connections cut for a limit.
     pub connections_cut: u64,
+    /// Connections closed since their credentials were not accepted.
+    pub auth_failures: u64,
+    /// Its connections, ascending by age; empty unless asked for.
+    pub connections: Vec<ConnectionFacts>,
+    /// All sessions; empty unless asked for.
+    pub sessions: SessionTable,
+    /// How many watches there are; zeros unless asked for.
+    pub watch_summary: WatchSummary,
+    /// The paths that each session watches for data here; empty unless asked for.
+    pub watches: BTreeMap<SessionId, BTreeSet<Text>>,
 }
 
 /// One connection at one moment.
@@ -53,8 +106,30 @@ pub struct ConnectionFacts {
     pub writing: bool,
     /// When it came.
     pub since: WallTime,
-    /// What it did.
+    /// When it is cut unless something comes first.
+    pub expires: WallTime,
+    /// What it did since it came, or since the last [`Reset::Connections`].
     pub traffic: Traffic,
+}
+
+/// Sessions at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionTable {
+    /// All sessions of the ensemble, ascending.
+    pub sessions: Vec<SessionFacts>,
+    /// The ephemeral znodes of each session that has any.
+    pub ephemerals: BTreeMap<SessionId, BTreeSet<Text>>,
+}
+
+/// One session of the ensemble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// The session.
+    pub id: SessionId,
+    /// Its timeout, in milliseconds.
+    pub timeout_ms: i32,
+    /// When it ends unless something is heard from it; known on a leader only.
+    pub expires: Option<WallTime>,
 }
 
 /// What one connection, or all of them, did.
@@ -100,11 +175,6 @@ impl Latency {
         self.count += 1;
         self.total = self.total.saturating_add(latency);
     }
-
-    /// The mean in milliseconds; 0 if there was none.
-    pub fn mean_ms(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.total.as_secs_f64() * 1000.0 / self.count as f64 }
-    }
 }
 
 /// ZooKeeper's four letters for a kind of request (zookeeper: Request.op2String, ServerCnxn).
@@ -146,11 +216,10 @@ mod tests {
     #[test]
     fn latencies_sum_up() {
         let mut latency = Latency::default();
-        assert_eq!(latency.mean_ms(), 0.0);
         for ms in [4, 2, 9] {
             latency.note(Duration::from_millis(ms));
         }
-        assert_eq!(latency.mean_ms(), 5.0);
+        assert_eq!((latency.count, latency.total), (3, Duration::from_millis(15)));
         assert_eq!(latency.least, Duration::from_millis(2));
         assert_eq!(latency.longest, Duration::from_millis(9));
         assert_eq!(latency.last, Duration::from_millis(9));

@@ -17,9 +17,11 @@ mod driver;
 mod error;
 mod facts;
 mod log_writer;
+mod machine;
 mod peers;
 mod server;
 mod shared;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -27,7 +29,10 @@ mod thread;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Limits};
 pub use error::Error;
-pub use facts::{Admin, ConnectionFacts, Latency, ServerFacts, Traffic};
+pub use facts::{
+    Admin, Answer, ConnectionFacts, Detail, Latency, Reset, ServerFacts, SessionFacts,
+    SessionTable, Traffic,
+};
 pub use log_writer::{
     Done, LogJob, LogSteps, LogStore, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
     StoragePort, Worker, storage_workers,

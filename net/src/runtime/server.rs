@@ -21,10 +21,11 @@ use zokor_core::replica::Stats;
 use super::client::Client;
 use super::clock::Clock;
 use super::config::Config;
-use super::driver::{Driver, Machine};
+use super::driver::Driver;
 use super::error::Error;
-use super::facts::{Admin, ServerFacts};
+use super::facts::{Admin, Detail, ServerFacts};
 use super::log_writer::{Done, StoragePort};
+use super::machine::Machine;
 use super::peers::Peers;
 use super::shared::Shared;
 use crate::transport::{Dialer, Identity, Inbox, SocketOptions, accept, attend, bind, meet};
@@ -44,10 +45,10 @@ impl Listeners {
     pub async fn bind(config: &Config) -> Result<Self, Error> {
         let mut clients = Vec::new();
         for address in &config.client_addresses {
-            clients.push(bind(*address, "clients").await?);
+            clients.push(bind(*address, "clients", config.client_backlog).await?);
         }
         let peers = match config.peer_address {
-            Some(address) => Some(bind(address, "peers").await?),
+            Some(address) => Some(bind(address, "peers", None).await?),
             None => None,
         };
         Ok(Listeners { clients, peers })
@@ -121,9 +122,9 @@ impl Handle {
         self.shared.stats()
     }
 
-    /// All facts.
-    pub fn facts(&self) -> ServerFacts {
-        self.shared.facts()
+    /// The facts, in this detail.
+    pub fn facts(&self, detail: Detail) -> ServerFacts {
+        self.shared.facts(detail)
     }
 
     /// Has it stop in good order; [`Server::run`] then returns.
@@ -240,7 +241,7 @@ impl Server {
 /// The orderly end: another leads, and every client has heard what it was owed.
 async fn part_from_all(shared: &Shared, config: &Config) {
     tracing::info!(id = %config.id, "stopping");
-    if shared.leads() {
+    if shared.leads() && !config.hand_over_timeout.is_zero() {
         shared.input(|driver, now| driver.machine.hand_over(now));
         let handed_over = async {
             while shared.leads() {
@@ -253,7 +254,7 @@ async fn part_from_all(shared: &Shared, config: &Config) {
     }
     shared.lock().draining = true;
     let gone = async {
-        while shared.stats().outstanding > 0 {
+        while shared.lock().machine.outstanding_total() > 0 {
             sleep(POLL_INTERVAL).await;
         }
         shared.lock().finish_all();

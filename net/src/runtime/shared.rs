@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
-use zokor_core::replica::{Mode, Stats};
+use zokor_core::replica::Stats;
 use zokor_core::time::Now;
 
 use super::clock::Clock;
 use super::driver::Driver;
 use super::error::Error;
-use super::facts::ServerFacts;
+use super::facts::{Detail, ServerFacts};
 
 /// What all tasks of one server share.
 pub(super) struct Shared {
@@ -64,20 +64,20 @@ impl Shared {
         answer
     }
 
-    /// All facts, even of a server that is broken.
-    pub(super) fn facts(&self) -> ServerFacts {
+    /// The facts, even of a server that is broken.
+    pub(super) fn facts(&self, detail: Detail) -> ServerFacts {
         let now = self.clock.now();
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner).facts(now)
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).facts(now, detail)
     }
 
     /// What the replica says, even of a server that is broken.
     pub(super) fn stats(&self) -> Stats {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner).machine.stats().clone()
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).machine.stats()
     }
 
     /// Whether this server leads others.
     pub(super) fn leads(&self) -> bool {
-        self.lock().machine.stats().mode == Mode::Leader
+        self.lock().machine.leads()
     }
 
     /// One line about a stranger at the peers' port, unless there were too many about its address.

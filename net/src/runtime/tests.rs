@@ -1,6 +1,6 @@
 //! Tests of the runtime around a scripted replica, over real sockets and a clock set by hand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +15,16 @@ use zokor_core::Input;
 use zokor_core::db::Txn;
 use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{
-    ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Write, Zxid,
+    ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Text, Write, Zxid,
 };
 use zokor_core::raft::{Index, Persist, Ticket};
-use zokor_core::replica::{CloseReason, Message, Output, Snapshot, Stats};
+use zokor_core::replica::{CloseReason, Message, Output, Sizes, Snapshot, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
+use zokor_core::watch::WatchSummary;
 
-use super::driver::Machine;
+use super::driver::Driver;
+use super::machine::Machine;
+use super::peers::Peers;
 use super::server::Outside;
 use super::*;
 use crate::transport::PlainSockets;
@@ -45,7 +48,11 @@ struct Seen {
     disconnects: usize,
     wakes: usize,
     polls: usize,
+    /// Questions that walk over everything.
+    costly: usize,
     mute: bool,
+    /// Requests that wait beside those of the script.
+    flood: u64,
     peers: Vec<String>,
     deadline: Option<Instant>,
 }
@@ -144,8 +151,39 @@ impl Machine for Script {
         self.seen.lock().unwrap().deadline
     }
 
+    fn leads(&self) -> bool {
+        false
+    }
+
+    fn outstanding_total(&self) -> u64 {
+        self.stats.outstanding + self.seen.lock().unwrap().flood
+    }
+
+    fn reset_stats(&mut self) {
+        self.stats.sessions_expired = 0;
+    }
+
     fn stats(&self) -> Stats {
+        self.seen.lock().unwrap().costly += 1;
         self.stats.clone()
+    }
+
+    fn sessions(&self, _: Now) -> SessionTable {
+        self.seen.lock().unwrap().costly += 1;
+        let id = SessionId(7);
+        let session = SessionFacts { id, timeout_ms: 10_000, expires: None };
+        SessionTable { sessions: vec![session], ephemerals: BTreeMap::new() }
+    }
+
+    fn watch_summary(&self) -> WatchSummary {
+        self.seen.lock().unwrap().costly += 1;
+        WatchSummary { n_connections: 1, n_paths: 1, n_watches: 1 }
+    }
+
+    fn watches(&self) -> BTreeMap<ConnId, BTreeSet<Text>> {
+        self.seen.lock().unwrap().costly += 1;
+        let conns = self.outstanding.keys().chain(&[ConnId(99)]);
+        conns.map(|&conn| (conn, ["/w".into()].into())).collect()
     }
 
     fn outstanding(&self, conn: ConnId) -> usize {
@@ -168,8 +206,33 @@ impl Clock for HandClock {
 struct Words;
 
 impl Admin for Words {
-    fn answer(&self, word: &str, server: &ServerFacts) -> Vec<u8> {
-        format!("{word}: {} connections", server.connections.len()).into_bytes()
+    fn detail(&self, word: &str) -> Detail {
+        match word {
+            "dump" => Detail::Sessions,
+            "wchs" => Detail::WatchSummary,
+            "wchc" => Detail::Watches,
+            "cons" => Detail::Connections,
+            _ => Detail::Plain,
+        }
+    }
+
+    fn answer(&self, word: &str, server: &ServerFacts) -> Answer {
+        let reset = match word {
+            "crst" => Reset::Connections,
+            "srst" => Reset::Server,
+            _ => Reset::Nothing,
+        };
+        let gathered = [
+            !server.connections.is_empty(),
+            server.sessions != SessionTable::default(),
+            server.watch_summary != WatchSummary::default(),
+            !server.watches.is_empty(),
+        ];
+        let gathered = gathered.map(u8::from);
+        Answer {
+            text: format!("{word}: {} connections, {gathered:?}", server.n_connections),
+            reset,
+        }
     }
 }
 
@@ -243,6 +306,15 @@ impl Stage {
         TcpStream::connect(self.handle.addresses().clients[0]).await.unwrap()
     }
 
+    /// The answer to a four-letter word.
+    async fn ask(&self, word: &str) -> String {
+        let mut operator = self.socket().await;
+        operator.write_all(word.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, operator.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
     /// A client with a session whose timeout is 10 s.
     async fn client(&self) -> TcpStream {
         let mut stream = self.socket().await;
@@ -313,11 +385,12 @@ async fn answers_come_in_the_order_of_the_requests() {
     for xid in 0..1000 {
         assert_eq!(next_xid(&mut client).await, Some(xid));
     }
-    let facts = stage.handle.facts();
+    let facts = stage.handle.facts(Detail::Connections);
     assert_eq!((facts.traffic.received, facts.traffic.sent), (1001, 1001));
     assert_eq!(facts.connections[0].traffic.last_operation, "PING");
     assert_eq!(facts.connections[0].session, Some(SessionId(7)));
     assert!(stage.seen(|seen| seen.polls) < 100, "one pump serves many requests");
+    assert_eq!(stage.seen(|seen| seen.costly), 1, "only by our own question");
 }
 
 #[tokio::test]
@@ -363,7 +436,7 @@ async fn a_four_letter_word_is_answered_and_the_connection_closed() {
     operator.write_all(b"srvr").await.unwrap();
     let mut answer = String::new();
     timeout(PATIENCE, operator.read_to_string(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(answer, "srvr: 2 connections");
+    assert_eq!(answer, "srvr: 2 connections, [0, 0, 0, 0]");
 }
 
 #[tokio::test]
@@ -383,12 +456,86 @@ async fn strangers_and_liars_are_cut_and_nobody_else_notices() {
         stranger.write_all(bytes).await.unwrap();
         assert_eq!(next_xid(&mut stranger).await, None, "{}", bytes.escape_ascii());
     }
-    assert_eq!(stage.handle.facts().connections_cut, 6);
+    assert_eq!(stage.handle.facts(Detail::Connections).connections_cut, 6);
     client.write_all(&requests(&Request::Ping, 1..2)).await.unwrap();
     assert_eq!(next_xid(&mut client).await, Some(1));
     client.write_all(&[0x00, 0x10, 0x00, 0x00]).await.unwrap();
     assert_eq!(next_xid(&mut client).await, None, "a frame beyond the limit");
     stage.until(|seen| seen.disconnects == 1).await;
+}
+
+#[tokio::test]
+async fn only_what_a_word_needs_is_gathered() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    client.write_all(&requests(&Request::Ping, 0..1)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, Some(0));
+    let words = [
+        ("mntr", "[0, 0, 0, 0]"),
+        ("cons", "[1, 0, 0, 0]"),
+        ("dump", "[1, 1, 0, 0]"),
+        ("wchs", "[0, 0, 1, 0]"),
+        ("wchc", "[0, 0, 0, 1]"),
+    ];
+    for (word, gathered) in words {
+        assert_eq!(stage.ask(word).await, format!("{word}: 2 connections, {gathered}"));
+    }
+}
+
+#[tokio::test]
+async fn watches_are_told_by_the_session_that_has_them() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    client.write_all(&requests(&Request::Ping, 0..1)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, Some(0));
+    let watches = stage.handle.facts(Detail::Watches).watches;
+    assert_eq!(watches, BTreeMap::from([(SessionId(7), ["/w".into()].into())]));
+}
+
+#[tokio::test]
+async fn crst_and_srst_set_back_what_they_name() {
+    let stage = Stage::new(Limits::default()).await;
+    let mut client = stage.client().await;
+    client.write_all(&requests(&Request::Ping, 0..3)).await.unwrap();
+    for xid in 0..3 {
+        assert_eq!(next_xid(&mut client).await, Some(xid));
+    }
+    let facts = || stage.handle.facts(Detail::Connections);
+    let one = |facts: &ServerFacts| {
+        let traffic = &facts.connections[0].traffic;
+        (traffic.received, traffic.sent, traffic.latency.count, traffic.last_operation)
+    };
+    let before = facts();
+    assert_eq!(one(&before), (4, 4, 3, "PING"));
+    assert_eq!((before.traffic.received, before.traffic.latency.count), (4, 3));
+    // The header of a reply is all of it.
+    assert_eq!(before.response_bytes, Sizes { last: Some(16), min: Some(16), max: Some(16) });
+    stage.ask("crst").await;
+    let between = facts();
+    assert_eq!(one(&between), (0, 0, 0, ""));
+    assert_eq!((between.traffic.received, between.traffic.latency.count), (5, 3));
+    stage.ask("srst").await;
+    let after = facts();
+    assert_eq!((after.traffic.received, after.traffic.sent), (0, 0));
+    assert_eq!((after.traffic.latency, after.response_bytes), Default::default());
+    client.write_all(&requests(&Request::Ping, 3..4)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, Some(3));
+    assert_eq!(one(&facts()), (1, 1, 1, "PING"));
+    assert_eq!(facts().traffic.latency.count, 1);
+}
+
+#[tokio::test]
+async fn a_connection_s_deadline_moves_with_what_is_heard() {
+    let stage = Stage::new(Limits::default()).await;
+    let (mut client, _half) = (stage.client().await, stage.socket().await);
+    stage.advance(Duration::from_secs(4));
+    client.write_all(&requests(&Request::Ping, 0..1)).await.unwrap();
+    assert_eq!(next_xid(&mut client).await, Some(0));
+    let facts = stage.handle.facts(Detail::Connections);
+    let expires: Vec<_> = facts.connections.iter().map(|connection| connection.expires.0).collect();
+    // The wall's clock stands at 1 ms; both may be silent for 10 s.
+    assert_eq!(expires[0], 10_001);
+    assert!(expires.len() < 2 || expires[1] <= 10_001, "{expires:?}");
 }
 
 #[tokio::test]
@@ -400,10 +547,10 @@ async fn a_connection_without_a_connect_request_is_cut_in_time() {
     stage.advance(Duration::from_millis(9_999));
     whole.write_all(&requests(&Request::Ping, 1..2)).await.unwrap();
     assert_eq!(next_xid(&mut whole).await, Some(1));
-    assert_eq!(stage.handle.facts().connections.len(), 2);
+    assert_eq!(stage.handle.facts(Detail::Connections).connections.len(), 2);
     stage.advance(Duration::from_millis(1));
     assert_eq!(next_xid(&mut half).await, None);
-    assert_eq!(stage.handle.facts().connections_cut, 1);
+    assert_eq!(stage.handle.facts(Detail::Connections).connections_cut, 1);
 }
 
 #[tokio::test]
@@ -422,7 +569,7 @@ async fn an_address_has_only_so_many_connections() {
     let (first, _second) = (stage.client().await, stage.client().await);
     let mut third = stage.socket().await;
     assert_eq!(next_xid(&mut third).await, None);
-    assert_eq!(stage.handle.facts().connections_rejected, 1);
+    assert_eq!(stage.handle.facts(Detail::Connections).connections_rejected, 1);
     drop(first);
     stage.until(|seen| seen.disconnects == 1).await;
     stage.client().await;
@@ -444,8 +591,12 @@ async fn a_client_with_too_many_open_requests_is_not_read_until_it_has_fewer() {
         assert_eq!(next_xid(&mut calm).await, Some(xid));
     }
     assert!(stage.seen(|seen| seen.requests) <= 200 + 128 + 50);
-    assert!(!stage.handle.facts().connections[0].reading);
-    assert_eq!(stage.handle.facts().connections_cut, 0, "its silence is our doing");
+    assert!(!stage.handle.facts(Detail::Connections).connections[0].reading);
+    assert_eq!(
+        stage.handle.facts(Detail::Connections).connections_cut,
+        0,
+        "its silence is our doing"
+    );
 }
 
 #[tokio::test]
@@ -463,6 +614,37 @@ async fn a_flood_holds_up_only_connections_that_have_open_requests() {
 }
 
 #[tokio::test]
+async fn when_a_flood_ends_as_many_go_on_as_there_is_room_for() {
+    let script =
+        Script { outstanding: (1..=3).map(|n| (ConnId(n), 1)).collect(), ..Script::default() };
+    let seen = script.seen.clone();
+    let (port, _log, _snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let limits = Limits { global_outstanding: 10, ..Limits::default() };
+    let server = (ServerId(1), limits, Peers::new([].into_iter(), 1 << 20));
+    let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
+    let mut driver = Driver::new(server, Box::new(script), (port.log, port.snapshots), now);
+    let address = "127.0.0.1:9".parse().unwrap();
+    let wakes: Vec<_> = (0..3).map(|_| driver.admit(now, address).unwrap()).collect();
+    seen.lock().unwrap().flood = 11;
+    for (conn, _) in &wakes {
+        assert!(driver.holds_up(now, *conn) && driver.holds_up(now, *conn));
+    }
+    driver.pump(now);
+    seen.lock().unwrap().flood = 8;
+    driver.pump(now);
+    let mut woken = Vec::new();
+    for (conn, wake) in &wakes {
+        if timeout(Duration::ZERO, wake.notified()).await.is_ok() {
+            woken.push(conn.0);
+        }
+    }
+    assert_eq!(woken, [1, 2]);
+    driver.forget(now, ConnId(2));
+    driver.pump(now);
+    assert!(timeout(Duration::ZERO, wakes[2].1.notified()).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_is_cut_before_it_costs_too_much() {
     let limits = Limits { unsent_bytes: 10_000, unsent_answers: 5_000, ..Limits::default() };
     let stage = Stage::new(limits).await;
@@ -470,7 +652,7 @@ async fn a_client_that_never_reads_is_cut_before_it_costs_too_much() {
     let path = "/x".repeat(5_000);
     client.write_all(&requests(&Request::Sync(path.into()), 0..100)).await.unwrap();
     stage.until(|seen| seen.disconnects == 1).await;
-    assert_eq!(stage.handle.facts().connections_cut, 1);
+    assert_eq!(stage.handle.facts(Detail::Connections).connections_cut, 1);
 }
 
 #[tokio::test]

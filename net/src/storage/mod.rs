@@ -43,7 +43,8 @@ pub struct Options {
     pub fresh_id: [u8; 16],
     /// The time that a new folder notes as its own.
     pub now: WallTime,
-    /// Bytes of a log segment: a multiple of 4 KiB, from 8 KiB to 1 GiB. Default 64 MiB.
+    /// Bytes of a log segment: a multiple of 4 KiB, from 8 KiB to 1 GiB. Default 64 MiB. The first
+    /// segments of a new log are smaller.
     pub segment_bytes: u64,
     /// How many snapshots are kept. At least 1; with 1 there is none to fall back to. Default 3.
     pub snapshots_kept: usize,

@@ -5,7 +5,8 @@
 //! record like any other. One call is one batch, one write and one sync (group commit); batch `n +
 //! 1` is not written before batch `n` is durable, by which recovery tells a torn tail from damage.
 //!
-//! The next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by `persist`
+//! A new log begins with a small segment, so that its server starts at once; each next one is twice
+//! as large, up to the full size. The next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by `persist`
 //! itself, one bounded step a call, if it is less than twice as far as the segment in use.
 
 use std::collections::VecDeque;
@@ -25,6 +26,8 @@ use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, Spare};
 
 /// How much is zeroed in one step.
 const STEP_BYTES: u64 = 1 << 20;
+/// The first segment of a log, unless all are to be smaller.
+const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 /// A buffer that grew beyond this is given back.
 const BUFFER_BYTES: usize = 8 << 20;
 
@@ -97,15 +100,15 @@ impl<D: Disk> Wal<D> {
         segment_bytes: u64,
     ) -> Result<Self, Error> {
         let position = Position::default();
-        let head = Head { id: shared.id, number: 1, size_bytes: segment_bytes, position };
-        let mut spare = Spare::begin(&disk, segment_bytes)?;
+        let size_bytes = segment_bytes.min(FIRST_SEGMENT_BYTES);
+        let head = Head { id: shared.id, number: 1, size_bytes, position };
+        let mut spare = Spare::begin(&disk, size_bytes)?;
         while !spare.is_ready() {
             spare.step(&disk, STEP_BYTES)?;
         }
         let file = spare.become_segment(&disk, &head)?;
         let segments = VecDeque::from([Segment::of(&head)]);
-        let (offset, size_bytes) = (HEAD_BYTES, segment_bytes);
-        let tail = Tail { segments, file, offset, size_bytes, position };
+        let tail = Tail { segments, file, offset: HEAD_BYTES, size_bytes, position };
         Ok(Self::resume(shared, disk, segment_bytes, tail))
     }
 
@@ -265,7 +268,7 @@ impl<D: Disk> Wal<D> {
     /// Begins a segment that has room for `n_bytes`.
     fn roll(&mut self, n_bytes: u64) -> Result<(), Error> {
         let needed = (HEAD_BYTES + n_bytes).next_multiple_of(HEAD_BYTES);
-        let size_bytes = needed.max(self.segment_bytes);
+        let size_bytes = needed.max(self.next_bytes());
         assert!(size_bytes <= MAX_SEGMENT_BYTES, "a batch of {n_bytes} bytes is no batch");
         let mut spare = match self.spare.take() {
             Some(spare) if spare.size_bytes() == size_bytes => spare,
@@ -289,12 +292,19 @@ impl<D: Disk> Wal<D> {
 
     /// One step towards the next segment; whether there are more.
     fn prepare(&mut self) -> Result<bool, Error> {
+        let next_bytes = self.next_bytes();
         let spare = match &mut self.spare {
             Some(spare) => spare,
-            none => none.insert(Spare::begin(&self.disk, self.segment_bytes)?),
+            none => none.insert(Spare::begin(&self.disk, next_bytes)?),
         };
         spare.step(&self.disk, STEP_BYTES)?;
         Ok(!spare.is_ready())
+    }
+
+    /// The size of the next segment, unless one batch needs more. It is zeroed ahead at twice the
+    /// pace at which this one fills, so it is never larger than twice this one.
+    fn next_bytes(&self) -> u64 {
+        (self.size_bytes * 2).min(self.segment_bytes)
     }
 
     fn open_name(&self) -> &str {

@@ -89,7 +89,7 @@ fn heard(session: i64) -> Message {
 
 /// Server 2, which takes in server 1 and nobody else.
 async fn taker(notes: Arc<Notes>) -> String {
-    let listener = bind("127.0.0.1:0".parse().unwrap(), "peers").await.unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap(), "peers", None).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(accept(listener, "peers", move |stream, _| {
         let notes = notes.clone();

@@ -5,30 +5,23 @@
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Write};
 
+use zokor_core::replica::Mode;
 use zokor_core::time::WallTime;
+use zokor_net::runtime::ServerFacts;
 
 use super::date::java_date;
-use super::facts::{ServerFacts, SessionFacts};
-use super::report::{address, unavailable};
+use super::report::address;
 
 /// The whole answer. Deadlines are shown by the tick, as ZooKeeper keeps them.
 pub(super) fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
-    let connections: Option<Vec<_>> = facts
-        .connections
-        .iter()
-        .map(|connection| {
-            let session = connection.session.as_ref().map(|session| session.id).unwrap_or_default();
-            let line = format!("ip: {} sessionId: {session}", address(&connection.address));
-            connection.expires.map(|expires| (expires, line))
-        })
-        .collect();
-    let (Some(sessions), Some(ephemerals), Some(connections)) =
-        (&facts.sessions, &facts.ephemerals, connections)
-    else {
-        return unavailable("dump");
-    };
+    let connections = facts.connections.iter().map(|connection| {
+        let session = connection.session.unwrap_or_default();
+        let line = format!("ip: {} sessionId: {session}", address(&connection.address));
+        (connection.expires, line)
+    });
+    let ephemerals = &facts.sessions.ephemerals;
     let mut text = String::from("SessionTracker dump:\n");
-    put_sessions(&mut text, sessions, tick_time_ms);
+    put_sessions(&mut text, facts, tick_time_ms);
     text.push_str("ephemeral nodes dump:\n");
     put(&mut text, format_args!("Sessions with Ephemerals ({}):\n", ephemerals.len()));
     for (session, paths) in ephemerals {
@@ -38,23 +31,20 @@ pub(super) fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
         }
     }
     text.push_str("Connections dump:\n");
-    put_sets(&mut text, "Connections Sets", connections.into_iter(), tick_time_ms);
+    put_sets(&mut text, "Connections Sets", connections, tick_time_ms);
     text
 }
 
 /// A leader knows the deadlines; another server knows only that there are sessions.
-fn put_sessions(text: &mut String, sessions: &[SessionFacts], tick_time_ms: u32) {
-    let due: Option<Vec<_>> = sessions
-        .iter()
-        .map(|session| session.expires.map(|expires| (expires, session.id.to_string())))
-        .collect();
-    match due {
-        Some(due) => put_sets(text, "Session Sets", due.into_iter(), tick_time_ms),
-        None => {
-            put(text, format_args!("Global Sessions({}):\n", sessions.len()));
-            for session in sessions {
-                put(text, format_args!("{}\t{}ms\n", session.id, session.timeout_ms));
-            }
+fn put_sessions(text: &mut String, facts: &ServerFacts, tick_time_ms: u32) {
+    let sessions = facts.sessions.sessions.iter();
+    if matches!(facts.stats.mode, Mode::Leader | Mode::Standalone) {
+        let due = sessions.filter_map(|session| Some((session.expires?, session.id.to_string())));
+        put_sets(text, "Session Sets", due, tick_time_ms);
+    } else {
+        put(text, format_args!("Global Sessions({}):\n", sessions.len()));
+        for session in sessions {
+            put(text, format_args!("{}\t{}ms\n", session.id, session.timeout_ms));
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn report() -> String {
 }
 
 /// Open file descriptors of this process and the most it may have, where the system tells.
-pub fn file_descriptors() -> Option<(u64, u64)> {
+pub(super) fn file_descriptors() -> Option<(u64, u64)> {
     let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;

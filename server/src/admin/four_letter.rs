@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use zokor_core::id::ServerId;
 use zokor_core::proto::Ensemble;
+use zokor_net::runtime::{Admin, Answer, Detail, Reset, ServerFacts};
 
-use super::facts::ServerFacts;
+use super::environment::file_descriptors;
 use super::{dump, environment, monitor, report};
 
 /// A four-letter word.
@@ -136,57 +137,48 @@ pub struct MemberSettings {
     pub ensemble: Ensemble,
 }
 
-/// What the asker gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The bytes to write before the connection is closed.
-    pub text: String,
-    /// Which counters the driver sets to zero.
-    pub reset: Reset,
-}
-
-/// Which counters start anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reset {
-    /// None.
-    Nothing,
-    /// Those of each connection.
-    Connections,
-    /// Those of the server: packets, latencies, sizes.
-    Server,
-}
-
 /// Answers four-letter words.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct Words {
     settings: Settings,
     whitelist: Whitelist,
 }
 
-impl Admin {
+impl Words {
     /// Answers by these settings, and only what `whitelist` allows.
     pub fn new(settings: Settings, whitelist: Whitelist) -> Self {
-        Admin { settings, whitelist }
+        Words { settings, whitelist }
+    }
+}
+
+impl Admin for Words {
+    fn detail(&self, word: &str) -> Detail {
+        match Word::parse(word).filter(|word| self.whitelist.allows(*word)) {
+            Some(Word::Cons | Word::Stat) => Detail::Connections,
+            Some(Word::Dump) => Detail::Sessions,
+            Some(Word::Wchs) => Detail::WatchSummary,
+            Some(Word::Wchc | Word::Wchp) => Detail::Watches,
+            Some(_) | None => Detail::Plain,
+        }
     }
 
-    /// The answer to `word`, the first four bytes of a connection as text. `None` if it is no
-    /// four-letter word: then they are the length of a frame.
-    pub fn answer(&self, word: &str, facts: &ServerFacts) -> Option<Answer> {
-        let word = Word::parse(word)?;
+    /// Empty for what is no four-letter word: then nobody knows what to expect.
+    fn answer(&self, word: &str, facts: &ServerFacts) -> Answer {
+        let Some(word) = Word::parse(word) else { return said("") };
         if !self.whitelist.allows(word) {
-            return Some(said(format!(
+            return said(format!(
                 "{} is not executed because it is not in the whitelist.\n",
                 word.as_str()
-            )));
+            ));
         }
-        let serving = facts.stats.serving || facts.read_only;
-        Some(match word {
+        let serving = facts.stats.serving;
+        match word {
             Word::Ruok => said("imok"),
             Word::Envi => said(environment::report()),
             // Zokor traces nothing: the mask is ZooKeeper's default and stays so.
             Word::Gtmk | Word::Stmk => said("306"),
             Word::Isro if !serving => said("null"),
-            Word::Isro => said(if facts.read_only { "ro" } else { "rw" }),
+            Word::Isro => said("rw"),
             _ if !serving => said(NOT_SERVING),
             Word::Conf => said(report::conf(&self.settings, facts)),
             Word::Cons => said(report::cons(facts)),
@@ -201,14 +193,14 @@ impl Admin {
             Word::Dump => said(dump::report(facts, self.settings.tick_time_ms)),
             // The digests of past zxids are not kept, which ZooKeeper answers with no line.
             Word::Hash => said(""),
-            Word::Mntr => said(monitor::report(facts)),
+            Word::Mntr => said(monitor::report(facts, file_descriptors())),
             Word::Srst => Answer { text: "Server stats reset.\n".to_owned(), reset: Reset::Server },
             Word::Srvr => said(report::srvr(facts)),
             Word::Stat => said(report::stat(facts)),
             Word::Wchc => said(report::wchc(facts)),
             Word::Wchp => said(report::wchp(facts)),
             Word::Wchs => said(report::wchs(facts)),
-        })
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use zokor_core::id::SessionId;
+use zokor_core::id::{SessionId, Xid};
 use zokor_core::proto::{Member, Zxid};
-use zokor_core::replica::{Mode, Stats};
+use zokor_core::replica::{Mode, Sizes, Stats};
 use zokor_core::time::WallTime;
+use zokor_core::watch::WatchSummary;
+use zokor_net::runtime::{ConnectionFacts, Latency, SessionFacts, SessionTable, Traffic};
 
-use super::super::facts::{ConnectionFacts, ConnectionSession, Latency, SessionFacts, Sizes};
 use super::*;
 use crate::version::ZOOKEEPER_VERSION;
 
@@ -29,34 +30,43 @@ fn settings() -> Settings {
     }
 }
 
+fn us(us: u64) -> Duration {
+    Duration::from_micros(us)
+}
+
 fn facts() -> ServerFacts {
-    let latency = Latency { count: 10_000, total_us: 12_345_000, min_us: 12, max_us: 17_900 };
-    let session = ConnectionSession {
-        id: SID,
-        last_operation: "GETD",
-        timeout_ms: 10_000,
-        last_xid: 1,
-        last_zxid: Zxid(4),
-        last_response_ms: 2_938_413,
-        last_latency_us: 400,
-        latency: Latency { count: 2, total_us: 1_500, min_us: 400, max_us: 1_100 },
-    };
-    let connection = |address: &str, session| ConnectionFacts {
-        address: address.parse().unwrap(),
-        reading: true,
-        writing: false,
-        queued: 0,
+    let traffic = Traffic {
         received: 2,
         sent: 2,
-        established: EST,
-        expires: Some(WallTime(EST.0 + 10_000)),
-        session,
+        last_operation: "GETD",
+        last_xid: Some(Xid(1)),
+        last_zxid: Some(Zxid(4)),
+        last_reply: Some(Duration::from_millis(2_938_413)),
+        latency: Latency {
+            count: 2,
+            total: us(1_500),
+            least: us(400),
+            longest: us(1_100),
+            last: us(400),
+        },
+    };
+    let client = ConnectionFacts {
+        address: "10.1.2.3:47582".parse().unwrap(),
+        session: Some(SID),
+        timeout: Duration::from_secs(10),
+        queued: 0,
+        reading: true,
+        writing: false,
+        since: EST,
+        expires: WallTime(EST.0 + 10_000),
+        traffic,
     };
     let asking = ConnectionFacts {
+        address: "10.1.2.4:47602".parse().unwrap(),
+        session: None,
         reading: false,
-        received: 1,
-        sent: 0,
-        ..connection("10.1.2.4:47602", None)
+        traffic: Traffic { received: 1, ..Traffic::default() },
+        ..client.clone()
     };
     ServerFacts {
         stats: Stats {
@@ -71,26 +81,38 @@ fn facts() -> ServerFacts {
             quorum_size: 3,
             learners: 2,
             synced_followers: 2,
+            proposal_bytes: Sizes { last: Some(48), min: Some(32), max: Some(210) },
+            config_version: 0x1_0000_0000,
             sessions_expired: 5,
             ..Stats::default()
         },
         uptime: Duration::from_millis(90_001),
         leader_uptime: Some(Duration::from_millis(80_001)),
-        latency,
-        packets_received: 120,
-        packets_sent: 119,
-        proposal_bytes: Some(Sizes { last: Some(48), min: Some(32), max: Some(210) }),
-        response_bytes: Some(Sizes::default()),
-        auth_failures: Some(0),
-        config_version: 0x1_0000_0000,
-        connections: vec![connection("10.1.2.3:47582", Some(session)), asking],
-        file_descriptors: Some((40, 1_024)),
+        traffic: Traffic {
+            received: 120,
+            sent: 119,
+            latency: Latency {
+                count: 10_000,
+                total: us(12_345_000),
+                least: us(12),
+                longest: us(17_900),
+                last: us(12),
+            },
+            ..Traffic::default()
+        },
+        connections_rejected: 6,
+        n_connections: 2,
+        connections: vec![client, asking],
         ..ServerFacts::default()
     }
 }
 
+fn words(settings: Settings) -> Words {
+    Words::new(settings, Whitelist::all())
+}
+
 fn ask(word: &str, facts: &ServerFacts) -> String {
-    Admin::new(settings(), Whitelist::all()).answer(word, facts).unwrap().text
+    words(settings()).answer(word, facts).text
 }
 
 #[test]
@@ -106,17 +128,13 @@ fn srvr_is_zookeepers_text() {
 #[test]
 fn only_a_leader_has_proposal_sizes() {
     let mut facts = facts();
-    facts.proposal_bytes = None;
+    facts.stats.proposal_bytes = Sizes::default();
     assert!(ask("srvr", &facts).ends_with("Proposal sizes last/min/max: -1/-1/-1\n"));
     for mode in [Mode::Follower, Mode::Observer, Mode::Standalone] {
         facts.stats.mode = mode;
         let text = ask("srvr", &facts);
         assert!(text.ends_with(&format!("Mode: {}\nNode count: 7\n", mode.as_str())), "{text}");
     }
-    facts.read_only = true;
-    let text = ask("srvr", &facts);
-    assert_eq!(text.lines().nth(1), Some("READ-ONLY mode; serving only read-only clients"));
-    assert!(text.contains("\nMode: read-only\n"), "{text}");
 }
 
 #[test]
@@ -141,8 +159,8 @@ fn cons_shows_all_of_a_connection_with_a_session() {
     assert_eq!(ask("cons", &facts), format!("{known}{asking}"));
     facts.connections[0].writing = true;
     facts.connections[0].address = "[::1]:5".parse().unwrap();
-    let session = facts.connections[0].session.as_mut().unwrap();
-    (session.last_xid, session.last_zxid) = (-1, Zxid(-1));
+    let traffic = &mut facts.connections[0].traffic;
+    (traffic.last_xid, traffic.last_zxid) = (Some(Xid(-2)), None);
     let text = ask("cons", &facts);
     assert!(text.starts_with(" /[0:0:0:0:0:0:0:1]:5[5](queued=0"), "{text}");
     assert!(text.contains(",to=10000,lzxid=0xffffffffffffffff,lresp="), "{text}");
@@ -170,7 +188,7 @@ fn conf_of_a_member_shows_the_ensemble() {
         ensemble: Ensemble { members: vec![Member { id: ServerId(1), line: line.into() }] },
     };
     let settings = Settings { member: Some(member), client_backlog: Some(9), ..settings() };
-    let text = Admin::new(settings, Whitelist::all()).answer("conf", &facts()).unwrap().text;
+    let text = words(settings).answer("conf", &facts()).text;
     let expected = "clientPortListenBacklog=9\nserverId=1\ninitLimit=10\nsyncLimit=5\n\
                     electionAlg=3\nelectionPort=3888\nquorumPort=2888\npeerType=0\nmembership: \n\
                     server.1=h1:2888:3888:participant;0.0.0.0:2181\nversion=100000000\n";
@@ -186,8 +204,10 @@ fn dump_of_a_leader_groups_by_deadline() {
         expires,
     };
     let due = Some(WallTime(1_795_448_525_000));
-    facts.sessions = Some(vec![session(0, due), session(1, due)]);
-    facts.ephemerals = Some(BTreeMap::from([(SessionId(SID.0 - 1), ["/e".into()].into())]));
+    facts.sessions = SessionTable {
+        sessions: vec![session(0, due), session(1, due)],
+        ephemerals: BTreeMap::from([(SessionId(SID.0 - 1), ["/e".into()].into())]),
+    };
     let expected = "SessionTracker dump:\nSession Sets (1)/(2):\n\
                     2 expire at Mon Nov 23 15:42:06 UTC 2026:\n\
                     \t0x100002ccc2a0000\n\t0x100002ccc2a0001\nephemeral nodes dump:\n\
@@ -197,7 +217,8 @@ fn dump_of_a_leader_groups_by_deadline() {
                     \tip: /10.1.2.3:47582 sessionId: 0x100002ccc2a0001\n\
                     \tip: /10.1.2.4:47602 sessionId: 0x0\n";
     assert_eq!(ask("dump", &facts), expected);
-    facts.sessions = Some(vec![session(1, None)]);
+    facts.stats.mode = Mode::Follower;
+    facts.sessions.sessions = vec![session(1, None)];
     let text = ask("dump", &facts);
     let expected = "SessionTracker dump:\nGlobal Sessions(1):\n0x100002ccc2a0001\t10000ms\n\
                     ephemeral nodes dump:\n";
@@ -208,21 +229,25 @@ fn dump_of_a_leader_groups_by_deadline() {
 fn the_words_about_watches_count_and_list_them() {
     let mut facts = facts();
     let other = SessionId(0x2);
-    facts.watches = Some(BTreeMap::from([
-        (other, ["/a".into()].into()),
-        (SID, ["/a".into(), "/b".into()].into()),
-    ]));
+    facts.watch_summary = WatchSummary { n_connections: 2, n_paths: 2, n_watches: 3 };
+    facts.watches =
+        BTreeMap::from([(other, ["/a".into()].into()), (SID, ["/a".into(), "/b".into()].into())]);
     assert_eq!(ask("wchs", &facts), "2 connections watching 2 paths\nTotal watches:3\n");
     assert_eq!(ask("wchc", &facts), "0x2\n\t/a\n0x100002ccc2a0001\n\t/a\n\t/b\n\n");
     assert_eq!(ask("wchp", &facts), "/a\n\t0x2\n\t0x100002ccc2a0001\n/b\n\t0x100002ccc2a0001\n\n");
 }
 
 #[test]
-fn a_word_without_its_facts_says_so() {
-    for word in ["dump", "wchs", "wchc", "wchp"] {
-        let expected =
-            format!("{word} is not executed because this server does not keep what it shows.\n");
-        assert_eq!(ask(word, &facts()), expected);
+fn only_the_words_that_show_much_ask_for_much() {
+    for word in Word::ALL {
+        let expected = match word {
+            Word::Cons | Word::Stat => Detail::Connections,
+            Word::Dump => Detail::Sessions,
+            Word::Wchs => Detail::WatchSummary,
+            Word::Wchc | Word::Wchp => Detail::Watches,
+            _ => Detail::Plain,
+        };
+        assert_eq!(words(settings()).detail(word.as_str()), expected, "{word:?}");
     }
 }
 
@@ -231,12 +256,10 @@ fn the_short_words_say_their_words() {
     let facts = facts();
     assert_eq!(ask("ruok", &facts), "imok");
     assert_eq!(ask("isro", &facts), "rw");
-    assert_eq!(ask("isro", &ServerFacts { read_only: true, ..facts.clone() }), "ro");
     assert_eq!(ask("dirs", &facts), "datadir_size: 0\nlogdir_size: 0\n");
     assert_eq!(ask("gtmk", &facts), "306");
     assert_eq!(ask("hash", &facts), "");
-    let admin = Admin::new(settings(), Whitelist::all());
-    let reset = |word| admin.answer(word, &facts).unwrap();
+    let reset = |word| words(settings()).answer(word, &facts);
     let (crst, srst) = (reset("crst"), reset("srst"));
     assert_eq!((&*crst.text, crst.reset), ("Connection stats reset.\n", Reset::Connections));
     assert_eq!((&*srst.text, srst.reset), ("Server stats reset.\n", Reset::Server));
@@ -256,9 +279,10 @@ fn mntr_of_a_leader_has_every_key_that_monitoring_looks_for() {
          zk_peer_state\tleading - broadcast\nzk_quorum_size\t3\nzk_uptime\t90001\n\
          zk_global_sessions\t2\nzk_local_sessions\t0\nzk_last_client_response_size\t-1\n\
          zk_max_client_response_size\t-1\nzk_min_client_response_size\t-1\n\
-         zk_auth_failed_count\t0\nzk_stale_sessions_expired\t5\n"
+         zk_auth_failed_count\t0\nzk_connection_rejected\t6\n\
+         zk_stale_sessions_expired\t5\n"
     );
-    assert_eq!(ask("mntr", &facts()), expected);
+    assert_eq!(monitor::report(&facts(), Some((40, 1_024))), expected);
 }
 
 #[test]
@@ -268,9 +292,8 @@ fn mntr_keeps_the_leaders_keys_to_leaders() {
     let text = ask("mntr", &facts);
     assert!(text.contains("zk_peer_state\tfollowing - broadcast\n"), "{text}");
     assert!(!text.contains("zk_synced_followers"), "{text}");
-    (facts.stats.mode, facts.response_bytes) = (Mode::Standalone, None);
+    facts.stats.mode = Mode::Standalone;
     let text = ask("mntr", &facts);
-    assert!(!text.contains("response_size"), "{text}");
     assert!(text.contains("zk_server_state\tstandalone\n"), "{text}");
     assert!(!text.contains("zk_quorum_size") && !text.contains("zk_peer_state"), "{text}");
 }
@@ -288,7 +311,7 @@ fn averages_have_up_to_four_places() {
         (1, u64::MAX, "18446744073709551.615"),
     ];
     for (count, total_us, expected) in table {
-        let latency = Latency { count, total_us, ..Latency::default() };
+        let latency = Latency { count, total: us(total_us), ..Latency::default() };
         assert_eq!(report::average_ms(&latency), expected);
     }
 }
@@ -310,13 +333,14 @@ fn without_a_quorum_only_some_words_are_answered() {
 
 #[test]
 fn a_word_that_is_not_allowed_is_refused_by_name() {
-    let admin = Admin::new(settings(), Whitelist::new(Some("ruok")));
-    let text = |word| admin.answer(word, &facts()).unwrap().text;
+    let words = Words::new(settings(), Whitelist::new(Some("ruok")));
+    let text = |word| words.answer(word, &facts()).text;
     assert_eq!(text("stat"), "stat is not executed because it is not in the whitelist.\n");
     assert_eq!(text("crst"), "crst is not executed because it is not in the whitelist.\n");
     assert_eq!(text("ruok"), "imok");
-    assert_eq!(admin.answer("abcd", &facts()), None);
-    assert_eq!(admin.answer("RUOK", &facts()), None);
+    assert_eq!((text("abcd"), text("RUOK")), (String::new(), String::new()));
+    assert_eq!(words.answer("crst", &facts()).reset, Reset::Nothing);
+    assert_eq!(words.detail("dump"), Detail::Plain, "what is refused is not gathered");
 }
 
 #[test]

@@ -3,11 +3,8 @@
 mod date;
 mod dump;
 mod environment;
-pub mod facts;
 mod four_letter;
 mod monitor;
 mod report;
 
-pub use environment::file_descriptors;
-pub use facts::ServerFacts;
-pub use four_letter::{Admin, Answer, MemberSettings, Reset, Settings, Whitelist, Word};
+pub use four_letter::{MemberSettings, Settings, Whitelist, Word, Words};

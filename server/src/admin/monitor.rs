@@ -5,16 +5,17 @@
 
 use std::fmt::Display;
 
-use zokor_core::replica::Mode;
+use zokor_core::replica::{Mode, Sizes};
+use zokor_net::runtime::ServerFacts;
 
-use super::facts::{ServerFacts, Sizes};
-use super::report::{average_ms, ms, size};
+use super::report::{average_ms, size};
 use crate::version::ZOOKEEPER_VERSION;
 
-/// The whole answer.
-pub(super) fn report(facts: &ServerFacts) -> String {
+/// The whole answer. `file_descriptors` are those open and the most there may be, where the system
+/// tells.
+pub(super) fn report(facts: &ServerFacts, file_descriptors: Option<(u64, u64)>) -> String {
     let mut lines = Lines(String::new());
-    put_always(&mut lines, facts);
+    put_always(&mut lines, facts, file_descriptors);
     if facts.stats.mode == Mode::Leader {
         put_leader(&mut lines, facts);
     }
@@ -23,22 +24,22 @@ pub(super) fn report(facts: &ServerFacts) -> String {
 }
 
 /// What 3.4 prints on every server, in its order.
-fn put_always(lines: &mut Lines, facts: &ServerFacts) {
-    let stats = &facts.stats;
+fn put_always(lines: &mut Lines, facts: &ServerFacts, file_descriptors: Option<(u64, u64)>) {
+    let (stats, latency) = (&facts.stats, &facts.traffic.latency);
     lines.put("version", ZOOKEEPER_VERSION);
-    lines.put("server_state", if facts.read_only { "read-only" } else { stats.mode.as_str() });
-    lines.put("avg_latency", average_ms(&facts.latency));
-    lines.put("max_latency", ms(facts.latency.max_us));
-    lines.put("min_latency", ms(facts.latency.min_us));
-    lines.put("packets_received", facts.packets_received);
-    lines.put("packets_sent", facts.packets_sent);
-    lines.put("num_alive_connections", facts.connections.len());
+    lines.put("server_state", stats.mode.as_str());
+    lines.put("avg_latency", average_ms(latency));
+    lines.put("max_latency", latency.longest.as_millis());
+    lines.put("min_latency", latency.least.as_millis());
+    lines.put("packets_received", facts.traffic.received);
+    lines.put("packets_sent", facts.traffic.sent);
+    lines.put("num_alive_connections", facts.n_connections);
     lines.put("outstanding_requests", stats.outstanding);
     lines.put("znode_count", stats.znodes);
     lines.put("watch_count", stats.watches);
     lines.put("ephemerals_count", stats.ephemerals);
     lines.put("approximate_data_size", stats.data_bytes);
-    if let Some((open, most)) = facts.file_descriptors {
+    if let Some((open, most)) = file_descriptors {
         lines.put("open_file_descriptor_count", open);
         lines.put("max_file_descriptor_count", most);
     }
@@ -51,7 +52,7 @@ fn put_leader(lines: &mut Lines, facts: &ServerFacts) {
     lines.put("learners", stats.learners);
     lines.put("synced_followers", stats.synced_followers);
     lines.put("pending_syncs", 0);
-    put_sizes(lines, "proposal", facts.proposal_bytes);
+    put_sizes(lines, "proposal", stats.proposal_bytes);
     if let Some(uptime) = facts.leader_uptime {
         lines.put("leader_uptime", uptime.as_millis());
     }
@@ -74,18 +75,15 @@ fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
     lines.put("global_sessions", stats.sessions);
     lines.put("local_sessions", 0);
     put_sizes(lines, "client_response", facts.response_bytes);
-    if let Some(failures) = facts.auth_failures {
-        lines.put("auth_failed_count", failures);
-    }
+    lines.put("auth_failed_count", facts.auth_failures);
+    lines.put("connection_rejected", facts.connections_rejected);
     lines.put("stale_sessions_expired", stats.sessions_expired);
 }
 
-fn put_sizes(lines: &mut Lines, what: &str, sizes: Option<Sizes>) {
-    if let Some(Sizes { last, min, max }) = sizes {
-        lines.put(&format!("last_{what}_size"), size(last));
-        lines.put(&format!("max_{what}_size"), size(max));
-        lines.put(&format!("min_{what}_size"), size(min));
-    }
+fn put_sizes(lines: &mut Lines, what: &str, Sizes { last, min, max }: Sizes) {
+    lines.put(&format!("last_{what}_size"), size(last));
+    lines.put(&format!("max_{what}_size"), size(max));
+    lines.put(&format!("min_{what}_size"), size(min));
 }
 
 struct Lines(String);

@@ -3,26 +3,27 @@
 //! Invariant: line by line what ZooKeeper 3.9 prints, since scripts match it by pattern.
 //! Source: `zookeeper: ServerStats.toString`, `ServerCnxn.dumpConnectionInfo`, `ConfCommand`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use zokor_core::id::SessionId;
-use zokor_core::proto::Text;
-use zokor_core::replica::Mode;
+use zokor_core::proto::{Text, Zxid};
+use zokor_core::replica::{Mode, Sizes};
+use zokor_net::runtime::{ConnectionFacts, Latency, ServerFacts};
 
-use super::facts::{ConnectionFacts, Latency, ServerFacts, Sizes};
 use super::four_letter::{MemberSettings, Settings, folder_bytes};
 use crate::version::ZOOKEEPER_VERSION;
 
 /// `srvr`: the server in a few lines.
 pub(super) fn srvr(facts: &ServerFacts) -> String {
-    format!("{}{}", head(facts), tail(facts))
+    format!("{}{}", head(), tail(facts))
 }
 
 /// `stat`: as `srvr`, with a line for each connection.
 pub(super) fn stat(facts: &ServerFacts) -> String {
-    let mut text = head(facts) + "Clients:\n";
+    let mut text = head() + "Clients:\n";
     for connection in &facts.connections {
         text.push_str(&brief(connection));
         text.push_str(")\n");
@@ -36,25 +37,31 @@ pub(super) fn cons(facts: &ServerFacts) -> String {
     let mut text = String::new();
     for connection in &facts.connections {
         text.push_str(&brief(connection));
-        if let Some(session) = &connection.session {
-            put(&mut text, format_args!(",sid={}", session.id));
-            put(&mut text, format_args!(",lop={}", session.last_operation));
-            put(&mut text, format_args!(",est={}", connection.established.0));
-            put(&mut text, format_args!(",to={}", session.timeout_ms));
-            if session.last_xid >= 0 {
-                put(&mut text, format_args!(",lcxid=0x{:x}", session.last_xid));
-            }
-            put(&mut text, format_args!(",lzxid={}", session.last_zxid));
-            put(&mut text, format_args!(",lresp={}", session.last_response_ms));
-            put(&mut text, format_args!(",llat={}", ms(session.last_latency_us)));
-            put(&mut text, format_args!(",minlat={}", ms(session.latency.min_us)));
-            put(&mut text, format_args!(",avglat={}", ms(average_us(&session.latency))));
-            put(&mut text, format_args!(",maxlat={}", ms(session.latency.max_us)));
+        if let Some(session) = connection.session {
+            put_session(&mut text, session, connection);
         }
         text.push_str(")\n");
     }
     text.push('\n');
     text
+}
+
+fn put_session(text: &mut String, session: SessionId, connection: &ConnectionFacts) {
+    let traffic = &connection.traffic;
+    let operation = if traffic.last_operation.is_empty() { "NA" } else { traffic.last_operation };
+    put(text, format_args!(",sid={session},lop={operation},est={}", connection.since.0));
+    put(text, format_args!(",to={}", connection.timeout.as_millis()));
+    if let Some(xid) = traffic.last_xid.filter(|xid| xid.0 >= 0) {
+        put(text, format_args!(",lcxid=0x{:x}", xid.0));
+    }
+    put(text, format_args!(",lzxid={}", traffic.last_zxid.unwrap_or(Zxid(-1))));
+    put(text, format_args!(",lresp={}", traffic.last_reply.unwrap_or_default().as_millis()));
+    let latency = &traffic.latency;
+    let mean = average(latency);
+    let (last, least, longest) = (latency.last, latency.least, latency.longest);
+    for (key, time) in [("llat", last), ("minlat", least), ("avglat", mean), ("maxlat", longest)] {
+        put(text, format_args!(",{key}={}", time.as_millis()));
+    }
 }
 
 /// `conf`: the configuration in force.
@@ -80,7 +87,7 @@ pub(super) fn conf(settings: &Settings, facts: &ServerFacts) -> String {
     // ZooKeeper's standalone server calls itself 0.
     line("serverId", &settings.member.as_ref().map_or(0, |member| member.id.0));
     if let Some(member) = &settings.member {
-        conf_of_member(&mut text, member, facts.config_version);
+        conf_of_member(&mut text, member, facts.stats.config_version);
     }
     text
 }
@@ -97,25 +104,17 @@ fn conf_of_member(text: &mut String, member: &MemberSettings, version: i64) {
 
 /// `wchs`: how many watches.
 pub(super) fn wchs(facts: &ServerFacts) -> String {
-    let Some(watches) = &facts.watches else {
-        return unavailable("wchs");
-    };
-    let paths: BTreeSet<&Text> = watches.values().flatten().collect();
+    let summary = &facts.watch_summary;
     format!(
         "{} connections watching {} paths\nTotal watches:{}\n",
-        watches.len(),
-        paths.len(),
-        facts.stats.watches
+        summary.n_connections, summary.n_paths, summary.n_watches
     )
 }
 
 /// `wchc`: the watches by session.
 pub(super) fn wchc(facts: &ServerFacts) -> String {
-    let Some(watches) = &facts.watches else {
-        return unavailable("wchc");
-    };
     let mut text = String::new();
-    for (session, paths) in watches {
+    for (session, paths) in &facts.watches {
         put(&mut text, format_args!("{session}\n"));
         for path in paths {
             put(&mut text, format_args!("\t{path}\n"));
@@ -127,11 +126,8 @@ pub(super) fn wchc(facts: &ServerFacts) -> String {
 
 /// `wchp`: the watches by path.
 pub(super) fn wchp(facts: &ServerFacts) -> String {
-    let Some(watches) = &facts.watches else {
-        return unavailable("wchp");
-    };
     let mut by_path: BTreeMap<&Text, Vec<SessionId>> = BTreeMap::new();
-    for (session, paths) in watches {
+    for (session, paths) in &facts.watches {
         for path in paths {
             by_path.entry(path).or_default().push(*session);
         }
@@ -147,24 +143,14 @@ pub(super) fn wchp(facts: &ServerFacts) -> String {
     text
 }
 
-/// What is said where the facts are not at hand.
-pub(super) fn unavailable(word: &str) -> String {
-    format!("{word} is not executed because this server does not keep what it shows.\n")
-}
-
 /// The average in milliseconds with up to four places, as Java prints it: `0.0`, `1.5`, `1.2345`.
 pub(super) fn average_ms(latency: &Latency) -> String {
     // In ten-thousandths of a millisecond, rounded half up.
-    let (total, count) = (u128::from(latency.total_us), u128::from(latency.count.max(1)));
+    let (total, count) = (latency.total.as_micros(), u128::from(latency.count.max(1)));
     let scaled = (total * 20 + count) / (count * 2);
     let places = format!("{:04}", scaled % 10_000);
     let places = places.trim_end_matches('0');
     format!("{}.{}", scaled / 10_000, if places.is_empty() { "0" } else { places })
-}
-
-/// Whole milliseconds.
-pub(super) fn ms(us: u64) -> u64 {
-    us / 1_000
 }
 
 /// `size` as a number, -1 before the first.
@@ -183,37 +169,32 @@ pub(super) fn address(address: &SocketAddr) -> String {
     }
 }
 
-fn average_us(latency: &Latency) -> u64 {
-    latency.total_us / latency.count.max(1)
+fn average(latency: &Latency) -> Duration {
+    latency.total.div_f64(latency.count.max(1) as f64)
 }
 
-fn head(facts: &ServerFacts) -> String {
-    let mut text = format!("Zookeeper version: {ZOOKEEPER_VERSION}\n");
-    if facts.read_only {
-        text.push_str("READ-ONLY mode; serving only read-only clients\n");
-    }
-    text
+fn head() -> String {
+    format!("Zookeeper version: {ZOOKEEPER_VERSION}\n")
 }
 
 fn tail(facts: &ServerFacts) -> String {
     let stats = &facts.stats;
-    let latency = &facts.latency;
-    let mode = if facts.read_only { "read-only" } else { stats.mode.as_str() };
+    let (latency, mode) = (&facts.traffic.latency, stats.mode.as_str());
     let mut text = format!(
         "Latency min/avg/max: {}/{}/{}\nReceived: {}\nSent: {}\nConnections: {}\n\
          Outstanding: {}\nZxid: {}\nMode: {mode}\nNode count: {}\n",
-        ms(latency.min_us),
+        latency.least.as_millis(),
         average_ms(latency),
-        ms(latency.max_us),
-        facts.packets_received,
-        facts.packets_sent,
-        facts.connections.len(),
+        latency.longest.as_millis(),
+        facts.traffic.received,
+        facts.traffic.sent,
+        facts.n_connections,
         stats.outstanding,
         stats.zxid,
         stats.znodes
     );
     if stats.mode == Mode::Leader {
-        let Sizes { last, min, max } = facts.proposal_bytes.unwrap_or_default();
+        let Sizes { last, min, max } = stats.proposal_bytes;
         let (last, min, max) = (size(last), size(min), size(max));
         put(&mut text, format_args!("Proposal sizes last/min/max: {last}/{min}/{max}\n"));
     }
@@ -227,8 +208,8 @@ fn brief(connection: &ConnectionFacts) -> String {
         " {}[{interest}](queued={},recved={},sent={}",
         address(&connection.address),
         connection.queued,
-        connection.received,
-        connection.sent
+        connection.traffic.received,
+        connection.traffic.sent
     )
 }
 

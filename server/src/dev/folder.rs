@@ -10,12 +10,14 @@ use zokor_core::id::ServerId;
 
 use super::LOOPBACK;
 use crate::folder::{Claim, is_vacant};
+use crate::launch::random;
 
 /// The folder, claimed.
 #[derive(Debug)]
 pub(super) struct DevFolder {
     mark: PathBuf,
     n_servers: u16,
+    ensemble: u64,
     /// The ports for peers of the last start; none at the first.
     ports: Vec<u16>,
     _claim: Claim,
@@ -33,9 +35,9 @@ impl DevFolder {
             ));
         }
         let claim = Claim::take(folder)?;
-        let ports = match fs::read_to_string(&mark) {
+        let (ensemble, ports) = match fs::read_to_string(&mark) {
             Ok(text) => {
-                let (made_for, ports) = parse(&text).ok_or_else(|| {
+                let (made_for, ensemble, ports) = parse(&text).ok_or_else(|| {
                     format!("{} is damaged; name another --data-dir", mark.display())
                 })?;
                 if made_for != n_servers {
@@ -44,12 +46,19 @@ impl DevFolder {
                          that, or name another --data-dir"
                     ));
                 }
-                ports
+                (ensemble, ports)
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                (u64::from_le_bytes(random()?), Vec::new())
+            }
             Err(error) => return Err(format!("cannot read {}: {error}", mark.display())),
         };
-        Ok(DevFolder { mark, n_servers, ports, _claim: claim })
+        Ok(DevFolder { mark, n_servers, ensemble, ports, _claim: claim })
+    }
+
+    /// Names the ensemble: drawn when the folder was new.
+    pub(super) fn ensemble(&self) -> u64 {
+        self.ensemble
     }
 
     /// Two free ports for each server: for peers, and ZooKeeper's election port, which is only part
@@ -72,7 +81,8 @@ impl DevFolder {
     /// Replaces the mark in one step.
     fn write(&self) -> Result<(), String> {
         let ports: Vec<_> = self.ports.iter().map(u16::to_string).collect();
-        let text = format!("servers={}\nports={}\n", self.n_servers, ports.join(","));
+        let (n_servers, ensemble, ports) = (self.n_servers, self.ensemble, ports.join(","));
+        let text = format!("servers={n_servers}\nensemble={ensemble:016x}\nports={ports}\n");
         let new = self.mark.with_extension("new");
         fs::write(&new, text)
             .and_then(|()| fs::rename(&new, &self.mark))
@@ -85,13 +95,15 @@ pub(super) fn of_server(folder: &Path, id: ServerId) -> PathBuf {
     folder.join(format!("server-{id}"))
 }
 
-/// The number of servers and the ports in the text of a mark.
-fn parse(text: &str) -> Option<(u16, Vec<u16>)> {
+/// The number of servers, the ensemble and the ports in the text of a mark.
+fn parse(text: &str) -> Option<(u16, u64, Vec<u16>)> {
     let (servers, rest) = text.split_once('\n')?;
     let servers = servers.strip_prefix("servers=")?.parse().ok()?;
+    let (ensemble, rest) = rest.split_once('\n')?;
+    let ensemble = u64::from_str_radix(ensemble.strip_prefix("ensemble=")?, 16).ok()?;
     let ports = rest.trim_end().strip_prefix("ports=")?;
     let ports = ports.split(',').map(|port| port.parse().ok()).collect::<Option<_>>()?;
-    Some((servers, ports))
+    Some((servers, ensemble, ports))
 }
 
 fn no_port(error: std::io::Error) -> String {
@@ -109,12 +121,12 @@ mod tests {
     fn a_folder_remembers_its_servers_and_its_ports() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
-        let ports = {
+        let (ensemble, ports) = {
             let mut folder = DevFolder::open(&path, 3).unwrap();
             let ports = folder.peer_ports().unwrap();
             let error = DevFolder::open(&path, 3).unwrap_err();
             assert!(error.contains("in use by another zokor"), "{error}");
-            ports
+            (folder.ensemble(), ports)
         };
         assert_eq!(ports.len(), 3);
         let mut all: Vec<_> = ports.iter().flat_map(|&(a, b)| [a, b]).collect();
@@ -122,8 +134,11 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), 6);
         let mark = fs::read_to_string(path.join(MARK)).unwrap();
-        let (n_servers, remembered) = parse(&mark).unwrap();
-        assert_eq!(n_servers, 3);
+        let (n_servers, same, remembered) = parse(&mark).unwrap();
+        assert_eq!((n_servers, same), (3, ensemble));
+        assert_eq!(DevFolder::open(&path, 3).unwrap().ensemble(), ensemble);
+        let other = DevFolder::open(&dir.path().join("other"), 3).unwrap();
+        assert_ne!(other.ensemble(), ensemble);
         assert_eq!(remembered.chunks(2).map(|p| (p[0], p[1])).collect::<Vec<_>>(), ports);
     }
 
@@ -132,7 +147,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind((LOOPBACK, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        fs::write(dir.path().join(MARK), format!("servers=1\nports={port},1\n")).unwrap();
+        fs::write(dir.path().join(MARK), format!("servers=1\nensemble=00ff\nports={port},1\n"))
+            .unwrap();
         let ports = DevFolder::open(dir.path(), 1).unwrap().peer_ports().unwrap();
         assert_ne!(ports[0].0, port);
     }
@@ -156,7 +172,15 @@ mod tests {
 
     #[test]
     fn a_damaged_mark_is_one_clear_sentence() {
-        for text in ["", "servers=3", "servers=x\nports=1,2\n", "servers=1\nports=1,x\n"] {
+        let damaged = [
+            "",
+            "servers=3",
+            "servers=1\nports=1,2\n",
+            "servers=x\nensemble=1\nports=1,2\n",
+            "servers=1\nensemble=g\nports=1,2\n",
+            "servers=1\nensemble=1\nports=1,x\n",
+        ];
+        for text in damaged {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(MARK), text).unwrap();
             let error = DevFolder::open(dir.path(), 3).unwrap_err();

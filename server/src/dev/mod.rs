@@ -38,7 +38,8 @@ pub async fn run(
     let mut signals =
         StopSignals::new().map_err(|error| format!("cannot catch signals: {error}"))?;
     let mut servers = Vec::new();
-    for plan in plans(&arguments.data_dir, &clients, &peer_ports) {
+    for mut plan in plans(&arguments.data_dir, &clients, &peer_ports) {
+        plan.ensemble = folder.ensemble();
         let id = plan.replica.raft.id;
         servers.push(start(plan).await.map_err(|problem| format!("server {id}: {problem}"))?);
     }
@@ -150,6 +151,9 @@ fn plans(data_dir: &Path, clients: &[HostPort], peer_ports: &[(u16, u16)]) -> Ve
         // Nothing gets lost on the way to oneself, so a missing leader is missed sooner.
         plan.replica.raft.election_timeout = ELECTION_TIMEOUT;
         plan.replica.raft.heartbeat_interval = ELECTION_TIMEOUT / 10;
+        // All servers stop together: there is nobody to take over.
+        plan.hand_over_timeout = Duration::ZERO;
+        plan.farewell_timeout = FAREWELL_TIMEOUT;
         plan
     };
     lines.iter().map(plan).collect()
@@ -183,6 +187,7 @@ fn say(line: &str) {
 
 const LOOPBACK: &str = "127.0.0.1";
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(800);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -104,6 +104,10 @@ fn the_end_of_one_server_stops_all_and_is_told() {
     }
     let peer_ports: BTreeSet<_> = plans.iter().map(|plan| plan.peer_listen[0].port).collect();
     assert_eq!(peer_ports.len(), 3);
+    let mark = std::fs::read_to_string(arguments.data_dir.join("zokor-dev")).unwrap();
+    for plan in &plans {
+        assert!(mark.contains(&format!("\nensemble={:016x}\n", plan.ensemble)), "{mark}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::id::{ConnId, SessionId};
 use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
 use crate::raft::{Entry, Payload, Role};
 use crate::replica::connection::Attachment;
+use crate::replica::pipeline::PendingWrite;
 use crate::replica::{CloseReason, Output, Replica};
 use crate::time::Instant;
 use crate::tree::permits;
@@ -114,8 +115,8 @@ impl Replica {
         if attachment.token != author.token {
             return;
         }
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        let xid = connection.pipeline.finish_write(author.sequence).xid;
+        let finished = self.connections.line(conn, |line| line.finish_write(author.sequence));
+        let Some(PendingWrite { xid, .. }) = finished else { return };
         self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
         self.advance(conn);
     }

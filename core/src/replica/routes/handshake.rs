@@ -9,10 +9,9 @@ use std::sync::Arc;
 use rand_core::RngCore;
 
 use crate::db::{Action, Refusal};
-use crate::id::{ConnId, Nonce, Sequence, SessionId, Token};
+use crate::id::{ConnId, Nonce, SessionId, Token};
 use crate::proto::{ConnectRequest, ConnectResponse, Id};
 use crate::replica::connection::{Attempt, Connection, Phase};
-use crate::replica::pipeline::Pipeline;
 use crate::replica::{CloseReason, Output, Replica};
 
 /// How often one connect request is tried anew before its client is sent to try for itself.
@@ -44,18 +43,9 @@ impl Replica {
             return;
         };
         let attempt = Attempt { action: action.clone(), nonce, sent: self.now.instant, tries: 1 };
-        self.connections.insert(
-            conn,
-            Connection {
-                identities: Arc::from([Id::new("ip", &java_address(address))]),
-                has_read_only: request.read_only.is_some(),
-                phase: Phase::Attaching(attempt),
-                pipeline: Pipeline::default(),
-                sequence: Sequence(0),
-                heard: None,
-                closing: false,
-            },
-        );
+        let identities = Arc::from([Id::new("ip", &java_address(address))]);
+        self.connections
+            .insert(conn, Connection::new(identities, request.read_only.is_some(), attempt));
         self.dispatch(action);
     }
 

@@ -30,6 +30,7 @@ impl Replica {
         let entry = self.raft.entry(id.index).expect("it was appended just now");
         if let Payload::Command(txn) = &entry.payload {
             self.admission.note(&txn.action);
+            self.proposal_bytes.note(txn.size_bytes());
         }
     }
 
@@ -64,12 +65,13 @@ impl Replica {
                 attempt.sent = now;
                 again.push(attempt.action.clone());
             }
-            again.extend(connection.pipeline.resend(before, now));
+            again.extend(connection.resend(before, now));
         }
         again.into_iter().for_each(|action| self.dispatch(action));
     }
 
     pub(in crate::replica) fn begin_leadership(&mut self) {
+        self.leads_since = Some(self.now.instant);
         let raft = &self.raft;
         let tail = (self.applied.index.0 + 1..=raft.last().index.0)
             .filter_map(|index| raft.entry(Index(index)));

@@ -9,7 +9,7 @@ use crate::db::{Action, Author, Reader};
 use crate::id::{ConnId, Sequence, Xid};
 use crate::proto::{AuthPacket, ErrorCode, Id, Request, Response, Rewatch, Write, Zxid};
 use crate::replica::connection::Connection;
-use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Step};
+use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Pipeline, Step};
 use crate::replica::read::{self, Place};
 use crate::replica::{CloseReason, Output, Replica};
 use crate::tree::authenticate;
@@ -26,7 +26,7 @@ impl Replica {
             self.close(conn, CloseReason::UnknownRequest);
             return;
         }
-        if connection.pipeline.len() >= self.config.max_outstanding {
+        if connection.pipeline().len() >= self.config.max_outstanding {
             self.close(conn, CloseReason::TooManyRequests);
             return;
         }
@@ -34,8 +34,10 @@ impl Replica {
         match request {
             Request::Write(write) => self.enter_write(conn, xid, write),
             Request::Sync(path) => {
-                let ordinal = connection.pipeline.enter_barrier(xid, path);
-                self.ask_barrier(Place { conn, ordinal });
+                let entered = self.connections.line(conn, |line| line.enter_barrier(xid, path));
+                if let Some(ordinal) = entered {
+                    self.ask_barrier(Place { conn, ordinal });
+                }
             }
             Request::Auth(packet) => self.authenticate(conn, xid, &packet),
             Request::Read(read) => self.enter_local(conn, xid, Local::Read(read)),
@@ -98,10 +100,10 @@ impl Replica {
         };
         let sequence = author.sequence;
         let action = Action::Write { author, write };
-        let leaves = !connection.pipeline.holds_writes();
+        let leaves = !connection.pipeline().holds_writes();
         let sent = leaves.then_some(now);
         let pending = PendingWrite { xid, sequence, action: action.clone(), sent };
-        connection.pipeline.enter_write(pending);
+        self.connections.line(conn, |line| line.enter_write(pending));
         if leaves {
             self.dispatch(action);
         }
@@ -111,26 +113,26 @@ impl Replica {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let identities = Arc::clone(&connection.identities);
         let local = PendingLocal { xid, identities, work };
-        if connection.pipeline.is_empty() {
+        if connection.pipeline().is_empty() {
             self.run(conn, local);
         } else {
-            connection.pipeline.enter_local(local);
+            self.connections.line(conn, |line| line.enter_local(local));
         }
     }
 
     /// Does what can be done at the front of a connection's line.
     pub(in crate::replica) fn advance(&mut self, conn: ConnId) {
         let now = self.now.instant;
-        while let Some(connection) = self.connections.get_mut(conn) {
-            match connection.pipeline.step() {
+        while let Some(step) = self.connections.line(conn, Pipeline::step) {
+            match step {
                 Step::Wait => return,
                 Step::Run(local) => self.run(conn, local),
                 Step::Passed(barrier) => {
-                    let released = connection.pipeline.release(now);
+                    let released = self.connections.line(conn, |line| line.release(now));
                     let result = Ok(Response::Sync(barrier.path));
                     let zxid = self.db.zxid();
                     self.outputs.push_back(Output::Reply { conn, xid: barrier.xid, zxid, result });
-                    released.into_iter().for_each(|action| self.dispatch(action));
+                    released.into_iter().flatten().for_each(|action| self.dispatch(action));
                 }
             }
         }
@@ -194,8 +196,8 @@ impl Replica {
     }
 
     pub(in crate::replica) fn pass_barrier(&mut self, place: Place) {
-        if let Some(connection) = self.connections.get_mut(place.conn) {
-            connection.pipeline.barrier_ready(place.ordinal);
+        let passed = self.connections.line(place.conn, |line| line.barrier_ready(place.ordinal));
+        if passed.is_some() {
             self.advance(place.conn);
         }
     }

@@ -206,7 +206,22 @@ fn idle_steps_come_to_an_end() {
     let options = Options { segment_bytes: 3 << 20, ..options() };
     let mut opened = open(disk, &options).unwrap();
     let more = [(); 4].map(|()| opened.wal.idle().unwrap());
-    assert_eq!(more, [true, true, false, false]);
+    assert_eq!(more, [true, false, false, false]);
+}
+
+#[test]
+fn a_log_begins_small_and_its_segments_double_up_to_their_full_size() {
+    let disk = MemoryDisk::new();
+    let options = Options { segment_bytes: 3 << 20, ..options() };
+    let mut wal = open(disk, &options).unwrap().wal;
+    let mut sizes = vec![wal.size_bytes()];
+    for index in 1..=80 {
+        wal.persist(&[Persist { append: vec![entry(1, index, 100_000)], ..nothing() }]).unwrap();
+        if wal.segment_count() > sizes.len() {
+            sizes.push(wal.size_bytes() - sizes.iter().sum::<u64>());
+        }
+    }
+    assert_eq!(sizes, [1 << 20, 2 << 20, 3 << 20, 3 << 20]);
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! What the driver needs of a replica, so that tests can put a script in its place.
+//!
+//! Invariant: the methods that cost more than a look at a few fields say so; they are for people who
+//! ask, never for a request or a pump.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zokor_core::id::ConnId;
+use zokor_core::proto::Text;
+use zokor_core::raft::Role;
+use zokor_core::replica::{Output, Stats};
+use zokor_core::time::{Instant, Now, WallTime};
+use zokor_core::watch::WatchSummary;
+use zokor_core::{Input, Replica};
+
+use super::facts::{SessionFacts, SessionTable};
+
+/// A replica, or what behaves like one.
+pub(super) trait Machine: Send {
+    fn handle(&mut self, now: Now, input: Input);
+    fn poll(&mut self) -> Option<Output>;
+    fn deadline(&self) -> Option<Instant>;
+    /// Whether it leads others.
+    fn leads(&self) -> bool;
+    /// Requests of `conn` that wait for their answer.
+    fn outstanding(&self, conn: ConnId) -> usize;
+    /// Requests of all connections that wait for their answer.
+    fn outstanding_total(&self) -> u64;
+    /// The server is about to stop: if this replica leads, another should.
+    fn hand_over(&mut self, now: Now);
+    /// Counts anew what people may set back.
+    fn reset_stats(&mut self);
+    /// Looks into all corners.
+    fn stats(&self) -> Stats;
+    /// Walks all sessions.
+    fn sessions(&self, now: Now) -> SessionTable;
+    /// Walks all watches.
+    fn watch_summary(&self) -> WatchSummary;
+    /// Walks all watches.
+    fn watches(&self) -> BTreeMap<ConnId, BTreeSet<Text>>;
+}
+
+impl Machine for Replica {
+    fn handle(&mut self, now: Now, input: Input) {
+        Replica::handle(self, now, input);
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        Replica::poll(self)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Replica::deadline(self)
+    }
+
+    fn leads(&self) -> bool {
+        self.raft().role() == Role::Leader && self.raft().membership().servers().len() > 1
+    }
+
+    fn outstanding(&self, conn: ConnId) -> usize {
+        Replica::outstanding(self, conn)
+    }
+
+    fn outstanding_total(&self) -> u64 {
+        Replica::outstanding_total(self)
+    }
+
+    fn hand_over(&mut self, now: Now) {
+        Replica::hand_over(self, now);
+    }
+
+    fn reset_stats(&mut self) {
+        Replica::reset_stats(self);
+    }
+
+    fn stats(&self) -> Stats {
+        Replica::stats(self)
+    }
+
+    fn sessions(&self, now: Now) -> SessionTable {
+        let facts = |session: &zokor_core::session::Session| SessionFacts {
+            id: session.id,
+            timeout_ms: session.timeout_ms,
+            expires: self.session_deadline(session.id).map(|deadline| wall_of(deadline, now)),
+        };
+        let text = |path: &str| Text::from(path);
+        let ephemerals = self.database().ephemerals();
+        SessionTable {
+            sessions: self.database().sessions().map(facts).collect(),
+            ephemerals: ephemerals.map(|(id, paths)| (id, paths.map(text).collect())).collect(),
+        }
+    }
+
+    fn watch_summary(&self) -> WatchSummary {
+        self.watches().summary()
+    }
+
+    fn watches(&self) -> BTreeMap<ConnId, BTreeSet<Text>> {
+        let by_connection = Replica::watches(self).by_connection();
+        by_connection
+            .map(|(conn, paths)| (conn, paths.into_iter().map(Text::from).collect()))
+            .collect()
+    }
+}
+
+/// When `instant` is by the clock on the wall.
+pub(super) fn wall_of(instant: Instant, now: Now) -> WallTime {
+    let ms = |from: Instant, to: Instant| i64::try_from(to.since(from).as_millis());
+    let ahead = ms(now.instant, instant).unwrap_or(i64::MAX);
+    let behind = ms(instant, now.instant).unwrap_or(i64::MAX);
+    WallTime(now.wall.0.saturating_add(ahead).saturating_sub(behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_s_time_of_an_instant_lies_as_far_from_now() {
+        let now = Now { instant: Instant::from_micros(5_000_000), wall: WallTime(1_000) };
+        assert_eq!(wall_of(Instant::from_micros(5_250_000), now), WallTime(1_250));
+        assert_eq!(wall_of(Instant::from_micros(4_500_000), now), WallTime(500));
+    }
+}

@@ -1,0 +1,75 @@
+//! What people ask a driver: its facts, and to count anew.
+//!
+//! Invariant: what costs more the more there is of it is looked at only if asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zokor_core::id::SessionId;
+use zokor_core::proto::Text;
+use zokor_core::replica::Sizes;
+use zokor_core::time::Now;
+
+use super::driver::Driver;
+use super::facts::{ConnectionFacts, Detail, Reset, ServerFacts, Traffic};
+
+impl Driver {
+    /// The facts at this moment, in this detail.
+    pub(super) fn facts(&self, now: Now, detail: Detail) -> ServerFacts {
+        let stats = self.machine.stats();
+        let mut facts = ServerFacts {
+            id: self.id,
+            leader_uptime: stats.leads_since.map(|since| now.instant.since(since)),
+            stats,
+            n_connections: self.connections.len(),
+            traffic: self.traffic.clone(),
+            response_bytes: self.response_bytes,
+            uptime: now.instant.since(self.started.instant),
+            connections_rejected: self.n_rejected,
+            connections_cut: self.n_cut,
+            auth_failures: self.n_auth_failed,
+            ..ServerFacts::default()
+        };
+        match detail {
+            Detail::Plain => {}
+            Detail::Connections => facts.connections = self.connection_facts(now),
+            Detail::Sessions => {
+                facts.connections = self.connection_facts(now);
+                facts.sessions = self.machine.sessions(now);
+            }
+            Detail::WatchSummary => facts.watch_summary = self.machine.watch_summary(),
+            Detail::Watches => facts.watches = self.watches_by_session(),
+        }
+        facts
+    }
+
+    /// Sets counters back.
+    pub(super) fn reset(&mut self, which: Reset) {
+        match which {
+            Reset::Nothing => {}
+            Reset::Connections => {
+                for connection in self.connections.values_mut() {
+                    connection.traffic = Traffic::default();
+                }
+            }
+            Reset::Server => {
+                self.traffic = Traffic::default();
+                self.response_bytes = Sizes::default();
+                (self.n_rejected, self.n_cut, self.n_auth_failed) = (0, 0, 0);
+                self.machine.reset_stats();
+            }
+        }
+    }
+
+    fn connection_facts(&self, now: Now) -> Vec<ConnectionFacts> {
+        let facts = self.connections.iter().map(|(conn, connection)| {
+            connection.facts(now, self.machine.outstanding(*conn), &self.limits)
+        });
+        facts.collect()
+    }
+
+    fn watches_by_session(&self) -> BTreeMap<SessionId, BTreeSet<Text>> {
+        let watches = self.machine.watches().into_iter();
+        let of_session = |(conn, paths)| Some((self.connections.get(&conn)?.session?, paths));
+        watches.filter_map(of_session).collect()
+    }
+}
