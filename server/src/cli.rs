@@ -40,7 +40,7 @@ pub struct ServeArguments {
     /// ZooKeeper's configuration file, usually called zoo.cfg
     #[arg(short, long, value_name = "FILE", conflicts_with = "standalone")]
     pub config: Option<PathBuf>,
-    /// Without a file, a standalone server: PORT DATADIR, and TICK_TIME_MS MAX_CLIENT_CNXNS if wanted
+    /// Without a file, a standalone server: PORT DATADIR and, if wanted, tickTime maxClientCnxns
     #[arg(value_name = "PORT DATADIR", num_args = 0..=4)]
     #[arg(required_unless_present = "config")]
     pub standalone: Vec<String>,

@@ -33,10 +33,10 @@ pub struct Plan {
     pub peer_listen: Vec<HostPort>,
     /// Where the other servers are reached, each at one of its addresses.
     pub peers: BTreeMap<ServerId, Vec<HostPort>>,
-    /// Names the ensemble to its peers, so that servers of two ensembles never mix. 0 if its servers
-    /// have no number in common: ZooKeeper's files hold none, and whatever could be derived from
-    /// the `server` lines would part the servers whose file is edited already from the others while
-    /// an operator changes the membership server by server.
+    /// Names the ensemble to its peers, so that servers of two ensembles never mix. 0 if its
+    /// servers have no number in common: ZooKeeper's files hold none, and whatever could be derived
+    /// from the `server` lines would part the servers whose file is edited already from the others
+    /// while an operator changes the membership server by server.
     pub ensemble: u64,
     /// How long a leader that stops waits for another to take over; zero if it is not to ask.
     pub hand_over_timeout: Duration,

@@ -1,7 +1,7 @@
 //! What the driver needs of a replica, so that tests can put a script in its place.
 //!
-//! Invariant: the methods that cost more than a look at a few fields say so; they are for people who
-//! ask, never for a request or a pump.
+//! Invariant: the methods that cost more than a look at a few fields say so; they are for people
+//! who ask, never for a request or a pump.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,8 +6,9 @@
 //! 1` is not written before batch `n` is durable, by which recovery tells a torn tail from damage.
 //!
 //! A new log begins with a small segment, so that its server starts at once; each next one is twice
-//! as large, up to the full size. The next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by `persist`
-//! itself, one bounded step a call, if it is less than twice as far as the segment in use.
+//! as large, up to the full size. The next segment is zeroed ahead: by [`Wal::idle`] while nothing
+//! is waiting, and by `persist` itself, one bounded step a call, if it is less than twice as far as
+//! the segment in use.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -292,8 +292,8 @@ impl MessageDecoder {
     }
 }
 
-/// A term becomes the epoch of a zxid, which has 31 bits: one beyond them is no term that an ensemble
-/// has come to by elections, and would stop every server that takes it up.
+/// A term becomes the epoch of a zxid, which has 31 bits: one beyond them is no term that an
+/// ensemble has come to by elections, and would stop every server that takes it up.
 fn plausible(term: Term) -> Result<(), WireError> {
     if term.0 <= MAX_TERM {
         return Ok(());

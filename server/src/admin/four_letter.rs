@@ -233,5 +233,4 @@ pub(super) fn folder_bytes(folder: &Path) -> u64 {
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 
 #[cfg(test)]
-#[path = "four_letter_tests.rs"]
 mod tests;

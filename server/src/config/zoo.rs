@@ -483,5 +483,4 @@ const MAX_TICK_MS: u32 = (i32::MAX / 20) as u32;
 const MAX_TICKS: u32 = 1_000_000;
 
 #[cfg(test)]
-#[path = "zoo_tests.rs"]
 mod tests;

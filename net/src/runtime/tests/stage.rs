@@ -1,0 +1,375 @@
+//! Tests of the runtime around a scripted replica, over real sockets and a clock set by hand.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use zokor_core::Input;
+use zokor_core::db::Txn;
+use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
+use zokor_core::proto::{
+    ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Text, Write, Zxid,
+};
+use zokor_core::raft::{Index, Persist, Ticket};
+use zokor_core::replica::{CloseReason, Message, Output, Snapshot, Stats};
+use zokor_core::time::{Instant, Now, WallTime};
+use zokor_core::watch::WatchSummary;
+
+use crate::runtime::machine::Machine;
+use crate::runtime::server::Outside;
+use crate::runtime::*;
+use crate::transport::PlainSockets;
+use crate::wire::request::{encode_connect, encode_request};
+
+/// A replica by script: answers pings at once and closes when durable, and keeps the rest.
+#[derive(Default)]
+pub(super) struct Script {
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) stats: Stats,
+    pub(super) outstanding: BTreeMap<ConnId, usize>,
+    pub(super) pending: BTreeMap<u64, (ConnId, Xid)>,
+    pub(super) seen: Arc<Mutex<Seen>>,
+}
+
+/// What the script can be asked and told from outside.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) requests: usize,
+    pub(super) disconnects: usize,
+    pub(super) wakes: usize,
+    pub(super) polls: usize,
+    /// Questions that walk over everything.
+    pub(super) costly: usize,
+    pub(super) mute: bool,
+    /// Requests that wait beside those of the script.
+    pub(super) flood: u64,
+    pub(super) peers: Vec<String>,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Script {
+    pub(super) fn note(&self, line: String) {
+        self.seen.lock().unwrap().peers.push(line);
+    }
+
+    pub(super) fn reply(&mut self, conn: ConnId, xid: Xid) {
+        *self.outstanding.entry(conn).or_default() -= 1;
+        self.stats.outstanding -= 1;
+        let result = Ok(Response::Empty);
+        self.outputs.push_back(Output::Reply { conn, xid, zxid: Zxid(1), result });
+    }
+
+    pub(super) fn request(&mut self, conn: ConnId, xid: Xid, request: Request) {
+        *self.outstanding.entry(conn).or_default() += 1;
+        self.stats.outstanding += 1;
+        match request {
+            _ if self.seen.lock().unwrap().mute => {}
+            Request::Write(Write::CloseSession) => {
+                let ticket = Ticket(self.pending.len() as u64 + 1);
+                self.pending.insert(ticket.0, (conn, xid));
+                self.outputs.push_back(Output::Persist(Persist {
+                    ticket,
+                    hard_state: None,
+                    reset: None,
+                    truncate_after: None,
+                    append: Vec::new(),
+                }));
+            }
+            Request::Sync(path) => {
+                let event = Event { kind: EventKind::Created, path };
+                for _ in 0..1000 {
+                    let event = event.clone();
+                    self.outputs.push_back(Output::Notify { conn, zxid: Zxid(1), event });
+                }
+            }
+            _ => self.reply(conn, xid),
+        }
+    }
+}
+
+impl Machine for Script {
+    fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Connect { conn, request, .. } => {
+                let response = ConnectResponse {
+                    timeout_ms: request.timeout_ms,
+                    session: SessionId(7),
+                    password: [1; 16],
+                    read_only: Some(false),
+                };
+                self.outputs.push_back(Output::Connected { conn, response });
+            }
+            Input::Request { conn, xid, request } => {
+                self.seen.lock().unwrap().requests += 1;
+                self.request(conn, xid, request);
+            }
+            Input::Disconnect { .. } => self.seen.lock().unwrap().disconnects += 1,
+            Input::Persisted { ticket } => {
+                let done: Vec<_> = self.pending.extract_if(..=ticket.0, |_, _| true).collect();
+                for (_, (conn, xid)) in done {
+                    self.reply(conn, xid);
+                    let reason = CloseReason::SessionClosed;
+                    self.outputs.push_back(Output::Close { conn, reason });
+                }
+            }
+            Input::Wake => {
+                let mut seen = self.seen.lock().unwrap();
+                assert!(seen.deadline.unwrap() <= now.instant);
+                seen.wakes += 1;
+                seen.deadline = None;
+            }
+            Input::PeerUp { peer } => {
+                self.note(format!("up {peer}"));
+                let message = Message::Heard(vec![SessionId(1)]);
+                self.outputs.push_back(Output::Send { to: peer, message });
+            }
+            Input::PeerDown { peer } => self.note(format!("down {peer}")),
+            Input::Message { from, message } => self.note(format!("from {from}: {message:?}")),
+            Input::Checkpointed { .. } => panic!("the script takes no snapshots"),
+        }
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.seen.lock().unwrap().polls += 1;
+        }
+        output
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.seen.lock().unwrap().deadline
+    }
+
+    fn leads(&self) -> bool {
+        false
+    }
+
+    fn outstanding_total(&self) -> u64 {
+        self.stats.outstanding + self.seen.lock().unwrap().flood
+    }
+
+    fn reset_stats(&mut self) {
+        self.stats.sessions_expired = 0;
+    }
+
+    fn stats(&self) -> Stats {
+        self.seen.lock().unwrap().costly += 1;
+        self.stats.clone()
+    }
+
+    fn sessions(&self, _: Now) -> SessionTable {
+        self.seen.lock().unwrap().costly += 1;
+        let id = SessionId(7);
+        let session = SessionFacts { id, timeout_ms: 10_000, expires: None };
+        SessionTable { sessions: vec![session], ephemerals: BTreeMap::new() }
+    }
+
+    fn watch_summary(&self) -> WatchSummary {
+        self.seen.lock().unwrap().costly += 1;
+        WatchSummary { n_connections: 1, n_paths: 1, n_watches: 1 }
+    }
+
+    fn watches(&self) -> BTreeMap<ConnId, BTreeSet<Text>> {
+        self.seen.lock().unwrap().costly += 1;
+        let conns = self.outstanding.keys().chain(&[ConnId(99)]);
+        conns.map(|&conn| (conn, ["/w".into()].into())).collect()
+    }
+
+    fn outstanding(&self, conn: ConnId) -> usize {
+        self.outstanding.get(&conn).copied().unwrap_or(0)
+    }
+
+    fn hand_over(&mut self, _: Now) {}
+}
+
+/// A clock that stands still unless it is moved.
+pub(super) struct HandClock(pub(super) AtomicU64);
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        let instant = Instant::from_micros(self.0.load(Ordering::Relaxed));
+        Now { instant, wall: WallTime(1) }
+    }
+}
+
+pub(super) struct Words;
+
+impl Admin for Words {
+    fn detail(&self, word: &str) -> Detail {
+        match word {
+            "dump" => Detail::Sessions,
+            "wchs" => Detail::WatchSummary,
+            "wchc" => Detail::Watches,
+            "cons" => Detail::Connections,
+            _ => Detail::Plain,
+        }
+    }
+
+    fn answer(&self, word: &str, server: &ServerFacts) -> Answer {
+        let reset = match word {
+            "crst" => Reset::Connections,
+            "srst" => Reset::Server,
+            _ => Reset::Nothing,
+        };
+        let gathered = [
+            !server.connections.is_empty(),
+            server.sessions != SessionTable::default(),
+            server.watch_summary != WatchSummary::default(),
+            !server.watches.is_empty(),
+        ];
+        let gathered = gathered.map(u8::from);
+        Answer {
+            text: format!("{word}: {} connections, {gathered:?}", server.n_connections),
+            reset,
+        }
+    }
+}
+
+pub(super) struct Disk {
+    pub(super) fails: bool,
+}
+
+impl LogStore for Disk {
+    fn persist(&mut self, _: &[Persist<Txn>]) -> Result<(), String> {
+        if self.fails { Err("no space is left".to_owned()) } else { Ok(()) }
+    }
+
+    fn purge(&mut self, _: Index) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<bool, String> {
+        Ok(false)
+    }
+}
+
+impl SnapshotStore for Disk {
+    fn save(&mut self, _: &Snapshot) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A server around a script.
+pub(super) struct Stage {
+    pub(super) handle: Handle,
+    pub(super) clock: Arc<HandClock>,
+    pub(super) seen: Arc<Mutex<Seen>>,
+    pub(super) run: JoinHandle<Result<(), Error>>,
+}
+
+impl Stage {
+    pub(super) async fn new(limits: Limits) -> Stage {
+        Stage::with_disk(limits, false).await
+    }
+
+    pub(super) async fn with_disk(limits: Limits, fails: bool) -> Stage {
+        let mut config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
+        config.limits = limits;
+        Stage::with_config(config, fails).await
+    }
+
+    pub(super) async fn with_config(mut config: Config, fails: bool) -> Stage {
+        config.limits.sweep_interval = Duration::from_millis(2);
+        config.limits.linger = Duration::ZERO;
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let (storage, log, snapshots) = storage_workers(Disk { fails }, Disk { fails });
+        tokio::spawn(log.run_paced(|| sleep(Duration::from_millis(5))));
+        tokio::spawn(snapshots.run_paced(|| sleep(Duration::ZERO)));
+        let script = Script::default();
+        let (seen, clock) = (script.seen.clone(), Arc::new(HandClock(AtomicU64::new(1_000_000))));
+        let outside = Outside {
+            storage,
+            clock: clock.clone(),
+            admin: Arc::new(Words),
+            options: Arc::new(PlainSockets),
+        };
+        let server = Server::around(config, listeners, Box::new(script), outside);
+        Stage { handle: server.handle(), clock, seen, run: tokio::spawn(server.run()) }
+    }
+
+    pub(super) fn advance(&self, by: Duration) {
+        self.clock.0.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) async fn socket(&self) -> TcpStream {
+        TcpStream::connect(self.handle.addresses().clients[0]).await.unwrap()
+    }
+
+    /// The answer to a four-letter word.
+    pub(super) async fn ask(&self, word: &str) -> String {
+        let mut operator = self.socket().await;
+        operator.write_all(word.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, operator.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    /// A client with a session whose timeout is 10 s.
+    pub(super) async fn client(&self) -> TcpStream {
+        let mut stream = self.socket().await;
+        stream.write_all(&connect_frame()).await.unwrap();
+        let answer = frame(&mut stream).await.unwrap();
+        assert_eq!(answer.len(), 37);
+        stream
+    }
+
+    pub(super) fn seen<T>(&self, ask: impl Fn(&mut Seen) -> T) -> T {
+        ask(&mut self.seen.lock().unwrap())
+    }
+
+    pub(super) async fn until(&self, condition: impl Fn(&mut Seen) -> bool) {
+        let waiting = async {
+            while !self.seen(&condition) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("the condition comes true");
+    }
+}
+
+pub(super) fn connect_frame() -> BytesMut {
+    let mut out = BytesMut::new();
+    let request = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms: 10_000,
+        session: SessionId(0),
+        password: Bytes::from_static(&[0; 16]),
+        read_only: Some(false),
+    };
+    encode_connect(&mut out, &request);
+    out
+}
+
+pub(super) fn requests(request: &Request, xids: impl Iterator<Item = i32>) -> BytesMut {
+    let mut out = BytesMut::new();
+    for xid in xids {
+        encode_request(&mut out, Xid(xid), request);
+    }
+    out
+}
+
+/// The next frame, or `None` at the end of the connection.
+pub(super) async fn frame(stream: &mut TcpStream) -> Option<Bytes> {
+    let read = async {
+        let length = stream.read_u32().await.ok()?;
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.ok()?;
+        Some(Bytes::from(payload))
+    };
+    timeout(PATIENCE, read).await.expect("a frame or the end comes")
+}
+
+pub(super) async fn next_xid(stream: &mut TcpStream) -> Option<i32> {
+    frame(stream).await.map(|mut payload| payload.get_i32())
+}
+
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
