@@ -1,5 +1,5 @@
-//! A model client: connects, asks, pings, loses its connection and goes on elsewhere, as ZooKeeper's
-//! own client does (`ClientCnxn`).
+//! A model client: connects, asks, pings, loses its connection and goes on elsewhere, as
+//! ZooKeeper's own client does (`ClientCnxn`).
 //!
 //! Invariant: it is a function of its stream and of what it hears; the world carries its wishes.
 

@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+use zokor_core::Config;
+use zokor_core::id::ServerId;
+use zokor_core::raft::{self, Membership};
+
 use crate::rng::{Concern, Stream};
 use crate::world::queue::Micros;
 
@@ -184,6 +188,30 @@ impl Plan {
     /// The number of servers that make a quorum.
     pub fn quorum(&self) -> usize {
         self.servers as usize / 2 + 1
+    }
+
+    /// The settings of one of the servers.
+    pub fn config(&self, server: u64) -> Config {
+        let core = &self.core;
+        let voters = Membership::of_voters((1..=self.servers).map(ServerId));
+        let raft = raft::Config {
+            heartbeat_interval: core.heartbeat_interval,
+            election_timeout: core.election_timeout,
+            disk_stall_timeout: core.disk_stall_timeout,
+            max_append_bytes: core.max_append_bytes,
+            max_appends_in_flight: core.max_appends_in_flight,
+            keep_entries: core.keep_entries,
+            ..raft::Config::new(ServerId(server), voters)
+        };
+        Config {
+            min_session_timeout_ms: core.min_session_timeout_ms,
+            max_session_timeout_ms: core.max_session_timeout_ms,
+            upkeep_interval: core.upkeep_interval,
+            orphan_timeout: core.orphan_timeout,
+            resend_interval: core.resend_interval,
+            snapshot_entries: core.snapshot_entries,
+            ..Config::new(raft)
+        }
     }
 }
 

@@ -40,7 +40,8 @@ impl Report {
         let violation = self.violation.as_ref()?;
         let seed = self.seed;
         Some(format!(
-            "{violation}\n  cargo run --profile sim -p zokor-sim --example replay -- --seed {seed:#x}"
+            "{violation}\n  cargo run --profile sim -p zokor-sim --example replay -- \
+             --seed {seed:#x}"
         ))
     }
 }

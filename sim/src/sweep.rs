@@ -1,6 +1,7 @@
 //! Many runs on all cores.
 //!
-//! Invariant: which seeds run does not depend on the number of workers, and neither do their results.
+//! Invariant: which seeds run does not depend on the number of workers, and neither do their
+//! results.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,7 +37,8 @@ pub fn seed(base: u64, n: u64) -> u64 {
     mix(&[base, n])
 }
 
-/// Runs `count` seeds from `base`; every fiftieth twice, to see that it repeats. `done` hears of each.
+/// Runs `count` seeds from `base`; every fiftieth twice, to see that it repeats. `done` hears of
+/// each.
 pub fn sweep(base: u64, count: u64, done: impl Fn(&Report) + Sync) -> Summary {
     let next = AtomicU64::new(0);
     let summary = Mutex::new(Summary::default());
@@ -93,7 +95,8 @@ impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
             f,
-            "{} runs, {} simulated seconds, {} events, {} faults, {} elections, {} entries, {} failed",
+            "{} runs, {} simulated seconds, {} events, {} faults, {} elections, {} entries, \
+             {} failed",
             self.runs,
             self.time / 1_000_000,
             self.events,

@@ -3,6 +3,9 @@
 //! Invariant: `persisted <= received < next` outside of a snapshot transfer. `persisted` never
 //! falls within a term: it alone counts for commit. `received` is the follower's memory, which a
 //! crash takes back, so it may fall.
+//!
+//! What is sent anew is bounded: by what the follower has newly received, and by heartbeats. So a
+//! reply that is old, or the tenth of its kind, cannot start the same conversation again.
 
 use std::collections::VecDeque;
 
@@ -49,6 +52,11 @@ pub(super) struct Progress {
     probing: bool,
     /// In `Pipeline`: the last index of each append under way.
     in_flight: VecDeque<Index>,
+    /// How many may be under way. After something was lost or overtaken it begins with one, and
+    /// grows with each that arrives.
+    window: usize,
+    /// Since the last heartbeat the pipeline was left because of a refusal, with this `received`.
+    left_at: Option<Index>,
     /// In `Snapshot`: give it up then.
     snapshot_until: Instant,
     /// The commit index that it was last told.
@@ -71,6 +79,8 @@ impl Progress {
             next,
             probing: false,
             in_flight: VecDeque::new(),
+            window: usize::MAX,
+            left_at: None,
             snapshot_until: now,
             commit_told: Index::ZERO,
             heard_at: now,
@@ -120,7 +130,7 @@ impl Progress {
     pub(super) fn may_send(&self, max_in_flight: usize) -> bool {
         match self.flow {
             Flow::Probe => !self.probing,
-            Flow::Pipeline => self.in_flight.len() < max_in_flight,
+            Flow::Pipeline => self.in_flight.len() < max_in_flight.min(self.window),
             Flow::Snapshot => false,
         }
     }
@@ -148,7 +158,9 @@ impl Progress {
         assert!(persisted <= received, "what is durable was received");
         self.persisted = self.persisted.max(persisted);
         self.received = self.received.max(received);
-        while self.in_flight.pop_front_if(|last| *last <= received).is_some() {}
+        while self.in_flight.pop_front_if(|last| *last <= received).is_some() {
+            self.window = self.window.saturating_add(1);
+        }
         match self.flow {
             Flow::Probe => {
                 if received.next() >= self.next {
@@ -165,17 +177,28 @@ impl Progress {
     /// It does not have the entry at `previous`; `retry` may be the last that matches. Whether that
     /// was news.
     pub(super) fn rejected(&mut self, previous: Index, retry: Index) -> bool {
-        let current = match self.flow {
+        let is_current = match self.flow {
             // At most one probe is under way: any other refusal is an old one.
             Flow::Probe => previous == self.next.previous(),
-            Flow::Pipeline => previous < self.next,
+            Flow::Pipeline => previous < self.next && self.may_leave(retry),
             Flow::Snapshot => false,
         };
-        if !current || previous <= self.persisted {
+        if !is_current || previous <= self.persisted {
             return false;
+        }
+        if self.flow == Flow::Pipeline {
+            self.left_at = Some(self.received);
+            self.window = 1;
         }
         self.probe_from(retry.min(previous.previous()).next());
         true
+    }
+
+    /// Whether a refusal is a reason to leave the pipeline. One lost or overtaken append makes the
+    /// follower refuse all that were behind it, long after they have been sent anew: only the first
+    /// counts, until the follower has received more or a heartbeat has passed.
+    fn may_leave(&self, retry: Index) -> bool {
+        self.left_at.is_none_or(|left_at| left_at < self.received && self.received <= retry)
     }
 
     /// Round `round` goes out.
@@ -200,6 +223,7 @@ impl Progress {
         }
         self.acknowledged(received, persisted);
         if self.flow == Flow::Pipeline && sent.is_some_and(|last| last > received) {
+            self.window = 1;
             self.probe_from(received.next());
         }
     }
@@ -214,9 +238,11 @@ impl Progress {
         self.rounds.clear();
     }
 
-    /// A probe that got no answer for so long may be sent again.
-    pub(super) fn retry_probe(&mut self) {
+    /// A heartbeat interval has passed: a probe that got no answer for so long may be sent again,
+    /// and a refusal counts again.
+    pub(super) fn retry(&mut self) {
         self.probing = false;
+        self.left_at = None;
     }
 
     /// It needs a snapshot, or has been sent one: nothing else goes out until `until`.
@@ -230,6 +256,7 @@ impl Progress {
 
     /// The connection broke: what was under way may be lost.
     pub(super) fn disconnected(&mut self) {
+        self.window = usize::MAX;
         self.probe_from(self.received.next());
     }
 }
@@ -252,7 +279,7 @@ mod tests {
         assert!(progress.may_send(8));
         progress.sent(Index(7), Index::ZERO);
         assert!(!progress.may_send(8));
-        progress.retry_probe();
+        progress.retry();
         assert!(progress.may_send(8));
     }
 
@@ -297,6 +324,57 @@ mod tests {
         progress.round_answered(2, Index(3), Index(3));
         assert_eq!(progress.flow(), Flow::Probe);
         assert_eq!(progress.next(), Index(4));
+    }
+
+    #[test]
+    fn what_is_sent_anew_begins_with_one_append_and_grows() {
+        let mut progress = pipeline(3);
+        (4..=20).for_each(|last| progress.sent(Index(last), Index::ZERO));
+        assert!(progress.rejected(Index(5), Index(3)));
+        progress.sent(Index(4), Index::ZERO);
+        progress.acknowledged(Index(4), Index(3));
+        assert!(progress.may_send(64));
+        progress.sent(Index(5), Index::ZERO);
+        assert!(!progress.may_send(64));
+        progress.acknowledged(Index(5), Index(3));
+        progress.sent(Index(6), Index::ZERO);
+        assert!(progress.may_send(64));
+        progress.sent(Index(7), Index::ZERO);
+        assert!(!progress.may_send(64));
+    }
+
+    #[test]
+    fn refusals_of_what_was_behind_a_loss_count_once() {
+        let mut progress = pipeline(3);
+        (4..=20).for_each(|last| progress.sent(Index(last), Index::ZERO));
+        assert!(progress.rejected(Index(5), Index(3)));
+        progress.sent(Index(3), Index::ZERO);
+        // An old acknowledgement is taken for the probe's answer.
+        progress.acknowledged(Index(3), Index(3));
+        assert_eq!(progress.flow(), Flow::Pipeline);
+        progress.sent(Index(4), Index::ZERO);
+        for previous in 6..20 {
+            assert!(!progress.rejected(Index(previous), Index(3)), "nothing more was received");
+        }
+        progress.acknowledged(Index(8), Index(3));
+        (9..=20).for_each(|last| progress.sent(Index(last), Index::ZERO));
+        for previous in 6..20 {
+            assert!(!progress.rejected(Index(previous), Index(3)), "it speaks of earlier");
+        }
+        assert!(progress.rejected(Index(10), Index(8)), "another loss, after progress");
+    }
+
+    #[test]
+    fn refusals_count_again_after_a_heartbeat() {
+        let mut progress = pipeline(3);
+        (4..=6).for_each(|last| progress.sent(Index(last), Index::ZERO));
+        assert!(progress.rejected(Index(5), Index(3)));
+        progress.sent(Index(3), Index::ZERO);
+        progress.acknowledged(Index(3), Index(3));
+        progress.sent(Index(5), Index::ZERO);
+        assert!(!progress.rejected(Index(5), Index(3)));
+        progress.retry();
+        assert!(progress.rejected(Index(5), Index(3)));
     }
 
     #[test]

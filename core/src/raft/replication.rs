@@ -281,7 +281,7 @@ fn beat<C: Command>(state: &mut State<C>, now: Instant) {
     let Standing::Leader(leadership) = &mut state.standing else { return };
     leadership.next_beat = now + state.config.heartbeat_interval;
     for progress in leadership.peers.values_mut() {
-        progress.retry_probe();
+        progress.retry();
         if progress.snapshot_until().is_some_and(|until| until <= now) {
             progress.disconnected();
         }

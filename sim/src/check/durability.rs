@@ -70,7 +70,8 @@ fn acknowledged(server: ServerId, term: Term, persisted: Index, disk: &Disk) -> 
         persisted == Index::ZERO || (last >= persisted && same),
         || {
             format!(
-                "server {server} acknowledges {persisted} ({asked:?}); durable is {last} ({durable:?})"
+                "server {server} acknowledges {persisted} ({asked:?}); durable is {last} \
+                 ({durable:?})"
             )
         },
     )

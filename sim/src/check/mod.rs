@@ -1,7 +1,7 @@
 //! What must hold, one property a file.
 //!
-//! Invariant: a check reads what a stranger could see (what left a replica, what its disk holds, the
-//! numbers it tells) and never the replica's own idea of why it is right.
+//! Invariant: a check reads what a stranger could see (what left a replica, what its disk holds,
+//! the numbers it tells) and never the replica's own idea of why it is right.
 
 pub mod commit;
 pub mod durability;

@@ -1,5 +1,5 @@
-//! Nothing goes back in a server's life, term and vote not even over a restart; what is purged is in
-//! a durable snapshot (Raft, figure 2; thesis §5.1). C2, C8.
+//! Nothing goes back in a server's life, term and vote not even over a restart; what is purged is
+//! in a durable snapshot (Raft, figure 2; thesis §5.1). C2, C8.
 
 use zokor_core::id::ServerId;
 use zokor_core::raft::{HardState, Index, Term};

@@ -1,5 +1,5 @@
-//! Sessions: a refused one has ended, an accepted one has not, and none expires that its leader heard
-//! of within its timeout (ZooKeeper: `SessionTrackerImpl`; S4, S5, S9).
+//! Sessions: a refused one has ended, an accepted one has not, and none expires that its leader
+//! heard of within its timeout (ZooKeeper: `SessionTrackerImpl`; S4, S5, S9).
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Watches: a one-shot watch fires exactly once, for the first matching change, before any reply that
-//! shows the change, and never without one (ZooKeeper: `DataTree`, programmer's guide; V1-V4, V6, V8).
+//! Watches: a one-shot watch fires exactly once, for the first matching change, before any reply
+//! that shows the change, and never without one (ZooKeeper: `DataTree`, programmer's guide; V1-V4,
+//! V6, V8).
 
 use std::collections::BTreeSet;
 

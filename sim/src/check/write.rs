@@ -1,5 +1,5 @@
-//! Writes are linearizable in the order of their zxids, take effect at most once, and keep the order
-//! of their connection (ZooKeeper, ATC 2010, §2.3: A-linearizability; W1-W7).
+//! Writes are linearizable in the order of their zxids, take effect at most once, and keep the
+//! order of their connection (ZooKeeper, ATC 2010, §2.3: A-linearizability; W1-W7).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Which fault comes next, and when.
 //!
-//! Invariant: faults are drawn from a stream of their own and are plain values; the world carries them
-//! out. Half of all crashes are at an effect, where bugs live (simulated: a vote told before it is
-//! durable is found by those and not by others).
+//! Invariant: faults are drawn from a stream of their own and are plain values; the world carries
+//! them out. Half of all crashes are at an effect, where bugs live (simulated: a vote told before
+//! it is durable is found by those and not by others).
 
 use crate::plan::Plan;
 use crate::rng::Stream;

@@ -1,7 +1,7 @@
 //! What the service should be: a naive model of tree and sessions, fed with the committed log.
 //!
-//! Invariant: it shares no code with the state machine that it judges, only the nouns of `proto`. It
-//! keeps the state after every entry, so that a read at any zxid can be judged.
+//! Invariant: it shares no code with the state machine that it judges, only the nouns of `proto`.
+//! It keeps the state after every entry, so that a read at any zxid can be judged.
 
 mod state;
 

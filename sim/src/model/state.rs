@@ -1,5 +1,5 @@
-//! One state of the model: znodes by path, sessions by id. Rules: ZooKeeper's `PrepRequestProcessor`
-//! and `DataTree`, for the operations that the workload makes.
+//! One state of the model: znodes by path, sessions by id. Rules: ZooKeeper's
+//! `PrepRequestProcessor` and `DataTree`, for the operations that the workload makes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

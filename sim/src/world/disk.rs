@@ -1,7 +1,7 @@
 //! One server's disk as the core sees it: a log that is a list of changes in order, and snapshots.
 //!
-//! Invariant: `durable` holds exactly what a power cut would leave, and changes become durable in the
-//! order in which they were asked for.
+//! Invariant: `durable` holds exactly what a power cut would leave, and changes become durable in
+//! the order in which they were asked for.
 
 use std::collections::VecDeque;
 
@@ -208,8 +208,8 @@ impl Disk {
         Some(ticket)
     }
 
-    /// Lets entries go. On the disk this waits for what was asked before, at the latest for the next
-    /// purge: a truncation under way must find its place.
+    /// Lets entries go. On the disk this waits for what was asked before, at the latest for the
+    /// next purge: a truncation under way must find its place.
     pub fn purge(&mut self, through: Index) {
         self.asked.log.purge(through);
         if self.pending.is_empty() {

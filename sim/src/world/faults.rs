@@ -6,9 +6,10 @@
 use zokor_core::Input;
 use zokor_core::id::ServerId;
 
+use super::event::Event;
 use super::network::Link;
 use super::queue::Micros;
-use super::stepped::{Event, World};
+use super::stepped::World;
 use crate::check::Verdict;
 use crate::fault::{self, CrashPoint, Fault};
 

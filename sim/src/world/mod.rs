@@ -1,8 +1,12 @@
 //! Worlds: what stands in for disk, network, clock and clients.
 
+mod carrying;
 pub mod clock;
 pub mod disk;
+mod event;
 mod faults;
+mod healing;
+mod inspection;
 pub mod network;
 pub mod queue;
 pub mod server;

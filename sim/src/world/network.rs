@@ -1,7 +1,7 @@
 //! The links between servers: which are cut, and how long a message takes.
 //!
-//! Invariant: what becomes of a message depends on the seed, the link and the message's number on it,
-//! and on nothing that happens elsewhere.
+//! Invariant: what becomes of a message depends on the seed, the link and the message's number on
+//! it, and on nothing that happens elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,8 +11,8 @@ use zokor_core::{Config, Replica};
 
 use super::clock::Clock;
 use super::disk::Disk;
+use super::event::Event;
 use super::queue::Micros;
-use super::stepped::Event;
 use crate::check::progress::Progress;
 use crate::fault::CrashPoint;
 use crate::plan::Plan;

@@ -1,7 +1,8 @@
 //! Between clients and servers: connections, and the checks of what clients are shown.
 //!
-//! Invariant: a connection keeps its order in both directions; what is lost is lost at its end. What a
-//! server says is judged when it leaves the server, whether or not the client still hears it.
+//! Invariant: a connection keeps its order in both directions; what is lost is lost at its end.
+//! What a server says is judged when it leaves the server, whether or not the client still hears
+//! it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use zokor_core::proto::{
 };
 use zokor_core::replica::CloseReason;
 
+use super::event::{Event, Frame};
 use super::queue::Micros;
-use super::stepped::{Event, Frame, World};
+use super::stepped::World;
 use crate::check::order::Order;
 use crate::check::read::{self, View};
 use crate::check::watch::Watching;

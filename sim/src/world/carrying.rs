@@ -1,0 +1,223 @@
+//! Carrying out what servers wish: writes, messages and snapshots, and crashes in between.
+//!
+//! Invariant: wishes are carried out in their order, and a server that crashes on one has carried
+//! out none of those behind it.
+
+use zokor_core::db::Txn;
+use zokor_core::id::ServerId;
+use zokor_core::raft::{self, Persist};
+use zokor_core::replica::Message;
+use zokor_core::{Input, Output};
+
+use super::disk;
+use super::event::Event;
+use super::network::Link;
+use super::stepped::World;
+use crate::check::{Verdict, Violation, durability, must, progress, snapshot};
+use crate::fault::CrashPoint;
+
+impl World {
+    /// Carries out one wish; false if the server crashed on it.
+    pub(super) fn carry_out(&mut self, server: u64, output: Output) -> Result<bool, Violation> {
+        let point = match output {
+            Output::Persist(persist) => {
+                self.persist(server, persist);
+                CrashPoint::Persist(1)
+            }
+            Output::Checkpoint { ticket, snapshot } => {
+                self.trace.note(self.time, Some(server), || {
+                    format!("checkpoints {:?}", snapshot.meta.last)
+                });
+                self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
+                snapshot::made(ServerId(server), &snapshot, &self.checks.model)?;
+                let disk = &self.plan.disk;
+                let (least, spread) = (disk.latency_min, disk.latency_spread * 10);
+                let time = self.time;
+                let state = self.server(server);
+                state.disk.checkpoint(ticket, snapshot);
+                let latency = least + state.disk_stream.below(spread);
+                let at = (time + latency).max(state.stalled_until);
+                let life = state.life;
+                self.queue.push(at, Event::CheckpointDone { server, life });
+                CrashPoint::Checkpoint
+            }
+            Output::Purge { through } => {
+                if self.reaches(server, CrashPoint::BeforePurge) {
+                    return Ok(false);
+                }
+                let disk = &mut self.servers[server as usize - 1].disk;
+                let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
+                progress::purges(ServerId(server), through, kept)?;
+                disk.purge(through);
+                return Ok(true);
+            }
+            Output::Send { to, message } => {
+                self.send(server, to.0, message)?;
+                CrashPoint::Send(1)
+            }
+            Output::Connected { conn, response } => {
+                self.answer_connect(server, conn, response)?;
+                return Ok(true);
+            }
+            Output::Reply { conn, xid, zxid, result } => {
+                self.answer(server, conn, xid, (zxid, result))?;
+                CrashPoint::Reply
+            }
+            Output::Notify { conn, zxid, event } => {
+                self.notify(server, conn, zxid, event)?;
+                return Ok(true);
+            }
+            Output::Close { conn, reason } => {
+                self.close(server, conn, reason);
+                return Ok(true);
+            }
+        };
+        Ok(!self.reaches(server, point))
+    }
+
+    pub(super) fn persist(&mut self, server: u64, persist: Persist<Txn>) {
+        let time = self.time;
+        let plan = self.plan.disk.clone();
+        let state = self.server(server);
+        state.disk.persist(persist);
+        let mut latency = plan.latency_min + state.disk_stream.below(plan.latency_spread);
+        if plan.heavy_tail && state.disk_stream.below(100) == 0 {
+            latency *= state.disk_stream.between(2, 50);
+        }
+        let from = time.max(state.disk.busy_until).max(state.stalled_until);
+        state.disk.busy_until = from + latency;
+        let life = state.life;
+        self.queue.push(from + latency, Event::DiskDone { server, life });
+    }
+
+    pub(super) fn disk_done(&mut self, server: u64, life: u64) -> Verdict {
+        let merge = self.plan.disk.merge;
+        let state = self.server(server);
+        if state.life != life || state.replica.is_none() {
+            return Ok(());
+        }
+        let Some(mut ticket) = state.disk.complete() else {
+            return Ok(());
+        };
+        if merge && state.disk_stream.coin() {
+            while let Some(later) = state.disk.complete() {
+                ticket = later;
+            }
+        }
+        if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1)) {
+            return Ok(());
+        }
+        self.trace.note(self.time, Some(server), || format!("persisted {ticket:?}"));
+        self.input(server, Input::Persisted { ticket })
+    }
+
+    pub(super) fn checkpoint_done(&mut self, server: u64, life: u64) -> Verdict {
+        let state = self.server(server);
+        if state.life != life || state.replica.is_none() {
+            return Ok(());
+        }
+        let Some(ticket) = state.disk.complete_checkpoint() else {
+            return Ok(());
+        };
+        self.trace.note(self.time, Some(server), || format!("checkpointed {ticket:?}"));
+        self.input(server, Input::Checkpointed { ticket })
+    }
+
+    pub(super) fn send(&mut self, from: u64, to: u64, message: Message) -> Verdict {
+        self.trace.note(self.time, Some(from), || format!("-> {to}: {}", brief(&message)));
+        match &message {
+            Message::Raft(message) => {
+                let disk = &self.servers[from as usize - 1].disk;
+                durability::said(ServerId(from), ServerId(to), message, disk)?;
+            }
+            Message::Snapshot { snapshot, .. } => {
+                self.checks.committed.snapshot(ServerId(from), snapshot.meta.last)?;
+                snapshot::made(ServerId(from), snapshot, &self.checks.model)?;
+                self.probes.hit("snapshot sent");
+            }
+            Message::Forward(_) | Message::Heard(_) => {}
+        }
+        if to == from || to == 0 || to > self.plan.servers {
+            return must("messages have a receiver", false, || format!("{from} sends to {to}"));
+        }
+        let link = (from, to);
+        let fate = self.network.send(&self.plan.network, self.faulty, self.time, link);
+        if !self.network.is_up(link) {
+            return Ok(());
+        }
+        let epoch = self.network.epoch(link);
+        for arrival in fate {
+            let message = Box::new(message.clone());
+            self.queue.push(arrival, Event::Message { link, epoch, message });
+        }
+        Ok(())
+    }
+
+    pub(super) fn deliver(&mut self, link: Link, epoch: u64, message: Message) -> Verdict {
+        let (from, to) = link;
+        let stale = epoch != self.network.epoch(link) || !self.network.is_up(link);
+        if stale && !(self.faulty && self.plan.network.late) {
+            return Ok(());
+        }
+        let message = match message {
+            Message::Snapshot { term, snapshot } => {
+                Message::Snapshot { term, snapshot: disk::copy(&snapshot) }
+            }
+            Message::Heard(sessions) => {
+                let time = self.time;
+                let state = self.server(to);
+                sessions.iter().for_each(|&session| state.touch(session, time));
+                Message::Heard(sessions)
+            }
+            Message::Raft(_) | Message::Forward(_) => message,
+        };
+        self.input(to, Input::Message { from: ServerId(from), message })
+    }
+
+    /// Whether the server was to crash at this point; if so, it has.
+    pub(super) fn reaches(&mut self, server: u64, point: CrashPoint) -> bool {
+        use CrashPoint::{BeforePurge, BetweenTickets, Checkpoint, Persist, Reply, Send};
+        let state = self.server(server);
+        let Some((armed, restart)) = &mut state.armed else {
+            return false;
+        };
+        let crashes = match (&mut *armed, point) {
+            (Send(left), Send(_))
+            | (Persist(left), Persist(_))
+            | (BetweenTickets(left), BetweenTickets(_)) => {
+                *left -= 1;
+                *left == 0
+            }
+            (Checkpoint, Checkpoint) | (BeforePurge, BeforePurge) | (Reply, Reply) => true,
+            _ => false,
+        };
+        let restart = *restart;
+        if crashes {
+            self.probes.hit("crash at an effect");
+            self.crash(server, restart);
+        }
+        crashes
+    }
+}
+
+fn brief(message: &Message) -> String {
+    match message {
+        Message::Raft(message) => {
+            let text = match &message.body {
+                raft::Body::Append { previous, commit, entries } => format!(
+                    "Append {{ previous: {}/{}, commit: {commit}, entries: {} }}",
+                    previous.term,
+                    previous.index,
+                    entries.len()
+                ),
+                body => format!("{body:?}"),
+            };
+            format!("t{} {text}", message.term)
+        }
+        Message::Snapshot { term, snapshot } => {
+            format!("t{term} Snapshot {:?}", snapshot.meta.last)
+        }
+        Message::Forward(actions) => format!("Forward {}", actions.len()),
+        Message::Heard(sessions) => format!("Heard {}", sessions.len()),
+    }
+}

@@ -1,0 +1,134 @@
+//! What can happen in the stepped world.
+//!
+//! Invariant: an event's key names it and its receiver, so that two runs with the same keys at the
+//! same times are the same run.
+
+use std::sync::Arc;
+
+use zokor_core::id::{ConnId, Xid};
+use zokor_core::proto::{ConnectRequest, Request};
+use zokor_core::replica::Message;
+
+use super::network::Link;
+use crate::client::Heard;
+use crate::rng::mix;
+
+/// One thing that is to happen.
+#[derive(Debug)]
+pub(super) enum Event {
+    Start {
+        server: u64,
+    },
+    /// A pause ends: the backlog is taken in.
+    Resume {
+        server: u64,
+    },
+    Wake {
+        server: u64,
+        timer: u64,
+    },
+    Poll {
+        server: u64,
+        life: u64,
+    },
+    Message {
+        link: Link,
+        epoch: u64,
+        message: Box<Message>,
+    },
+    PeerUp {
+        server: u64,
+        peer: u64,
+        epoch: u64,
+    },
+    PeerDown {
+        server: u64,
+        peer: u64,
+        epoch: u64,
+    },
+    DiskDone {
+        server: u64,
+        life: u64,
+    },
+    CheckpointDone {
+        server: u64,
+        life: u64,
+    },
+    Reconnect {
+        link: Link,
+    },
+    Fault,
+    CutEnds {
+        links: Vec<Link>,
+    },
+    Heal,
+    CheckUp,
+    ClientWake {
+        client: u64,
+        timer: u64,
+    },
+    ToServer {
+        conn: ConnId,
+        frame: Frame,
+    },
+    ToClient {
+        conn: ConnId,
+        heard: Heard,
+    },
+}
+
+/// What a client's connection carries.
+#[derive(Debug)]
+pub(super) enum Frame {
+    Connect(ConnectRequest),
+    Request(Xid, Arc<Request>),
+    End,
+}
+
+impl Event {
+    /// The server that takes it in, which may stand still.
+    pub(super) fn server(&self) -> Option<u64> {
+        match self {
+            Event::Resume { server }
+            | Event::Wake { server, .. }
+            | Event::Poll { server, .. }
+            | Event::PeerUp { server, .. }
+            | Event::PeerDown { server, .. }
+            | Event::DiskDone { server, .. }
+            | Event::CheckpointDone { server, .. } => Some(*server),
+            Event::Message { link: (_, to), .. } => Some(*to),
+            Event::Start { .. }
+            | Event::Reconnect { .. }
+            | Event::Fault
+            | Event::CutEnds { .. }
+            | Event::Heal
+            | Event::CheckUp
+            | Event::ClientWake { .. }
+            | Event::ToServer { .. }
+            | Event::ToClient { .. } => None,
+        }
+    }
+
+    /// A number for the run's hash.
+    pub(super) fn key(&self) -> u64 {
+        match self {
+            Event::Start { server } => mix(&[1, *server]),
+            Event::Resume { server } => mix(&[17, *server]),
+            Event::Wake { server, timer } => mix(&[2, *server, *timer]),
+            Event::Poll { server, life } => mix(&[3, *server, *life]),
+            Event::Message { link, epoch, .. } => mix(&[4, link.0, link.1, *epoch]),
+            Event::PeerUp { server, peer, epoch } => mix(&[5, *server, *peer, *epoch]),
+            Event::PeerDown { server, peer, epoch } => mix(&[6, *server, *peer, *epoch]),
+            Event::DiskDone { server, life } => mix(&[7, *server, *life]),
+            Event::CheckpointDone { server, life } => mix(&[8, *server, *life]),
+            Event::Reconnect { link } => mix(&[9, link.0, link.1]),
+            Event::Fault => 10,
+            Event::CutEnds { links } => mix(&[11, links.len() as u64]),
+            Event::Heal => 12,
+            Event::CheckUp => 13,
+            Event::ClientWake { client, timer } => mix(&[14, *client, *timer]),
+            Event::ToServer { conn, .. } => mix(&[15, conn.0]),
+            Event::ToClient { conn, heard } => mix(&[16, conn.0, heard.key()]),
+        }
+    }
+}
