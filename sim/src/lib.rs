@@ -21,4 +21,5 @@ pub mod run;
 pub mod sweep;
 pub mod trace;
 pub mod workload;
+pub mod whole;
 pub mod world;

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod disk;
 mod faults;
+pub mod madsim;
 pub mod network;
 pub mod queue;
 pub mod server;

@@ -909,7 +909,8 @@ fn brief(message: &Message) -> String {
     }
 }
 
-fn config(plan: &Plan, server: u64) -> Config {
+/// The settings of one server of `plan`.
+pub fn config(plan: &Plan, server: u64) -> Config {
     let core = &plan.core;
     let voters = Membership::of_voters((1..=plan.servers).map(ServerId));
     let raft = raft::Config {
