@@ -22,7 +22,7 @@ use crate::world::madsim::Watch;
 ///
 /// # Errors
 /// If it does not answer.
-pub async fn audit(server: u64, watch: &Watch, history: &History) -> Verdict {
+pub async fn audit(server: u64, watch: Watch, history: History) -> Verdict {
     let (tell, heard) = unbounded_channel();
     let hands = Hands::new(watch.clone(), history.clone(), tell);
     let conn = ConnId(((1000 + server) << 32) | 1);
@@ -34,16 +34,16 @@ pub async fn audit(server: u64, watch: &Watch, history: &History) -> Verdict {
     })
 }
 
-struct Auditor<'a> {
+struct Auditor {
     conn: ConnId,
     hands: Hands,
     heard: UnboundedReceiver<(ConnId, Heard)>,
-    watch: &'a Watch,
-    history: &'a History,
+    watch: Watch,
+    history: History,
     last_xid: i32,
 }
 
-impl Auditor<'_> {
+impl Auditor {
     async fn walk(&mut self, server: u64) -> Result<(), String> {
         let connect = ConnectRequest {
             protocol_version: 0,

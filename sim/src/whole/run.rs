@@ -199,8 +199,11 @@ impl Run {
         }
         self.wait_for_health().await?;
         self.note("all is well".to_owned());
+        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1));
+        let node = Simulation::current().create_node().name("auditor").ip(ip).build();
         for server in 1..=self.plan.servers {
-            audit(server, &self.watch, &self.history).await?;
+            let reading = node.spawn(audit(server, self.watch.clone(), self.history.clone()));
+            reading.await.expect("a reader that panics ends the run")?;
         }
         sleep(Duration::from_secs(1)).await;
         self.reap()?;
