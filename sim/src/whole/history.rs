@@ -5,7 +5,7 @@
 //! but the log that it stored.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -56,11 +56,42 @@ impl fmt::Display for Moment {
             Deed::Connects(conn, server, request) => {
                 write!(f, "{} connects to server {server}: {request:?}", name(conn))
             }
-            Deed::Asks(conn, xid, request) => write!(f, "{} asks {} {request:?}", name(conn), xid.0),
+            Deed::Asks(conn, xid, request) => {
+                write!(f, "{} asks {} {}", name(conn), xid.0, Brief(request))
+            }
             Deed::Leaves(conn) => write!(f, "{} leaves", name(conn)),
-            Deed::Hears(conn, heard) => write!(f, "{} hears {heard:?}", name(conn)),
+            Deed::Hears(conn, heard) => write!(f, "{} hears {}", name(conn), Brief(heard)),
             Deed::World(what) => write!(f, "-- {what}"),
         }
+    }
+}
+
+/// The beginning of what a thing shows of itself.
+struct Brief<'a, T>(&'a T);
+
+impl<T: fmt::Debug> fmt::Display for Brief<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut short = Short { f, n_left: BRIEF };
+        // It ends early by an error, which is none.
+        let _ = write!(short, "{:?}", self.0);
+        Ok(())
+    }
+}
+
+struct Short<'a, 'b> {
+    f: &'a mut fmt::Formatter<'b>,
+    n_left: usize,
+}
+
+impl Write for Short<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() > self.n_left {
+            self.n_left = 0;
+            self.f.write_str("...")?;
+            return Err(fmt::Error);
+        }
+        self.n_left -= text.len();
+        self.f.write_str(text)
     }
 }
 
@@ -248,3 +279,6 @@ impl Judge<'_> {
         self.conns.get_mut(&conn).expect("a connection is opened before anything else")
     }
 }
+
+/// Characters of a request or an answer in the history's text.
+const BRIEF: usize = 600;

@@ -25,6 +25,7 @@ struct Entries {
     known: BTreeMap<EntryId, Link>,
     servers: BTreeMap<ServerId, Tail>,
     violation: Option<Violation>,
+    resets: u64,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl Ledger {
     /// `batch` is durable at `server`.
     fn persisted(&self, server: ServerId, batch: &Persist<Txn>) {
         let mut entries = self.lock();
+        entries.resets += u64::from(batch.reset.is_some());
         let tail = entries.servers.entry(server).or_default();
         if let Some(meta) = &batch.reset {
             *tail = Tail { base: meta.last, ..Tail::default() };
@@ -65,6 +67,11 @@ impl Ledger {
         for entry in &batch.append {
             entries.append(server, entry);
         }
+    }
+
+    /// How often a server got a snapshot in the place of its log.
+    pub fn resets(&self) -> u64 {
+        self.lock().resets
     }
 
     /// The log up to `last`, as `server` has it.

@@ -5,6 +5,8 @@
 //! of a hash map inside the simulated network is fixed only for the first run of a thread.
 
 pub mod audit;
+pub mod bulk;
+pub mod caller;
 pub mod client;
 pub mod history;
 pub mod ledger;

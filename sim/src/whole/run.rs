@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ::madsim::runtime::Handle as Simulation;
+use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use tokio::time::sleep;
 use zokor_core::id::{ConnId, ServerId, SessionId};
 use zokor_core::replica::Stats;
@@ -16,10 +16,11 @@ use super::audit::audit;
 use super::client::Running;
 use super::history::{Deed, History, Moment, judge, model};
 use super::storm::{Storm, fair_weather};
-use super::{Scene, scene};
+use super::{Scene, bulk, scene};
 use crate::check::liveness::Health;
-use crate::check::{Verdict, must};
+use crate::check::{Verdict, Violation, must};
 use crate::client::{Client, Heard, Mood};
+use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
@@ -73,6 +74,9 @@ impl Run {
             verdict = self.end().await;
         }
         let time = self.watch.micros();
+        for _ in 0..self.ensemble.ledger().resets() {
+            self.probes.hit("snapshot in the place of a log");
+        }
         self.take_down().await;
         let Run { probes, faults, entries, .. } = self;
         Outcome { verdict, probes, time, faults, entries }
@@ -95,10 +99,20 @@ impl Run {
     /// The first half.
     async fn act(&mut self) -> Verdict {
         if self.scene == Scene::Storm {
+            let mut stream = Stream::new(self.plan.seed, Concern::Client(0));
+            let bulk = stream.coin().then(|| extra_node("bulk", 2));
+            if let Some(node) = &bulk {
+                let (watch, history) = (self.watch.clone(), self.history.clone());
+                let filling = bulk::fill(self.plan.servers, stream, watch, history);
+                drop(node.spawn(filling));
+            }
             let tools = (&self.watch, &self.history, &mut self.probes);
             let mut storm = Storm::new(&self.plan, &mut self.ensemble, tools);
             let verdict = storm.rage().await;
             self.faults = storm.faults;
+            if let Some(bulk) = bulk {
+                Simulation::current().kill(bulk.id());
+            }
             return verdict;
         }
         sleep(Duration::from_secs(3)).await;
@@ -197,35 +211,63 @@ impl Run {
         for (n, client) in self.clients.iter().enumerate() {
             client.order(if n < n_dead { Mood::Dead } else { Mood::Settling });
         }
-        self.wait_for_health().await?;
+        let healthy = self.wait_for_health().await;
+        if healthy.is_err() {
+            // A wrong answer is the graver fault, and often the cause.
+            self.judge()?;
+            return healthy;
+        }
         self.note("all is well".to_owned());
-        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1));
-        let node = Simulation::current().create_node().name("auditor").ip(ip).build();
+        let node = extra_node("auditor", 1);
         for server in 1..=self.plan.servers {
             let reading = node.spawn(audit(server, self.watch.clone(), self.history.clone()));
             reading.await.expect("a reader that panics ends the run")?;
         }
-        sleep(Duration::from_secs(1)).await;
-        self.reap()?;
-        let live: BTreeSet<SessionId> =
-            self.clients.iter().filter_map(Running::live_session).collect();
-        let leader = self.ensemble.leader().unwrap_or(1);
-        let applied = self.ensemble.stats(leader).map(|stats| stats.applied).unwrap_or_default();
-        let log = self.ensemble.ledger().log(ServerId(leader), applied)?;
+        self.wait_for_live_sessions().await?;
+        self.judge()
+    }
+
+    /// An attempt to connect may open a session long after its client gave it up, if a clogged link
+    /// held it back. Such a session ends by its timeout.
+    async fn wait_for_live_sessions(&mut self) -> Verdict {
+        let deadline = self.watch.micros() + self.bound();
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            self.reap()?;
+            let live: BTreeSet<SessionId> =
+                self.clients.iter().filter_map(Running::live_session).collect();
+            let model = self.model()?;
+            let open: BTreeSet<SessionId> = model.newest().state.sessions.keys().copied().collect();
+            if open == live {
+                return self.health();
+            }
+            must("sessions end without clients", self.watch.micros() < deadline, || {
+                format!("sessions {open:?} are open, {live:?} have clients")
+            })?;
+        }
+    }
+
+    /// Judges everything seen so far.
+    fn judge(&mut self) -> Verdict {
+        let model = self.model()?;
+        judge(&self.history.moments(), &model, &mut self.probes)
+    }
+
+    /// What the longest log says that is applied anywhere.
+    fn model(&mut self) -> Result<Model, Violation> {
+        let servers = 1..=self.plan.servers;
+        let applied = servers.map(|server| {
+            let stats = self.ensemble.stats(server);
+            (stats.map(|stats| stats.applied).unwrap_or_default(), server)
+        });
+        let (applied, server) = applied.max().unwrap_or_default();
+        let log = self.ensemble.ledger().log(ServerId(server), applied)?;
         self.entries = log.len() as u64;
-        let model = model(&log)?;
-        judge(&self.history.moments(), &model, &mut self.probes)?;
-        let open: BTreeSet<SessionId> = model.newest().state.sessions.keys().copied().collect();
-        must("sessions live and die with their clients", open == live, || {
-            format!("sessions {open:?} are open, {live:?} have clients")
-        })
+        model(&log)
     }
 
     async fn wait_for_health(&mut self) -> Verdict {
-        let core = &self.plan.core;
-        let sessions = Duration::from_millis(core.max_session_timeout_ms as u64) * 2;
-        let bound = HELD_BACK * 3 + core.election_timeout * 20 + sessions;
-        let deadline = self.watch.micros() + bound.as_micros() as Micros;
+        let deadline = self.watch.micros() + self.bound();
         loop {
             sleep(Duration::from_millis(100)).await;
             self.reap()?;
@@ -234,6 +276,13 @@ impl Run {
                 return verdict;
             }
         }
+    }
+
+    /// How long healing may take.
+    fn bound(&self) -> Micros {
+        let core = &self.plan.core;
+        let sessions = Duration::from_millis(core.max_session_timeout_ms as u64) * 2;
+        (HELD_BACK * 3 + core.election_timeout * 20 + sessions).as_micros() as Micros
     }
 
     fn health(&self) -> Verdict {
@@ -273,6 +322,7 @@ impl Run {
         let deadline = self.watch.micros() + bound.as_micros() as Micros;
         loop {
             sleep(Duration::from_millis(10)).await;
+            self.reap()?;
             let leader = self.ensemble.leader();
             if let Some(leader) = leader
                 && fits(leader)
@@ -340,6 +390,12 @@ impl Run {
         }
         sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// A node for clients that are not of the plan.
+fn extra_node(name: &str, number: u8) -> NodeHandle {
+    let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, number));
+    Simulation::current().create_node().name(name).ip(ip).build()
 }
 
 /// What a clogged link held back may come this much later than its end.

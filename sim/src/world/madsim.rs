@@ -117,6 +117,7 @@ impl Admin for Mute {
 struct Body {
     config: Config,
     peers: Vec<u64>,
+    limits: Limits,
     segment_bytes: u64,
     snapshots_kept: usize,
     disk: MemoryDisk,
@@ -138,8 +139,7 @@ impl Body {
         let peers = self.peers.iter();
         config.peers =
             peers.map(|&peer| (ServerId(peer), peer_address(peer).to_string())).collect();
-        // The simulated network has no half-closed connections.
-        config.limits = Limits { linger: Duration::ZERO, ..Limits::default() };
+        config.limits = self.limits;
         let listeners = Listeners::bind(&config).await.map_err(|error| error.to_string())?;
         let clock = self.clock;
         let now = runtime::Clock::now(&*clock);
@@ -165,6 +165,21 @@ impl Body {
     }
 }
 
+/// Half of the servers have limits so low that their clients meet them.
+fn limits(stream: &mut Stream) -> Limits {
+    // The simulated network has no half-closed connections.
+    let roomy = Limits { linger: Duration::ZERO, ..Limits::default() };
+    if stream.coin() {
+        return roomy;
+    }
+    Limits {
+        global_outstanding: stream.log_between(1, 64) as usize,
+        connection_outstanding: stream.log_between(1, 8) as usize,
+        unsent_bytes: stream.log_between(16, 4096) as usize,
+        ..roomy
+    }
+}
+
 fn peer_address(server: u64) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, server as u8)), 2888)
 }
@@ -177,6 +192,7 @@ struct Seat {
     clock: Arc<OwnClock>,
     pace: Arc<Pace>,
     stream: Stream,
+    limits: Limits,
     segment_bytes: u64,
     snapshots_kept: usize,
     /// The present life, if it runs.
@@ -219,6 +235,7 @@ impl Ensemble {
                 disk: MemoryDisk::new(),
                 clock: Arc::new(OwnClock { watch: watch.clone(), clock: Mutex::new(clock) }),
                 pace: Arc::new(pace),
+                limits: limits(&mut stream),
                 segment_bytes: 4096 * stream.log_between(2, 256),
                 snapshots_kept: stream.between(1, 3) as usize,
                 stream,
@@ -255,6 +272,7 @@ impl Ensemble {
         let body = Body {
             config: seat.config.clone(),
             peers,
+            limits: seat.limits.clone(),
             segment_bytes: seat.segment_bytes,
             snapshots_kept: seat.snapshots_kept,
             disk: seat.disk.clone(),
