@@ -122,11 +122,7 @@ enum Frame {
 
 impl Hands {
     /// Hands without any connection. What these hear goes to `tell`.
-    pub fn new(
-        watch: Watch,
-        history: History,
-        tell: UnboundedSender<(ConnId, Heard)>,
-    ) -> Self {
+    pub fn new(watch: Watch, history: History, tell: UnboundedSender<(ConnId, Heard)>) -> Self {
         Hands { watch, history, links: BTreeMap::new(), tell }
     }
 

@@ -149,7 +149,8 @@ pub fn model(log: &[SharedEntry<Txn>]) -> Result<Model, crate::check::Violation>
 /// # Errors
 /// If they saw anything else.
 pub fn judge(moments: &[Moment], model: &Model, probes: &mut Probes) -> Verdict {
-    let mut judge = Judge { model, writes: effects(moments, model)?, conns: BTreeMap::new(), probes };
+    let mut judge =
+        Judge { model, writes: effects(moments, model)?, conns: BTreeMap::new(), probes };
     for moment in moments {
         judge.see(&moment.deed)?;
     }

@@ -78,11 +78,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If two servers ever stored different logs under one name, or `server` lacks `last`.
-    pub fn log(
-        &self,
-        server: ServerId,
-        last: Index,
-    ) -> Result<Vec<SharedEntry<Txn>>, Violation> {
+    pub fn log(&self, server: ServerId, last: Index) -> Result<Vec<SharedEntry<Txn>>, Violation> {
         let entries = self.lock();
         if let Some(violation) = &entries.violation {
             return Err(violation.clone());

@@ -314,11 +314,7 @@ impl Run {
         })
     }
 
-    async fn wait_for_leader(
-        &mut self,
-        bound: Duration,
-        fits: impl Fn(u64) -> bool,
-    ) -> Verdict {
+    async fn wait_for_leader(&mut self, bound: Duration, fits: impl Fn(u64) -> bool) -> Verdict {
         let deadline = self.watch.micros() + bound.as_micros() as Micros;
         loop {
             sleep(Duration::from_millis(10)).await;

@@ -335,9 +335,8 @@ impl Ensemble {
         for server in 1..=self.size() {
             let seat = self.seat(server);
             let life = seat.life.as_ref();
-            let end = life.and_then(|life| {
-                life.lock().expect("nobody panics with a life").ended.clone()
-            });
+            let end =
+                life.and_then(|life| life.lock().expect("nobody panics with a life").ended.clone());
             let Some(end) = end else { continue };
             if !seat.doomed {
                 return Err(format!("server {server} ended by itself: {end:?}"));
