@@ -4,7 +4,7 @@
 //! of [`fault`] and the clients of [`client`]; [`check`] judges everything that leaves a replica, by
 //! the [`model`]. A run is a function of its seed.
 
-#[cfg(not(madsim))]
+#[cfg(not(any(madsim, doc)))]
 compile_error!(
     "the simulations need `--cfg madsim`, which .cargo/config.toml gives; a RUSTFLAGS variable \
      replaces it and must name it too"

@@ -27,6 +27,8 @@ pub struct Claim {
     pub before: Index,
     /// Its commit index now.
     pub commit: Index,
+    /// A term that it led before, perhaps until a moment ago.
+    pub led: Option<Term>,
 }
 
 impl Committed {
@@ -109,7 +111,8 @@ impl Committed {
 
     fn of_own_term(&self, claim: Claim) -> Verdict {
         let last = self.entries.last().map(|entry| entry.id.term);
-        let holds = claim.role == Role::Leader && last == Some(claim.term);
+        let leads = claim.role == Role::Leader && last == Some(claim.term);
+        let holds = leads || (claim.led.is_some() && last == claim.led);
         must("commits by the leader's own term (C6)", holds, || {
             format!("{claim:?} commits first, up to an entry of {last:?}")
         })
@@ -154,7 +157,14 @@ mod tests {
 
     fn claim(term: u64, before: u64, commit: u64) -> Claim {
         let (before, commit) = (Index(before), Index(commit));
-        Claim { server: ServerId(1), role: Role::Leader, term: Term(term), before, commit }
+        Claim {
+            server: ServerId(1),
+            role: Role::Leader,
+            term: Term(term),
+            before,
+            commit,
+            led: None,
+        }
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Elections {
         Ok(news)
     }
 
+    /// Whether `server` led in `term`.
+    pub fn led(&self, server: ServerId, term: Term) -> bool {
+        self.0.get(&term) == Some(&server)
+    }
+
     /// How many terms had a leader.
     pub fn count(&self) -> usize {
         self.0.len()

@@ -57,6 +57,7 @@ mod tests {
             term: Term(*terms.last().unwrap()),
             before: Index::ZERO,
             commit: Index(terms.len() as u64),
+            led: None,
         };
         committed.advanced(claim, &log(terms), [].iter(), 0).unwrap();
         committed

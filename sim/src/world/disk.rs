@@ -208,10 +208,13 @@ impl Disk {
         Some(ticket)
     }
 
-    /// Lets entries go.
+    /// Lets entries go. On the disk this waits for what was asked before, at the latest for the next
+    /// purge: a truncation under way must find its place.
     pub fn purge(&mut self, through: Index) {
         self.asked.log.purge(through);
-        self.durable.log.purge(through);
+        if self.pending.is_empty() {
+            self.durable.log.purge(through);
+        }
     }
 
     /// The power is cut: of what was not durable a prefix may be there, the rest is lost.

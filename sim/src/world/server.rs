@@ -68,19 +68,19 @@ pub struct Touched {
     since: Instant,
     by_session: BTreeMap<SessionId, Instant>,
     /// Heard in the inputs that are not polled yet.
-    fresh: Vec<SessionId>,
+    fresh: Vec<(SessionId, Instant)>,
 }
 
 impl Touched {
-    /// Something of `session` came in.
-    pub fn note(&mut self, session: SessionId) {
-        self.fresh.push(session);
+    /// Something of `session` came in at `now`.
+    pub fn note(&mut self, session: SessionId, now: Instant) {
+        self.fresh.push((session, now));
     }
 
     /// What came in is taken into account by now.
-    pub fn settle(&mut self, now: Instant) {
-        for session in self.fresh.drain(..) {
-            self.by_session.insert(session, now);
+    pub fn settle(&mut self) {
+        for (session, heard) in self.fresh.drain(..) {
+            self.by_session.insert(session, heard);
         }
     }
 
@@ -125,6 +125,11 @@ impl Server {
             touched: Touched::default(),
             expiring: BTreeSet::new(),
         }
+    }
+
+    /// Something of `session` comes in at the true time `time`.
+    pub fn touch(&mut self, session: SessionId, time: Micros) {
+        self.touched.note(session, self.clock.instant(time));
     }
 
     /// Starts the process from what is on the disk.

@@ -186,7 +186,8 @@ impl World {
             self.probes.hit("sync during an election");
         }
         if counts {
-            self.server(server).touched.note(session);
+            let time = self.time;
+            self.server(server).touch(session, time);
         }
         self.input(server, Input::Request { conn, xid, request: Request::clone(&request) })
     }
@@ -213,7 +214,8 @@ impl World {
                 self.probes.hit("session resumed");
             }
             self.checks.writes.attached(response.session, conn);
-            self.server(server).touched.note(response.session);
+            let time = self.time;
+            self.server(server).touch(response.session, time);
         }
         self.hash = mix(&[self.hash, response.session.0 as u64]);
         self.tell(conn, Heard::Connected(response), 0);

@@ -409,10 +409,7 @@ impl World {
                 return Ok(());
             }
         }
-        let time = self.time;
-        let state = self.server(server);
-        let instant = state.clock.instant(time);
-        state.touched.settle(instant);
+        self.server(server).touched.settle();
         self.set_timer(server);
         Ok(())
     }
@@ -479,7 +476,7 @@ impl World {
             if !leads || entry.id.term != term {
                 continue;
             }
-            if let Payload::Command(Txn { action: Action::Expire { session, .. }, .. }) =
+            if let Payload::Command(Txn { action: Action::Expire { session, token }, .. }) =
                 &entry.payload
             {
                 // Its own view counts: what it has not applied yet will make the expiry void.
@@ -488,8 +485,14 @@ impl World {
                 let Some(record) = view.sessions.get(session) else {
                     continue;
                 };
+                // Attached anew in the same moment: the expiry is void.
+                if record.token != *token {
+                    continue;
+                }
                 let timeout = Duration::from_millis(record.timeout_ms.unsigned_abs().into());
-                let ago = state.touched.ago(*session, now);
+                // An attach is seen at the poll, which may come a little after the input.
+                let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
+                let ago = state.touched.ago(*session, now) + slack;
                 session::expires(ServerId(server), *session, ago, timeout)?;
                 self.probes.hit("session expired");
             }
@@ -518,6 +521,7 @@ impl World {
                 term: stats.term,
                 before: before.commit,
                 commit: stats.commit,
+                led: Some(before.term).filter(|&term| self.checks.elections.led(id, term)),
             };
             self.commit(claim)?;
         }
@@ -531,7 +535,7 @@ impl World {
             self.checks.machines.seen(id, stats.zxid, stats.digest)?;
             for index in before.applied.0 + 1..=stats.applied.0 {
                 if let Outcome::Attached(session) = self.checks.model.step(index as usize).outcome {
-                    self.servers[server as usize - 1].touched.note(session);
+                    self.servers[server as usize - 1].touch(session, time);
                 }
             }
             let (applied, zxid) = (stats.applied, stats.zxid);
@@ -728,8 +732,9 @@ impl World {
                 Message::Snapshot { term, snapshot: disk::copy(&snapshot) }
             }
             Message::Heard(sessions) => {
-                let touched = &mut self.server(to).touched;
-                sessions.iter().for_each(|&session| touched.note(session));
+                let time = self.time;
+                let state = self.server(to);
+                sessions.iter().for_each(|&session| state.touch(session, time));
                 Message::Heard(sessions)
             }
             Message::Raft(_) | Message::Forward(_) => message,
