@@ -52,17 +52,19 @@ fn sweep(scene: Scene, base: u64, count: u64) {
                         break;
                     }
                     match one(scene, sweep::seed(base, n), n.is_multiple_of(10)) {
-                        Ok(report) => reports.lock().unwrap().push(report),
+                        Ok(report) => {
+                            reports.lock().expect("no worker panics with it").push(report)
+                        }
                         Err(failure) => {
                             println!("{failure}");
-                            failures.lock().unwrap().push(failure);
+                            failures.lock().expect("no worker panics with it").push(failure);
                         }
                     }
                 }
             });
         }
     });
-    let reports = reports.into_inner().unwrap();
+    let reports = reports.into_inner().expect("no worker panics with it");
     let mut probes = zokor_sim::probe::Probes::default();
     reports.iter().for_each(|report| probes.add(&report.probes));
     println!(
@@ -75,7 +77,7 @@ fn sweep(scene: Scene, base: u64, count: u64) {
     for (name, count) in probes.iter() {
         println!("  {count:>9}  {name}");
     }
-    let failures = failures.into_inner().unwrap();
+    let failures = failures.into_inner().expect("no worker panics with it");
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -89,10 +89,7 @@ impl Run {
         let servers = self.plan.servers;
         let client = Client::new(number, &self.plan.clients, servers, timeouts, stream);
         let (running, life) = Running::new(client, self.watch.clone(), self.history.clone());
-        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 1, number as u8));
-        let name = format!("client-{number}");
-        let node = Simulation::current().create_node().name(name).ip(ip).build();
-        drop(node.spawn(life));
+        drop(self.ensemble.add_client(number).spawn(life));
         self.clients.push(running);
     }
 
@@ -291,7 +288,7 @@ impl Run {
             .collect();
         let unsettled = self.clients.iter().enumerate().filter(|(_, client)| {
             let client = client.look();
-            !client.is_dead() && !(client.is_settled() && client.is_connected())
+            !(client.is_dead() || (client.is_settled() && client.is_connected()))
         });
         let leads = |(&server, stats): (&u64, &Stats)| {
             (stats.leader == Some(ServerId(server))).then_some(ServerId(server))
@@ -378,12 +375,7 @@ impl Run {
 
     /// Ends all tasks while there is a simulation around them.
     async fn take_down(&mut self) {
-        for server in 1..=self.plan.servers {
-            self.ensemble.kill(server, false);
-        }
-        for number in 1..=self.plan.clients.count {
-            Simulation::current().kill(format!("client-{number}"));
-        }
+        self.ensemble.end();
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -24,6 +24,7 @@ enum Repair {
     /// The power goes, if the disk has not stopped the server yet; it starts again after a while.
     PowerCut(u64, Micros),
     Unclog(Vec<(u64, u64)>),
+    UnclogClient(u64, u64),
     Join(u64, (bool, bool)),
     Resume(u64),
     Quicken(u64),
@@ -145,14 +146,21 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// What only this world has: a storm on all links at once.
+    /// What only this world has.
     fn extra(&mut self) {
         self.faults += 1;
+        let after = self.stream.log_between(100_000, 5_000_000);
+        if self.stream.coin() {
+            let client = self.stream.between(1, self.plan.clients.count);
+            let server = self.stream.between(1, self.plan.servers);
+            self.note(format!("client {client} and server {server} do not hear each other"));
+            self.ensemble.clog_client(client, server, true);
+            return self.later(after, Repair::UnclogClient(client, server));
+        }
         let loss = self.stream.log_between(10_000, 400_000);
         let most = self.stream.log_between(5_000, 400_000);
         self.note(format!("packets are lost, {loss} in a million, or take up to {most} us"));
         self.ensemble.weather(loss, 1_000, most);
-        let after = self.stream.log_between(100_000, 3_000_000);
         self.later(after, Repair::CalmDown);
     }
 
@@ -190,6 +198,9 @@ impl<'a> Storm<'a> {
                 for (from, to) in links {
                     self.ensemble.clog(from, to, false);
                 }
+            }
+            Repair::UnclogClient(client, server) => {
+                self.ensemble.clog_client(client, server, false);
             }
             Repair::Join(server, ways) => self.ensemble.clog_all(server, ways, false),
             Repair::Resume(server) => self.ensemble.resume(server),

@@ -4,6 +4,7 @@
 //! Invariant: only disk, network, clocks and seeds are replaced. A server that ends is taken away
 //! with all its tasks, as a process is; what it had not synced is lost as the seed has it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use ::madsim::net::NetSim;
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
+use ::madsim::task::NodeId;
 use ::madsim::time::TimeHandle;
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::replica::{Mode, Stats};
@@ -207,6 +209,7 @@ pub struct Ensemble {
     simulation: Simulation,
     network: Arc<NetSim>,
     seats: Vec<Seat>,
+    clients: BTreeMap<u64, NodeId>,
     ledger: Ledger,
 }
 
@@ -246,7 +249,7 @@ impl Ensemble {
         });
         let seats = seats.collect();
         let (network, ledger) = (NetSim::current(), Ledger::default());
-        Ensemble { simulation, network, seats, ledger }
+        Ensemble { simulation, network, seats, clients: BTreeMap::new(), ledger }
     }
 
     /// How many servers it has, running or not.
@@ -385,6 +388,38 @@ impl Ensemble {
         }
     }
 
+    /// Makes a node for client `number` and lets it be cut off.
+    pub fn add_client(&mut self, number: u64) -> NodeHandle {
+        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 1, number as u8));
+        let name = format!("client-{number}");
+        let node = self.simulation.create_node().name(name).ip(ip).build();
+        self.clients.insert(number, node.id());
+        node
+    }
+
+    /// Holds back all that passes between a client and a server, or lets it go.
+    pub fn clog_client(&mut self, client: u64, server: u64, clogged: bool) {
+        let Some(&client) = self.clients.get(&client) else { return };
+        let server = self.seat(server).node.id();
+        for (from, to) in [(server, client), (client, server)] {
+            if clogged {
+                self.network.clog_link(from, to);
+            } else {
+                self.network.unclog_link(from, to);
+            }
+        }
+    }
+
+    /// Ends all servers and clients.
+    pub fn end(&mut self) {
+        for server in 1..=self.size() {
+            self.kill(server, false);
+        }
+        for &client in self.clients.values() {
+            self.simulation.kill(client);
+        }
+    }
+
     /// The same for all that a server sends to, or hears from, anybody.
     pub fn clog_all(&mut self, server: u64, (inward, outward): (bool, bool), clogged: bool) {
         let id = self.seat(server).node.id();
@@ -415,6 +450,8 @@ impl Ensemble {
                 self.clog(server, other, false);
             }
             self.clog_all(server, (true, true), false);
+            let clients: Vec<u64> = self.clients.keys().copied().collect();
+            clients.into_iter().for_each(|client| self.clog_client(client, server, false));
             self.slow_disk(server, false);
             self.resume(server);
             if self.seat(server).doomed {
