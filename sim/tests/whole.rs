@@ -1,14 +1,29 @@
 //! Whole servers under faults: one test a scene, and a sweep of storms. `SIM_WHOLE_SEEDS` or
-//! `MADSIM_TEST_NUM` says how many storms, `MADSIM_TEST_SEED` where to begin; `SIM_SEED` with
-//! `SIM_SCENE` replays one run.
+//! `MADSIM_TEST_NUM` says how many storms, `SIM_SCENE_SEEDS` how many of each other scene,
+//! `MADSIM_TEST_SEED` where storms begin; `SIM_SEED` with `SIM_SCENE` replays one run and shows it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use zokor_sim::probe::Probes;
 use zokor_sim::sweep;
 use zokor_sim::whole::{Report, Scene, play};
 
 const DEFAULT_STORMS: u64 = 20;
+
+const DEFAULT_SCENES: u64 = 2;
+
+/// What storms are for: a sweep that never sees these says nothing.
+const SEEN: [&str; 8] = [
+    "leader crashes",
+    "leader cut off",
+    "crash in the middle of a write",
+    "connection lost with writes in flight",
+    "session resumed",
+    "session refused",
+    "watches set again",
+    "snapshot in the place of a log",
+];
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -38,7 +53,7 @@ fn one(scene: Scene, seed: u64, twice: bool) -> Result<Report, String> {
 }
 
 /// Plays `scene` by `count` seeds on all cores.
-fn sweep(scene: Scene, base: u64, count: u64) {
+fn sweep(scene: Scene, base: u64, count: u64) -> Probes {
     let next = AtomicU64::new(0);
     let reports = Mutex::new(Vec::new());
     let failures = Mutex::new(Vec::new());
@@ -65,7 +80,7 @@ fn sweep(scene: Scene, base: u64, count: u64) {
         }
     });
     let reports = reports.into_inner().expect("no worker panics with it");
-    let mut probes = zokor_sim::probe::Probes::default();
+    let mut probes = Probes::default();
     reports.iter().for_each(|report| probes.add(&report.probes));
     println!(
         "{scene}: {} runs, {} simulated seconds, {} faults, {} entries",
@@ -79,10 +94,11 @@ fn sweep(scene: Scene, base: u64, count: u64) {
     }
     let failures = failures.into_inner().expect("no worker panics with it");
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+    probes
 }
 
 fn few(scene: Scene) {
-    sweep(scene, 0, number("SIM_SCENE_SEEDS").unwrap_or(2));
+    sweep(scene, 0, number("SIM_SCENE_SEEDS").unwrap_or(DEFAULT_SCENES));
 }
 
 #[test]
@@ -113,7 +129,12 @@ fn a_bridge_between_two_halves_keeps_one_leader() {
 #[test]
 fn every_property_holds_in_every_storm() {
     let count = number("SIM_WHOLE_SEEDS").or(number("MADSIM_TEST_NUM")).unwrap_or(DEFAULT_STORMS);
-    sweep(Scene::Storm, number("MADSIM_TEST_SEED").unwrap_or(0), count);
+    let probes = sweep(Scene::Storm, number("MADSIM_TEST_SEED").unwrap_or(0), count);
+    if count >= DEFAULT_STORMS {
+        for name in SEEN {
+            assert!(probes.count(name) > 0, "no storm saw: {name}");
+        }
+    }
 }
 
 #[test]

@@ -283,3 +283,51 @@ impl Judge<'_> {
 
 /// Characters of a request or an answer in the history's text.
 const BRIEF: usize = 600;
+
+#[cfg(test)]
+mod tests {
+    use zokor_core::proto::{ConnectResponse, Write};
+
+    use super::*;
+
+    const CONN: ConnId = ConnId(1);
+
+    fn judged(zxid: i64, session: i64) -> Verdict {
+        let history = History::default();
+        let connect = ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: 0,
+            timeout_ms: 1,
+            session: SessionId(0),
+            password: Default::default(),
+            read_only: None,
+        };
+        let request = Arc::new(Request::Write(Write::Delete { path: "/a".into(), version: -1 }));
+        let (session, password) = (SessionId(session), [0; 16]);
+        let response = ConnectResponse { timeout_ms: 1, session, password, read_only: None };
+        for deed in [
+            Deed::Connects(CONN, 1, connect),
+            Deed::Hears(CONN, Heard::Connected(response)),
+            Deed::Asks(CONN, Xid(1), request),
+            Deed::Hears(CONN, Heard::Reply(Xid(1), Zxid(zxid), Err(ErrorCode::NoNode))),
+        ] {
+            history.note(0, deed);
+        }
+        judge(&history.moments(), &Model::new(), &mut Probes::default())
+    }
+
+    #[test]
+    fn what_is_not_in_the_log_may_not_be_heard() {
+        let check = |verdict: Verdict| verdict.expect_err("the log is empty").check;
+        assert_eq!(check(judged(7, 0)), "expired means ended (S9)");
+        assert_eq!(check(judged(7, 5)), "connected means open (S9)");
+    }
+
+    #[test]
+    fn a_history_shows_the_beginning_of_what_is_long() {
+        let path = "x".repeat(10_000);
+        let request = Arc::new(Request::Sync(path.as_str().into()));
+        let line = Moment { time: 0, deed: Deed::Asks(CONN, Xid(1), request) }.to_string();
+        assert!(line.len() < 1_000 && line.ends_with("..."), "{line}");
+    }
+}

@@ -23,7 +23,7 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
         disk: DiskPlan { latency_min: 500, latency_spread: 3_000, ..DiskPlan::default() },
         process: ProcessPlan::default(),
         clients: ClientPlan {
-            count: 6,
+            count: 8,
             interval: 20_000,
             window: 4,
             disconnects: false,
