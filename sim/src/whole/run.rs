@@ -134,7 +134,7 @@ impl Run {
         let written = self.acknowledged();
         self.ensemble.kill(leader, true);
         self.note(format!("server {leader} dies"));
-        self.wait_for_leader(Duration::from_secs(2), |next| next != leader).await?;
+        self.wait_for_leader(Duration::from_secs(1), |next| next != leader).await?;
         sleep(Duration::from_secs(3)).await;
         let after = self.open_connections(|server| server != leader);
         let lost: Vec<ConnId> = before.difference(&after).copied().collect();
