@@ -9,18 +9,20 @@ use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use tokio::time::sleep;
+use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ConnId, ServerId, SessionId};
+use zokor_core::raft::{Payload, SharedEntry};
 use zokor_core::replica::Stats;
 
 use super::audit::audit;
 use super::client::Running;
-use super::history::{Deed, History, Moment, judge, model};
+use super::history::{self, Deed, History, Moment, judge};
 use super::storm::{Storm, fair_weather};
 use super::{Scene, bulk, scene};
 use crate::check::liveness::Health;
 use crate::check::{Verdict, Violation, must};
 use crate::client::{Client, Heard, Mood};
-use crate::model::Model;
+use crate::model::{self, Model};
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
@@ -48,6 +50,7 @@ pub(super) struct Run {
     probes: Probes,
     faults: u64,
     entries: u64,
+    void_writes: u64,
 }
 
 impl Run {
@@ -57,8 +60,18 @@ impl Run {
         let watch = Watch::start();
         let configs = (1..=plan.servers).map(|server| stepped::config(&plan, server)).collect();
         let ensemble = Ensemble::new(&plan, configs, &watch);
-        let (clients, probes) = (Vec::new(), Probes::default());
-        Run { scene, plan, watch, history, ensemble, clients, probes, faults: 0, entries: 0 }
+        Run {
+            scene,
+            plan,
+            watch,
+            history,
+            ensemble,
+            clients: Vec::new(),
+            probes: Probes::default(),
+            faults: 0,
+            entries: 0,
+            void_writes: 0,
+        }
     }
 
     pub(super) async fn play(mut self) -> Outcome {
@@ -76,6 +89,9 @@ impl Run {
         let time = self.watch.micros();
         for _ in 0..self.ensemble.ledger().resets() {
             self.probes.hit("snapshot in the place of a log");
+        }
+        for _ in 0..self.void_writes {
+            self.probes.hit("copy, gap or stale write in the log");
         }
         self.take_down().await;
         let Run { probes, faults, entries, .. } = self;
@@ -260,7 +276,9 @@ impl Run {
         let (applied, server) = applied.max().unwrap_or_default();
         let log = self.ensemble.ledger().log(ServerId(server), applied)?;
         self.entries = log.len() as u64;
-        model(&log)
+        let model = history::model(&log)?;
+        self.void_writes = void_writes(&log, &model);
+        Ok(model)
     }
 
     async fn wait_for_health(&mut self) -> Verdict {
@@ -378,6 +396,16 @@ impl Run {
         self.ensemble.end();
         sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// How many writes in the log changed nothing, because they came twice or too late.
+fn void_writes(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
+    let steps = (1..=model.last()).map(|index| model.step(index));
+    let void = log.iter().zip(steps).filter(|(entry, step)| {
+        let Payload::Command(txn) = &entry.payload else { return false };
+        matches!(txn.action, Action::Write { .. }) && step.outcome == model::Outcome::Nothing
+    });
+    void.count() as u64
 }
 
 /// A node for clients that are not of the plan.
