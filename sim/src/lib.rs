@@ -20,5 +20,6 @@ pub mod rng;
 pub mod run;
 pub mod sweep;
 pub mod trace;
+pub mod whole;
 pub mod workload;
 pub mod world;

@@ -201,6 +201,7 @@ impl Plan {
             max_append_bytes: core.max_append_bytes,
             max_appends_in_flight: core.max_appends_in_flight,
             keep_entries: core.keep_entries,
+            snapshot_timeout: core.election_timeout * 20,
             ..raft::Config::new(ServerId(server), voters)
         };
         Config {

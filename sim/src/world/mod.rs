@@ -7,6 +7,7 @@ mod event;
 mod faults;
 mod healing;
 mod inspection;
+pub mod madsim;
 pub mod network;
 pub mod queue;
 pub mod server;

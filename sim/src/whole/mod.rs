@@ -1,0 +1,146 @@
+//! Whole servers under faults: the real sources of `net` on a simulated network, the real wire, and
+//! the same judges as in the stepped world.
+//!
+//! Invariant: a run is a function of its seed and scene. Each has a thread of its own, since the order
+//! of a hash map inside the simulated network is fixed only for the first run of a thread.
+
+pub mod audit;
+pub mod bulk;
+pub mod caller;
+pub mod client;
+pub mod history;
+pub mod ledger;
+mod run;
+mod scene;
+pub mod storm;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ::madsim::runtime::Runtime;
+
+use crate::check::Violation;
+use crate::probe::Probes;
+use crate::world::queue::Micros;
+use history::History;
+use run::Run;
+
+/// What happens in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// Faults as the seed has them.
+    Storm,
+    /// The leader dies under load and stays dead for a while; nothing else happens.
+    LeaderDies,
+    /// The leader is cut off from its peers in both directions.
+    LeaderCutOff,
+    /// Nobody hears the leader any more, while it hears everybody.
+    LeaderUnheard,
+    /// All machines lose power at once.
+    PowerCut,
+    /// Two halves see each other only through one server.
+    Bridge,
+}
+
+impl Scene {
+    /// All of them.
+    pub const ALL: [Scene; 6] = [
+        Scene::Storm,
+        Scene::LeaderDies,
+        Scene::LeaderCutOff,
+        Scene::LeaderUnheard,
+        Scene::PowerCut,
+        Scene::Bridge,
+    ];
+}
+
+impl fmt::Display for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// What came of one run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// What happened.
+    pub scene: Scene,
+    /// All that clients did and heard, as a number.
+    pub hash: u64,
+    /// What was wrong, if anything.
+    pub violation: Option<Violation>,
+    /// Rare states.
+    pub probes: Probes,
+    /// Simulated time.
+    pub time: Micros,
+    /// Faults.
+    pub faults: u64,
+    /// Entries of the log.
+    pub entries: u64,
+    /// The end of the history, if it was asked for.
+    pub chart: String,
+}
+
+impl Report {
+    /// What a person needs to know of a failure: check, sentence, and the command that replays it.
+    pub fn failure(&self) -> Option<String> {
+        let violation = self.violation.as_ref()?;
+        let Report { seed, scene, .. } = self;
+        Some(format!(
+            "{violation}\n  SIM_SCENE={scene} SIM_SEED={seed:#x} \
+             cargo test -p zokor-sim --test whole replay -- --nocapture"
+        ))
+    }
+}
+
+/// Plays `scene` by `seed`, and keeps the last `lines` lines of what happened.
+pub fn play(scene: Scene, seed: u64, lines: usize) -> Report {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| play_here(scene, seed, lines));
+        thread.join().expect("a panic of the run is part of its report")
+    })
+}
+
+fn play_here(scene: Scene, seed: u64, lines: usize) -> Report {
+    let history = History::default();
+    let mut runtime = Runtime::with_seed_and_config(seed, ::madsim::Config::default());
+    runtime.set_time_limit(TIME_LIMIT);
+    let shared = history.clone();
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async { Run::new(scene, seed, shared).play().await })
+    }));
+    let mut report = Report {
+        seed,
+        scene,
+        hash: history.hash(),
+        violation: None,
+        probes: Probes::default(),
+        time: 0,
+        faults: 0,
+        entries: 0,
+        chart: history.chart(lines),
+    };
+    match played {
+        Ok(outcome) => {
+            report.violation = outcome.verdict.err();
+            report.probes = outcome.probes;
+            report.time = outcome.time;
+            report.faults = outcome.faults;
+            report.entries = outcome.entries;
+        }
+        Err(payload) => {
+            // Its tasks want a simulation around them when they are dropped; there is none any more.
+            std::mem::forget(runtime);
+            let text = payload.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            let sentence = text.unwrap_or_else(|| "something without words".to_owned());
+            report.violation = Some(Violation { check: "panic", sentence });
+        }
+    }
+    report
+}
+
+/// No run comes near it.
+const TIME_LIMIT: std::time::Duration = std::time::Duration::from_secs(1_000);

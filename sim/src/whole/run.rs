@@ -1,0 +1,418 @@
+//! One run: servers and clients start, the scene is played, everything heals, and all is judged.
+//!
+//! Invariant: while faults last nothing false may be seen; afterwards everything must heal within a
+//! bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ::madsim::runtime::{Handle as Simulation, NodeHandle};
+use tokio::time::sleep;
+use zokor_core::db::{Action, Txn};
+use zokor_core::id::{ConnId, ServerId, SessionId};
+use zokor_core::raft::{Payload, SharedEntry};
+use zokor_core::replica::Stats;
+
+use super::audit::audit;
+use super::client::Running;
+use super::history::{self, Deed, History, Moment, judge};
+use super::storm::{Storm, fair_weather};
+use super::{Scene, bulk, scene};
+use crate::check::liveness::Health;
+use crate::check::{Verdict, Violation, must};
+use crate::client::{Client, Heard, Mood};
+use crate::model::{self, Model};
+use crate::plan::Plan;
+use crate::probe::Probes;
+use crate::rng::{Concern, Stream};
+use crate::world::madsim::{Ensemble, Watch};
+use crate::world::queue::Micros;
+use crate::world::stepped;
+
+/// What came of a run.
+pub(super) struct Outcome {
+    pub(super) verdict: Verdict,
+    pub(super) probes: Probes,
+    pub(super) time: Micros,
+    pub(super) faults: u64,
+    pub(super) entries: u64,
+}
+
+/// A run under way.
+pub(super) struct Run {
+    scene: Scene,
+    plan: Plan,
+    watch: Watch,
+    history: History,
+    ensemble: Ensemble,
+    clients: Vec<Running>,
+    probes: Probes,
+    faults: u64,
+    entries: u64,
+    void_writes: u64,
+}
+
+impl Run {
+    /// Inside a simulation only.
+    pub(super) fn new(scene: Scene, seed: u64, history: History) -> Self {
+        let plan = scene::plan(scene, seed);
+        let watch = Watch::start();
+        let configs = (1..=plan.servers).map(|server| plan.config(server)).collect();
+        let ensemble = Ensemble::new(&plan, configs, &watch);
+        Run {
+            scene,
+            plan,
+            watch,
+            history,
+            ensemble,
+            clients: Vec::new(),
+            probes: Probes::default(),
+            faults: 0,
+            entries: 0,
+            void_writes: 0,
+        }
+    }
+
+    pub(super) async fn play(mut self) -> Outcome {
+        fair_weather(&self.plan, &self.ensemble);
+        for server in 1..=self.plan.servers {
+            self.ensemble.start(server);
+        }
+        for number in 1..=self.plan.clients.count {
+            self.spawn_client(number);
+        }
+        let mut verdict = self.act().await;
+        if verdict.is_ok() {
+            verdict = self.end().await;
+        }
+        let time = self.watch.micros();
+        for _ in 0..self.ensemble.ledger().resets() {
+            self.probes.hit("snapshot in the place of a log");
+        }
+        for _ in 0..self.void_writes {
+            self.probes.hit("copy, gap or stale write in the log");
+        }
+        self.take_down().await;
+        let Run { probes, faults, entries, .. } = self;
+        Outcome { verdict, probes, time, faults, entries }
+    }
+
+    fn spawn_client(&mut self, number: u64) {
+        let core = &self.plan.core;
+        let timeouts = (core.min_session_timeout_ms, core.max_session_timeout_ms);
+        let stream = Stream::new(self.plan.seed, Concern::Client(number));
+        let servers = self.plan.servers;
+        let client = Client::new(number, &self.plan.clients, servers, timeouts, stream);
+        let (running, life) = Running::new(client, self.watch.clone(), self.history.clone());
+        drop(self.ensemble.add_client(number).spawn(life));
+        self.clients.push(running);
+    }
+
+    /// The first half.
+    async fn act(&mut self) -> Verdict {
+        if self.scene == Scene::Storm {
+            let mut stream = Stream::new(self.plan.seed, Concern::Client(0));
+            let bulk = stream.coin().then(|| extra_node("bulk", 2));
+            if let Some(node) = &bulk {
+                let (watch, history) = (self.watch.clone(), self.history.clone());
+                let filling = bulk::fill(self.plan.servers, stream, watch, history);
+                drop(node.spawn(filling));
+            }
+            let tools = (&self.watch, &self.history, &mut self.probes);
+            let mut storm = Storm::new(&self.plan, &mut self.ensemble, tools);
+            let verdict = storm.rage().await;
+            self.faults = storm.faults;
+            if let Some(bulk) = bulk {
+                Simulation::current().kill(bulk.id());
+            }
+            return verdict;
+        }
+        sleep(Duration::from_secs(3)).await;
+        let leader = self.ensemble.leader();
+        must("a leader is found", leader.is_some(), || "nobody leads after 3 s".to_owned())?;
+        let leader = leader.expect("just seen");
+        self.note(format!("the leader is server {leader}"));
+        self.faults = 1;
+        match self.scene {
+            Scene::Storm => unreachable!("played above"),
+            Scene::LeaderDies => self.leader_dies(leader).await,
+            Scene::LeaderCutOff => self.leader_cut_off(leader, (true, true)).await,
+            Scene::LeaderUnheard => self.leader_cut_off(leader, (false, true)).await,
+            Scene::PowerCut => self.power_cut().await,
+            Scene::Bridge => self.bridge().await,
+        }
+    }
+
+    async fn leader_dies(&mut self, leader: u64) -> Verdict {
+        let before = self.open_connections(|server| server != leader);
+        must("the scene is set", !before.is_empty(), || format!("connections: {before:?}"))?;
+        let written = self.acknowledged();
+        self.ensemble.kill(leader, true);
+        self.note(format!("server {leader} dies"));
+        self.wait_for_leader(Duration::from_secs(1), |next| next != leader).await?;
+        sleep(Duration::from_secs(3)).await;
+        let after = self.open_connections(|server| server != leader);
+        let lost: Vec<ConnId> = before.difference(&after).copied().collect();
+        must("connections outlive the leader", lost.is_empty(), || {
+            format!("{lost:?} of {before:?} ended with server {leader}, where they were not")
+        })?;
+        let now = self.acknowledged();
+        must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))?;
+        self.ensemble.start(leader);
+        sleep(Duration::from_secs(1)).await;
+        Ok(())
+    }
+
+    /// Between the leader and its peers nothing passes; clients reach everybody.
+    async fn leader_cut_off(&mut self, leader: u64, (inward, outward): (bool, bool)) -> Verdict {
+        for peer in (1..=self.plan.servers).filter(|&peer| peer != leader) {
+            self.ensemble.clog(leader, peer, outward);
+            self.ensemble.clog(peer, leader, inward);
+        }
+        self.note(format!("server {leader} is cut off"));
+        self.wait_for_leader(Duration::from_secs(5), |next| next != leader).await?;
+        sleep(Duration::from_secs(3)).await;
+        let stats = self.ensemble.stats(leader);
+        let deposed = stats.as_ref().is_some_and(|stats| stats.leader != Some(ServerId(leader)));
+        must("a leader without a quorum steps down", deposed, || format!("{stats:?}"))?;
+        let written = self.acknowledged();
+        sleep(Duration::from_secs(5)).await;
+        let now = self.acknowledged();
+        must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))
+    }
+
+    async fn power_cut(&mut self) -> Verdict {
+        for server in 1..=self.plan.servers {
+            self.ensemble.kill(server, true);
+        }
+        self.note("all servers lose power".to_owned());
+        sleep(Duration::from_millis(500)).await;
+        for server in 1..=self.plan.servers {
+            self.ensemble.start(server);
+        }
+        self.wait_for_leader(Duration::from_secs(3), |_| true).await?;
+        sleep(Duration::from_secs(3)).await;
+        Ok(())
+    }
+
+    /// Servers 1 and 2 on one side, 4 and 5 on the other; server 3 sees all.
+    async fn bridge(&mut self) -> Verdict {
+        for (one, other) in [(1, 4), (1, 5), (2, 4), (2, 5)] {
+            self.ensemble.clog(one, other, true);
+            self.ensemble.clog(other, one, true);
+        }
+        self.note("only server 3 sees both sides".to_owned());
+        sleep(Duration::from_secs(5)).await;
+        let written = self.acknowledged();
+        let term = self.term();
+        sleep(Duration::from_secs(10)).await;
+        let now = self.acknowledged();
+        must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))?;
+        let later = self.term();
+        must("a bridge does not unsettle", later <= term + 1, || {
+            format!("term {term} became {later} in 10 s")
+        })
+    }
+
+    /// The second half: everything heals, then everything is read and judged.
+    async fn end(&mut self) -> Verdict {
+        self.ensemble.heal();
+        self.note("everything heals".to_owned());
+        self.ensemble.weather(0, 500, 2_000);
+        let n_dead = if self.plan.clients.deaths { self.clients.len() / 2 } else { 0 };
+        for (n, client) in self.clients.iter().enumerate() {
+            client.order(if n < n_dead { Mood::Dead } else { Mood::Settling });
+        }
+        let healthy = self.wait_for_health().await;
+        if healthy.is_err() {
+            // A wrong answer is the graver fault, and often the cause.
+            self.judge()?;
+            return healthy;
+        }
+        self.note("all is well".to_owned());
+        let node = extra_node("auditor", 1);
+        for server in 1..=self.plan.servers {
+            let reading = node.spawn(audit(server, self.watch.clone(), self.history.clone()));
+            reading.await.expect("a reader that panics ends the run")?;
+        }
+        self.wait_for_live_sessions().await?;
+        self.judge()
+    }
+
+    /// An attempt to connect may open a session long after its client gave it up, if a clogged link
+    /// held it back. Such a session ends by its timeout.
+    async fn wait_for_live_sessions(&mut self) -> Verdict {
+        let deadline = self.watch.micros() + self.bound();
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            self.reap()?;
+            let live: BTreeSet<SessionId> =
+                self.clients.iter().filter_map(Running::live_session).collect();
+            let model = self.model()?;
+            let open: BTreeSet<SessionId> = model.newest().state.sessions.keys().copied().collect();
+            if open == live {
+                return self.health();
+            }
+            must("sessions end without clients", self.watch.micros() < deadline, || {
+                format!("sessions {open:?} are open, {live:?} have clients")
+            })?;
+        }
+    }
+
+    /// Judges everything seen so far.
+    fn judge(&mut self) -> Verdict {
+        let model = self.model()?;
+        judge(&self.history.moments(), &model, &mut self.probes)
+    }
+
+    /// What the longest log says that is applied anywhere.
+    fn model(&mut self) -> Result<Model, Violation> {
+        let servers = 1..=self.plan.servers;
+        let applied = servers.map(|server| {
+            let stats = self.ensemble.stats(server);
+            (stats.map(|stats| stats.applied).unwrap_or_default(), server)
+        });
+        let (applied, server) = applied.max().unwrap_or_default();
+        let log = self.ensemble.ledger().log(ServerId(server), applied)?;
+        self.entries = log.len() as u64;
+        let model = history::model(&log)?;
+        self.void_writes = void_writes(&log, &model);
+        Ok(model)
+    }
+
+    async fn wait_for_health(&mut self) -> Verdict {
+        let deadline = self.watch.micros() + self.bound();
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            self.reap()?;
+            let verdict = self.health();
+            if verdict.is_ok() || self.watch.micros() > deadline {
+                return verdict;
+            }
+        }
+    }
+
+    /// How long healing may take.
+    fn bound(&self) -> Micros {
+        let core = &self.plan.core;
+        let sessions = Duration::from_millis(core.max_session_timeout_ms as u64) * 2;
+        (HELD_BACK * 3 + core.election_timeout * 20 + sessions).as_micros() as Micros
+    }
+
+    fn health(&self) -> Verdict {
+        let all: BTreeMap<u64, Stats> = (1..=self.plan.servers)
+            .filter_map(|server| Some((server, self.ensemble.stats(server)?)))
+            .collect();
+        let unsettled = self.clients.iter().enumerate().filter(|(_, client)| {
+            let client = client.look();
+            !(client.is_dead() || (client.is_settled() && client.is_connected()))
+        });
+        let leads = |(&server, stats): (&u64, &Stats)| {
+            (stats.leader == Some(ServerId(server))).then_some(ServerId(server))
+        };
+        let health = Health {
+            leaders: all.iter().filter_map(leads).collect(),
+            applied: all
+                .iter()
+                .map(|(&server, stats)| (ServerId(server), stats.applied, stats.digest))
+                .collect(),
+            unsettled: unsettled.map(|(n, _)| n as u64 + 1).collect(),
+            left_over: Vec::new(),
+        };
+        health.is_well()?;
+        must("liveness", all.len() as u64 == self.plan.servers, || "servers are down".to_owned())?;
+        let live = self.clients.iter().filter_map(Running::live_session).count() as u64;
+        let counts: Vec<u64> = all.values().map(|stats| stats.sessions).collect();
+        must("liveness", counts.iter().all(|&n| n == live), || {
+            format!("servers have {counts:?} sessions, {live} have clients")
+        })
+    }
+
+    async fn wait_for_leader(&mut self, bound: Duration, fits: impl Fn(u64) -> bool) -> Verdict {
+        let deadline = self.watch.micros() + bound.as_micros() as Micros;
+        loop {
+            sleep(Duration::from_millis(10)).await;
+            self.reap()?;
+            let leader = self.ensemble.leader();
+            if let Some(leader) = leader
+                && fits(leader)
+            {
+                self.note(format!("server {leader} leads"));
+                return Ok(());
+            }
+            must("a leader is found", self.watch.micros() < deadline, || {
+                format!("after {bound:?} the leader is {leader:?}")
+            })?;
+        }
+    }
+
+    fn reap(&mut self) -> Verdict {
+        let reaped = self.ensemble.reap();
+        must("no server ends by itself", reaped == Ok(Vec::new()), || format!("{reaped:?}"))
+    }
+
+    /// The connections that stand, as their clients see it, to servers that `fit`.
+    fn open_connections(&self, fits: impl Fn(u64) -> bool) -> BTreeSet<ConnId> {
+        let mut servers = BTreeMap::new();
+        let mut open = BTreeSet::new();
+        for Moment { deed, .. } in self.history.moments() {
+            match deed {
+                Deed::Connects(conn, server, _) => drop(servers.insert(conn, server)),
+                Deed::Hears(conn, Heard::Connected(_)) if fits(servers[&conn]) => {
+                    open.insert(conn);
+                }
+                Deed::Hears(conn, Heard::Closed) | Deed::Leaves(conn) => {
+                    open.remove(&conn);
+                }
+                Deed::Hears(..) | Deed::Asks(..) | Deed::World(_) => {}
+            }
+        }
+        open
+    }
+
+    /// How many requests were answered with a zxid of their own, or of a read.
+    fn acknowledged(&self) -> usize {
+        let mut zxids = BTreeSet::new();
+        for Moment { deed, .. } in self.history.moments() {
+            if let Deed::Hears(_, Heard::Reply(_, zxid, _)) = deed {
+                zxids.insert(zxid);
+            }
+        }
+        zxids.len()
+    }
+
+    fn term(&self) -> u64 {
+        let all = (1..=self.plan.servers).filter_map(|server| self.ensemble.stats(server));
+        all.map(|stats| stats.term.0).max().unwrap_or_default()
+    }
+
+    fn note(&self, what: String) {
+        self.history.note(self.watch.micros(), Deed::World(what));
+    }
+
+    /// Ends all tasks while there is a simulation around them.
+    async fn take_down(&mut self) {
+        self.ensemble.end();
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// How many writes in the log changed nothing, because they came twice or too late.
+fn void_writes(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
+    let steps = (1..=model.last()).map(|index| model.step(index));
+    let void = log.iter().zip(steps).filter(|(entry, step)| {
+        let Payload::Command(txn) = &entry.payload else { return false };
+        matches!(txn.action, Action::Write { .. }) && step.outcome == model::Outcome::Nothing
+    });
+    void.count() as u64
+}
+
+/// A node for clients that are not of the plan.
+fn extra_node(name: &str, number: u8) -> NodeHandle {
+    let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, number));
+    Simulation::current().create_node().name(name).ip(ip).build()
+}
+
+/// What a clogged link held back may come this much later than its end.
+const HELD_BACK: Duration = Duration::from_secs(10);

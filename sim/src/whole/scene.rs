@@ -1,0 +1,57 @@
+//! The plans of the scenes that are about one thing.
+//!
+//! Invariant: nothing varies in them but what the seed draws inside the ordinary: latencies, who
+//! connects where, what is asked.
+
+use std::time::Duration;
+
+use super::Scene;
+use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan};
+
+/// The plan of `scene` by `seed`.
+pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
+    let servers = match scene {
+        Scene::Storm => return Plan::new(seed),
+        Scene::LeaderDies | Scene::LeaderCutOff | Scene::LeaderUnheard | Scene::PowerCut => 3,
+        Scene::Bridge => 5,
+    };
+    Plan {
+        servers,
+        calm: true,
+        core: core(),
+        network: NetworkPlan { latency_min: 200, latency_spread: 1_000, ..NetworkPlan::default() },
+        disk: DiskPlan { latency_min: 500, latency_spread: 3_000, ..DiskPlan::default() },
+        process: ProcessPlan::default(),
+        clients: ClientPlan {
+            count: 8,
+            interval: 20_000,
+            window: 4,
+            disconnects: false,
+            moves: false,
+            closes: false,
+            watches: true,
+            syncs: true,
+            multis: true,
+            deaths: false,
+            paths: 6,
+        },
+        ..Plan::new(seed)
+    }
+}
+
+fn core() -> CorePlan {
+    CorePlan {
+        heartbeat_interval: Duration::from_millis(50),
+        election_timeout: Duration::from_millis(300),
+        disk_stall_timeout: Duration::from_secs(2),
+        max_append_bytes: 64 << 10,
+        max_appends_in_flight: 64,
+        keep_entries: 500,
+        snapshot_entries: 300,
+        min_session_timeout_ms: 4_000,
+        max_session_timeout_ms: 8_000,
+        upkeep_interval: Duration::from_millis(300),
+        orphan_timeout: Duration::from_secs(2),
+        resend_interval: Duration::from_secs(1),
+    }
+}

@@ -1,0 +1,497 @@
+//! The whole server in a simulated world: the sources of `net`, unchanged, on madsim's sockets and
+//! time, over disks that forget.
+//!
+//! Invariant: only disk, network, clocks and seeds are replaced. A server that ends is taken away
+//! with all its tasks, as a process is; what it had not synced is lost as the seed has it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ::madsim::net::NetSim;
+use ::madsim::runtime::{Handle as Simulation, NodeHandle};
+use ::madsim::task::NodeId;
+use ::madsim::time::TimeHandle;
+use zokor_core::id::{Seed, ServerId};
+use zokor_core::replica::{Mode, Stats};
+use zokor_core::time::{Instant, Now};
+use zokor_core::{Config, Replica};
+use zokor_net::runtime::{
+    self, Admin, Answer, Detail, Handle, Limits, Listeners, Parts, Reset, ServerFacts,
+    storage_workers,
+};
+use zokor_net::storage::{self, Fault, MemoryDisk, Options};
+use zokor_net::transport::PlainSockets;
+
+use super::clock::Clock;
+use super::queue::Micros;
+use crate::plan::Plan;
+use crate::rng::{Concern, Stream};
+use crate::whole::client::client_address;
+use crate::whole::ledger::{Ledger, Noted};
+
+/// True time, readable from anywhere.
+#[derive(Clone)]
+pub struct Watch {
+    time: TimeHandle,
+    origin: std::time::Instant,
+}
+
+impl Watch {
+    /// Begins now. Inside a simulation only.
+    pub fn start() -> Self {
+        let time = TimeHandle::current();
+        let origin = time.now_instant();
+        Watch { time, origin }
+    }
+
+    /// Microseconds since the start.
+    pub fn micros(&self) -> Micros {
+        (self.time.now_instant() - self.origin).as_micros() as Micros
+    }
+}
+
+/// A server's own clocks over the true time.
+struct OwnClock {
+    watch: Watch,
+    clock: Mutex<Clock>,
+}
+
+impl OwnClock {
+    fn lock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().expect("nobody panics with a clock")
+    }
+}
+
+impl runtime::Clock for OwnClock {
+    fn now(&self) -> Now {
+        self.lock().now(self.watch.micros())
+    }
+
+    fn until(&self, deadline: Instant) -> Duration {
+        let at = self.lock().when(deadline);
+        Duration::from_micros(at.saturating_sub(self.watch.micros()))
+    }
+}
+
+/// How long a server's disk takes.
+struct Pace {
+    stream: Mutex<Stream>,
+    least: Micros,
+    spread: Micros,
+    heavy_tail: bool,
+    slow: AtomicBool,
+}
+
+impl Pace {
+    fn draw(&self) -> Duration {
+        let mut stream = self.stream.lock().expect("nobody panics with a pace");
+        let mut micros = self.least + stream.below(self.spread);
+        if self.heavy_tail && stream.below(100) == 0 {
+            micros *= stream.between(2, 50);
+        }
+        if self.slow.load(Ordering::Relaxed) {
+            micros += stream.between(100_000, 3_000_000);
+        }
+        Duration::from_micros(micros)
+    }
+}
+
+/// What a life of a server leaves to be seen.
+#[derive(Default)]
+struct Life {
+    handle: Option<Handle>,
+    /// How it ended, if it has.
+    ended: Option<Result<(), String>>,
+}
+
+/// Nobody asks four-letter words here.
+struct Mute;
+
+impl Admin for Mute {
+    fn detail(&self, _: &str) -> Detail {
+        Detail::Plain
+    }
+
+    fn answer(&self, _: &str, _: &ServerFacts) -> Answer {
+        Answer { text: String::new(), reset: Reset::Nothing }
+    }
+}
+
+/// What one life of a server is made of.
+struct Body {
+    config: Config,
+    peers: Vec<u64>,
+    limits: Limits,
+    segment_bytes: u64,
+    snapshots_kept: usize,
+    disk: MemoryDisk,
+    clock: Arc<OwnClock>,
+    pace: Arc<Pace>,
+    ledger: Ledger,
+    seed: [u8; 32],
+    fresh_id: [u8; 16],
+}
+
+impl Body {
+    /// Serves until it is asked to stop, or fails.
+    async fn serve(self, life: Arc<Mutex<Life>>) -> Result<(), String> {
+        let id = self.config.raft.id;
+        let mut config = runtime::Config::new(id, client_address(id.0));
+        if !self.peers.is_empty() {
+            config.peer_address = Some(peer_address(id.0));
+        }
+        let peers = self.peers.iter();
+        config.peers =
+            peers.map(|&peer| (ServerId(peer), peer_address(peer).to_string())).collect();
+        config.limits = self.limits;
+        let listeners = Listeners::bind(&config).await.map_err(|error| error.to_string())?;
+        let clock = self.clock;
+        let now = runtime::Clock::now(&*clock);
+        let options = Options {
+            segment_bytes: self.segment_bytes,
+            snapshots_kept: self.snapshots_kept,
+            ..Options::new(id, self.fresh_id, now.wall)
+        };
+        let opened = storage::open(self.disk, &options).map_err(|error| error.to_string())?;
+        self.ledger.recovered(id, &opened.recovered);
+        let replica = Replica::new(now, self.config, Seed(self.seed), opened.recovered);
+        let log = Noted { server: id, wal: opened.wal, ledger: self.ledger };
+        let (storage, log, snapshots) = storage_workers(log, opened.snapshots);
+        let pace = self.pace.clone();
+        drop(tokio::spawn(log.run_paced(move || tokio::time::sleep(pace.draw()))));
+        let pace = self.pace;
+        drop(tokio::spawn(snapshots.run_paced(move || tokio::time::sleep(pace.draw() * 5))));
+        let (admin, options) = (Arc::new(Mute), Arc::new(PlainSockets));
+        let parts = Parts { replica, storage, clock, admin, options };
+        let server = runtime::Server::new(config, listeners, parts);
+        life.lock().expect("nobody panics with a life").handle = Some(server.handle());
+        server.run().await.map_err(|error| error.to_string())
+    }
+}
+
+/// Half of the servers have limits so low that their clients meet them.
+fn limits(stream: &mut Stream) -> Limits {
+    // The simulated network has no half-closed connections.
+    let roomy = Limits { linger: Duration::ZERO, ..Limits::default() };
+    if stream.coin() {
+        return roomy;
+    }
+    Limits {
+        global_outstanding: stream.log_between(1, 64) as usize,
+        connection_outstanding: stream.log_between(1, 8) as usize,
+        unsent_bytes: stream.log_between(16, 4096) as usize,
+        ..roomy
+    }
+}
+
+fn peer_address(server: u64) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, server as u8)), 2888)
+}
+
+/// One seat of the ensemble: what stays when its server dies.
+struct Seat {
+    config: Config,
+    node: NodeHandle,
+    disk: MemoryDisk,
+    clock: Arc<OwnClock>,
+    pace: Arc<Pace>,
+    stream: Stream,
+    limits: Limits,
+    segment_bytes: u64,
+    snapshots_kept: usize,
+    /// The present life, if it runs.
+    life: Option<Arc<Mutex<Life>>>,
+    /// Its end is part of the plan.
+    doomed: bool,
+    paused: bool,
+}
+
+/// All servers, and what can be done to them.
+pub struct Ensemble {
+    simulation: Simulation,
+    network: Arc<NetSim>,
+    seats: Vec<Seat>,
+    clients: BTreeMap<u64, NodeId>,
+    ledger: Ledger,
+}
+
+impl Ensemble {
+    /// The servers of `plan`, none of which runs. Inside a simulation only.
+    pub fn new(plan: &Plan, configs: Vec<Config>, watch: &Watch) -> Self {
+        let simulation = Simulation::current();
+        let seats = configs.into_iter().map(|config| {
+            let id = config.raft.id.0;
+            let mut stream = Stream::new(plan.seed, Concern::Server(id));
+            let rate =
+                if plan.process.skew { stream.between(900_000, 1_100_000) } else { 1_000_000 };
+            let wall = 1_700_000_000_000 + stream.below(10_000) as i64;
+            let clock = Clock::new(stream.below(1 << 40), rate, wall);
+            let pace = Pace {
+                stream: Mutex::new(Stream::new(plan.seed, Concern::Disk(id))),
+                least: plan.disk.latency_min,
+                spread: plan.disk.latency_spread,
+                heavy_tail: plan.disk.heavy_tail,
+                slow: AtomicBool::new(false),
+            };
+            let name = format!("server-{id}");
+            Seat {
+                config,
+                node: simulation.create_node().name(name).ip(client_address(id).ip()).build(),
+                disk: MemoryDisk::new(),
+                clock: Arc::new(OwnClock { watch: watch.clone(), clock: Mutex::new(clock) }),
+                pace: Arc::new(pace),
+                limits: limits(&mut stream),
+                segment_bytes: 4096 * stream.log_between(2, 256),
+                snapshots_kept: stream.between(1, 3) as usize,
+                stream,
+                life: None,
+                doomed: false,
+                paused: false,
+            }
+        });
+        let seats = seats.collect();
+        let (network, ledger) = (NetSim::current(), Ledger::default());
+        Ensemble { simulation, network, seats, clients: BTreeMap::new(), ledger }
+    }
+
+    /// How many servers it has, running or not.
+    pub fn size(&self) -> u64 {
+        self.seats.len() as u64
+    }
+
+    /// The log of them all.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Starts a server that does not run.
+    pub fn start(&mut self, server: u64) {
+        let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
+        let ledger = self.ledger.clone();
+        let seat = self.seat(server);
+        if seat.life.is_some() {
+            return;
+        }
+        let mut fresh_id = [0; 16];
+        fresh_id.copy_from_slice(&seat.stream.seed()[..16]);
+        let body = Body {
+            config: seat.config.clone(),
+            peers,
+            limits: seat.limits.clone(),
+            segment_bytes: seat.segment_bytes,
+            snapshots_kept: seat.snapshots_kept,
+            disk: seat.disk.clone(),
+            clock: seat.clock.clone(),
+            pace: seat.pace.clone(),
+            ledger,
+            seed: seat.stream.seed(),
+            fresh_id,
+        };
+        let life: Arc<Mutex<Life>> = Arc::default();
+        seat.life = Some(life.clone());
+        seat.doomed = false;
+        let id = seat.node.id();
+        self.simulation.restart(id);
+        let node = self.simulation.get_node(id).expect("it was made with the ensemble");
+        drop(node.spawn(async move {
+            let ended = body.serve(life.clone()).await;
+            life.lock().expect("nobody panics with a life").ended = Some(ended);
+            // A process takes all its tasks with it.
+            Simulation::current().kill(id);
+        }));
+    }
+
+    /// Ends a server without a word. Its machine loses power as well, or goes on.
+    pub fn kill(&mut self, server: u64, loses_power: bool) {
+        self.resume(server);
+        let simulation = self.simulation.clone();
+        let seat = self.seat(server);
+        simulation.kill(seat.node.id());
+        seat.life = None;
+        if loses_power {
+            seat.disk.crash(seat.stream.bits());
+        } else {
+            seat.disk.kill();
+        }
+    }
+
+    /// Stops a server's machine at the `n`th change of its disk from now, in the middle of it.
+    pub fn fail_disk(&mut self, server: u64, n: u64) {
+        let seat = self.seat(server);
+        seat.doomed = true;
+        seat.disk.fault_at(n, Fault::Stop);
+    }
+
+    /// Asks a server to stop in good order.
+    pub fn stop(&mut self, server: u64) {
+        let seat = self.seat(server);
+        if let Some(handle) = seat.handle() {
+            seat.doomed = true;
+            handle.shutdown();
+        }
+    }
+
+    /// Takes away the servers that have ended by themselves, and names them.
+    ///
+    /// # Errors
+    /// If one had no reason to end.
+    pub fn reap(&mut self) -> Result<Vec<u64>, String> {
+        let mut ended = Vec::new();
+        for server in 1..=self.size() {
+            let seat = self.seat(server);
+            let life = seat.life.as_ref();
+            let end =
+                life.and_then(|life| life.lock().expect("nobody panics with a life").ended.clone());
+            let Some(end) = end else { continue };
+            if !seat.doomed {
+                return Err(format!("server {server} ended by itself: {end:?}"));
+            }
+            self.kill(server, true);
+            ended.push(server);
+        }
+        Ok(ended)
+    }
+
+    /// Lets a server stand still.
+    pub fn pause(&mut self, server: u64) {
+        let simulation = self.simulation.clone();
+        let seat = self.seat(server);
+        simulation.pause(seat.node.id());
+        seat.paused = true;
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self, server: u64) {
+        let simulation = self.simulation.clone();
+        let seat = self.seat(server);
+        if std::mem::take(&mut seat.paused) {
+            simulation.resume(seat.node.id());
+        }
+    }
+
+    /// Makes a server's disk very slow, or as it was.
+    pub fn slow_disk(&mut self, server: u64, slow: bool) {
+        self.seat(server).pace.slow.store(slow, Ordering::Relaxed);
+    }
+
+    /// Lets a server's wall clock jump.
+    pub fn jump_wall(&mut self, server: u64, by_ms: i64) {
+        self.seat(server).clock.lock().jump_wall(by_ms);
+    }
+
+    /// Holds back all that one server sends to another, or lets it go. What was held back arrives
+    /// late, and nothing is lost.
+    pub fn clog(&mut self, from: u64, to: u64, clogged: bool) {
+        let (from, to) = (self.seat(from).node.id(), self.seat(to).node.id());
+        if clogged {
+            self.network.clog_link(from, to);
+        } else {
+            self.network.unclog_link(from, to);
+        }
+    }
+
+    /// Makes a node for client `number` and lets it be cut off.
+    pub fn add_client(&mut self, number: u64) -> NodeHandle {
+        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 1, number as u8));
+        let name = format!("client-{number}");
+        let node = self.simulation.create_node().name(name).ip(ip).build();
+        self.clients.insert(number, node.id());
+        node
+    }
+
+    /// Holds back all that passes between a client and a server, or lets it go.
+    pub fn clog_client(&mut self, client: u64, server: u64, clogged: bool) {
+        let Some(&client) = self.clients.get(&client) else { return };
+        let server = self.seat(server).node.id();
+        for (from, to) in [(server, client), (client, server)] {
+            if clogged {
+                self.network.clog_link(from, to);
+            } else {
+                self.network.unclog_link(from, to);
+            }
+        }
+    }
+
+    /// Ends all servers and clients.
+    pub fn end(&mut self) {
+        for server in 1..=self.size() {
+            self.kill(server, false);
+        }
+        for &client in self.clients.values() {
+            self.simulation.kill(client);
+        }
+    }
+
+    /// The same for all that a server sends to, or hears from, anybody.
+    pub fn clog_all(&mut self, server: u64, (inward, outward): (bool, bool), clogged: bool) {
+        let id = self.seat(server).node.id();
+        match (inward, clogged) {
+            (true, true) => self.network.clog_node_in(id),
+            (true, false) => self.network.unclog_node_in(id),
+            (false, _) => {}
+        }
+        match (outward, clogged) {
+            (true, true) => self.network.clog_node_out(id),
+            (true, false) => self.network.unclog_node_out(id),
+            (false, _) => {}
+        }
+    }
+
+    /// Sets how many packets have to be sent again, and how long each takes.
+    pub fn weather(&self, loss_ppm: u64, least: Micros, most: Micros) {
+        self.network.update_config(|config| {
+            config.packet_loss_rate = loss_ppm as f64 / 1e6;
+            config.send_latency = Duration::from_micros(least)..Duration::from_micros(most);
+        });
+    }
+
+    /// Everything works again: links, disks, processes.
+    pub fn heal(&mut self) {
+        for server in 1..=self.size() {
+            for other in (1..=self.size()).filter(|&other| other != server) {
+                self.clog(server, other, false);
+            }
+            self.clog_all(server, (true, true), false);
+            let clients: Vec<u64> = self.clients.keys().copied().collect();
+            clients.into_iter().for_each(|client| self.clog_client(client, server, false));
+            self.slow_disk(server, false);
+            self.resume(server);
+            if self.seat(server).doomed {
+                self.kill(server, true);
+            }
+            self.start(server);
+        }
+    }
+
+    /// Whether a server runs.
+    pub fn is_up(&self, server: u64) -> bool {
+        self.seats[server as usize - 1].life.is_some()
+    }
+
+    /// What a running server says of itself.
+    pub fn stats(&self, server: u64) -> Option<Stats> {
+        self.seats[server as usize - 1].handle().map(|handle| handle.stats())
+    }
+
+    /// Who leads, by its own word; the one of the latest term, if several do.
+    pub fn leader(&self) -> Option<u64> {
+        let all = (1..=self.size()).filter_map(|server| Some((server, self.stats(server)?)));
+        let leads = |stats: &Stats| matches!(stats.mode, Mode::Leader | Mode::Standalone);
+        let leaders = all.filter(|(_, stats)| leads(stats));
+        leaders.max_by_key(|(_, stats)| stats.term).map(|(server, _)| server)
+    }
+
+    fn seat(&mut self, server: u64) -> &mut Seat {
+        &mut self.seats[server as usize - 1]
+    }
+}
+
+impl Seat {
+    fn handle(&self) -> Option<Handle> {
+        let life = self.life.as_ref()?;
+        life.lock().expect("nobody panics with a life").handle.clone()
+    }
+}
