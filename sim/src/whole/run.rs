@@ -28,7 +28,6 @@ use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
 use crate::world::madsim::{Ensemble, Watch};
 use crate::world::queue::Micros;
-use crate::world::stepped;
 
 /// What came of a run.
 pub(super) struct Outcome {
