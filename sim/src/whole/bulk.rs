@@ -1,6 +1,7 @@
 //! A client that writes large data, so that logs, messages and snapshots take many pieces.
 //!
-//! Invariant: it never gives up; a connection that fails is followed by another, with a new session.
+//! Invariant: it never gives up; a connection that fails is followed by another, with a new
+//! session.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A client that does one thing after the other: it asks, and waits for the answer.
 //!
-//! Invariant: it goes through the front door like any other, so that what it sees is judged like what
-//! any other sees. Whatever comes instead of an answer ends it.
+//! Invariant: it goes through the front door like any other, so that what it sees is judged like
+//! what any other sees. Whatever comes instead of an answer ends it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The model client over the real wire: its wishes become bytes on a socket, and bytes become what it
-//! hears.
+//! The model client over the real wire: its wishes become bytes on a socket, and bytes become what
+//! it hears.
 //!
 //! Invariant: what a client decides is the model client's business alone; here only the history is
 //! kept, and bytes are cut where a network may cut them.

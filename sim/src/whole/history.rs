@@ -1,8 +1,8 @@
 //! What the clients of a whole run did and heard, and its judgement by the committed log.
 //!
-//! Invariant: deeds stand in the order of simulated time, each as its client saw it, so that whatever
-//! was heard before something was asked had happened before it. Judging needs nothing of a server
-//! but the log that it stored.
+//! Invariant: deeds stand in the order of simulated time, each as its client saw it, so that
+//! whatever was heard before something was asked had happened before it. Judging needs nothing of
+//! a server but the log that it stored.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};

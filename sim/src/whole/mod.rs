@@ -1,8 +1,8 @@
-//! Whole servers under faults: the real sources of `net` on a simulated network, the real wire, and
-//! the same judges as in the stepped world.
+//! Whole servers under faults: the real sources of `net` on a simulated network, the real wire,
+//! and the same judges as in the stepped world.
 //!
-//! Invariant: a run is a function of its seed and scene. Each has a thread of its own, since the order
-//! of a hash map inside the simulated network is fixed only for the first run of a thread.
+//! Invariant: a run is a function of its seed and scene. Each has a thread of its own, since the
+//! order of a hash map inside the simulated network is fixed only for the first run of a thread.
 
 pub mod audit;
 pub mod bulk;
@@ -131,7 +131,7 @@ fn play_here(scene: Scene, seed: u64, lines: usize) -> Report {
             report.entries = outcome.entries;
         }
         Err(payload) => {
-            // Its tasks want a simulation around them when they are dropped; there is none any more.
+            // Its tasks want a simulation around them when dropped; there is none any more.
             std::mem::forget(runtime);
             let text = payload.downcast_ref::<String>().cloned();
             let text = text.or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()));

@@ -22,7 +22,7 @@ use super::{Scene, bulk, scene};
 use crate::check::liveness::Health;
 use crate::check::{Verdict, Violation, must};
 use crate::client::{Client, Heard, Mood};
-use crate::model::{self, Model};
+use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
@@ -49,7 +49,7 @@ pub(super) struct Run {
     probes: Probes,
     faults: u64,
     entries: u64,
-    void_writes: u64,
+    copies: u64,
 }
 
 impl Run {
@@ -69,7 +69,7 @@ impl Run {
             probes: Probes::default(),
             faults: 0,
             entries: 0,
-            void_writes: 0,
+            copies: 0,
         }
     }
 
@@ -89,8 +89,8 @@ impl Run {
         for _ in 0..self.ensemble.ledger().resets() {
             self.probes.hit("snapshot in the place of a log");
         }
-        for _ in 0..self.void_writes {
-            self.probes.hit("copy, gap or stale write in the log");
+        for _ in 0..self.copies {
+            self.probes.hit("write that came twice");
         }
         self.take_down().await;
         let Run { probes, faults, entries, .. } = self;
@@ -276,7 +276,7 @@ impl Run {
         let log = self.ensemble.ledger().log(ServerId(server), applied)?;
         self.entries = log.len() as u64;
         let model = history::model(&log)?;
-        self.void_writes = void_writes(&log, &model);
+        self.copies = copies(&log, &model);
         Ok(model)
     }
 
@@ -397,14 +397,18 @@ impl Run {
     }
 }
 
-/// How many writes in the log changed nothing, because they came twice or too late.
-fn void_writes(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
-    let steps = (1..=model.last()).map(|index| model.step(index));
-    let void = log.iter().zip(steps).filter(|(entry, step)| {
+/// How many writes came to the log a second time.
+fn copies(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
+    let before = (0..model.last()).map(|index| &model.step(index).state);
+    let copies = log.iter().zip(before).filter(|(entry, before)| {
         let Payload::Command(txn) = &entry.payload else { return false };
-        matches!(txn.action, Action::Write { .. }) && step.outcome == model::Outcome::Nothing
+        let Action::Write { author, .. } = &txn.action else { return false };
+        let session = before.sessions.get(&author.session);
+        session.is_some_and(|session| {
+            session.token == author.token && author.sequence.0 <= session.sequence
+        })
     });
-    void.count() as u64
+    copies.count() as u64
 }
 
 /// A node for clients that are not of the plan.

@@ -11,7 +11,7 @@ use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan
 /// The plan of `scene` by `seed`.
 pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
     let servers = match scene {
-        Scene::Storm => return Plan::new(seed),
+        Scene::Storm => return storm(seed),
         Scene::LeaderDies | Scene::LeaderCutOff | Scene::LeaderUnheard | Scene::PowerCut => 3,
         Scene::Bridge => 5,
     };
@@ -37,6 +37,18 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
         },
         ..Plan::new(seed)
     }
+}
+
+/// The stepped world's plan. Half of the storms come over busy clients, so that leaders die with
+/// writes under way.
+fn storm(seed: u64) -> Plan {
+    let mut plan = Plan::new(seed);
+    if seed.is_multiple_of(2) {
+        plan.clients.count = 6;
+        plan.clients.interval /= 5;
+        plan.clients.window = 8;
+    }
+    plan
 }
 
 fn core() -> CorePlan {

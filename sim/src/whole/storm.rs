@@ -1,7 +1,7 @@
 //! Faults by the seed, over whole servers.
 //!
-//! Invariant: one task does everything that is done to the ensemble, in the order of time; whatever a
-//! fault breaks for a time has its repair on the list from the start.
+//! Invariant: one task does everything that is done to the ensemble, in the order of time;
+//! whatever a fault breaks for a time has its repair on the list from the start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
