@@ -387,16 +387,6 @@ impl<C: Command> Raft<C> {
     pub fn elections_won(&self) -> u64 {
         self.state.elections_won
     }
-
-    /// Whether a transfer of the leadership is under way at this leader.
-    pub fn is_transferring(&self) -> bool {
-        self.state.is_transferring()
-    }
-
-    /// Whether nothing is under way here: all is written, durable, said and given out.
-    pub fn is_quiet(&self) -> bool {
-        self.state.is_quiet()
-    }
 }
 
 /// The branches.

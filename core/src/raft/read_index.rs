@@ -138,11 +138,6 @@ impl Reads {
         self.put = None;
         readers
     }
-
-    /// Whether nobody waits for anything.
-    pub(super) fn is_idle(&self) -> bool {
-        self.asked.is_empty() && self.waiting.is_empty() && self.rounds.is_empty()
-    }
 }
 
 #[cfg(test)]

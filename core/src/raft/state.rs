@@ -304,15 +304,6 @@ impl<C: Command> State<C> {
         if self.is_transferring() { Err(NotLeader { leader: None }) } else { Ok(()) }
     }
 
-    /// Whether nothing is under way here.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.outbox.is_idle()
-            && !self.outbox.is_hard_state_unwritten()
-            && !self.log.is_unwritten()
-            && self.reads.is_idle()
-            && self.delivered == self.commit
-    }
-
     /// When something has to be done though nothing comes in.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let config = &self.config;
@@ -480,11 +471,6 @@ impl<C: Command> Outbox<C> {
     /// When the oldest ticket under way was given out.
     pub(super) fn oldest_ticket_at(&self) -> Option<Instant> {
         self.under_way.front().map(|(_, at)| *at)
-    }
-
-    /// Whether nothing waits to leave or to become durable.
-    pub(super) fn is_idle(&self) -> bool {
-        self.effects.is_empty() && self.gated.is_empty() && self.under_way.is_empty()
     }
 }
 

@@ -36,7 +36,7 @@ use crate::whole::ledger::{Ledger, Noted};
 #[derive(Clone)]
 pub struct Watch {
     time: TimeHandle,
-    origin: std::time::Instant,
+    origin: madsim::time::Instant,
 }
 
 impl Watch {
