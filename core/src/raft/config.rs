@@ -34,6 +34,8 @@ pub struct Config {
     /// Entries kept in memory behind the last snapshot for followers that are a little behind;
     /// farther ones get the snapshot. Default 10,000.
     pub keep_entries: u64,
+    /// ... and not more than this many bytes of them. Default 16 MiB.
+    pub keep_bytes: usize,
 }
 
 impl Config {
@@ -50,6 +52,7 @@ impl Config {
             max_append_bytes: 256 << 10,
             max_appends_in_flight: 64,
             keep_entries: 10_000,
+            keep_bytes: 16 << 20,
         }
     }
 }

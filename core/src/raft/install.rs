@@ -21,9 +21,14 @@ pub(super) fn compact<C: Command>(state: &mut State<C>, meta: &SnapshotMeta) {
     assert!(meta.last.index <= state.delivered, "a snapshot holds what was given out");
     let known = state.log.term_at(meta.last.index);
     assert!(known.is_none_or(|term| term == meta.last.term), "it is of this log");
-    let keep = state.config.keep_entries;
-    let mut upto = meta.last.index.0.saturating_sub(keep);
-    let floor = meta.last.index.0.saturating_sub(keep.saturating_mul(4));
+    let last = meta.last.index;
+    // By count and by weight: whichever keeps less.
+    let keeping = |factor: u64| {
+        let by_count = last.0.saturating_sub(state.config.keep_entries.saturating_mul(factor));
+        let bytes = state.config.keep_bytes.saturating_mul(factor as usize);
+        by_count.max(state.log.weighing_at_most(last, bytes).0)
+    };
+    let (mut upto, floor) = (keeping(1), keeping(4));
     if let Standing::Leader(leadership) = &state.standing {
         for (peer, progress) in &leadership.peers {
             if state.connected.contains(peer) && progress.flow() != Flow::Snapshot {

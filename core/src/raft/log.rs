@@ -171,6 +171,19 @@ impl<C: Command> Log<C> {
         assert!(self.base.index <= self.written, "what storage lacks stays");
     }
 
+    /// The least index behind which the entries up to and with `last` weigh `max_bytes` at most.
+    pub(super) fn weighing_at_most(&self, last: Index, max_bytes: usize) -> Index {
+        let mut at = last.min(self.last().index);
+        let mut left = max_bytes;
+        while let Some(entry) = self.entry(at)
+            && let Some(less) = left.checked_sub(weight(entry))
+        {
+            left = less;
+            at = at.previous();
+        }
+        at
+    }
+
     /// Whether storage has not been given everything yet.
     pub(super) fn is_unwritten(&self) -> bool {
         self.reset.is_some() || self.truncate_after.is_some() || self.written < self.last().index
@@ -307,6 +320,16 @@ mod tests {
         log.compact(Index(4));
         assert_eq!(log.first(), Index(4));
         assert_eq!(write(&mut log, 1).append, vec![entry(3, 4)]);
+    }
+
+    #[test]
+    fn weight_says_how_much_is_kept() {
+        let log = log(&[1, 1, 1]);
+        let each = weight(log.entry(Index(1)).expect("it is there"));
+        for (max_bytes, first_dropped) in [(0, 3), (each, 2), (3 * each - 1, 1), (9 * each, 0)] {
+            assert_eq!(log.weighing_at_most(Index(3), max_bytes), Index(first_dropped));
+        }
+        assert_eq!(log.weighing_at_most(Index(2), each), Index(1));
     }
 
     #[test]
