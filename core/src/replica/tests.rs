@@ -1,5 +1,7 @@
 //! Conversations of a few replicas over a network and disks that do at once what they are told.
 
+mod sessions;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
