@@ -44,7 +44,32 @@ impl World {
         self.outsiders = order.split_off(self.plan.quorum()).into_iter().collect();
         self.outsiders_until = self.time + self.fault_stream.log_between(100_000, 6_000_000);
         self.committed_before = self.committed();
+        self.cut_outsiders();
         self.queue.push(self.outsiders_until, Event::QuorumCheck);
+    }
+
+    /// Perhaps cuts the others off from the quorum until all heals: both ways, or so that they hear
+    /// nobody, or so that nobody hears them.
+    fn cut_outsiders(&mut self) {
+        let network = &self.plan.network;
+        let pattern = self.fault_stream.below(4);
+        let (deaf, mute) = match pattern {
+            0 if network.partitions => (true, true),
+            1 if network.one_way => (true, false),
+            2 if network.one_way => (false, true),
+            _ => return,
+        };
+        for outsider in self.outsiders.clone() {
+            for other in (1..=self.plan.servers).filter(|&other| other != outsider) {
+                if deaf {
+                    self.network.cut((other, outsider));
+                }
+                if mute {
+                    self.network.cut((outsider, other));
+                }
+            }
+        }
+        self.probes.hit("outsiders cut off until the quorum has got on");
     }
 
     /// Whether the quorum gets on without the others; if so, they heal too.
