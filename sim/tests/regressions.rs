@@ -1,6 +1,6 @@
-//! Every seed that ever failed, and what it found. They are replayed for good measure: when plans or
-//! the core's own draws change, a seed leads elsewhere, which is why each mended defect of the core
-//! has a test there as well.
+//! Every seed that ever failed, and what it found. They are replayed for good measure: when plans
+//! or the core's own draws change, a seed leads elsewhere, which is why each mended defect of the
+//! core has a test there as well.
 
 use zokor_sim::run::run;
 

@@ -1,7 +1,7 @@
 //! Carrying out faults: crashes, cuts, pauses, and the connections between servers.
 //!
-//! Invariant: every fault has ended when its server heals. A server learns of a connection's beginning
-//! and end in that order, and never of an end that came before the beginning.
+//! Invariant: every fault has ended when its server heals. A server learns of a connection's
+//! beginning and end in that order, and never of an end that came before the beginning.
 
 use zokor_core::Input;
 use zokor_core::id::ServerId;

@@ -1,7 +1,7 @@
 //! The end of the faults, and how all is after it.
 //!
-//! Invariant: first a random quorum heals and has to get on while the others keep their faults; then
-//! all heal, no fault begins any more, and the world gets well.
+//! Invariant: first a random quorum heals and has to get on while the others keep their faults;
+//! then all heal, no fault begins any more, and the world gets well.
 
 use zokor_core::id::{ServerId, SessionId};
 use zokor_core::raft::{self, Role};
