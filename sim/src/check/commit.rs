@@ -12,6 +12,8 @@ use crate::world::disk::{Disk, Log};
 #[derive(Debug, Default)]
 pub struct Committed {
     entries: Vec<SharedEntry<Txn>>,
+    /// The terms of the leaders that committed them, which are not those of the entries.
+    terms: Vec<Term>,
 }
 
 /// What one server says of its progress.
@@ -47,6 +49,11 @@ impl Committed {
         self.entry(index).map(|entry| entry.id)
     }
 
+    /// The term whose leader committed the entry at `index`.
+    pub fn committed_in(&self, index: Index) -> Option<Term> {
+        self.terms.get(usize::try_from(index.0.checked_sub(1)?).ok()?).copied()
+    }
+
     /// A server's commit index has moved; `log` is its log. Returns how many entries are new.
     ///
     /// # Errors
@@ -71,6 +78,9 @@ impl Committed {
         }
         if self.entries.len() > first_new {
             self.of_own_term(claim)?;
+            // Raft §5.4.2: a leader commits what it was left together with an entry of its own.
+            let committed_in = self.entries.last().map_or(claim.term, |entry| entry.id.term);
+            self.terms.resize(self.entries.len(), committed_in);
             for entry in &self.entries[first_new..] {
                 durable(entry.id, disks.clone(), quorum)?;
             }

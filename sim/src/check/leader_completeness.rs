@@ -16,8 +16,9 @@ pub fn elected(server: ServerId, term: Term, log: &Log, committed: &Committed) -
     let mut index = log.base().index.max(Index(1));
     while index <= committed.last() {
         let wanted = committed.id(index);
-        // A leader of a later term may have committed beyond this one's knowledge.
-        if wanted.is_some_and(|id| id.term > term) {
+        // A leader of a later term may have committed beyond this one's knowledge, entries of
+        // earlier terms too: a server that stood still learns late that it had won.
+        if committed.committed_in(index).is_some_and(|by| by > term) {
             break;
         }
         let own = log.term_at(index);
@@ -51,16 +52,20 @@ mod tests {
 
     fn committed(terms: &[u64]) -> Committed {
         let mut committed = Committed::default();
+        commit(&mut committed, Index::ZERO, terms);
+        committed
+    }
+
+    fn commit(committed: &mut Committed, before: Index, terms: &[u64]) {
         let claim = Claim {
             server: ServerId(1),
             role: Role::Leader,
             term: Term(*terms.last().unwrap()),
-            before: Index::ZERO,
+            before,
             commit: Index(terms.len() as u64),
             led: None,
         };
         committed.advanced(claim, &log(terms), [].iter(), 0).unwrap();
-        committed
     }
 
     #[test]
@@ -72,5 +77,13 @@ mod tests {
     fn a_missing_or_other_entry_is_found() {
         assert!(elected(ServerId(1), Term(3), &log(&[1]), &committed(&[1, 2])).is_err());
         assert!(elected(ServerId(1), Term(3), &log(&[1, 1]), &committed(&[1, 2])).is_err());
+    }
+
+    #[test]
+    fn what_a_later_leader_committed_may_be_missing_whatever_its_term() {
+        let mut committed = committed(&[1]);
+        commit(&mut committed, Index(1), &[1, 1, 3]);
+        assert!(elected(ServerId(1), Term(2), &log(&[1, 2]), &committed).is_ok());
+        assert!(elected(ServerId(1), Term(4), &log(&[1, 4]), &committed).is_err());
     }
 }

@@ -4,6 +4,8 @@
 //! them out. Half of all crashes are at an effect, where bugs live (simulated: a vote told before
 //! it is durable is found by those and not by others).
 
+use std::collections::BTreeSet;
+
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::world::network::Link;
@@ -47,6 +49,30 @@ pub enum Fault {
     Stall(u64, Micros),
     /// A wall clock jumps by milliseconds.
     WallJump(u64, i64),
+}
+
+impl Fault {
+    /// What is left of it if it may strike only these servers, and links with one of them.
+    pub fn only(self, servers: &BTreeSet<u64>, leader: Option<u64>) -> Option<Fault> {
+        let touches = |link: &Link| servers.contains(&link.0) || servers.contains(&link.1);
+        match self {
+            Fault::Crash(mut crashes) => {
+                crashes.retain(|(server, ..)| servers.contains(server));
+                (!crashes.is_empty()).then_some(Fault::Crash(crashes))
+            }
+            Fault::Cut(mut links, duration) => {
+                links.retain(touches);
+                (!links.is_empty()).then_some(Fault::Cut(links, duration))
+            }
+            Fault::Break(link, _) => touches(&link).then_some(self),
+            Fault::CrashLeader(..) | Fault::CutLeader(..) => {
+                leader.is_some_and(|leader| servers.contains(&leader)).then_some(self)
+            }
+            Fault::Pause(server, ..) | Fault::Stall(server, _) | Fault::WallJump(server, _) => {
+                servers.contains(&server).then_some(self)
+            }
+        }
+    }
 }
 
 /// The next fault, if `plan` has any, and the time until the one after it.
@@ -158,4 +184,23 @@ fn partition(plan: &Plan, s: &mut Stream) -> Fault {
         }
     }
     Fault::Cut(cuts, duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_for_some_spares_the_others() {
+        let some = BTreeSet::from([3]);
+        let crash = |server| (server, CrashPoint::Now, 5);
+        let both = Fault::Crash(vec![crash(1), crash(3)]);
+        assert!(matches!(both.only(&some, None), Some(Fault::Crash(left)) if left.len() == 1));
+        let cut = Fault::Cut(vec![(1, 2), (1, 3), (3, 2)], 5);
+        assert!(matches!(cut.only(&some, None), Some(Fault::Cut(left, 5)) if left.len() == 2));
+        assert!(Fault::Cut(vec![(1, 2)], 5).only(&some, None).is_none());
+        assert!(Fault::Pause(1, 5, true).only(&some, None).is_none());
+        assert!(Fault::CutLeader(true, 5).only(&some, Some(1)).is_none());
+        assert!(Fault::CutLeader(true, 5).only(&some, Some(3)).is_some());
+    }
 }

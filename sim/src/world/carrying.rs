@@ -141,7 +141,7 @@ impl World {
             return must("messages have a receiver", false, || format!("{from} sends to {to}"));
         }
         let link = (from, to);
-        let fate = self.network.send(&self.plan.network, self.faulty, self.time, link);
+        let fate = self.network.send(&self.plan.network, self.is_faulty(link), self.time, link);
         if !self.network.is_up(link) {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl World {
     pub(super) fn deliver(&mut self, link: Link, epoch: u64, message: Message) -> Verdict {
         let (from, to) = link;
         let stale = epoch != self.network.epoch(link) || !self.network.is_up(link);
-        if stale && !(self.faulty && self.plan.network.late) {
+        if stale && !(self.is_faulty(link) && self.plan.network.late) {
             return Ok(());
         }
         let message = match message {

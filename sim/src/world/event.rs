@@ -62,6 +62,7 @@ pub(super) enum Event {
         links: Vec<Link>,
     },
     Heal,
+    QuorumCheck,
     CheckUp,
     ClientWake {
         client: u64,
@@ -102,6 +103,7 @@ impl Event {
             | Event::Fault
             | Event::CutEnds { .. }
             | Event::Heal
+            | Event::QuorumCheck
             | Event::CheckUp
             | Event::ClientWake { .. }
             | Event::ToServer { .. }
@@ -125,6 +127,7 @@ impl Event {
             Event::Fault => 10,
             Event::CutEnds { links } => mix(&[11, links.len() as u64]),
             Event::Heal => 12,
+            Event::QuorumCheck => 18,
             Event::CheckUp => 13,
             Event::ClientWake { client, timer } => mix(&[14, *client, *timer]),
             Event::ToServer { conn, .. } => mix(&[15, conn.0]),

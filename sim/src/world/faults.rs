@@ -1,7 +1,7 @@
 //! Carrying out faults: crashes, cuts, pauses, and the connections between servers.
 //!
-//! Invariant: every fault has ended when the run heals. A server learns of a connection's beginning
-//! and end in that order, and never of an end that came before the beginning.
+//! Invariant: every fault has ended when its server heals. A server learns of a connection's
+//! beginning and end in that order, and never of an end that came before the beginning.
 
 use zokor_core::Input;
 use zokor_core::id::ServerId;
@@ -16,20 +16,28 @@ use crate::fault::{self, CrashPoint, Fault};
 impl World {
     /// Draws and carries out the next fault.
     pub(super) fn next_fault(&mut self) {
-        if !self.faulty {
+        if !self.faulty && self.outsiders.is_empty() {
             return;
         }
-        let (fault, gap) = fault::next(&self.plan, &mut self.fault_stream);
+        let (mut fault, gap) = fault::next(&self.plan, &mut self.fault_stream);
+        if !self.faulty {
+            let leader = self.leaders().last().map(|leader| leader.0);
+            fault = fault.and_then(|fault| fault.only(&self.outsiders, leader));
+        }
         self.queue.push(self.time + gap, Event::Fault);
         if let Some(fault) = fault {
             self.faults += 1;
+            if !self.faulty {
+                self.probes.hit("fault while only a quorum has healed");
+            }
             self.trace.note(self.time, None, || format!("FAULT {fault:?}"));
             self.strike(fault);
         }
     }
 
     fn strike(&mut self, fault: Fault) {
-        let left = self.plan.fault_time.saturating_sub(self.time);
+        let last = if self.faulty { self.plan.fault_time } else { self.outsiders_until };
+        let left = last.saturating_sub(self.time);
         let until = self.time + left;
         let end = |duration: Micros| duration.min(left);
         match fault {

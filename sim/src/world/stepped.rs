@@ -3,7 +3,7 @@
 //! Invariant: a run is a function of its plan. Ties are broken by order of scheduling, random
 //! streams are separate per concern, and every event goes into the run's hash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::id::{ConnId, ServerId};
 use zokor_core::{Input, Output};
@@ -38,8 +38,14 @@ pub struct World {
     pub(super) client_timers: Vec<u64>,
     pub(super) conns: BTreeMap<ConnId, Conn>,
     pub(super) fault_stream: Stream,
-    /// Faults may happen.
+    /// Faults may happen, anywhere.
     pub(super) faulty: bool,
+    /// Servers that faults may still strike when a quorum has healed.
+    pub(super) outsiders: BTreeSet<u64>,
+    /// Such faults end then, at the latest.
+    pub(super) outsiders_until: Micros,
+    /// How many entries were committed when the quorum healed.
+    pub(super) committed_before: u64,
     pub(super) healed_at: Micros,
     pub(super) checks: Checks,
     /// What happened, for people.
@@ -91,6 +97,9 @@ impl World {
             conns: BTreeMap::new(),
             fault_stream: Stream::new(plan.seed, Concern::Faults),
             faulty: !plan.calm,
+            outsiders: BTreeSet::new(),
+            outsiders_until: 0,
+            committed_before: 0,
             healed_at: 0,
             checks: Checks::default(),
             trace,
@@ -231,7 +240,11 @@ impl World {
                 links.into_iter().for_each(|link| self.network.uncut(link));
                 Ok(())
             }
-            Event::Heal => self.heal(),
+            Event::Heal => {
+                self.heal();
+                Ok(())
+            }
+            Event::QuorumCheck => self.check_quorum(),
             Event::CheckUp => Ok(()),
             Event::ClientWake { client, timer } => {
                 if self.client_timers[client as usize - 1] != timer {
