@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::id::Xid;
-use crate::proto::{ErrorCode, EventKind, OpResult, Request, Response, Write};
+use crate::proto::{AuthPacket, ErrorCode, EventKind, OpResult, Request, Response, Write};
 use ensemble::*;
 
 #[test]
@@ -397,4 +397,32 @@ fn session_ids_of_a_server_only_grow() {
     let ids: Vec<_> = (0..5).map(|_| e.open(follower).session).collect();
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
     assert!(ids.iter().all(|id| (id.0 >> 56) as u64 == follower.0));
+}
+
+fn auth(credentials: String) -> Request {
+    let auth = Some(credentials.into_bytes().into());
+    Request::Auth(AuthPacket { scheme: "digest".into(), auth })
+}
+
+#[test]
+fn a_connection_that_adds_identities_without_end_is_cut() {
+    let mut e = Ensemble::new(1);
+    let a = e.open(ServerId(1));
+    for n in 0..200 {
+        e.call(a.conn, auth(format!("user{n}:secret"))).expect("two hundred are not too many");
+        e.call(a.conn, auth(format!("user{n}:secret"))).expect("the same once more adds nothing");
+    }
+    let n = (0..100_000).find(|n| {
+        e.ask(a.conn, auth(format!("another{n}:secret")));
+        close_reason(&e.heard(a.conn)).is_some()
+    });
+    assert!(n.is_some_and(|n| n < 1_000), "{n:?}");
+    let b = e.open(ServerId(1));
+    e.ask(b.conn, auth("x".repeat(1_000_000)));
+    match &e.heard(b.conn)[..] {
+        [Output::Reply { result, .. }, Output::Close { reason, .. }] => {
+            assert_eq!((result, *reason), (&Err(ErrorCode::AuthFailed), CloseReason::AuthFailed));
+        }
+        other => panic!("{other:?}"),
+    }
 }
