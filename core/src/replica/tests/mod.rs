@@ -426,3 +426,32 @@ fn a_connection_that_adds_identities_without_end_is_cut() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn what_waited_for_a_leader_goes_to_it_in_portions_and_all_of_it_arrives() {
+    let mut e = Ensemble::new(3);
+    let (leader, follower) = (e.leader(), e.follower());
+    let a = e.open(follower);
+    e.call(a.conn, create("/a", 0)).expect("created");
+    // A hundred megabytes are more than one frame between servers may have.
+    let data = Some(bytes::Bytes::from(vec![b'x'; 1_000_000]));
+    let write = Write::SetData { path: "/a".into(), data, version: -1 };
+    e.cut.insert(leader);
+    let asked: Vec<_> = (0..100).map(|_| e.ask(a.conn, Request::Write(write.clone()))).collect();
+    let now = e.now();
+    let replica = e.running.get_mut(&follower).expect("it runs");
+    replica.handle(now, Input::PeerUp { peer: leader });
+    let mut sizes = Vec::new();
+    while let Some(output) = replica.poll() {
+        if let Output::Send { message: Message::Forward(actions), .. } = output {
+            sizes.push(actions.iter().map(Action::size_bytes).sum::<usize>());
+        }
+    }
+    assert!(sizes.iter().all(|&size| size < 2 << 20), "{sizes:?}");
+    let total: usize = sizes.iter().sum();
+    assert!((10 << 20..20 << 20).contains(&total), "{total}");
+    e.cut.clear();
+    e.run(Duration::from_secs(10));
+    let expected: Vec<_> = asked.iter().map(|&xid| (xid, true)).collect();
+    assert_eq!(replies(&e.heard(a.conn)), expected);
+}
