@@ -455,3 +455,21 @@ fn what_waited_for_a_leader_goes_to_it_in_portions_and_all_of_it_arrives() {
     let expected: Vec<_> = asked.iter().map(|&xid| (xid, true)).collect();
     assert_eq!(replies(&e.heard(a.conn)), expected);
 }
+
+#[test]
+fn the_log_does_not_grow_by_expiries_while_nothing_is_committed() {
+    let mut e = Ensemble::new(3);
+    let leader = e.leader();
+    let a = e.open(leader);
+    e.call(a.conn, create("/e", 1)).expect("created");
+    // Followers hear and answer, but their disks keep nothing.
+    let others: Vec<_> = e.running.keys().copied().filter(|&id| id != leader).collect();
+    e.stuck.extend(others.iter().map(|&id| (id, Vec::new())));
+    let last = e.running[&leader].raft().last().index;
+    e.run(Duration::from_secs(60));
+    assert_eq!(e.leader(), leader);
+    assert_eq!(e.running[&leader].raft().last().index, last.next(), "one expiry");
+    others.iter().for_each(|&id| e.unstick(id));
+    e.run(Duration::from_secs(1));
+    assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::SessionEnded));
+}
