@@ -78,7 +78,8 @@ fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Vec<Text> {
 /// Each read succeeds or fails by itself.
 ///
 /// # Errors
-/// `MarshallingError` if it holds what no multiRead may hold; decoders refuse that before.
+/// `MarshallingError` if it holds what no multiRead may hold (decoders refuse that before), or if
+/// the answer would be too long.
 fn multi(tree: &Tree, reader: &Reader<'_>, reads: &[Read]) -> Result<Vec<OpResult>, ErrorCode> {
     let one = |read: &Read| match read {
         Read::GetData { path, .. } => Ok(match readable(tree, reader, path) {
@@ -99,7 +100,31 @@ fn multi(tree: &Tree, reader: &Reader<'_>, reads: &[Read]) -> Result<Vec<OpResul
         | Read::RemoveWatches { .. }
         | Read::WhoAmI => Err(ErrorCode::MarshallingError),
     };
-    reads.iter().map(one).collect()
+    let mut results = Vec::new();
+    let mut size = 0;
+    for read in reads {
+        let result = one(read)?;
+        size += result_size(&result);
+        if size > MAX_MULTI_BYTES {
+            return Err(ErrorCode::MarshallingError);
+        }
+        results.push(result);
+    }
+    Ok(results)
+}
+
+/// What a multiRead answers at most, about. No client takes such a frame, and one request that asks
+/// many times for the largest znode would otherwise be answered with all there is of memory.
+const MAX_MULTI_BYTES: usize = 64 << 20;
+
+fn result_size(result: &OpResult) -> usize {
+    const OVERHEAD: usize = 16;
+    let content = match result {
+        OpResult::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
+        OpResult::Names(names) => names.iter().map(|name| OVERHEAD + name.len()).sum(),
+        _ => 0,
+    };
+    OVERHEAD + content
 }
 
 fn readable<'a>(tree: &'a Tree, reader: &Reader<'_>, path: &str) -> Result<&'a Znode, ErrorCode> {

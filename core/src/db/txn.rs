@@ -4,10 +4,11 @@
 //! Invariant: a txn is validated once, when it is applied, on every server alike. Nothing in it is
 //! trusted but the stamp.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Nonce, Sequence, SessionId, Token};
-use crate::proto::{Ensemble, Identities, Text, Write};
+use crate::proto::{Acl, Ensemble, Identities, Text, Write};
 use crate::time::WallTime;
 
 /// An action with the leader's stamp.
@@ -87,14 +88,23 @@ pub enum Action {
 }
 
 impl Txn {
-    /// What it weighs in the log and in messages, about.
+    /// What it weighs in the log and in messages: never less than its bytes, since batches are cut
+    /// by it, and a frame between servers has a limit.
     pub fn size_bytes(&self) -> usize {
-        const OVERHEAD: usize = 64;
+        self.action.size_bytes()
+    }
+}
+
+impl Action {
+    /// What it weighs when it is passed on or put into the log; see [`Txn::size_bytes`].
+    pub fn size_bytes(&self) -> usize {
+        const OVERHEAD: usize = 80;
+        const LENGTHS: usize = 8;
         OVERHEAD
-            + match &self.action {
+            + match self {
                 Action::Write { author, write } => {
                     let ids = author.identities.iter();
-                    ids.map(|id| id.scheme.len() + id.id.len() + 8).sum::<usize>()
+                    ids.map(|id| LENGTHS + id.scheme.len() + id.id.len()).sum::<usize>()
                         + write_size(write)
                 }
                 Action::Open { .. } | Action::Attach { .. } | Action::Expire { .. } => 0,
@@ -107,18 +117,56 @@ impl Txn {
 }
 
 fn write_size(write: &Write) -> usize {
-    match write {
-        Write::Create(create) => {
-            create.path.len()
-                + create.data.as_ref().map_or(0, |data| data.len())
-                + create.acl.len() * 32
+    // Operation, flags or version, time to live, and the lengths of what follows.
+    const OVERHEAD: usize = 32;
+    let data_size = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
+    OVERHEAD
+        + match write {
+            Write::Create(create) => {
+                create.path.len() + data_size(&create.data) + acl_size(&create.acl)
+            }
+            Write::SetData { path, data, .. } => path.len() + data_size(data),
+            Write::SetAcl { path, acl, .. } => path.len() + acl_size(acl),
+            Write::Delete { path, .. } | Write::Check { path, .. } => path.len(),
+            Write::Multi(writes) => writes.iter().map(write_size).sum(),
+            Write::CloseSession => 0,
         }
-        Write::SetData { path, data, .. } => {
-            path.len() + data.as_ref().map_or(0, |data| data.len())
-        }
-        Write::SetAcl { path, acl, .. } => path.len() + acl.len() * 32,
-        Write::Delete { path, .. } | Write::Check { path, .. } => path.len(),
-        Write::Multi(writes) => writes.iter().map(write_size).sum(),
-        Write::CloseSession => 0,
+}
+
+/// The texts of an ACL are the client's own: each may be as long as its frame.
+fn acl_size(acl: &[Acl]) -> usize {
+    const OVERHEAD: usize = 16;
+    acl.iter().map(|entry| OVERHEAD + entry.id.scheme.len() + entry.id.id.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::proto::{Id, Permissions};
+
+    fn weight(write: Write) -> usize {
+        let author = Author {
+            session: SessionId(1),
+            token: Token(1),
+            sequence: Sequence(1),
+            identities: Arc::from([]),
+        };
+        Txn { time: WallTime(0), action: Action::Write { author, write } }.size_bytes()
+    }
+
+    #[test]
+    fn long_texts_of_an_acl_weigh_what_they_are_long() {
+        let id = Id::new("digest", &"x".repeat(1_000_000));
+        let acl = vec![Acl { permissions: Permissions::ALL, id }];
+        assert!(weight(Write::SetAcl { path: "/a".into(), acl, version: -1 }) > 1_000_000);
+    }
+
+    #[test]
+    fn a_multi_of_small_operations_weighs_them_all() {
+        let check = Write::Check { path: "".into(), version: i32::MIN };
+        // Operation, length of the path, version: seven bytes each.
+        assert!(weight(Write::Multi(vec![check; 100_000])) > 700_000);
     }
 }

@@ -95,6 +95,8 @@ impl Checkpoints {
             Under::Install(snapshot) => {
                 self.last = snapshot.meta.last.index;
                 self.bytes_since = 0;
+                // One that waited, of another leader, may be older: the newest on disk is this.
+                self.next_install.take_if(|next| next.meta.last.index <= self.last);
                 Durable::Install { snapshot, purge }
             }
         }
@@ -110,5 +112,33 @@ impl Checkpoints {
         let ticket = Ticket(self.tickets);
         self.under_way = Some((ticket, under));
         (ticket, snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Database, DbConfig};
+    use crate::proto::Zxid;
+    use crate::raft::{EntryId, Term};
+
+    fn snapshot(last: u64) -> Snapshot {
+        let last = EntryId { term: Term(1), index: Index(last) };
+        let image = Database::new(DbConfig::default()).freeze();
+        Snapshot { meta: SnapshotMeta { last, membership: None }, zxid: Zxid::ZERO, image }
+    }
+
+    #[test]
+    fn a_waiting_snapshot_is_put_on_disk_only_if_it_is_newer_than_what_is_there() {
+        for (waiting, expected) in [(120, None), (150, None), (180, Some(Index(180)))] {
+            let mut checkpoints = Checkpoints::new(Index(10));
+            checkpoints.install(snapshot(150));
+            let (ticket, _) = checkpoints.next().expect("storage is free");
+            checkpoints.install(snapshot(waiting));
+            assert!(checkpoints.next().is_none(), "one at a time");
+            checkpoints.durable(ticket);
+            let next = checkpoints.next().map(|(_, snapshot)| snapshot.meta.last.index);
+            assert_eq!(next, expected);
+        }
     }
 }

@@ -181,8 +181,13 @@ impl Connection {
     }
 
     /// See [`Pipeline::resend`]: the line stays as long as it is.
-    pub(super) fn resend(&mut self, before: Instant, now: Instant) -> Vec<Action> {
-        self.pipeline.resend(before, now)
+    pub(super) fn resend(
+        &mut self,
+        before: Instant,
+        now: Instant,
+        room: &mut usize,
+    ) -> Vec<Action> {
+        self.pipeline.resend(before, now, room)
     }
 
     pub(super) fn attachment(&self) -> Option<Attachment> {

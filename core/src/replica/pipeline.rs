@@ -178,16 +178,23 @@ impl Pipeline {
     }
 
     /// Everything that has left and is not applied, in order, if the first of it left before
-    /// `before`; marks it as sent `now`.
-    pub(super) fn resend(&mut self, before: Instant, now: Instant) -> Vec<Action> {
+    /// `before`; marks it as sent `now`. Ends when `room` bytes are used up: the rest keeps its
+    /// time, and so its turn comes when what was before it is applied.
+    pub(super) fn resend(
+        &mut self,
+        before: Instant,
+        now: Instant,
+        room: &mut usize,
+    ) -> Vec<Action> {
         let mut again = Vec::new();
         for slot in &mut self.slots {
             if let Slot::Write(write) = slot
                 && let Some(sent) = write.sent
             {
-                if again.is_empty() && sent > before {
+                if *room == 0 || (again.is_empty() && sent > before) {
                     break;
                 }
+                *room = room.saturating_sub(write.action.size_bytes());
                 write.sent = Some(now);
                 again.push(write.action.clone());
             }

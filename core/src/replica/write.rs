@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::db::{Action, Author, Database, Txn};
 use crate::id::{Nonce, Sequence, SessionId, Token};
+use crate::proto::Text;
 use crate::raft::{Command, Entry, Payload};
 
 /// The leader's memory of what it has in its log and has not applied.
@@ -18,13 +19,20 @@ pub(super) struct Admission {
     writes: BTreeMap<SessionId, (Token, Sequence)>,
     /// Attempts in the log.
     attempts: BTreeSet<Nonce>,
+    /// Sessions to be expired, with the attachment that is overdue, in the log.
+    expiries: BTreeSet<(SessionId, Token)>,
+    /// Znodes to be reaped, in the log.
+    reaps: BTreeSet<Text>,
 }
+
+/// Attempts in the log and not applied, at most. While nothing is committed, clients come and go,
+/// and each leaves one; those beyond come again if their client is still there.
+const MAX_ATTEMPTS: usize = 100_000;
 
 impl Admission {
     /// Begins a leadership: `tail` is what the log holds beyond what is applied.
     pub(super) fn begin<'a>(&mut self, tail: impl Iterator<Item = &'a Entry<Txn>>) {
-        self.writes.clear();
-        self.attempts.clear();
+        *self = Admission::default();
         for entry in tail {
             if let Payload::Command(txn) = &entry.payload {
                 self.note(&txn.action);
@@ -37,9 +45,12 @@ impl Admission {
         match action {
             Action::Write { author, .. } => self.expected(db, author) == Some(author.sequence),
             Action::Open { nonce, .. } | Action::Attach { nonce, .. } => {
-                !self.attempts.contains(nonce)
+                self.attempts.len() < MAX_ATTEMPTS && !self.attempts.contains(nonce)
             }
-            Action::Expire { .. } | Action::Reap { .. } | Action::Describe { .. } => true,
+            // Asked for again and again while nothing is committed.
+            Action::Expire { session, token } => !self.expiries.contains(&(*session, *token)),
+            Action::Reap { path } => !self.reaps.contains(path),
+            Action::Describe { .. } => true,
         }
     }
 
@@ -52,7 +63,13 @@ impl Admission {
             Action::Open { nonce, .. } | Action::Attach { nonce, .. } => {
                 self.attempts.insert(*nonce);
             }
-            Action::Expire { .. } | Action::Reap { .. } | Action::Describe { .. } => {}
+            Action::Expire { session, token } => {
+                self.expiries.insert((*session, *token));
+            }
+            Action::Reap { path } => {
+                self.reaps.insert(path.clone());
+            }
+            Action::Describe { .. } => {}
         }
     }
 
@@ -67,7 +84,13 @@ impl Admission {
             Action::Open { nonce, .. } | Action::Attach { nonce, .. } => {
                 self.attempts.remove(nonce);
             }
-            Action::Expire { .. } | Action::Reap { .. } | Action::Describe { .. } => {}
+            Action::Expire { session, token } => {
+                self.expiries.remove(&(*session, *token));
+            }
+            Action::Reap { path } => {
+                self.reaps.remove(path);
+            }
+            Action::Describe { .. } => {}
         }
     }
 
@@ -87,5 +110,43 @@ impl Admission {
 impl Command for Txn {
     fn size_bytes(&self) -> usize {
         Txn::size_bytes(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::DbConfig;
+
+    fn open(nonce: u64) -> Action {
+        let (session, password) = (SessionId(nonce as i64), [0; 16]);
+        Action::Open { session, password, timeout_ms: 4_000, nonce: Nonce(nonce) }
+    }
+
+    #[test]
+    fn what_the_leader_wishes_is_in_the_log_once() {
+        let db = Database::new(DbConfig::default());
+        let mut admission = Admission::default();
+        let expire = |token| Action::Expire { session: SessionId(1), token: Token(token) };
+        let reap = |path: &str| Action::Reap { path: path.into() };
+        for (action, other) in [(expire(1), expire(2)), (reap("/a"), reap("/b"))] {
+            assert!(admission.admits(&db, &action));
+            admission.note(&action);
+            assert!(!admission.admits(&db, &action), "{action:?} is in the log");
+            assert!(admission.admits(&db, &other));
+            admission.applied(&action);
+            assert!(admission.admits(&db, &action), "it is applied, and may be due again");
+        }
+    }
+
+    #[test]
+    fn attempts_in_the_log_are_limited() {
+        let db = Database::new(DbConfig::default());
+        let mut admission = Admission::default();
+        (0..MAX_ATTEMPTS as u64).for_each(|nonce| admission.note(&open(nonce)));
+        let next = open(MAX_ATTEMPTS as u64);
+        assert!(!admission.admits(&db, &next));
+        admission.applied(&open(7));
+        assert!(admission.admits(&db, &next));
     }
 }

@@ -266,6 +266,17 @@ fn a_multi_read_succeeds_and_fails_part_by_part() {
 }
 
 #[test]
+fn a_multi_read_that_asks_for_more_than_a_frame_holds_is_refused_whole() {
+    let mut lone = lone();
+    let data = Some(Bytes::from(vec![0; 1_000_000]));
+    let set = Write::SetData { path: "/open".into(), data, version: -1 };
+    lone.write_as(ONE, &[ip()], set).expect("anyone may");
+    let many = |n| Read::Multi(vec![get("/open"); n]);
+    assert!(lone.read(many(60)).is_ok());
+    assert_eq!(lone.read(many(50_000)), Err(MarshallingError));
+}
+
+#[test]
 fn who_am_i_shows_schemes_and_users() {
     let lone = Lone::new();
     let answer = lone.read_as(ONE, &[ip(), bob(), Id::new("super", "")], Read::WhoAmI);

@@ -9,6 +9,12 @@ use crate::replica::connection::Phase;
 use crate::replica::{Message, Output, Replica};
 use crate::time::Instant;
 
+/// What one forward weighs, about: far less than the longest frame that a peer accepts.
+const MAX_FORWARD_BYTES: usize = 1 << 20;
+/// What is sent again at once, about. A link that breaks under too much would come back to the
+/// same, again and again.
+const MAX_RESENT_BYTES: usize = 16 << 20;
+
 impl Replica {
     /// Proposes, or sends to the leader, if there is one; else it is sent when there is.
     pub(in crate::replica) fn dispatch(&mut self, action: Action) {
@@ -38,8 +44,10 @@ impl Replica {
         let actions = std::mem::take(&mut self.forwards);
         match self.raft.leader() {
             Some(to) if to != self.config.raft.id => {
-                let message = Message::Forward(actions);
-                self.outputs.push_back(Output::Send { to, message });
+                for actions in batches(actions) {
+                    let message = Message::Forward(actions);
+                    self.outputs.push_back(Output::Send { to, message });
+                }
             }
             // This server leads since it noted them.
             Some(_) => actions.into_iter().for_each(|action| self.admit(action)),
@@ -47,7 +55,8 @@ impl Replica {
         }
     }
 
-    /// Everything that is not applied goes to the leader once more, in order.
+    /// Everything that is not applied goes to the leader once more, in order; what is too much for
+    /// one time follows with the upkeep.
     pub(in crate::replica) fn resend_all(&mut self) {
         self.forwards.clear();
         self.resend(None);
@@ -58,14 +67,19 @@ impl Replica {
         let now = self.now.instant;
         let before = before.unwrap_or(now);
         let mut again = Vec::new();
+        let mut room = MAX_RESENT_BYTES;
         for (_, connection) in self.connections.iter_mut() {
+            if room == 0 {
+                break;
+            }
             if let Phase::Attaching(attempt) = &mut connection.phase
                 && attempt.sent <= before
             {
                 attempt.sent = now;
+                room = room.saturating_sub(attempt.action.size_bytes());
                 again.push(attempt.action.clone());
             }
-            again.extend(connection.resend(before, now));
+            again.extend(connection.resend(before, now, &mut room));
         }
         again.into_iter().for_each(|action| self.dispatch(action));
     }
@@ -80,4 +94,24 @@ impl Replica {
         self.expiry.start(self.now.instant, sessions);
         self.upkeep.leads(self.now.instant, self.config.reap_interval);
     }
+}
+
+/// The same actions in the same order, in forwards that are not too long.
+fn batches(actions: Vec<Action>) -> Vec<Vec<Action>> {
+    let mut batches: Vec<Vec<Action>> = Vec::new();
+    let mut room = 0;
+    for action in actions {
+        let size = action.size_bytes();
+        match batches.last_mut() {
+            Some(batch) if size <= room => {
+                room -= size;
+                batch.push(action);
+            }
+            _ => {
+                room = MAX_FORWARD_BYTES.saturating_sub(size);
+                batches.push(vec![action]);
+            }
+        }
+    }
+    batches
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::db::{Action, Author, Reader};
 use crate::id::{ConnId, Sequence, Xid};
-use crate::proto::{AuthPacket, ErrorCode, Id, Request, Response, Rewatch, Write, Zxid};
+use crate::proto::{
+    AuthPacket, ErrorCode, Id, Identities, Request, Response, Rewatch, Write, Zxid,
+};
 use crate::replica::connection::Connection;
 use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Pipeline, Step};
 use crate::replica::read::{self, Place};
@@ -69,12 +71,11 @@ impl Replica {
     /// it.
     pub(in crate::replica) fn authenticate(&mut self, conn: ConnId, xid: Xid, packet: &AuthPacket) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        match authenticate(&packet.scheme, packet.auth.as_deref()) {
-            Ok(proven) => {
-                let new = proven.into_iter().filter(|id| !connection.identities.contains(id));
-                let identities: Vec<Id> =
-                    connection.identities.iter().cloned().chain(new).collect();
-                connection.identities = Arc::from(identities);
+        let known = &connection.identities;
+        let proven = authenticate(&packet.scheme, packet.auth.as_deref());
+        match proven.and_then(|proven| joined(known, proven)) {
+            Ok(identities) => {
+                connection.identities = identities;
                 let result = Ok(Response::Empty);
                 self.outputs.push_back(Output::Reply { conn, xid, zxid: Zxid(0), result });
             }
@@ -178,6 +179,25 @@ impl Replica {
             outputs.push_back(Output::Notify { conn, zxid, event });
         });
     }
+}
+
+/// What a connection's identities weigh together, at most. Each of its writes takes all of them
+/// into the log, so that without a limit one client could make entries that no peer accepts.
+const MAX_IDENTITY_BYTES: usize = 32 << 10;
+
+/// The identities of a connection after `proven` were added.
+///
+/// # Errors
+/// `AuthFailed` if they become too many, or too long.
+fn joined(known: &Identities, proven: Vec<Id>) -> Result<Identities, ErrorCode> {
+    const OVERHEAD: usize = 32;
+    let new: Vec<Id> = proven.into_iter().filter(|id| !known.contains(id)).collect();
+    if new.is_empty() {
+        return Ok(Arc::clone(known));
+    }
+    let all: Identities = known.iter().cloned().chain(new).collect();
+    let weight: usize = all.iter().map(|id| OVERHEAD + id.scheme.len() + id.id.len()).sum();
+    if weight <= MAX_IDENTITY_BYTES { Ok(all) } else { Err(ErrorCode::AuthFailed) }
 }
 
 /// Barriers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::id::Xid;
-use crate::proto::{ErrorCode, EventKind, OpResult, Request, Response, Write};
+use crate::proto::{AuthPacket, ErrorCode, EventKind, OpResult, Request, Response, Write};
 use ensemble::*;
 
 #[test]
@@ -398,4 +398,79 @@ fn session_ids_of_a_server_only_grow() {
     let ids: Vec<_> = (0..5).map(|_| e.open(follower).session).collect();
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
     assert!(ids.iter().all(|id| (id.0 >> 56) as u64 == follower.0));
+}
+
+fn auth(credentials: String) -> Request {
+    let auth = Some(credentials.into_bytes().into());
+    Request::Auth(AuthPacket { scheme: "digest".into(), auth })
+}
+
+#[test]
+fn a_connection_that_adds_identities_without_end_is_cut() {
+    let mut e = Ensemble::new(1);
+    let a = e.open(ServerId(1));
+    for n in 0..200 {
+        e.call(a.conn, auth(format!("user{n}:secret"))).expect("two hundred are not too many");
+        e.call(a.conn, auth(format!("user{n}:secret"))).expect("the same once more adds nothing");
+    }
+    let n = (0..100_000).find(|n| {
+        e.ask(a.conn, auth(format!("another{n}:secret")));
+        close_reason(&e.heard(a.conn)).is_some()
+    });
+    assert!(n.is_some_and(|n| n < 1_000), "{n:?}");
+    let b = e.open(ServerId(1));
+    e.ask(b.conn, auth("x".repeat(1_000_000)));
+    match &e.heard(b.conn)[..] {
+        [Output::Reply { result, .. }, Output::Close { reason, .. }] => {
+            assert_eq!((result, *reason), (&Err(ErrorCode::AuthFailed), CloseReason::AuthFailed));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_waited_for_a_leader_goes_to_it_in_portions_and_all_of_it_arrives() {
+    let mut e = Ensemble::new(3);
+    let (leader, follower) = (e.leader(), e.follower());
+    let a = e.open(follower);
+    e.call(a.conn, create("/a", 0)).expect("created");
+    // A hundred megabytes are more than one frame between servers may have.
+    let data = Some(bytes::Bytes::from(vec![b'x'; 1_000_000]));
+    let write = Write::SetData { path: "/a".into(), data, version: -1 };
+    e.cut.insert(leader);
+    let asked: Vec<_> = (0..100).map(|_| e.ask(a.conn, Request::Write(write.clone()))).collect();
+    let now = e.now();
+    let replica = e.running.get_mut(&follower).expect("it runs");
+    replica.handle(now, Input::PeerUp { peer: leader });
+    let mut sizes = Vec::new();
+    while let Some(output) = replica.poll() {
+        if let Output::Send { message: Message::Forward(actions), .. } = output {
+            sizes.push(actions.iter().map(Action::size_bytes).sum::<usize>());
+        }
+    }
+    assert!(sizes.iter().all(|&size| size < 2 << 20), "{sizes:?}");
+    let total: usize = sizes.iter().sum();
+    assert!((10 << 20..20 << 20).contains(&total), "{total}");
+    e.cut.clear();
+    e.run(Duration::from_secs(10));
+    let expected: Vec<_> = asked.iter().map(|&xid| (xid, true)).collect();
+    assert_eq!(replies(&e.heard(a.conn)), expected);
+}
+
+#[test]
+fn the_log_does_not_grow_by_expiries_while_nothing_is_committed() {
+    let mut e = Ensemble::new(3);
+    let leader = e.leader();
+    let a = e.open(leader);
+    e.call(a.conn, create("/e", 1)).expect("created");
+    // Followers hear and answer, but their disks keep nothing.
+    let others: Vec<_> = e.running.keys().copied().filter(|&id| id != leader).collect();
+    e.stuck.extend(others.iter().map(|&id| (id, Vec::new())));
+    let last = e.running[&leader].raft().last().index;
+    e.run(Duration::from_secs(60));
+    assert_eq!(e.leader(), leader);
+    assert_eq!(e.running[&leader].raft().last().index, last.next(), "one expiry");
+    others.iter().for_each(|&id| e.unstick(id));
+    e.run(Duration::from_secs(1));
+    assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::SessionEnded));
 }

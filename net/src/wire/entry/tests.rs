@@ -193,6 +193,15 @@ proptest! {
         prop_assert_eq!(decode_entry(bytes), Ok(entry));
     }
 
+    /// Batches are cut by weight, and a frame that is too long could never be passed on.
+    #[test]
+    fn no_entry_has_more_bytes_than_its_command_weighs(entry in samples::entry()) {
+        let bytes = bytes_of(|out| encode_entry(&entry, out));
+        if let Payload::Command(txn) = &entry.payload {
+            prop_assert!(bytes.len() <= txn.size_bytes());
+        }
+    }
+
     #[test]
     fn every_action_comes_back(action in samples::action()) {
         let bytes = bytes_of(|out| encode_action(&action, out));
