@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use zokor_core::id::{ConnId, ServerId, SessionId};
+use zokor_core::Input;
+use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{Request, Write};
 use zokor_core::replica::{Message, Sizes};
 use zokor_core::time::{Instant, Now, WallTime};
@@ -318,6 +319,21 @@ async fn a_server_that_stops_says_what_it_owes() {
     assert!(timeout(PATIENCE, stage.run).await.unwrap().unwrap().is_ok());
     let address = stage.handle.addresses().clients[0];
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// The replica counts a request as answered before its answer is polled.
+#[tokio::test]
+async fn an_answer_that_was_not_polled_yet_is_said_before_the_farewell() {
+    let (port, _log, _snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
+    let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
+    let script = Box::new(Script::default());
+    let mut driver = Driver::new(server, script, (port.log, port.snapshots), now);
+    let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
+    driver.machine.handle(now, Input::Request { conn, xid: Xid(1), request: Request::Ping });
+    assert_eq!(driver.machine.outstanding_total(), 0);
+    driver.finish_all(now);
+    assert!(driver.connections[&conn].unsent_bytes() > 0);
 }
 
 #[tokio::test]
