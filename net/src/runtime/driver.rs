@@ -202,8 +202,10 @@ impl Driver {
         }
     }
 
-    /// Every connection is closed once it has taken what waits for it.
-    pub(super) fn finish_all(&mut self) {
+    /// Every connection is closed once it has taken what waits for it; the replica's last answers
+    /// are among that.
+    pub(super) fn finish_all(&mut self, now: Now) {
+        self.pump(now);
         for connection in self.connections.values_mut() {
             if connection.phase != Phase::Cut {
                 connection.phase = Phase::Finishing;

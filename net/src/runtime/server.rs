@@ -257,7 +257,7 @@ async fn part_from_all(shared: &Shared, config: &Config) {
         while shared.lock().machine.outstanding_total() > 0 {
             sleep(POLL_INTERVAL).await;
         }
-        shared.lock().finish_all();
+        shared.lock().finish_all(shared.clock.now());
         while !shared.lock().connections.is_empty() {
             sleep(POLL_INTERVAL).await;
         }

@@ -62,7 +62,11 @@ where
     let body = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::Thread)?;
-        runtime.block_on(serve(config, prepare, started))
+        let result = runtime.block_on(serve(config, prepare, started));
+        // A look-up of a peer's name may hang for as long as the system likes: nobody needs it now.
+        #[cfg(feature = "real-sockets")]
+        runtime.shutdown_background();
+        result
     };
     let thread = Builder::new().name(name).spawn(body).map_err(Error::Thread)?;
     match has_started.recv() {

@@ -121,7 +121,11 @@ impl<D: Disk> Snapshots<D> {
         ))?;
         drop(file);
         let read_back = snapshot::verify(&open(disk, TEMPORARY_NAME)?, id, snapshot);
-        if let Err(Wrong::Damaged(what)) = read_back {
+        if let Err(wrong) = read_back {
+            let what = match wrong {
+                Wrong::Damaged(what) => what,
+                Wrong::Newer(found) => format!("what was written reads as format {found}"),
+            };
             let (place, file) = (disk.place(), TEMPORARY_NAME.to_owned());
             return Err(Error::Damaged { place, file, offset: 0, index: None, what });
         }

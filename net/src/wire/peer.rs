@@ -250,6 +250,9 @@ impl MessageDecoder {
                 let (head, reader) = take_head::<SnapshotHead>(reader.into_rest())?;
                 reader.finish("snapshot head")?;
                 plausible(head.term)?;
+                if head.meta.last.term > head.term {
+                    return Err(WireError::Misplaced { what: "snapshot of a later term" });
+                }
                 self.incoming = Some(Incoming { head, image: ImageDecoder::new(), n_chunks: 0 });
                 Ok(None)
             }
@@ -332,7 +335,7 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
                 if !in_head.is_empty() {
                     return Err(WireError::Misplaced { what: "entry in a head" });
                 }
-                entries = take_entries(&mut reader, *previous)?;
+                entries = take_entries(&mut reader, *previous, term)?;
             }
             Message::Raft(raft::Message { term, body: with_entries(&body, entries) })
         }
@@ -370,10 +373,12 @@ fn put_entries(
     }
 }
 
-/// The entries that follow `previous`: indexes without a gap, terms that never fall (Raft §5.3).
+/// The entries that follow `previous`: indexes without a gap, terms that never fall (Raft §5.3) and
+/// are none to come: a leader has no entry of a later term than its own.
 fn take_entries(
     reader: &mut Reader,
     mut previous: EntryId,
+    leader: Term,
 ) -> Result<Vec<SharedEntry<Txn>>, WireError> {
     const MIN_SIZE: usize = 8;
     let count = reader.count("entries", MIN_SIZE)?;
@@ -381,7 +386,7 @@ fn take_entries(
     for _ in 0..count {
         let entry = decode_entry(reader.blob("entry")?)?;
         let follows = previous.index.0.checked_add(1) == Some(entry.id.index.0);
-        if !follows || entry.id.term < previous.term {
+        if !follows || !(previous.term..=leader).contains(&entry.id.term) {
             return Err(WireError::Misplaced { what: "entry of an append" });
         }
         previous = entry.id;

@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use zokor_core::id::{ConnId, ServerId, SessionId};
+use zokor_core::Input;
+use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{Request, Write};
 use zokor_core::replica::{Message, Sizes};
 use zokor_core::time::{Instant, Now, WallTime};
@@ -320,6 +321,21 @@ async fn a_server_that_stops_says_what_it_owes() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
+/// The replica counts a request as answered before its answer is polled.
+#[tokio::test]
+async fn an_answer_that_was_not_polled_yet_is_said_before_the_farewell() {
+    let (port, _log, _snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
+    let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
+    let script = Box::new(Script::default());
+    let mut driver = Driver::new(server, script, (port.log, port.snapshots), now);
+    let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
+    driver.machine.handle(now, Input::Request { conn, xid: Xid(1), request: Request::Ping });
+    assert_eq!(driver.machine.outstanding_total(), 0);
+    driver.finish_all(now);
+    assert!(driver.connections[&conn].unsent_bytes() > 0);
+}
+
 #[tokio::test]
 async fn the_replica_is_woken_at_its_deadline_and_not_before() {
     let stage = Stage::new(Limits::default()).await;
@@ -381,36 +397,50 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
 
+/// A standalone server of nothing but real parts, but for its disk.
+fn prepared() -> Prepared<Disk, Disk> {
+    let clock = Arc::new(SystemClock::new());
+    let (storage, log, snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let membership = zokor_core::raft::Membership::of_voters([ServerId(1)]);
+    let raft = zokor_core::raft::Config::new(ServerId(1), membership);
+    let replica = zokor_core::Replica::new(
+        clock.now(),
+        zokor_core::Config::new(raft),
+        zokor_core::id::Seed([7; 32]),
+        zokor_core::replica::Recovered::default(),
+    );
+    let (admin, options) = (Arc::new(Words), Arc::new(PlainSockets));
+    Prepared { parts: Parts { replica, storage, clock, admin, options }, log, snapshots }
+}
+
 #[test]
 fn a_server_runs_on_threads_of_its_own_and_leaves_nothing_behind() {
     let config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
-    let clock = Arc::new(SystemClock::new());
-    let prepare = move || {
-        let (storage, log, snapshots) =
-            storage_workers(Disk { fails: false }, Disk { fails: false });
-        let membership = zokor_core::raft::Membership::of_voters([ServerId(1)]);
-        let raft = zokor_core::raft::Config::new(ServerId(1), membership);
-        let replica = zokor_core::Replica::new(
-            clock.now(),
-            zokor_core::Config::new(raft),
-            zokor_core::id::Seed([7; 32]),
-            zokor_core::replica::Recovered::default(),
-        );
-        let parts = Parts {
-            replica,
-            storage,
-            clock,
-            admin: Arc::new(Words),
-            options: Arc::new(PlainSockets),
-        };
-        Ok(Prepared { parts, log, snapshots })
-    };
-    let server = start(config, prepare).unwrap();
+    let server = start(config, || Ok(prepared())).unwrap();
     let address = server.handle().addresses().clients[0];
     assert!(std::net::TcpStream::connect(address).is_ok());
     server.handle().shutdown();
     assert!(server.wait().is_ok());
     assert!(std::net::TcpListener::bind(address).is_ok());
+}
+
+/// As the system does for the name of a peer whose name server is away.
+#[test]
+fn a_server_that_stops_does_not_wait_for_a_look_up_that_hangs() {
+    let config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
+    let (answer, hanging) = std::sync::mpsc::channel::<()>();
+    let prepare = || {
+        drop(tokio::task::spawn_blocking(move || hanging.recv()));
+        Ok(prepared())
+    };
+    let server = start(config, prepare).unwrap();
+    server.handle().shutdown();
+    let (tell_end, end) = std::sync::mpsc::channel();
+    let waiting = std::thread::spawn(move || tell_end.send(server.wait().is_ok()));
+    let ended = end.recv_timeout(PATIENCE);
+    drop(answer);
+    waiting.join().unwrap().unwrap();
+    assert_eq!(ended, Ok(true));
 }
 
 #[test]

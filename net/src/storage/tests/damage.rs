@@ -1,6 +1,9 @@
 //! Bytes that are not what they were: what is torn is cut, what is damaged is refused.
 
+use std::io;
+
 use super::*;
+use crate::storage::disk::{Disk, MemoryFile, MemoryLock};
 
 const HEAD: usize = 4096;
 const FIRST_SEGMENT: &str = "log-00000001-0000000000000001.zk";
@@ -322,5 +325,68 @@ fn a_log_of_another_term_goes_and_one_of_the_same_stays() {
         drop(opened);
         assert_eq!(indexes(&reopen(&disk)), expected);
         assert_eq!(indexes(&reopen(&disk)), expected);
+    }
+}
+
+/// A disk on which one byte of a snapshot rots before it is read back.
+#[derive(Clone)]
+struct RottingDisk {
+    disk: MemoryDisk,
+    at: usize,
+}
+
+impl Disk for RottingDisk {
+    type File = MemoryFile;
+    type Lock = MemoryLock;
+
+    fn place(&self) -> String {
+        self.disk.place()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<MemoryFile> {
+        self.disk.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<MemoryFile> {
+        if name == "snapshot.tmp" {
+            flip(&self.disk, name, self.at);
+        }
+        self.disk.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.disk.sync_folder()
+    }
+
+    fn lock(&self) -> io::Result<Option<MemoryLock>> {
+        self.disk.lock()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes()
+    }
+}
+
+#[test]
+fn a_snapshot_that_does_not_read_back_as_it_was_written_gets_no_name() {
+    for at in 0..200 {
+        let disk = MemoryDisk::new();
+        let mut opened = open(RottingDisk { disk: disk.clone(), at }, &options()).unwrap();
+        opened.wal.persist(&[append(1, 1, 4)]).unwrap();
+        let error = opened.snapshots.save(&snapshot(1, 4)).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "byte {at}: {error}");
+        assert_eq!(disk.content("snapshot-0000000000000004.zk"), None, "byte {at}");
     }
 }

@@ -176,10 +176,11 @@ fn a_body_that_is_cut_is_refused_though_its_checksum_is_right() {
 fn entries_of_an_append_follow_one_another() {
     let misplaced = Err(WireError::Misplaced { what: "entry of an append" });
     let decode = |previous, entries: &[EntryId]| decode(frame_of(&append_of(previous, entries)));
-    assert!(decode(id(0, 0), &[id(1, 1), id(1, 2), id(4, 3)]).is_ok());
+    assert!(decode(id(0, 0), &[id(1, 1), id(1, 2), id(3, 3)]).is_ok());
     assert_eq!(decode(id(1, 1), &[id(1, 3)]), misplaced, "a gap");
     assert_eq!(decode(id(1, 1), &[id(1, 1)]), misplaced, "the same again");
     assert_eq!(decode(id(2, 1), &[id(1, 2)]), misplaced, "a term that falls");
+    assert_eq!(decode(id(2, 1), &[id(4, 2)]), misplaced, "a term after the leader's own");
     assert_eq!(decode(id(1, u64::MAX), &[id(1, 0)]), misplaced, "a full index");
 }
 
@@ -263,6 +264,15 @@ fn an_end_that_tells_of_another_image_is_refused() {
 }
 
 #[test]
+fn a_snapshot_of_a_later_term_than_its_sender_s_is_refused() {
+    let snapshot = snapshot();
+    let frames = |term| SnapshotFrames::new(Term(term), &snapshot).map(|frame| content(&frame));
+    assert!(feed(frames(3)).is_ok());
+    let what = "snapshot of a later term";
+    assert_eq!(feed(frames(2)).err(), Some(WireError::Misplaced { what }));
+}
+
+#[test]
 fn a_new_snapshot_drops_the_one_under_way() {
     let frames = snapshot_frames(&snapshot());
     let messages = feed(frames[..3].iter().chain(&frames).cloned()).expect("all is well");
@@ -288,7 +298,7 @@ fn body() -> impl Strategy<Value = Body<Txn>> {
     let index = || any::<u64>().prop_map(Index);
     let token =
         || (any::<u64>(), any::<u64>()).prop_map(|(life, number)| ReadToken { life, number });
-    let small = (0..1u64 << 60, 0..1u64 << 60);
+    let small = (0..MAX_TERM / 2, 0..1u64 << 60);
     let append = (small, index(), vec((0..9u64, samples::payload()), 0..4)).prop_map(
         |((term, last), commit, payloads)| {
             let (mut term, mut next) = (term, last);
@@ -328,7 +338,13 @@ fn body() -> impl Strategy<Value = Body<Txn>> {
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         4 => (0..=MAX_TERM, body())
-            .prop_map(|(term, body)| Message::Raft(raft::Message { term: Term(term), body })),
+            .prop_map(|(term, body)| {
+                let latest = match &body {
+                    Body::Append { entries, .. } => entries.last().map(|entry| entry.id.term),
+                    _ => None,
+                };
+                Message::Raft(raft::Message { term: Term(term).max(latest.unwrap_or_default()), body })
+            }),
         1 => vec(samples::action(), 0..4).prop_map(Message::Forward),
         1 => vec(any::<i64>().prop_map(SessionId), 0..4).prop_map(Message::Heard),
     ]
@@ -343,12 +359,13 @@ proptest! {
     #[test]
     fn every_snapshot_comes_back(
         image in samples::image(),
-        term in 0..=MAX_TERM,
-        last in samples::entry_id(),
+        (term, last_term) in (0..=MAX_TERM).prop_flat_map(|term| (Just(term), 0..=term)),
+        last in any::<u64>(),
         membership in option::of((any::<u64>().prop_map(Index), samples::membership())),
     ) {
         let zxid = image.zxid();
-        let snapshot = Snapshot { meta: SnapshotMeta { last, membership }, zxid, image };
+        let meta = SnapshotMeta { last: id(last_term, last), membership };
+        let snapshot = Snapshot { meta, zxid, image };
         let frames = SnapshotFrames::new(Term(term), &snapshot);
         let messages = feed(frames.map(|frame| content(&frame))).expect("it was encoded");
         let [Message::Snapshot { term: decoded_term, snapshot: decoded }] = &messages[..] else {
