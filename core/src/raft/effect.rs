@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{EntryId, Index, SharedEntry, Term};
+use super::entry::SharedEntry;
 use super::membership::Membership;
 use super::message::{Message, ReadToken};
+use super::position::{EntryId, Index, Term};
 use crate::id::ServerId;
 
 /// Names one request to storage. Tickets complete in the order in which they were given.

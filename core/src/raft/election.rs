@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Command, EntryId, Term};
+use super::entry::Command;
 use super::message::{Body, Message};
+use super::position::{EntryId, Term};
 use super::quorum::{self, Verdict};
 use super::state::{Campaign, Stage, Standing, State};
 use crate::id::ServerId;

@@ -4,9 +4,10 @@
 //! the log has beyond it stays (Raft §7). What is committed never falls.
 
 use super::effect::SnapshotMeta;
-use super::entry::{Command, EntryId, Index};
+use super::entry::Command;
 use super::membership::Memberships;
 use super::message::Body;
+use super::position::{EntryId, Index};
 use super::progress::Flow;
 use super::state::{Standing, State};
 use crate::id::ServerId;

@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 
 use super::effect::{Persist, SnapshotMeta, Ticket};
-use super::entry::{Command, EntryId, Index, Payload, SharedEntry, Term};
+use super::entry::{Command, Payload, SharedEntry};
+use super::position::{EntryId, Index, Term};
 
 #[derive(Clone, Debug)]
 pub(super) struct Log<C> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Index;
+use super::position::Index;
 use crate::id::ServerId;
 
 /// Who votes and who merely receives the log.

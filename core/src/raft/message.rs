@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{EntryId, Index, SharedEntry, Term};
+use super::entry::SharedEntry;
+use super::position::{EntryId, Index, Term};
 
 /// A message, stamped with the sender's term.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

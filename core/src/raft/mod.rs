@@ -15,6 +15,7 @@ mod install;
 mod log;
 mod membership;
 mod message;
+mod position;
 mod progress;
 mod quorum;
 mod read_index;
@@ -28,9 +29,10 @@ pub use config::Config;
 pub use effect::{
     ChangeError, Effect, HardState, NotLeader, Persist, Recovered, Role, SnapshotMeta, Ticket,
 };
-pub use entry::{Command, Entry, EntryId, Index, Payload, SharedEntry, Term};
+pub use entry::{Command, Entry, Payload, SharedEntry};
 pub use membership::Membership;
 pub use message::{Body, Message, ReadToken};
+pub use position::{EntryId, Index, Term};
 pub use progress::{Flow, PeerProgress};
 
 use crate::id::{Seed, ServerId};

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::entry::Index;
+use super::position::Index;
 use crate::id::ServerId;
 use crate::time::Instant;
 

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::entry::Index;
 use super::message::ReadToken;
+use super::position::Index;
 use crate::id::ServerId;
 use crate::time::Instant;
 

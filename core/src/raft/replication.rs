@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::effect::{ChangeError, Effect};
-use super::entry::{Command, Entry, EntryId, Index, Payload, SharedEntry, Term};
+use super::entry::{Command, Entry, Payload, SharedEntry};
 use super::membership::Membership;
 use super::message::{Body, Message};
+use super::position::{EntryId, Index, Term};
 use super::progress::{Flow, PeerProgress, Progress};
 use super::quorum;
 use super::state::{Leadership, Standing, State, Transfer};

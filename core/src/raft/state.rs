@@ -12,10 +12,11 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::config::Config;
 use super::effect::{Effect, HardState, NotLeader, Persist, Recovered, Role, Ticket};
-use super::entry::{Command, EntryId, Index, Payload, Term};
+use super::entry::{Command, Payload};
 use super::log::Log;
 use super::membership::{Membership, Memberships};
 use super::message::{Body, Message};
+use super::position::{EntryId, Index, Term};
 use super::progress::Progress;
 use super::read_index::Reads;
 use crate::id::{Seed, ServerId};

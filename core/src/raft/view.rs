@@ -3,8 +3,9 @@
 //! Invariant: looking changes nothing.
 
 use super::effect::{HardState, Role};
-use super::entry::{Command, EntryId, Index, SharedEntry, Term};
+use super::entry::{Command, SharedEntry};
 use super::membership::Membership;
+use super::position::{EntryId, Index, Term};
 use super::progress::PeerProgress;
 use super::{Raft, replication};
 use crate::id::ServerId;
