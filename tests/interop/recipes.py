@@ -6,6 +6,7 @@ Usage: recipes.py HOSTS
 import datetime
 import sys
 import threading
+import time
 import uuid
 
 from kazoo.client import KazooClient
@@ -268,20 +269,26 @@ def cache(a, b):
 
 
 def set_partitioner(a, b):
-    def divide(client, name, out):
-        mine = client.SetPartitioner(f"{ROOT}/parts", set=(1, 2, 3, 4), identifier=name)
-        while not mine.acquired:
-            assert not mine.failed
-            if mine.release:
-                mine.release_set()
-            else:
-                mine.wait_for_acquire(1)
-        out.append((mine, list(mine)))
-
-    out = []
-    together([lambda: divide(a, "a", out), lambda: divide(b, "b", out)])
-    for mine, _ in out:
-        mine.finish()
+    """Whoever comes first may take everything; it must give half away when the other has come."""
+    partitioners = [
+        client.SetPartitioner(
+            f"{ROOT}/parts", set=(1, 2, 3, 4), identifier=name, time_boundary=1
+        )
+        for client, name in ((a, "a"), (b, "b"))
+    ]
+    end = time.monotonic() + BOUND
+    while not all(it.acquired for it in partitioners):
+        assert time.monotonic() < end, [it.state for it in partitioners]
+        for it in partitioners:
+            assert not it.failed
+            if it.release:
+                it.release_set()
+            elif not it.acquired:
+                it.wait_for_acquire(0.1)
+    assert sorted(item for it in partitioners for item in it) == [1, 2, 3, 4]
+    assert all(len(list(it)) == 2 for it in partitioners)
+    for it in partitioners:
+        it.finish()
 
 
 def ephemerals_end_with_their_session(a, b):
