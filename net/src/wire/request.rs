@@ -101,10 +101,13 @@ fn decode_body(reader: &mut Reader, op: i32) -> Result<Request, WireError> {
         | opcode::CREATE2
         | opcode::CREATE_CONTAINER
         | opcode::CREATE_TTL
-        | opcode::DELETE
-        | opcode::SET_DATA => Request::Write(decode_write(reader, op)?),
+        | opcode::DELETE => Request::Write(decode_write(reader, op)?),
+        opcode::SET_DATA => {
+            let path = validated_path(reader)?;
+            Request::Write(decode_set_data(reader, path)?)
+        }
         opcode::SET_ACL => Request::Write(Write::SetAcl {
-            path: reader.text("path")?,
+            path: validated_path(reader)?,
             acl: reader.acl()?.unwrap_or_default(),
             version: reader.int("version")?,
         }),
@@ -144,13 +147,24 @@ fn decode_write(reader: &mut Reader, op: i32) -> Result<Write, WireError> {
         opcode::DELETE => {
             Ok(Write::Delete { path: reader.text("path")?, version: reader.int("version")? })
         }
-        opcode::SET_DATA => Ok(Write::SetData {
-            path: reader.text("path")?,
-            data: reader.buffer("data")?,
-            version: reader.int("version")?,
-        }),
+        opcode::SET_DATA => {
+            let path = reader.text("path")?;
+            decode_set_data(reader, path)
+        }
         _ => Err(wrong_op(reader, op)),
     }
+}
+
+/// What follows the path of a setData.
+fn decode_set_data(reader: &mut Reader, path: Text) -> Result<Write, WireError> {
+    Ok(Write::SetData { path, data: reader.buffer("data")?, version: reader.int("version")? })
+}
+
+/// The path of a write by itself that ZooKeeper judges by its rules for paths before anything else:
+/// null is as bad a path as an empty one, not a record that cannot be read.
+// zookeeper: PathUtils.validatePath. A multi looks up all its paths before that.
+fn validated_path(reader: &mut Reader) -> Result<Text, WireError> {
+    Ok(reader.string("path")?.unwrap_or_default())
 }
 
 /// A create, and whether its ACL was there; if it was not, it is empty.

@@ -213,6 +213,28 @@ fn null_is_refused_where_a_path_must_be_and_accepted_elsewhere() {
 }
 
 #[test]
+fn a_null_path_is_left_to_the_rules_for_paths_where_they_are_asked_first() {
+    let (path, version) = (Text::new(), 3);
+    assert_eq!(
+        decode("00000001 00000005 ffffffff 00000000 00000003"),
+        Request::Write(Write::SetData { path: path.clone(), data: Some(Bytes::new()), version })
+    );
+    assert_eq!(
+        decode("00000001 00000007 ffffffff 00000000 00000003"),
+        Request::Write(Write::SetAcl { path, acl: vec![], version })
+    );
+    let delete = decode("00000001 00000002 ffffffff 00000003");
+    assert_eq!(delete, Request::Malformed, "delete asks for the parent first");
+    assert_eq!(
+        decode(
+            "00000001 0000000e 00000005 00 ffffffff ffffffff 00000000 00000003 ffffffff 01 ffffffff"
+        ),
+        Request::Malformed,
+        "a multi asks for the parents of all its paths first"
+    );
+}
+
+#[test]
 fn modes_and_types_of_watches_are_checked() {
     for (digits, mode) in [("00000000", WatchMode::Persistent), ("00000001", WatchMode::Recursive)]
     {

@@ -1,0 +1,402 @@
+"""What is asked: operations drawn from a seed."""
+
+import collections
+import random
+
+from sides.jute import (
+    ADD_WATCH, ATTACH, AUTH, CHECK, CHECK_WATCHES, CLOSE_SESSION, COUNT_DESCENDANTS, CREATE,
+    CREATE2, CREATE_CONTAINER, CREATE_TTL, CREATES, DELETE, EXISTS, GET_ACL, GET_CHILDREN,
+    GET_CHILDREN2, GET_DATA, GET_EPHEMERALS, MULTI, MULTI_READ, NAMES, OPEN, PING, RAW, RECONFIG,
+    REMOVE_WATCHES, SASL, SET_ACL, SET_DATA, SET_WATCHES, SET_WATCHES2, SYNC, WHO_AM_I,
+    WRONG_PASSWORD, acl_list, boolean, buffer, integer, long, vector,
+)  # fmt: skip
+from sides.subject import N_SESSIONS
+
+
+class Operation:
+    """One request of one session. `since`: the body begins with the zxid of that operation's reply.
+    `closes`: the connection is to end after the reply."""
+
+    def __init__(self, slot, op, body, title, since=None, closes=False, **facts):
+        self.slot, self.op, self.body, self.title = slot, op, body, title
+        self.since, self.closes = since, closes
+        self.path = facts.pop("path", None)
+        self.kind = facts.pop("kind", None)
+        self.sub_ops = facts.pop("sub_ops", ())
+        assert not facts, facts
+        self.number, self.xid = None, None
+        # Paths on which this connection's exists was refused by zokor alone.
+        self.refused = None
+
+    def __str__(self):
+        name = NAMES.get(self.op, self.op)
+        return f"session {self.slot}: {name} {self.title}"
+
+
+OPEN_ACL = [(31, "world", "anyone")]
+PATHS = "/a /a /b /c /a/a /a/a /a/b /a/a/a /a/a/b /b/a /b/b".split()
+# Only below this one are there znodes that not everybody may read.
+VAULT = "/vault"
+VAULTED = "/vault/a /vault/b /vault/a/a /vault/a/b".split()
+UNUSUAL = ["/...", "/.a", "/a..b", "/ ", "/~", "/\u00a0", "/\ud7ff", "/\uf900", "/\uffef", "/a/é"]
+CONFIG = "/zookeeper/config"
+RESERVED = ["/", "/zookeeper", "/zookeeper/quota", CONFIG, "/zookeeper/mine"]
+BAD_PATHS = [
+    None, "", "a", "a/b", "/a/", "//", "//a", "/a//b", "/.", "/..", "/a/.", "/a/..", "/./a",
+    "/a/../b", "/a/./b", "/\0", "/a\0", "/\x01", "/a/\x1f", "/\x7f", "/\x80", "/\x9f", "/\ud800",
+    "/\ue000", "/\uf8ff", "/\ufff0", "/\uffff", "/\U0001f600", b"/\xff", b"/a/\xc3", "/b/", "/c/a/",
+]  # fmt: skip
+BAD_ACLS = [
+    None,
+    [],
+    [(31, "world", "someone")],
+    [(31, None, "anyone")],
+    [(31, "world", None)],
+    [(31, "", "")],
+    [(31, "unheard", "of")],
+    [(31, "super", "")],
+    [(31, "digest", "a")],
+    [(31, "digest", "a:")],
+    [(31, "digest", "a:b:c")],
+    [(31, "ip", "300.0.0.1")],
+    [(31, "ip", "127.0.0.1/33")],
+    [(31, "ip", "localhost")],
+    [(31, "sasl", "a")],
+    [*OPEN_ACL, (1, "digest", None)],
+]
+USERS = ["ann:secret", "bob:secret", "carl", "dora:a:b", ":x"]
+READ_ADMIN = 1 | 16
+
+
+class Generator:
+    """Draws operations. It depends on the answers only where both sides gave the same one."""
+
+    def __init__(self, seed, n_servers):
+        self.seed, self.random = seed, random.Random(seed)
+        # An ensemble describes itself there, and one server does not.
+        self.reserved = [path for path in RESERVED if n_servers == 1 or path != CONFIG]
+        self.state = ["none"] * N_SESSIONS
+        self.refused = [set() for _ in range(N_SESSIONS)]
+        self.made = collections.deque(maxlen=12)
+        self.numbers, self.since_ended = [0], set()
+        # Of the multi that is being drawn: what 3.8.0 decodes otherwise.
+        self.misfits = False
+        self.queue = []
+
+    def next(self, number):
+        while not self.queue:
+            self.queue += self.draw()
+        operation = self.queue.pop(0)
+        operation.number, operation.refused = number, self.refused[operation.slot]
+        operation.xid = self.random.choice([number, number, 1, 0, -3, 2**31 - 1])
+        return operation
+
+    def learn(self, operation, answer):
+        """Takes from an answer what later operations need."""
+        if "zxid" in answer and answer["zxid"] > 0:
+            self.numbers.append(operation.number)
+        results = []
+        if answer["code"] == 0 and operation.op in CREATES:
+            results = [(operation.op, 0, answer["body"])]
+        elif answer["code"] == 0 and operation.op == MULTI:
+            results = answer["body"]
+        for op, _, body in [result for result in results if result[0] in CREATES]:
+            path = body if op == CREATE else body[0]
+            if path[-10:].isdigit():
+                self.made.append(path)
+        if operation.op == CLOSE_SESSION:
+            self.state[operation.slot] = "none"
+        elif answer.get("closed"):
+            self.state[operation.slot] = "lost"
+        elif operation.op in (OPEN, ATTACH):
+            self.state[operation.slot] = "live"
+            operation.refused.clear()
+
+    def sessions_ended(self, operation):
+        """Whether a session has ended since this one was last heard of."""
+        if operation.op == CLOSE_SESSION:
+            self.since_ended = set(range(N_SESSIONS))
+        ended = operation.slot in self.since_ended
+        self.since_ended.discard(operation.slot)
+        return ended
+
+    def draw(self):
+        slot = self.random.randrange(N_SESSIONS)
+        if self.state[slot] != "live":
+            return [self.connect(slot)]
+        draws = self.random.choices(list(self.KINDS), self.KINDS.values())[0](self, slot)
+        if not isinstance(draws, list):
+            draws = [draws]
+        last = draws[-1]
+        if self.random.random() < 0.02 and last.op in self.MAY_BE_CUT and last.since is None:
+            last.body = last.body[: self.random.randrange(len(last.body))]
+            last.title, last.path, last.kind = f"cut: {last.body.hex()}", None, "cut"
+        elif self.random.random() < 0.02 and last.op in self.MAY_BE_CUT:
+            last.body += self.random.randbytes(3)
+        return draws
+
+    # What things are drawn from.
+
+    def path(self):
+        pick = self.random.random()
+        if pick < 0.70:
+            return self.random.choice(PATHS)
+        if pick < 0.86:
+            return self.random.choice([VAULT, *VAULTED, *VAULTED])
+        if pick < 0.89:
+            return self.random.choice(UNUSUAL)
+        if pick < 0.92:
+            return self.random.choice(self.reserved)
+        if pick < 0.97 and self.made:
+            return self.random.choice(self.made)
+        return self.random.choice(BAD_PATHS)
+
+    def watched(self, slot, kind):
+        """A path. Each is watched by a session in one way only; see KNOWN."""
+        while True:
+            path = self.path()
+            if way_of_watching(slot, path) == kind:
+                return path
+
+    def flag(self, slot, path):
+        return way_of_watching(slot, path) == "standard" and self.random.random() < 0.6
+
+    def version(self):
+        return self.random.choice([-1] * 14 + [0, 0, 1, 1, 2, 3, -2, 2**31 - 1])
+
+    def data(self):
+        return self.random.choice([None, b"", b"x", b"\0\xff", b"some data", b"y" * 3000])
+
+    def acl(self, path):
+        pick = self.random.random()
+        if pick < 0.08:
+            return self.random.choice(BAD_ACLS)
+        if pick < (0.3 if path in VAULTED else 0.6):
+            return OPEN_ACL
+        extra = [
+            self.random.choice(
+                [
+                    (self.random.randrange(32), "world", "anyone"),
+                    (self.random.randrange(32), "auth", self.random.choice(["", "x"])),
+                    (self.random.randrange(32), "digest", "ann:secret"),
+                    (31, "digest", "ann:" + "s2pBj1sWT2Bb5SkDhLeILTdXnsE="),
+                    (self.random.randrange(32), "ip", "127.0.0.1"),
+                    (self.random.randrange(32), "ip", "10.0.0.0/8"),
+                    (self.random.randrange(32), "ip", "127.0.0.0/8"),
+                    (self.random.choice([-1, 64, 0]), "world", "anyone"),
+                ]
+            )
+            for _ in range(self.random.choice([1, 1, 2, 3]))
+        ]
+        if path in VAULTED:
+            return extra
+        permissions = READ_ADMIN | self.random.randrange(32)
+        if path in (*RESERVED, VAULT) or self.random.random() < 0.7:
+            permissions = 31
+        return [(permissions, "world", "anyone"), *extra]
+
+    # Each kind of operation.
+
+    def connect(self, slot):
+        body = self.random.choice([30_000, 60_000, 10_000]), self.random.random() < 0.8
+        if self.state[slot] == "none":
+            return Operation(slot, OPEN, body, f"{body}")
+        if self.random.random() < 0.2:
+            return Operation(slot, WRONG_PASSWORD, body, f"{body}")
+        return Operation(slot, ATTACH, body, f"{body}")
+
+    def create_record(self, flags):
+        path = self.path() if self.random.random() < 0.9 else self.random.choice([VAULT, *VAULTED])
+        if flags in (2, 3) and self.random.random() < 0.8:
+            path = self.random.choice(["/a/s-", "/b/", "/s", "/a/a/s-", "/vault/s", "//", "/a/./"])
+        data, acl = self.data(), self.acl(path)
+        body = buffer(path) + buffer(data) + acl_list(acl) + integer(flags)
+        return path, body, f"{path!r} {data and data[:9]} {acl} flags {flags}"
+
+    def create(self, slot):
+        op = self.random.choice([CREATE, CREATE2])
+        flags = self.random.choice([0] * 24 + [1] * 4 + [2, 2, 3, 3, 5, 6, 7, -1])
+        path, body, title = self.create_record(flags)
+        return Operation(slot, op, body, title, path=path)
+
+    def create_container(self, slot):
+        path, body, title = self.create_record(self.random.choice([4] * 8 + [0, 0, 5, 7]))
+        return Operation(slot, CREATE_CONTAINER, body, title, path=path)
+
+    def create_ttl(self, slot):
+        path, body, title = self.create_record(self.random.choice([5, 6]))
+        ttl = self.random.choice([1, 1000, 0, -1, 2**40, 2**62])
+        return Operation(slot, CREATE_TTL, body + long(ttl), f"{title} ttl {ttl}", path=path)
+
+    def create_oddly(self, slot):
+        """Operation and flags disagree. Where nothing can be made of it, see KNOWN."""
+        op, flags = self.random.choice(
+            [(CREATE, 4), (CREATE2, 4), (CREATE_CONTAINER, 1), (CREATE_CONTAINER, 3)]
+        )
+        body = buffer("/missing/x") + buffer(b"") + acl_list(OPEN_ACL) + integer(flags)
+        return Operation(slot, op, body, f"/missing/x flags {flags}", kind="odd")
+
+    def delete(self, slot):
+        path, version = self.path(), self.version()
+        if self.made and self.random.random() < 0.4:
+            path = self.random.choice(self.made)
+        body = buffer(path) + integer(version)
+        return Operation(slot, DELETE, body, f"{path!r} version {version}", path=path)
+
+    def set_data(self, slot):
+        path, data, version = self.path(), self.data(), self.version()
+        title = f"{path!r} {data and data[:9]} version {version}"
+        body = buffer(path) + buffer(data) + integer(version)
+        return Operation(slot, SET_DATA, body, title, path=path)
+
+    def set_acl(self, slot):
+        path, version = self.path(), self.version()
+        acl = self.acl(path)
+        body = buffer(path) + acl_list(acl) + integer(version)
+        return Operation(slot, SET_ACL, body, f"{path!r} {acl} version {version}", path=path)
+
+    def read(self, slot):
+        op, path = self.random.choice([EXISTS, GET_DATA, GET_CHILDREN, GET_CHILDREN2]), self.path()
+        flag = self.flag(slot, path)
+        body = buffer(path) + boolean(flag)
+        return Operation(slot, op, body, f"{path!r} watch {flag}", path=path)
+
+    def read_more(self, slot):
+        op, path = self.random.choice([GET_ACL, COUNT_DESCENDANTS, SYNC]), self.path()
+        return Operation(slot, op, buffer(path), f"{path!r}", path=path)
+
+    def get_ephemerals(self, slot):
+        prefix = self.random.choice(["/", "", " ", None, "/a", "/a/", "/vault", "x", self.path()])
+        return Operation(slot, GET_EPHEMERALS, buffer(prefix), f"{prefix!r}")
+
+    def sub_write(self):
+        op = self.random.choice(
+            [CREATE, CREATE2, DELETE, SET_DATA, CHECK] * 4 + [CREATE_CONTAINER, CREATE_TTL]
+        )
+        if op in CREATES:
+            choices = [5, 6] if op == CREATE_TTL else [0, 0, 0, 0, 0, 0, 1, 2, 2, 3, 4]
+            if self.random.random() < 0.03 and op != CREATE_TTL:
+                choices = [5, 7, -1]
+            flags = self.random.choice(choices)
+            _, body, title = self.create_record(flags)
+            self.misfits |= op != CREATE_TTL and (flags not in range(5) or " None flags" in title)
+            return op, body + (long(1000) if op == CREATE_TTL else b""), title
+        made = self.set_data(0) if op == SET_DATA else self.delete(0)
+        return op, made.body, made.title
+
+    def sub_read(self):
+        op, path = self.random.choice([GET_DATA, GET_CHILDREN]), self.path()
+        return op, buffer(path) + boolean(self.random.random() < 0.5), f"{path!r}"
+
+    def multi(self, slot):
+        op = self.random.choice([MULTI, MULTI, MULTI_READ])
+        draw = self.sub_write if op == MULTI else self.sub_read
+        self.misfits = False
+        subs = [draw() for _ in range(self.random.choice([0, 1, 1, 2, 2, 2, 3, 3, 5]))]
+        if self.random.random() < 0.03:
+            # An operation that does not belong there.
+            other = self.sub_read if op == MULTI else self.sub_write
+            subs.insert(self.random.randrange(len(subs) + 1), other())
+        if self.random.random() < 0.02:
+            foreign = [SET_ACL, EXISTS, SYNC, PING, CLOSE_SESSION, 99, -1, MULTI]
+            foreign = self.random.choice(foreign)
+            subs.append((foreign, buffer("/a") + integer(0), "foreign"))
+        body = b"".join(integer(sub) + b"\0" + integer(-1) + record for sub, record, _ in subs)
+        title = "; ".join(f"{NAMES.get(sub, sub)} {title}" for sub, _, title in subs)
+        end = integer(-1) + b"\1" + integer(-1)
+        kind = "misfit" if self.misfits else None
+        sub_ops = [sub for sub, _, _ in subs]
+        return Operation(slot, op, body + end, f"[{title}]", sub_ops=sub_ops, kind=kind)
+
+    def add_watch(self, slot):
+        kind = self.random.choice(["persistent", "recursive"])
+        path = self.watched(slot, kind)
+        mode = 0 if kind == "persistent" else 1
+        if self.random.random() < 0.05:
+            mode = self.random.choice([2, -1])
+        return Operation(slot, ADD_WATCH, buffer(path) + integer(mode), f"{path!r} mode {mode}")
+
+    def look_at_watches(self, slot):
+        op, path = self.random.choice([CHECK_WATCHES, REMOVE_WATCHES]), self.path()
+        kinds = [1, 2, 3, 3, 4, 5, 0, 6, -1]
+        if way_of_watching(slot, path) != "standard" and op == REMOVE_WATCHES:
+            kinds = [3, 0, 6]
+        kind = self.random.choice(kinds)
+        body = buffer(path) + integer(kind)
+        return Operation(slot, op, body, f"{path!r} type {kind}", path=path, kind=kind)
+
+    def set_watches(self, slot):
+        """Often after the connection was lost, as clients do it."""
+        op = self.random.choice([SET_WATCHES, SET_WATCHES2])
+        since = self.random.choice([*self.numbers[-30:], self.numbers[0]])
+        kinds = ["standard"] * 3 + ["persistent", "recursive"] * (op == SET_WATCHES2)
+        lists = [
+            [self.watched(slot, kind) for _ in range(self.random.choice([0, 0, 1, 2]))]
+            for kind in kinds
+        ]
+        lists = [[path for path in paths if path is not None] for paths in lists]
+        body = b"".join(vector(paths, buffer) for paths in lists)
+        drawn = [Operation(slot, op, body, f"{lists} since {since}", since=since)]
+        if self.random.random() < 0.5:
+            drawn.insert(0, self.drop(slot))
+        return drawn
+
+    def drop(self, slot):
+        body = self.random.choice([30_000, 10_000]), self.random.random() < 0.8
+        return Operation(slot, ATTACH, body, "after losing the connection")
+
+    def auth(self, slot):
+        pick = self.random.random()
+        scheme, secret, closes = "digest", self.random.choice(USERS), False
+        if pick < 0.1:
+            scheme, secret, closes = self.random.choice(["unheard", "", None, "world"]), "x", True
+        elif pick < 0.15:
+            secret, closes = None, True
+        elif pick < 0.25:
+            scheme = "ip"
+        body = integer(0) + buffer(scheme) + buffer(secret)
+        return Operation(slot, AUTH, body, f"{scheme} {secret!r}", closes=closes)
+
+    def simple(self, slot):
+        return Operation(slot, self.random.choice([PING, WHO_AM_I]), b"", "")
+
+    def unbuilt(self, slot):
+        """What zokor does not have; with whole bodies, or ZooKeeper suffers."""
+        if self.random.random() < 0.5:
+            return Operation(slot, SASL, buffer(b"x"), "token x")
+        body = buffer(None) + buffer("7") + buffer(None) + long(-1)
+        return Operation(slot, RECONFIG, body, "without 7")
+
+    def unknown(self, slot):
+        op = self.random.choice([0, 10, 23, 99, 108, -5, -12, 1000, 2**31 - 1])
+        return Operation(slot, op, self.random.choice([b"", b"xxxx"]), "", closes=True)
+
+    def raw(self, slot):
+        """A frame that is no request: its header is cut, or its length is out of range."""
+        frames = [b"", b"\0\0\0\1", b"\0\0\0\1\0\0\0"]
+        frames = [buffer(frame) for frame in frames] + [integer(-1), integer(1 << 20)]
+        body = self.random.choice(frames)
+        return Operation(slot, RAW, body, body.hex(), closes=True)
+
+    def close_session(self, slot):
+        return Operation(slot, CLOSE_SESSION, b"", "", closes=True)
+
+    KINDS = {
+        create: 26, create_container: 2, create_ttl: 0.5, create_oddly: 0.3, delete: 9,
+        set_data: 12, set_acl: 5, read: 24, read_more: 7, get_ephemerals: 1.5, multi: 12,
+        add_watch: 3, look_at_watches: 4, set_watches: 3, drop: 0.7, auth: 2, simple: 1.5,
+        unbuilt: 0.2, unknown: 0.2, raw: 0.2, close_session: 0.7,
+    }  # fmt: skip
+    MAY_BE_CUT = {
+        CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC, MULTI,
+        GET_CHILDREN2, CREATE2, CHECK_WATCHES, REMOVE_WATCHES, CREATE_CONTAINER, MULTI_READ,
+        GET_EPHEMERALS, COUNT_DESCENDANTS, ADD_WATCH,
+    }  # fmt: skip
+
+
+def way_of_watching(slot, path):
+    """How this session watches this path, if at all."""
+    if path in (None, "/") or path in RESERVED:
+        return "recursive" if path == "/" and slot == 0 else "standard"
+    index = sum(path if isinstance(path, bytes) else path.encode("utf-8", "surrogatepass"))
+    return ["standard", "standard", "persistent", "recursive"][(slot + index) % 4]

@@ -1,0 +1,173 @@
+"""One side of the comparison: servers, and the connections to them."""
+
+import socket
+import struct
+
+from sides.jute import (
+    ATTACH, CLOSE_SESSION, OPEN, RAW, SYNC, WRITES, WRONG_PASSWORD, Reader, buffer, integer, long,
+)  # fmt: skip
+
+N_SESSIONS = 4
+BOUND = 30
+
+
+class Connection:
+    """A connection's frames."""
+
+    def __init__(self, address, bound=BOUND):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout=bound)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, payload):
+        self.socket.sendall(integer(len(payload)) + payload)
+
+    def receive(self):
+        """The next frame; None if the connection has ended."""
+        try:
+            head = self.file.read(4)
+            if len(head) < 4:
+                return None
+            n = struct.unpack(">i", head)[0]
+            payload = self.file.read(n)
+            return payload if len(payload) == n else None
+        except (ConnectionResetError, BrokenPipeError):
+            return None
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def wait_until_it_answers(address):
+    """Opens a session and ends it. ZooKeeper may forget to answer the very first one if that comes
+    while the server is still starting, though it says that it serves."""
+    for _ in range(5):
+        connection = Connection(address, bound=5)
+        connection.send(integer(0) + long(0) + integer(1000) + long(0) + buffer(bytes(16)))
+        try:
+            if connection.receive() is not None:
+                connection.send(integer(1) + integer(CLOSE_SESSION))
+                assert connection.receive() is not None, "closeSession has no answer"
+                return
+        except TimeoutError:
+            pass
+        finally:
+            connection.close()
+    raise AssertionError(f"{address} answers no connect request")
+
+
+class Subject:
+    """Servers under comparison, and the connections of this round's sessions to them."""
+
+    def __init__(self, hosts):
+        self.hosts, self.turn = hosts, None
+        self.slots = [None] * N_SESSIONS
+        self.credentials = [None] * N_SESSIONS
+        self.zxids, self.sessions, self.marks = {}, {}, {0: 0}
+        self.n_connects, self.events, self.newest = 0, [], 0
+        for address in hosts:
+            wait_until_it_answers(address)
+
+    def zxid(self, zxid):
+        """The operation that made it. All that makes one has been answered before it is seen."""
+        return self.zxids.get(zxid, "unknown") if zxid > 0 else zxid
+
+    def session(self, session):
+        return self.sessions.get(session, "unknown") if session else 0
+
+    def send(self, operation):
+        """First half of an operation, so that both sides work at the same time."""
+        slot = operation.slot
+        if operation.op in (OPEN, ATTACH, WRONG_PASSWORD):
+            if self.slots[slot]:
+                self.slots[slot].close()
+            self.n_connects += 1
+            self.slots[slot] = Connection(self.hosts[self.n_connects % len(self.hosts)])
+            session, password = self.credentials[slot] if operation.op != OPEN else (0, bytes(16))
+            if operation.op == WRONG_PASSWORD:
+                password = bytes(byte ^ 0x55 for byte in password)
+            timeout, has_read_only = operation.body
+            connect = integer(0) + long(0) + integer(timeout) + long(session) + buffer(password)
+            self.slots[slot].send(connect + (b"\0" if has_read_only else b""))
+            # What is known here may be less than what the others have done.
+            self.turn = None
+            return
+        if self.turn != slot and len(self.hosts) > 1:
+            # The server of this session catches up with what the others have done.
+            self.slots[slot].send(integer(0) + integer(SYNC) + buffer("/"))
+            assert self.reply(slot) is not None, "the connection ended by itself"
+        self.turn = slot
+        if operation.op == RAW:
+            self.slots[slot].socket.sendall(operation.body)
+            return
+        body = operation.body
+        if operation.since is not None:
+            body = long(self.marks[operation.since]) + body
+        self.slots[slot].send(integer(operation.xid) + integer(operation.op) + body)
+
+    def receive(self, operation):
+        """Second half: the answer, told so that the two sides' can be compared."""
+        if operation.op in (OPEN, ATTACH, WRONG_PASSWORD):
+            return self.connected(operation)
+        connection, closes = self.slots[operation.slot], operation.closes
+        payload = self.reply(operation.slot)
+        answer = {"events": self.events}
+        self.events = []
+        if payload is not None:
+            reader = Reader(payload, self)
+            xid, zxid, code = reader.integer(), reader.long(), reader.integer()
+            self.marks[operation.number] = zxid
+            if operation.op in WRITES and zxid > 0:
+                self.zxids.setdefault(zxid, operation.number)
+            answer.update(xid=xid, code=code, zxid=min(zxid, 1))
+            answer["old"] = 0 < zxid < self.newest
+            self.newest = max(self.newest, zxid)
+            answer["body"] = reader.body(operation.op) if code == 0 else None
+            answer["rest"] = reader.rest().hex()
+            closes = closes and connection.receive() is None
+        else:
+            answer["code"], closes = "none", True
+        answer["closed"] = closes
+        if closes:
+            connection.close()
+            self.slots[operation.slot] = None
+        return answer
+
+    def reply(self, slot):
+        """The next frame that is no event; those go to `self.events`."""
+        while True:
+            payload = self.slots[slot].receive()
+            if payload is None or payload[:4] != integer(-1):
+                return payload
+            reader = Reader(payload[4:], self)
+            zxid, code = reader.long(), reader.integer()
+            kind, state, path = reader.integer(), reader.integer(), reader.text()
+            event = kind, path, state, code, min(zxid, 1), reader.rest().hex()
+            self.events.append(event)
+
+    def connected(self, operation):
+        connection = self.slots[operation.slot]
+        payload = connection.receive()
+        assert payload is not None, "a connect request has no answer"
+        reader = Reader(payload, self)
+        version, timeout, session = reader.integer(), reader.integer(), reader.long()
+        password, rest = reader.buffer(), reader.rest()
+        answer = {"events": [], "version": version, "timeout": timeout, "rest": rest.hex()}
+        answer["zero"] = (session == 0, password == bytes(16), len(password))
+        answer["code"] = 0
+        if operation.op == WRONG_PASSWORD:
+            answer["closed"] = connection.receive() is None
+            connection.close()
+            self.slots[operation.slot] = None
+        elif operation.op == OPEN:
+            self.credentials[operation.slot] = session, password
+            self.sessions[session] = f"session of {operation.number}"
+        else:
+            answer["same"] = (session, password) == self.credentials[operation.slot]
+        return answer
+
+    def close(self):
+        for connection in filter(None, self.slots):
+            connection.close()
