@@ -266,6 +266,20 @@ fn a_multi_read_succeeds_and_fails_part_by_part() {
 }
 
 #[test]
+fn a_multi_read_whose_answer_would_be_huge_is_refused() {
+    let mut lone = lone();
+    let data = Some(Bytes::from(vec![7; 1 << 20]));
+    lone.write(Write::SetData { path: "/open".into(), data, version: -1 }).unwrap();
+    assert!(lone.read(Read::Multi(vec![get("/open"); 60])).is_ok());
+    assert_eq!(lone.read(Read::Multi(vec![get("/open"); 65])), Err(MarshallingError));
+    for n in 0..1000 {
+        lone.make(&format!("/open/{}{n}", "x".repeat(200)), 0);
+    }
+    assert!(lone.read(Read::Multi(vec![children("/open"); 200])).is_ok());
+    assert_eq!(lone.read(Read::Multi(vec![children("/open"); 400])), Err(MarshallingError));
+}
+
+#[test]
 fn who_am_i_shows_schemes_and_users() {
     let lone = Lone::new();
     let answer = lone.read_as(ONE, &[ip(), bob(), Id::new("super", "")], Read::WhoAmI);
