@@ -18,7 +18,7 @@ use zokor_net::runtime::{
     self, Clock, Config, Handle, Limits, Parts, Prepared, SystemClock, storage_workers,
 };
 use zokor_net::storage::{self, Options, RealDisk, Snapshots, Wal};
-use zokor_net::transport::RealSockets;
+use zokor_net::transport::{RealSockets, room_for_clients};
 
 use crate::admin::Words;
 use crate::config::HostPort;
@@ -101,8 +101,12 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
     let reach = |addresses: &Vec<HostPort>| addresses.first().map(HostPort::to_string);
     let peers = plan.peers.iter();
     config.peers = peers.filter_map(|(&id, them)| Some((id, reach(them)?))).collect();
+    let room = room_for_clients();
     config.limits = Limits {
-        max_connections: plan.max_connections as usize,
+        max_connections: match plan.max_connections as usize {
+            0 => room,
+            wanted => wanted.min(room),
+        },
         max_connections_per_address: plan.max_connections_per_address as usize,
         ..Limits::default()
     };

@@ -29,7 +29,10 @@ fn main() -> ExitCode {
 fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<ExitCode, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // A look-up of a name may hang for as long as the system likes: nobody needs it now.
+    runtime.shutdown_background();
+    done
 }
 
 /// One line an event to stderr, coloured only for eyes.

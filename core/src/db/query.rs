@@ -78,8 +78,9 @@ fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Vec<Text> {
 /// Each read succeeds or fails by itself.
 ///
 /// # Errors
-/// `MarshallingError` if it holds what no multiRead may hold (decoders refuse that before), or if
-/// the answer would be too long.
+/// `MarshallingError` if it holds what no multiRead may hold; decoders refuse that before. The same
+/// if the answer grows too large: a request of a megabyte can name the same megabyte of data, or
+/// the same long list of children, tens of thousands of times.
 fn multi(tree: &Tree, reader: &Reader<'_>, reads: &[Read]) -> Result<Vec<OpResult>, ErrorCode> {
     let one = |read: &Read| match read {
         Read::GetData { path, .. } => Ok(match readable(tree, reader, path) {
@@ -100,31 +101,30 @@ fn multi(tree: &Tree, reader: &Reader<'_>, reads: &[Read]) -> Result<Vec<OpResul
         | Read::RemoveWatches { .. }
         | Read::WhoAmI => Err(ErrorCode::MarshallingError),
     };
-    let mut results = Vec::new();
-    let mut size = 0;
+    let mut room = MAX_MULTI_BYTES;
+    let mut results = Vec::with_capacity(reads.len());
     for read in reads {
         let result = one(read)?;
-        size += result_size(&result);
-        if size > MAX_MULTI_BYTES {
-            return Err(ErrorCode::MarshallingError);
-        }
+        room = room.checked_sub(weight(&result)).ok_or(ErrorCode::MarshallingError)?;
         results.push(result);
     }
     Ok(results)
 }
 
-/// What a multiRead answers at most, about. No client takes such a frame, and one request that asks
-/// many times for the largest znode would otherwise be answered with all there is of memory.
-const MAX_MULTI_BYTES: usize = 64 << 20;
-
-fn result_size(result: &OpResult) -> usize {
-    const OVERHEAD: usize = 16;
-    let content = match result {
-        OpResult::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
-        OpResult::Names(names) => names.iter().map(|name| OVERHEAD + name.len()).sum(),
-        _ => 0,
-    };
-    OVERHEAD + content
+/// About how many bytes a part of a multiRead's answer takes, in memory or in a frame, whichever is
+/// more.
+fn weight(result: &OpResult) -> usize {
+    size_of::<OpResult>()
+        + match result {
+            OpResult::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
+            OpResult::Names(names) => names.iter().map(|name| size_of::<Text>() + name.len()).sum(),
+            OpResult::Create(_)
+            | OpResult::Create2(..)
+            | OpResult::Delete
+            | OpResult::SetData(_)
+            | OpResult::Check
+            | OpResult::Error(_) => 0,
+        }
 }
 
 fn readable<'a>(tree: &'a Tree, reader: &Reader<'_>, path: &str) -> Result<&'a Znode, ErrorCode> {
@@ -142,3 +142,7 @@ fn names(tree: &Tree, znode: &Znode) -> Vec<Text> {
 fn stat(tree: &Tree, znode: &Znode) -> Stat {
     znode.to_stat(tree.extended_types())
 }
+
+/// What the parts of one multiRead's answer may weigh together: far above what a client takes
+/// (`jute.maxbuffer`, 1 MiB unless it is raised), far below what a server can spare.
+const MAX_MULTI_BYTES: usize = 64 << 20;

@@ -34,7 +34,8 @@ pub struct Config {
     pub receive: ReceiveLimits,
     /// Bytes queued to one peer before its connection is given up. At least 1 MiB. Default 64 MiB.
     pub peer_queue_bytes: usize,
-    /// Connections from peers that have not said who they are, at most. Default 64.
+    /// Connections from peers that have not said who they are, at most; the oldest gives way to the
+    /// newest. Default 64.
     pub max_strangers: usize,
     /// How long a leader that stops waits for another to take over; zero if it is not to ask.
     /// Default 500 ms.

@@ -156,7 +156,10 @@ impl Driver {
         let (most, most_same) =
             (self.limits.max_connections, self.limits.max_connections_per_address);
         let refusal = if most != 0 && self.connections.len() >= most {
-            Some("refused: the server has as many connections as it may have (maxCnxns)")
+            Some(
+                "refused: the server has as many connections as it may have (maxCnxns, or what \
+                 the limit of open files leaves)",
+            )
         } else if most_same != 0 && n_same >= most_same {
             Some("refused: its address has as many connections as it may have (maxClientCnxns)")
         } else {

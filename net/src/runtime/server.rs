@@ -3,15 +3,15 @@
 //! Invariants: ports are taken before anything else happens; a part that ends ends the server; the
 //! orderly end says first what there is to say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use zokor_core::Replica;
@@ -362,29 +362,29 @@ struct PeerDoor {
     config: Arc<Config>,
     options: Arc<dyn SocketOptions>,
     peers: Arc<BTreeSet<ServerId>>,
-    /// Connections that have not said who they are.
-    n_strangers: Arc<AtomicUsize>,
+    strangers: Arc<Strangers>,
 }
 
 impl PeerDoor {
     fn new(shared: Arc<Shared>, config: Arc<Config>, options: Arc<dyn SocketOptions>) -> Self {
         let peers = Arc::new(config.peers.keys().copied().collect());
-        PeerDoor { shared, config, options, peers, n_strangers: Arc::default() }
+        PeerDoor { shared, config, options, peers, strangers: Arc::default() }
     }
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
-        if self.n_strangers.load(Ordering::Relaxed) >= self.config.max_strangers {
-            self.shared.complain(address, "too many connections have not said who they are");
-            return;
-        }
         self.options.peer(&stream);
         let (shared, peers) = (self.shared.clone(), self.peers.clone());
         let local = Identity { id: self.config.id, ensemble: self.config.ensemble };
         let limits = self.config.receive;
-        let stranger = Stranger::new(self.n_strangers.clone());
+        let strangers = self.strangers.clone();
+        let (number, pushed_out) = strangers.enter(self.config.max_strangers);
         drop(tokio::spawn(async move {
-            let met = meet(stream, local, |peer| peers.contains(&peer), limits).await;
-            drop(stranger);
+            let met = tokio::select! {
+                biased;
+                met = meet(stream, local, |peer| peers.contains(&peer), limits) => met,
+                _ = pushed_out => Err("too many others came before it said who it is".to_owned()),
+            };
+            strangers.leave(number);
             match met {
                 Ok(visitor) => visitor.listen(shared).await,
                 Err(why) => shared.complain(address, &why),
@@ -393,19 +393,31 @@ impl PeerDoor {
     }
 }
 
-/// Counts one connection that has not said who it is.
-struct Stranger(Arc<AtomicUsize>);
+/// Connections to the port for peers that have not said who they are. The oldest gives way to the
+/// newest: a peer says it at once, so those who say nothing never keep one out.
+#[derive(Default)]
+struct Strangers(Mutex<(u64, BTreeMap<u64, oneshot::Sender<()>>)>);
 
-impl Stranger {
-    fn new(count: Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Stranger(count)
+impl Strangers {
+    /// One more, where there may be `most`: its number, and what resolves when it has to go.
+    fn enter(&self, most: usize) -> (u64, oneshot::Receiver<()>) {
+        let mut strangers = self.lock();
+        let (last, present) = &mut *strangers;
+        while present.len() >= most.max(1) {
+            present.pop_first();
+        }
+        *last += 1;
+        let (stays, pushed_out) = oneshot::channel();
+        present.insert(*last, stays);
+        (*last, pushed_out)
     }
-}
 
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    fn leave(&self, number: u64) {
+        self.lock().1.remove(&number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, oneshot::Sender<()>>)> {
+        self.0.lock().expect("no code that can panic runs under this lock")
     }
 }
 

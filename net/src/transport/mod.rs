@@ -6,6 +6,8 @@
 mod client;
 mod codec;
 mod complaints;
+#[cfg(feature = "real-sockets")]
+mod descriptors;
 mod dial;
 mod inbox;
 mod listen;
@@ -17,6 +19,8 @@ mod tests;
 
 pub use client::{ClientPort, Turn, attend};
 pub use complaints::Complaints;
+#[cfg(feature = "real-sockets")]
+pub use descriptors::room_for_clients;
 pub use dial::{DialLimits, Dialer};
 pub use inbox::Inbox;
 pub use listen::{BindError, accept, bind};

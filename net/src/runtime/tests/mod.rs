@@ -375,6 +375,25 @@ async fn a_peer_is_down_when_either_of_its_connections_ends_and_up_when_ours_sta
     assert_eq!(lines, ["up 2", said, "down 2", "up 2", "down 2"]);
 }
 
+#[tokio::test]
+async fn those_who_do_not_say_who_they_are_never_keep_a_peer_out() {
+    let mut config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
+    config.peer_address = Some("127.0.0.1:0".parse().unwrap());
+    config.peers.insert(ServerId(2), "127.0.0.1:1".to_owned());
+    config.max_strangers = 2;
+    config.receive.hello_timeout = 2 * PATIENCE;
+    let stage = Stage::with_config(config, false).await;
+    let door = stage.handle.addresses().peers.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(door).await.unwrap());
+    }
+    assert_eq!(frame(&mut silent[0]).await, None, "the oldest gave way");
+    let mut peer = TcpStream::connect(door).await.unwrap();
+    peer.write_all(&peer_hello()).await.unwrap();
+    assert!(frame(&mut peer).await.is_some(), "a hello");
+}
+
 /// Takes server 1 in, as server 2.
 async fn accept_peer(listener: &TcpListener) -> TcpStream {
     let (mut stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();

@@ -343,7 +343,8 @@ fn message() -> impl Strategy<Value = Message> {
                     Body::Append { entries, .. } => entries.last().map(|entry| entry.id.term),
                     _ => None,
                 };
-                Message::Raft(raft::Message { term: Term(term).max(latest.unwrap_or_default()), body })
+                let term = Term(term).max(latest.unwrap_or_default());
+                Message::Raft(raft::Message { term, body })
             }),
         1 => vec(samples::action(), 0..4).prop_map(Message::Forward),
         1 => vec(any::<i64>().prop_map(SessionId), 0..4).prop_map(Message::Heard),
