@@ -13,7 +13,7 @@ pub(super) struct Upkeep {
     last: Instant,
     next: Instant,
     next_reap: Instant,
-    /// Since when no leader is known.
+    /// Since when no leader is known that hears this server.
     leaderless_since: Option<Instant>,
     /// Whether clients are served: a leader was known not too long ago.
     serving: bool,
@@ -66,13 +66,13 @@ impl Upkeep {
         self.next_reap = now + reap_interval;
     }
 
-    /// A leader is known.
+    /// A leader is known, and hears this server.
     pub(super) fn has_leader(&mut self) {
         self.leaderless_since = None;
         self.serving = true;
     }
 
-    /// No leader is known.
+    /// No such leader is known.
     pub(super) fn has_no_leader(&mut self, now: Instant) {
         self.leaderless_since.get_or_insert(now);
     }

@@ -473,3 +473,26 @@ fn the_log_does_not_grow_by_expiries_while_nothing_is_committed() {
     e.run(Duration::from_secs(1));
     assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::SessionEnded));
 }
+
+#[test]
+fn a_server_that_its_leader_does_not_hear_lets_its_clients_go_before_they_expire() {
+    let mut e = Ensemble::new(3);
+    let (leader, follower) = (e.leader(), e.follower());
+    let a = e.open(follower);
+    e.mute.insert(follower);
+    e.input(follower, Input::PeerDown { peer: leader });
+    for _ in 0..5 {
+        e.run(Duration::from_secs(1));
+        e.ask(a.conn, Request::Ping);
+    }
+    assert_eq!(e.running[&follower].raft().leader(), Some(leader), "it hears the leader");
+    assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::NoLeader));
+    let conn = e.connect(follower, hello(SessionId(0), &[], 0));
+    assert_eq!(close_reason(&e.heard(conn)), Some(CloseReason::NoLeader));
+    let elsewhere = e.resume(leader, &a);
+    assert!(matches!(e.heard(elsewhere)[..], [Output::Connected { .. }]), "in time");
+    e.mute.clear();
+    e.input(follower, Input::PeerUp { peer: leader });
+    let b = e.open(follower);
+    assert!(e.call(b.conn, exists("/")).is_ok());
+}
