@@ -19,8 +19,9 @@ pub struct Config {
     /// How often sessions heard from are reported to the leader, and the leader looks for overdue
     /// ones. Well below the least session timeout. Default 500 ms.
     pub upkeep_interval: Duration,
-    /// A server without a leader for this long lets its clients go, so that they find a server in
-    /// the quorum. Longer than an election, well below the least session timeout. Default 3 s.
+    /// A server without a leader, or without a connection to it, or whose own disk keeps nothing of
+    /// what is agreed, for this long lets its clients go, so that they find another. Longer than an
+    /// election, well below the least session timeout. Default 3 s.
     pub orphan_timeout: Duration,
     /// What was forwarded to the leader and is not applied after this long is sent again. Default 2
     /// s.

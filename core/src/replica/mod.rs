@@ -20,7 +20,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -68,6 +68,8 @@ pub struct Replica {
     /// The last session id that was given out here.
     last_session_id: SessionId,
 
+    /// Peers to which a connection stands: those that can hear this server.
+    links: BTreeSet<ServerId>,
     /// On their way to the leader, with the next poll.
     forwards: Vec<Action>,
     /// Sessions whose connections have ended since the last upkeep, and that were heard from
@@ -125,6 +127,7 @@ impl Replica {
             watches: Watches::default(),
             barriers: Barriers::default(),
             last_session_id: SessionId(0),
+            links: BTreeSet::new(),
             forwards: Vec::new(),
             departed: Vec::new(),
             admission: Admission::default(),
@@ -145,12 +148,18 @@ impl Replica {
             Input::Request { conn, xid, request } => self.request(conn, xid, request),
             Input::Disconnect { conn } => self.forget(conn),
             Input::PeerUp { peer } => {
+                self.links.insert(peer);
                 self.raft.peer_up(now.instant, peer);
                 if self.raft.leader() == Some(peer) {
+                    self.note_leader(Some(peer));
                     self.resend_all();
                 }
             }
-            Input::PeerDown { peer } => self.raft.peer_down(now.instant, peer),
+            Input::PeerDown { peer } => {
+                self.links.remove(&peer);
+                self.raft.peer_down(now.instant, peer);
+                self.note_leader(self.raft.leader());
+            }
             Input::Message { from, message } => self.message(from, message),
             Input::Persisted { ticket } => self.raft.persisted(now.instant, ticket),
             Input::Checkpointed { ticket } => match self.checkpoints.durable(ticket) {
@@ -295,10 +304,19 @@ impl Replica {
             self.leads_since = None;
             self.expiry.clear();
         }
+        self.note_leader(leader);
         if leader.is_some() {
-            self.upkeep.has_leader();
             self.resend_all();
             self.ask_barriers_again();
+        }
+    }
+
+    /// A leader that does not hear this server is none to its clients: their sessions would expire
+    /// however often they ping.
+    fn note_leader(&mut self, leader: Option<ServerId>) {
+        let own = self.config.raft.id;
+        if leader.is_some_and(|leader| leader == own || self.links.contains(&leader)) {
+            self.upkeep.has_leader();
         } else {
             self.upkeep.has_no_leader(self.now.instant);
         }

@@ -79,7 +79,7 @@ pub enum CloseReason {
     SessionMoved,
     /// The client has seen a later zxid than this server: another server will do.
     ClientAhead,
-    /// This server has no leader: another server may have one.
+    /// This server has no leader, or its own disk stands still: another server will do.
     NoLeader,
     /// This server was far behind and has taken over a leader's snapshot: the client's watches are
     /// to be set again.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::raft::Index;
 use crate::time::Instant;
 
 /// The schedule of one server.
@@ -13,9 +14,11 @@ pub(super) struct Upkeep {
     last: Instant,
     next: Instant,
     next_reap: Instant,
-    /// Since when no leader is known.
+    /// Since when no leader is known that hears this server.
     leaderless_since: Option<Instant>,
-    /// Whether clients are served: a leader was known not too long ago.
+    /// Since when what is agreed waits for this server's own disk, and the last index applied then.
+    stuck_since: Option<(Instant, Index)>,
+    /// Whether clients are served: there was a leader, and a disk, not too long ago.
     serving: bool,
 }
 
@@ -28,6 +31,7 @@ impl Upkeep {
             next: now + interval,
             next_reap: now,
             leaderless_since: Some(now),
+            stuck_since: None,
             serving: false,
         }
     }
@@ -66,21 +70,42 @@ impl Upkeep {
         self.next_reap = now + reap_interval;
     }
 
-    /// A leader is known.
+    /// A leader is known, and hears this server.
     pub(super) fn has_leader(&mut self) {
         self.leaderless_since = None;
-        self.serving = true;
+        self.serving = self.stuck_since.is_none() || self.serving;
     }
 
-    /// No leader is known.
+    /// No such leader is known.
     pub(super) fn has_no_leader(&mut self, now: Instant) {
         self.leaderless_since.get_or_insert(now);
     }
 
-    /// Whether this server has just been without a leader for too long: it serves no longer.
+    /// How far this server has come, and how far it could have; it stood still for as long as is
+    /// told, which is not its disk's fault.
+    pub(super) fn progressed(
+        &mut self,
+        now: Instant,
+        stood_still: Duration,
+        applied: Index,
+        commit: Index,
+    ) {
+        self.stuck_since = match self.stuck_since {
+            _ if applied >= commit => None,
+            Some((since, then)) if then == applied => Some((since + stood_still, then)),
+            Some(_) | None => Some((now, applied)),
+        };
+        if self.leaderless_since.is_none() && self.stuck_since.is_none() {
+            self.serving = true;
+        }
+    }
+
+    /// Whether this server has just been without a leader, or without its disk, for too long: it
+    /// serves no longer.
     pub(super) fn is_orphaned(&mut self, now: Instant, timeout: Duration) -> bool {
-        let too_long = self.leaderless_since.is_some_and(|since| now - since >= timeout);
-        let orphaned = self.serving && too_long;
+        let stuck_since = self.stuck_since.map(|(since, _)| since);
+        let mut since = self.leaderless_since.into_iter().chain(stuck_since);
+        let orphaned = self.serving && since.any(|since| now - since >= timeout);
         if orphaned {
             self.serving = false;
         }

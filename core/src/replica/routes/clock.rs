@@ -26,6 +26,8 @@ impl Replica {
         } else if let Some(leader) = self.raft.leader() {
             self.report_heard(leader, departed);
         }
+        let (applied, commit) = (self.applied.index, self.raft.commit());
+        self.upkeep.progressed(now, stood_still, applied, commit);
         let orphan_timeout = self.config.orphan_timeout;
         if self.upkeep.is_orphaned(now, orphan_timeout) {
             self.close_all(CloseReason::NoLeader);

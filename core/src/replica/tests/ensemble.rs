@@ -58,6 +58,8 @@ pub(super) struct Ensemble {
     pub(super) stuck: BTreeMap<ServerId, Vec<Persist<Txn>>>,
     /// Who hears nobody and is heard by nobody.
     pub(super) cut: BTreeSet<ServerId>,
+    /// Who is heard by nobody.
+    pub(super) mute: BTreeSet<ServerId>,
     pub(super) clients: BTreeMap<ConnId, (ServerId, Vec<Output>)>,
     pub(super) next_conn: u64,
     pub(super) next_xid: i32,
@@ -86,6 +88,7 @@ impl Ensemble {
             disks: BTreeMap::new(),
             stuck: BTreeMap::new(),
             cut: BTreeSet::new(),
+            mute: BTreeSet::new(),
             clients: BTreeMap::new(),
             next_conn: 0,
             next_xid: 0,
@@ -161,7 +164,10 @@ impl Ensemble {
                         }
                         Output::Purge { .. } => {}
                         Output::Send { to, message } => {
-                            if !self.cut.contains(&id) && !self.cut.contains(&to) {
+                            let is_lost = self.mute.contains(&id)
+                                || self.cut.contains(&id)
+                                || self.cut.contains(&to);
+                            if !is_lost {
                                 inputs.push_back((to, Input::Message { from: id, message }));
                             }
                         }

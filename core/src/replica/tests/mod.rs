@@ -474,3 +474,48 @@ fn the_log_does_not_grow_by_expiries_while_nothing_is_committed() {
     e.run(Duration::from_secs(1));
     assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::SessionEnded));
 }
+
+#[test]
+fn a_server_that_its_leader_does_not_hear_lets_its_clients_go_before_they_expire() {
+    let mut e = Ensemble::new(3);
+    let (leader, follower) = (e.leader(), e.follower());
+    let a = e.open(follower);
+    e.mute.insert(follower);
+    e.input(follower, Input::PeerDown { peer: leader });
+    for _ in 0..5 {
+        e.run(Duration::from_secs(1));
+        e.ask(a.conn, Request::Ping);
+    }
+    assert_eq!(e.running[&follower].raft().leader(), Some(leader), "it hears the leader");
+    assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::NoLeader));
+    let conn = e.connect(follower, hello(SessionId(0), &[], 0));
+    assert_eq!(close_reason(&e.heard(conn)), Some(CloseReason::NoLeader));
+    let elsewhere = e.resume(leader, &a);
+    assert!(matches!(e.heard(elsewhere)[..], [Output::Connected { .. }]), "in time");
+    e.mute.clear();
+    e.input(follower, Input::PeerUp { peer: leader });
+    let b = e.open(follower);
+    assert!(e.call(b.conn, exists("/")).is_ok());
+}
+
+#[test]
+fn a_server_whose_own_disk_stands_still_lets_its_clients_go() {
+    let mut e = Ensemble::new(3);
+    let (leader, follower) = (e.leader(), e.follower());
+    let a = e.open(follower);
+    e.stuck.insert(follower, Vec::new());
+    e.run(Duration::from_secs(2));
+    assert!(e.call(a.conn, exists("/")).is_ok(), "nothing is agreed that it lacks");
+    e.ask(a.conn, create("/a", 0));
+    e.run(Duration::from_secs(5));
+    assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::NoLeader));
+    let conn = e.connect(follower, hello(SessionId(0), &[], 0));
+    assert_eq!(close_reason(&e.heard(conn)), Some(CloseReason::NoLeader));
+    let elsewhere = e.resume(leader, &a);
+    assert!(matches!(e.heard(elsewhere)[..], [Output::Connected { .. }]));
+    assert!(e.call(elsewhere, exists("/a")).is_ok(), "the others agreed on it");
+    e.unstick(follower);
+    e.run(Duration::from_secs(2));
+    let b = e.open(follower);
+    assert!(e.call(b.conn, exists("/a")).is_ok());
+}
