@@ -10,11 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::db::{Action, Author, Database, Txn};
 use crate::id::{Nonce, Sequence, SessionId, Token};
 use crate::proto::Text;
-use crate::raft::{Command, Entry, Payload};
+use crate::raft::{Command, Entry, Payload, Term};
 
 /// The leader's memory of what it has in its log and has not applied.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
+    /// The leadership that this is about.
+    term: Term,
     /// The last write of each session in the log.
     writes: BTreeMap<SessionId, (Token, Sequence)>,
     /// Attempts in the log.
@@ -31,13 +33,19 @@ const MAX_ATTEMPTS: usize = 100_000;
 
 impl Admission {
     /// Begins a leadership: `tail` is what the log holds beyond what is applied.
-    pub(super) fn begin<'a>(&mut self, tail: impl Iterator<Item = &'a Entry<Txn>>) {
-        *self = Admission::default();
+    pub(super) fn begin<'a>(&mut self, term: Term, tail: impl Iterator<Item = &'a Entry<Txn>>) {
+        *self = Admission { term, ..Admission::default() };
         for entry in tail {
             if let Payload::Command(txn) = &entry.payload {
                 self.note(&txn.action);
             }
         }
+    }
+
+    /// Whether this is about the leadership of `term`. An election may be won a little before
+    /// `begin`: what is asked for in between comes again with it.
+    pub(super) fn is_of(&self, term: Term) -> bool {
+        self.term == term
     }
 
     /// Whether `action` is to be proposed now. Whatever is not will come again or is there already.

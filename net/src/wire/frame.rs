@@ -150,6 +150,11 @@ impl Word {
         Word::Wchs,
     ];
 
+    /// The word spelled `text`.
+    pub fn parse(text: &str) -> Option<Word> {
+        Word::ALL.into_iter().find(|word| word.as_str() == text)
+    }
+
     /// The word itself.
     pub fn as_str(self) -> &'static str {
         match self {

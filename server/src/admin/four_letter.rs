@@ -9,57 +9,10 @@ use std::path::{Path, PathBuf};
 use zokor_core::id::ServerId;
 use zokor_core::proto::Ensemble;
 use zokor_net::runtime::{Admin, Answer, Detail, Reset, ServerFacts};
+use zokor_net::wire::frame::Word;
 
 use super::environment::file_descriptors;
 use super::{dump, environment, monitor, report};
-
-/// A four-letter word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[rustfmt::skip]
-#[allow(missing_docs, reason = "the names are ZooKeeper's own, and `report` says what each shows")]
-pub enum Word {
-    Conf, Cons, Crst, Dirs, Dump, Envi, Gtmk, Hash, Isro, Mntr, Ruok, Srst, Srvr, Stat, Stmk,
-    Wchc, Wchp, Wchs,
-}
-
-impl Word {
-    /// All words.
-    #[rustfmt::skip]
-    pub const ALL: [Word; 18] = [
-        Word::Conf, Word::Cons, Word::Crst, Word::Dirs, Word::Dump, Word::Envi, Word::Gtmk,
-        Word::Hash, Word::Isro, Word::Mntr, Word::Ruok, Word::Srst, Word::Srvr, Word::Stat,
-        Word::Stmk, Word::Wchc, Word::Wchp, Word::Wchs,
-    ];
-
-    /// The word spelled `text`.
-    pub fn parse(text: &str) -> Option<Self> {
-        Word::ALL.into_iter().find(|word| word.as_str() == text)
-    }
-
-    /// Its letters.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Word::Conf => "conf",
-            Word::Cons => "cons",
-            Word::Crst => "crst",
-            Word::Dirs => "dirs",
-            Word::Dump => "dump",
-            Word::Envi => "envi",
-            Word::Gtmk => "gtmk",
-            Word::Hash => "hash",
-            Word::Isro => "isro",
-            Word::Mntr => "mntr",
-            Word::Ruok => "ruok",
-            Word::Srst => "srst",
-            Word::Srvr => "srvr",
-            Word::Stat => "stat",
-            Word::Stmk => "stmk",
-            Word::Wchc => "wchc",
-            Word::Wchp => "wchp",
-            Word::Wchs => "wchs",
-        }
-    }
-}
 
 /// The words that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,4 +7,4 @@ mod four_letter;
 mod monitor;
 mod report;
 
-pub use four_letter::{MemberSettings, Settings, Whitelist, Word, Words};
+pub use four_letter::{MemberSettings, Settings, Whitelist, Words};

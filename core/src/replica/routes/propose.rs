@@ -27,7 +27,8 @@ impl Replica {
 
     /// On the leader: stamps and proposes.
     pub(in crate::replica) fn admit(&mut self, action: Action) {
-        if !self.admission.admits(&self.db, &action) {
+        let is_begun = self.admission.is_of(self.raft.term());
+        if !is_begun || !self.admission.admits(&self.db, &action) {
             return;
         }
         let txn = Txn { time: self.now.wall, action };
@@ -89,7 +90,7 @@ impl Replica {
         let raft = &self.raft;
         let tail = (self.applied.index.0 + 1..=raft.last().index.0)
             .filter_map(|index| raft.entry(Index(index)));
-        self.admission.begin(tail.map(|entry| &**entry));
+        self.admission.begin(raft.term(), tail.map(|entry| &**entry));
         let sessions = self.db.sessions().map(|session| (session.id, session.timeout_ms));
         self.expiry.start(self.now.instant, sessions);
         self.upkeep.leads(self.now.instant, self.config.reap_interval);
