@@ -66,7 +66,6 @@ impl DirectFile {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // In a test, a panic is an answer.
 mod tests {
     use super::*;
 

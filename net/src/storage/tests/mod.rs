@@ -1,7 +1,5 @@
 //! What storage promises, tried on a disk that forgets.
 
-#![allow(clippy::unwrap_used)] // In a test, a panic is an answer.
-
 mod crash;
 mod damage;
 mod folder;
