@@ -9,36 +9,7 @@ const hover = { event: -1, message: -1, x: -1, y: -1 };
 /** What the last drawing put where, for the pointer. */
 const drawn = { marks: [], messages: [], dense: false };
 
-/** The colours of the theme by name, those of the kinds among them. */
-const kindColor = DATA.kinds.map((name) => name.toLowerCase());
-let C = {}, hatch = {}, mapPicture = null, asked = false;
-
-function readTheme() {
-  const style = getComputedStyle(document.documentElement);
-  const names = ["bg", "panel", "ink", "soft", "line", "grid", "accent", "gold", "match", "hover",
-    "client", "pause", "stall", "cut", "down", "leader", "follower", "candidate", "mono", "sans",
-    ...kindColor];
-  C = Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
-  const stripes = (color, alpha, rising, step = 7) => {
-    const tile = new OffscreenCanvas(step * 2, step * 2), p = tile.getContext("2d");
-    p.strokeStyle = color;
-    p.globalAlpha = alpha;
-    p.lineWidth = 1.6;
-    for (let n = -2; n <= 4; n++) {
-      p.moveTo(n * step, rising ? step * 2 : 0);
-      p.lineTo(n * step + step * 2, rising ? 0 : step * 2);
-    }
-    p.stroke();
-    return pen.createPattern(tile, "repeat");
-  };
-  hatch = {
-    down: stripes(C.down, 0.4, true),
-    pause: stripes(C.pause, 0.55, false),
-    cut: stripes(C.cut, 0.75, true, 4),
-    stall: C.stall,
-  };
-  mapPicture = null;
-}
+let asked = false;
 
 const colorOf = (i) => C[kindColor[kind[i]]];
 const yOf = (pos) => HEAD + (pos - view.top) * view.scale;
@@ -172,6 +143,9 @@ function drawGutter(low, high) {
 /** What is out of order: over the whole lane for a process, beside it for a disk or a link. */
 function drawTroubles() {
   const half = view.laneWidth / 2 - 2;
+  // The stripes move with the run.
+  const shift = new DOMMatrix().translate(0, yOf(0) % 56);
+  for (const of of ["down", "pause", "cut"]) hatch[of].setTransform(shift);
   for (const it of view.lanes) {
     for (const span of it.spans) {
       const [y1, y2] = [posOf(span.from), posOf(span.until)].map(yOf);
@@ -184,8 +158,11 @@ function drawTroubles() {
         pen.fillRect(it.x + 3, y1, Math.min(12, half), height);
         pen.globalAlpha = 1;
       } else {
-        const width = Math.min(8, half / 2);
+        // Cut off from one it is pale, cut off from many it is not.
+        const width = Math.min(7, half / 2);
+        pen.globalAlpha = 0.35;
         pen.fillRect(span.side > 0 ? it.x + half - width : it.x - half, y1, width, height);
+        pen.globalAlpha = 1;
       }
     }
   }
@@ -201,8 +178,8 @@ function drawLanes() {
       continue;
     }
     for (const tenure of it.tenures) {
-      const y1 = Math.max(yOf(posOf(tenure.from)), HEAD);
-      const y2 = Math.min(yOf(posOf(tenure.until)), view.height);
+      const y1 = Math.max(yOf(posOfEvent(tenure.from)), HEAD);
+      const y2 = Math.min(yOf(posOfEvent(tenure.until)), view.height);
       if (y2 <= y1) continue;
       if (tenure.standing === "down") {
         pen.fillStyle = hatch.down;
@@ -263,8 +240,8 @@ function drawWays(low, high, n) {
         : line.x2 - Math.sign(line.x2 - line.x1) * Math.min(12, view.laneWidth / 4);
     }
     const faint = isDim(from) || isDim(to) ? 0.1 : alpha;
-    const color = lost ? C.lose
-      : LANES[lane[from]].what === "Server" && LANES[lane[to]].what === "Server" ? C.send : C.client;
+    const inside = LANES[lane[from]].what === "Server" && LANES[lane[to]].what === "Server";
+    const color = lost ? C.lose : inside ? C.send : C.client;
     const path = group(color, faint, heads ? 1.2 : 0.7, lost ? "4 3" : "");
     path.moveTo(line.x1, line.y1);
     path.lineTo(line.x2, line.y2);
@@ -308,22 +285,30 @@ function arrowHead(path, { x1, y1, x2, y2 }) {
   }
 }
 
+/** How many events of the thread, which goes back in time, are at or after `event`. */
+function lowerThread(event) {
+  let first = 0, end = choice.thread.length;
+  while (first < end) {
+    const middle = (first + end) >> 1;
+    if (choice.thread[middle] >= event) first = middle + 1;
+    else end = middle;
+  }
+  return first;
+}
+
 /** The thread of causes that led to the selected event. */
 function drawThread(low, high) {
   const { thread } = choice;
   if (choice.selected < 0 || choice.show === "thread") return;
-  let first = 0, end = thread.length;
-  while (first < end) {
-    const middle = (first + end) >> 1;
-    if (thread[middle] >= high) first = middle + 1;
-    else end = middle;
-  }
+  const first = lowerThread(high);
+  const steps = lowerThread(low) - first;
+  if (steps > view.height / 3) return; // A surface, not a line.
   pen.beginPath();
   let started = false, y0 = Infinity;
   for (let k = Math.max(first - 1, 0); k < thread.length; k++) {
     const i = thread[k];
     const y = yOf(axis.pos[i]);
-    if (!LANES[lane[i]].on) continue;
+    if (!axis.shown[i]) continue;
     if (started && y0 - y < 0.5 && k + 1 < thread.length && lane[thread[k + 1]] === lane[i]) {
       continue;
     }
@@ -332,17 +317,17 @@ function drawThread(low, high) {
     [started, y0] = [true, y];
     if (i < low) break;
   }
-  pen.strokeStyle = C.gold;
-  pen.globalAlpha = view.scale < 2 ? 0.7 : 0.45;
-  pen.lineWidth = view.scale < 2 ? 2 : 6;
   pen.lineJoin = "round";
-  pen.stroke();
+  for (const [width, alpha] of view.scale < 2 ? [[1.6, 0.8]] : [[7, 0.25], [2.4, 1]]) {
+    pen.strokeStyle = C.gold;
+    pen.globalAlpha = alpha;
+    pen.lineWidth = width;
+    pen.stroke();
+  }
   pen.globalAlpha = 1;
 }
 
-/** What catches the eye first: at any distance 3, close by 2, in a row of its own 1. */
-const WEIGHT = DATA.kinds.map((name) =>
-  ({ Violation: 5, Crash: 4, Role: 4, Fault: 3, Heal: 3, Start: 3, Commit: 2 })[name] ?? 1);
+/** The events that are seen at any distance. */
 const grave = Array.from({ length: N }, (_, i) => i).filter((i) => WEIGHT[kind[i]] >= 3);
 
 function* visible(low, high) {
@@ -369,6 +354,7 @@ function drawMarks(low, high, n) {
     const x = xOf(at) + shift[at];
     pen.globalAlpha = isDim(i) ? 0.14 : 1;
     if (near || weight >= 3) {
+      if (near && view.scale >= 9) setOff(x, y);
       const size = weight >= 3 ? 6 : Math.max(2, Math.min(4.6, view.scale * 0.42));
       mark(pen, kind[i], x, y, size, colorOf(i));
     } else {
@@ -382,59 +368,15 @@ function drawMarks(low, high, n) {
   pen.globalAlpha = 1;
 }
 
-function ring(x, y, color) {
+/** Clears a little of the lane's line, so that a mark stands off from it. */
+function setOff(x, y) {
+  const alpha = pen.globalAlpha;
   pen.globalAlpha = 1;
-  pen.strokeStyle = color;
-  pen.lineWidth = 2;
+  pen.fillStyle = C.bg;
   pen.beginPath();
-  pen.arc(x, y, 9, 0, 7);
-  pen.stroke();
-}
-
-/** The sign of a kind. */
-function mark(p, of, x, y, r, color) {
-  p.fillStyle = p.strokeStyle = color;
-  p.lineWidth = Math.max(1.4, r / 3);
-  p.beginPath();
-  const polygon = (points) => points.forEach(([dx, dy], k) =>
-    (k ? p.lineTo(x + dx * r, y + dy * r) : p.moveTo(x + dx * r, y + dy * r)));
-  const cross = (s) => {
-    p.moveTo(x - s, y - s);
-    p.lineTo(x + s, y + s);
-    p.moveTo(x + s, y - s);
-    p.lineTo(x - s, y + s);
-    p.stroke();
-  };
-  switch (DATA.kinds[of]) {
-    case "Start": polygon([[0, -1], [0.9, 0.8], [-0.9, 0.8]]); p.fill(); break;
-    case "Crash": p.lineWidth = r / 2; cross(r * 0.85); break;
-    case "Fault": polygon([[0.3, -1.2], [-0.8, 0.2], [-0.1, 0.2], [-0.3, 1.2], [0.8, -0.2],
-      [0.1, -0.2]]); p.fill(); break;
-    case "Heal": p.lineWidth = r / 2; p.moveTo(x - r, y); p.lineTo(x + r, y); p.moveTo(x, y - r);
-      p.lineTo(x, y + r); p.stroke(); break;
-    case "Role": polygon([[0, -1.1], [1.1, 0], [0, 1.1], [-1.1, 0]]); p.fill(); break;
-    case "Commit": p.arc(x, y, r, 0, 7); p.fill(); break;
-    case "Apply": hollow(p, () => p.arc(x, y, r * 0.8, 0, 7)); break;
-    case "Persist": hollow(p, () => p.rect(x - r * 0.8, y - r * 0.8, r * 1.6, r * 1.6)); break;
-    case "Persisted": p.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8); p.fill(); break;
-    case "Send": p.arc(x, y, r * 0.55, 0, 7); p.fill(); break;
-    case "Receive": polygon([[-0.8, -0.7], [0.8, -0.7], [0, 0.8]]); p.fill(); break;
-    case "Lose": cross(r * 0.8); break;
-    case "Violation": polygon(Array.from({ length: 16 }, (_, k) => {
-      const [angle, far] = [k * Math.PI / 8, k % 2 ? 0.75 : 1.7];
-      return [Math.sin(angle) * far, -Math.cos(angle) * far];
-    })); p.fill(); break;
-    default: p.arc(x, y, r * 0.45, 0, 7); p.fill();
-  }
-}
-
-function hollow(p, shape) {
-  const color = p.fillStyle;
-  shape();
-  p.fillStyle = C.bg;
-  p.fill();
-  p.stroke();
-  p.fillStyle = color;
+  pen.arc(x, y, 4.8, 0, 7);
+  pen.fill();
+  pen.globalAlpha = alpha;
 }
 
 /** The texts at the right: every row's, or the weightiest that find room. */
@@ -449,7 +391,7 @@ function drawTexts(low, high) {
   const wide = pen.measureText("m").width, letters = Math.floor(room / wide);
   for (const i of chosen) {
     const y = yOf(axis.pos[i]), faint = isDim(i);
-    const name = LANES[lane[i]].name.padEnd(all ? 4 : 3);
+    const name = LANES[lane[i]].name.padEnd(5);
     const strong = WEIGHT[kind[i]] >= 2;
     if (i === hover.event || (!all && WEIGHT[kind[i]] >= 3)) {
       leader(xOf(lane[i]) + 10, x - 18, y, colorOf(i), faint);
@@ -461,7 +403,7 @@ function drawTexts(low, high) {
     pen.fillStyle = strong ? colorOf(i) : C.ink;
     const rest = text[i].replace(/\s+/g, " "), fits = letters - name.length - 2;
     const said = rest.length > fits ? rest.slice(0, Math.max(fits - 1, 0)) + "…" : rest;
-    pen.fillText(said, x + 4 + (name.length + 1) * wide * 0.92, y);
+    pen.fillText(said, x + 4 + (name.length + 1) * wide, y);
   }
   pen.globalAlpha = 1;
 }
@@ -478,10 +420,17 @@ function leader(x1, x2, y, color, faint) {
   pen.setLineDash([]);
 }
 
+/** The events that begin a leadership. */
+const leads = new Set(LANES.flatMap((it) =>
+  it.tenures.filter((tenure) => tenure.standing === "leader").map((tenure) => tenure.from)));
+
 /** The weightiest event of each line of text that finds room. */
 function placed(low, high) {
-  const weight = (i) => (isDim(i) ? 0 : WEIGHT[kind[i]] * 4 + choice.isMatch[i] * 9 +
-    (choice.onThread[i] && choice.selected >= 0 ? 2 : 0) + (i === choice.selected ? 99 : 0));
+  const weight = (i) => {
+    if (isDim(i)) return 0;
+    const isNamed = i === choice.selected ? 99 : choice.isMatch[i] * 9;
+    return WEIGHT[kind[i]] * 4 + isNamed + (leads.has(i) ? 3 : 0) + choice.onThread[i] * 2;
+  };
   const slots = new Map();
   for (const i of visible(low, high)) {
     const slot = Math.floor(yOf(axis.pos[i]) / 15);
@@ -529,12 +478,15 @@ function drawHead() {
   pen.fillRect(0, HEAD - 1, view.width - MAP, 1);
   pen.textAlign = "center";
   pen.textBaseline = "middle";
-  const at = timeAt(Math.max(view.top, 0));
+  const edge = Math.max(view.top + 14 / view.scale, 0);
+  const event = lowerBound(axis.pos, edge), at = timeAt(edge);
   for (const it of view.lanes) {
-    const standing = standingAt(it, at), troubles = troublesAt(it, at);
+    const standing = standingAt(it, event), troubles = troublesAt(it, at);
     pen.font = "600 13px " + C.sans;
     pen.fillStyle = standing === "leader" ? C.leader : C.ink;
-    pen.fillText(it.name, it.x, standing ? 12 : 19);
+    const roomy = view.laneWidth >= 38;
+    pen.fillText(roomy ? it.name : it.name.slice(0, 3), it.x, standing && roomy ? 12 : 19);
+    if (!roomy) continue;
     pen.font = "10px " + C.sans;
     pen.fillStyle = troubles.length ? C.cut : standing === "leader" ? C.leader : C.soft;
     const word = troubles.length && standing !== "down" ? brief(troubles[0]) : standing;
@@ -553,50 +505,3 @@ function drawHead() {
 const brief = (trouble) => trouble.replace(/ off.*| reach.*| hear.*/, "")
   .replace("cannot", "half cut").replace("disk ", "");
 
-/** The whole run at the right edge, with the window in it. */
-function drawMap() {
-  const ratio = devicePixelRatio || 1;
-  if (!mapPicture) mapPicture = pictureMap(ratio);
-  mapPen.setTransform(1, 0, 0, 1, 0, 0);
-  mapPen.drawImage(mapPicture, 0, 0);
-  mapPen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const toY = (pos) => (pos / axis.length) * view.height;
-  const y1 = toY(view.top), y2 = toY(posAtY(view.height));
-  mapPen.fillStyle = C.hover;
-  mapPen.fillRect(1, y1, MAP - 1, y2 - y1);
-  mapPen.strokeStyle = C.accent;
-  mapPen.lineWidth = 1.5;
-  mapPen.strokeRect(1.5, Math.max(y1, 1), MAP - 3, Math.max(y2 - y1, 3));
-}
-
-function pictureMap(ratio) {
-  const picture = new OffscreenCanvas(map.width || 1, map.height || 1);
-  const p = picture.getContext("2d");
-  p.scale(ratio, ratio);
-  p.fillStyle = C.panel;
-  p.fillRect(0, 0, MAP, view.height);
-  p.fillStyle = C.line;
-  p.fillRect(0, 0, 1, view.height);
-  const bins = Math.max(1, Math.floor(view.height / 2));
-  const n = new Uint32Array(bins);
-  const binOf = (i) => Math.min(bins - 1, Math.floor((axis.pos[i] / axis.length) * bins));
-  for (let i = 0; i < N; i++) n[binOf(i)] += axis.shown[i];
-  const most = n.reduce((a, b) => Math.max(a, b), 1);
-  p.fillStyle = C.follower;
-  n.forEach((count, bin) => {
-    if (count) p.fillRect(6, bin * 2, 2 + (MAP - 30) * Math.sqrt(count / most), 1.6);
-  });
-  for (const i of grave) {
-    if (!axis.shown[i]) continue;
-    const column = { Fault: 0, Heal: 0, Crash: 1, Start: 1, Role: 2 }[DATA.kinds[kind[i]]];
-    p.fillStyle = colorOf(i);
-    if (column !== undefined) p.fillRect(MAP - 20 + column * 6, binOf(i) * 2, 5, 2);
-  }
-  p.fillStyle = C.match;
-  for (const i of choice.matches) if (axis.shown[i]) p.fillRect(2, binOf(i) * 2, 10, 2);
-  if (violation >= 0) {
-    p.fillStyle = C.violation;
-    p.fillRect(0, binOf(violation) * 2 - 1, MAP, 3);
-  }
-  return picture;
-}

@@ -2,8 +2,8 @@
 //!
 //! Time runs downwards, as in the text chart and in every log, so that the wheel goes through the
 //! run as through a document, and an event's text has a row to stand in. `page.html` is the
-//! skeleton; `trace.js` holds the data, `draw.js` draws what is in the window, `page.js` listens to
-//! the reader.
+//! skeleton; `trace.js` holds the data, `sign.js` the looks, `draw.js` draws what is in the window
+//! and `map.js` the whole, `page.js` listens to the reader.
 //!
 //! Invariant: the page holds every event once, and no text of a trace can be taken for markup.
 
@@ -35,7 +35,7 @@ pub fn page(trace: &Trace, heading: &Heading) -> String {
         .expect("numbers and strings have a form in JSON");
     // In JSON a `<` is always in a string, where it has a second spelling that ends no script.
     let data = data.replace('<', "\\u003c");
-    let script = [TRACE, DRAW, PAGE].concat();
+    let script = SCRIPTS.concat();
     let (head, rest) = SKELETON.split_once("{{style}}").expect("page.html has a place for it");
     let (body, rest) = rest.split_once("{{trace}}").expect("page.html has a place for it");
     let (join, foot) = rest.split_once("{{script}}").expect("page.html has a place for it");
@@ -52,7 +52,7 @@ struct Data<'t> {
     lanes: Vec<Lane>,
     events: Vec<Row<'t>>,
     spans: Vec<Shade>,
-    tenures: Vec<(usize, &'static str, Micros, Micros)>,
+    tenures: Vec<Stretch>,
 }
 
 /// An event: its time, lane, kind, cause and text; its id is its position, from 1.
@@ -60,6 +60,9 @@ type Row<'t> = (Micros, usize, usize, EventId, &'t str);
 
 /// A time of trouble: what, in which lane, with which other lane, from when until when.
 type Shade = (&'static str, usize, Option<usize>, Micros, Micros);
+
+/// A server's lane, what the server was, and from which event until which.
+type Stretch = (usize, &'static str, EventId, EventId);
 
 impl<'t> Data<'t> {
     fn new(trace: &'t Trace, heading: &'t Heading) -> Self {
@@ -155,9 +158,13 @@ const KINDS: [Kind; 14] = [
 
 const SKELETON: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const TRACE: &str = include_str!("trace.js");
-const DRAW: &str = include_str!("draw.js");
-const PAGE: &str = include_str!("page.js");
+const SCRIPTS: [&str; 5] = [
+    include_str!("trace.js"),
+    include_str!("sign.js"),
+    include_str!("draw.js"),
+    include_str!("map.js"),
+    include_str!("page.js"),
+];
 
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,12 @@ function element(tag, className, content = "", title = "") {
 // Moving about.
 
 function setView(top, scale = view.scale) {
-  const rows = (view.height - HEAD) / axis.length;
-  view.scale = Math.min(60, Math.max(Math.min(rows * 0.97, 17), scale));
-  const height = (view.height - HEAD) / view.scale;
-  view.top = Math.min(Math.max(top, -1), Math.max(axis.length - height + 1, -1));
+  const margin = 14, room = view.height - HEAD;
+  const least = (room - 2 * margin) / axis.length;
+  view.scale = Math.min(60, Math.max(Math.min(least, 17), scale));
+  const first = -margin / view.scale;
+  const last = axis.length - (room - margin) / view.scale;
+  view.top = Math.min(Math.max(top, first), Math.max(last, first));
   hideTip();
   ask();
 }
@@ -27,7 +29,7 @@ function zoom(factor, y = view.height / 2) {
 }
 
 function fit() {
-  setView(-0.5, (view.height - HEAD) / (axis.length + 1));
+  setView(-1, 0);
 }
 
 /** Brings an event into sight, at a scale at which it can be read. */
@@ -119,7 +121,7 @@ function tellEvent() {
   const what = element("div", "what", `${DATA.kinds[kind[i]]} #${i + 1}`);
   what.style.color = colorOf(i);
   const list = element("dl", "");
-  const of = LANES[lane[i]], standing = standingAt(of, time[i]);
+  const of = LANES[lane[i]], standing = standingAt(of, i);
   term(list, "time", seconds(time[i]) + " s");
   term(list, "lane", [of.name, standing, ...troublesAt(of, time[i])].filter(Boolean).join(", "));
   if (cause[i] >= 0) term(list, "cause", link(cause[i]));
@@ -155,7 +157,7 @@ function tellThread() {
 }
 
 function chip(name, count, paint, pressed, act) {
-  const it = element("button", "chip", "", "A click hides or shows; a double click leaves it alone");
+  const it = element("button", "chip", "", "Hides or shows; a double click leaves it alone");
   const ratio = devicePixelRatio || 1, sign = element("canvas", "");
   sign.width = sign.height = 18 * ratio;
   const p = sign.getContext("2d");
@@ -163,7 +165,7 @@ function chip(name, count, paint, pressed, act) {
   paint(p);
   it.append(sign, element("span", "", name), element("small", "", count));
   it.setAttribute("aria-pressed", pressed);
-  it.addEventListener("click", (event) => act(event.detail > 1));
+  it.addEventListener("click", (event) => act(event.detail === 2));
   return it;
 }
 
@@ -339,13 +341,14 @@ function tipFor(x, y) {
   }
   const it = view.lanes.find((one) => Math.abs(one.x - x) < view.laneWidth / 2);
   if (!it || y < HEAD) return [];
-  const at = timeAt(posAtY(y)), words = [standingAt(it, at), ...troublesAt(it, at)];
+  const at = timeAt(posAtY(y)), standing = standingAt(it, lowerBound(axis.pos, posAtY(y)));
+  const words = [standing, ...troublesAt(it, at)];
   const said = words.filter(Boolean).join(", ");
   if (drawn.dense) {
     const list = axis.byLane[it.n];
     const n = lowerBound(list, posAtY(y + 6)) - lowerBound(list, posAtY(y - 6));
     if (n) words.push(`${n.toLocaleString()} events hereabouts`);
-  } else if (!troublesAt(it, at).length && standingAt(it, at) !== "down") return [];
+  } else if (!troublesAt(it, at).length && standing !== "down") return [];
   const lines = [element("div", "what", `${it.name}  ${seconds(at)} s`)];
   if (said) lines.push(element("div", "", said));
   if (words.length > said.split(", ").length) lines.push(element("div", "soft", words.at(-1)));

@@ -76,7 +76,7 @@ fn lanes_are_the_world_then_servers_then_clients_seen_or_not() {
 fn trouble_and_tenures_are_in_the_data() {
     let data = embedded(&page(&story(""), &heading()));
     assert_eq!(data["spans"], serde_json::json!([["cut", 1, 2, 2, 6], ["pause", 2, null, 3, 4]]));
-    assert_eq!(data["tenures"][2], serde_json::json!([1, "leader", 2, 6]));
+    assert_eq!(data["tenures"][2], serde_json::json!([1, "leader", 3, 8]));
 }
 
 #[test]

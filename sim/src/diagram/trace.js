@@ -26,8 +26,9 @@ const LANES = DATA.lanes.map((it, n) => {
   const name = what === "World" ? "World" : what[0] + id;
   return { n, what, id, name, on: true, count: 0, tenures: [], spans: [] };
 });
+/** What servers were, from one event to another. */
 DATA.tenures.forEach(([at, standing, from, until]) =>
-  LANES[at].tenures.push({ standing, from, until }));
+  LANES[at].tenures.push({ standing, from: from - 1, until: until - 1 }));
 
 /** Messages: where they were sent and where they ended. */
 const messages = [];
@@ -159,12 +160,17 @@ function layOut() {
   axis.byLane = lists.map((list) => Float64Array.from(list));
 }
 
+/** Where an event stands on the axis; the beginning and the end are events, too. */
+function posOfEvent(i) {
+  return i < 0 ? 0 : i >= N ? axis.length : axis.pos[i];
+}
+
 /** Where a time stands on the axis. */
 function posOf(micros) {
   if (N === 0) return 0;
   const i = lowerBound(time, micros);
   if (i === 0) return axis.pos[0] - (time[0] > micros ? 1 : 0);
-  if (i === N) return axis.pos[N - 1] + 1;
+  if (i === N || micros >= LAST) return axis.pos[N - 1] + 1;
   const part = (micros - time[i - 1]) / (time[i] - time[i - 1]);
   return axis.pos[i - 1] + part * (axis.pos[i] - axis.pos[i - 1]);
 }
@@ -188,9 +194,9 @@ function duration(micros) {
   return (micros / 1e6).toPrecision(3) + " s";
 }
 
-/** What a server was at a time. */
-function standingAt(of, micros) {
-  const found = of.tenures.findLast((tenure) => tenure.from <= micros);
+/** What a server was at an event. */
+function standingAt(of, i) {
+  const found = of.tenures.findLast((tenure) => tenure.from <= i);
   return found ? found.standing : "";
 }
 

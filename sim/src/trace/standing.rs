@@ -1,10 +1,9 @@
-//! What each server was, and for how long: down, or in one of Raft's roles.
+//! What each server was, and from which event to which: down, or in one of Raft's roles.
 //!
 //! Invariant: the tenures of a server follow one another without a gap, from the beginning of the
 //! trace to its end.
 
-use super::{Event, Kind, Lane, Trace};
-use crate::world::queue::Micros;
+use super::{Event, EventId, Kind, Lane, Trace};
 
 /// What a server is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,34 +52,32 @@ impl Standing {
     }
 }
 
-/// A time during which a server was one thing.
+/// A stretch of a trace in which a server was one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenure {
     /// Which server.
     pub server: u64,
     /// What it was.
     pub standing: Standing,
-    /// Since when.
-    pub from: Micros,
-    /// Until when.
-    pub until: Micros,
+    /// Since which event; 0 is the beginning of the trace.
+    pub from: EventId,
+    /// Until which event; the one after the last is the end of the trace.
+    pub until: EventId,
 }
 
 impl Trace {
-    /// What the server was at each time.
+    /// What the server was, one thing after the other.
     pub fn tenures(&self, server: u64) -> Vec<Tenure> {
         let mut tenures = Vec::new();
         let (mut standing, mut from) = (Standing::default(), 0);
         for event in self.events.iter().filter(|event| event.lane == Lane::Server(server)) {
             let Some(next) = Standing::after(event) else { continue };
             if next != standing {
-                if from < event.time {
-                    tenures.push(Tenure { server, standing, from, until: event.time });
-                }
-                (standing, from) = (next, event.time);
+                tenures.push(Tenure { server, standing, from, until: event.id });
+                (standing, from) = (next, event.id);
             }
         }
-        let until = self.events.last().map_or(0, |event| event.time);
+        let until = self.events.len() as EventId + 1;
         tenures.push(Tenure { server, standing, from, until });
         tenures
     }
@@ -105,11 +102,11 @@ mod tests {
         let tenures: Vec<_> =
             trace.tenures(1).iter().map(|t| (t.standing, t.from, t.until)).collect();
         let expected = [
-            (Standing::Down, 0, 5),
-            (Standing::Follower, 5, 7),
-            (Standing::Candidate, 7, 8),
-            (Standing::Leader, 8, 9),
-            (Standing::Down, 9, 10),
+            (Standing::Down, 0, 1),
+            (Standing::Follower, 1, 3),
+            (Standing::Candidate, 3, 4),
+            (Standing::Leader, 4, 5),
+            (Standing::Down, 5, 7),
         ];
         assert_eq!(tenures, expected);
     }
