@@ -91,11 +91,10 @@ function drawRows(low, high) {
   for (let k = lowerBound(choice.matches, low); choice.matches[k] < high; k++) {
     if (axis.shown[choice.matches[k]]) band(choice.matches[k], C.match, 0.14);
   }
-  for (let i = violation; i >= low && i < high; i = -1) band(i, C.violation, 0.2);
-  const selected = choice.selected;
-  if (selected >= low && selected < high && selected !== violation) {
-    band(selected, C.gold, 0.22);
-  }
+  const inWindow = (i) => i >= low && i < high && axis.shown[i];
+  if (inWindow(violation)) band(violation, C.violation, 0.2);
+  const { selected } = choice;
+  if (inWindow(selected) && selected !== violation) band(selected, C.gold, 0.22);
 }
 
 function drawGutter(low, high) {
@@ -221,46 +220,29 @@ function drawDensity() {
 
 /** The ways of messages, and of writes to their disks. */
 function drawWays(low, high, n) {
-  const heads = n < 1500;
+  const near = n < 1500, alpha = near ? 0.8 : Math.max(0.15, 0.6 - n / 10000);
   const groups = new Map();
   const group = (color, alpha, width, dash) => {
     const key = color + alpha + dash;
     if (!groups.has(key)) groups.set(key, { path: new Path2D(), color, alpha, width, dash });
     return groups.get(key).path;
   };
-  const alpha = heads ? 0.8 : Math.max(0.15, 0.6 - n / 10000);
+  const inWindow = ({ from, to }) =>
+    to >= low && from < high && axis.shown[from] && axis.shown[to];
   messages.forEach((message, k) => {
-    const { from, to, lost } = message;
-    if (to < low || from >= high) return;
-    if (!axis.shown[from] || !axis.shown[to]) return;
-    const line = { x1: xOf(lane[from]), y1: yOf(axis.pos[from]), x2: xOf(lane[to]),
-      y2: yOf(axis.pos[to]), k };
-    if (lost) {
-      line.x2 = lane[from] === lane[to] ? line.x1 + view.laneWidth * 0.4
-        : line.x2 - Math.sign(line.x2 - line.x1) * Math.min(12, view.laneWidth / 4);
-    }
-    const faint = isDim(from) || isDim(to) ? 0.1 : alpha;
+    if (!inWindow(message)) return;
+    const { from, to, lost } = message, line = lineOf(message, k);
     const inside = LANES[lane[from]].what === "Server" && LANES[lane[to]].what === "Server";
     const color = lost ? C.lose : inside ? C.send : C.client;
-    const path = group(color, faint, heads ? 1.2 : 0.7, lost ? "4 3" : "");
+    const faint = isDim(from) || isDim(to) ? 0.1 : alpha;
+    const path = group(color, faint, near ? 1.2 : 0.7, lost ? "4 3" : "");
     path.moveTo(line.x1, line.y1);
     path.lineTo(line.x2, line.y2);
-    if (heads && !lost) arrowHead(path, line);
+    if (near && !lost) arrowHead(path, line);
     drawn.messages.push(line);
   });
-  for (let i = low; i < N && n < 1500; i++) {
-    const from = cause[i];
-    if (from >= high && i >= high) break;
-    if (i >= high + 400) break;
-    if (kind[i] !== KIND.Persisted || from < 0 || from >= high || !axis.shown[i]) continue;
-    if (!axis.shown[from] || lane[from] !== lane[i]) continue;
-    const path = group(C.persist, isDim(i) ? 0.1 : 0.7, 1.4, "");
-    const [x, y1, y2] = [xOf(lane[i]), yOf(axis.pos[from]), yOf(axis.pos[i])];
-    const out = x + 9;
-    path.moveTo(x, y1);
-    path.quadraticCurveTo(out, y1, out, Math.min(y1 + 8, (y1 + y2) / 2));
-    path.lineTo(out, Math.max(y2 - 8, (y1 + y2) / 2));
-    path.quadraticCurveTo(out, y2, x, y2);
+  for (const write of near ? writes : []) {
+    if (inWindow(write)) bracket(group(C.persist, isDim(write.to) ? 0.1 : 0.7, 1.4, ""), write);
   }
   for (const { path, color, alpha, width, dash } of groups.values()) {
     pen.globalAlpha = alpha;
@@ -271,6 +253,24 @@ function drawWays(low, high, n) {
   }
   pen.globalAlpha = 1;
   pen.setLineDash([]);
+}
+
+/** Where a message's arrow is drawn; what is lost in its own lane shows as a stub beside it. */
+function lineOf({ from, to, lost }, k) {
+  const [x1, y1, y2] = [xOf(lane[from]), yOf(axis.pos[from]), yOf(axis.pos[to])];
+  let x2 = xOf(lane[to]);
+  if (lost && x1 === x2) x2 += view.laneWidth * 0.4;
+  return { x1, y1, x2, y2, k };
+}
+
+/** Beside a lane, from the asking for a write to its end. */
+function bracket(path, { from, to }) {
+  const [x, y1, y2] = [xOf(lane[from]), yOf(axis.pos[from]), yOf(axis.pos[to])];
+  const out = x + 9, middle = (y1 + y2) / 2;
+  path.moveTo(x, y1);
+  path.quadraticCurveTo(out, y1, out, Math.min(y1 + 8, middle));
+  path.lineTo(out, Math.max(y2 - 8, middle));
+  path.quadraticCurveTo(out, y2, x, y2);
 }
 
 /** Two strokes a little before the end of a line, where the mark of the arrival leaves it. */

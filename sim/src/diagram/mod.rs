@@ -31,7 +31,7 @@ pub struct Heading {
 
 /// The diagram of a trace.
 pub fn page(trace: &Trace, heading: &Heading) -> String {
-    let data = serde_json::to_string(&Data::new(trace, heading))
+    let data = serde_json::to_string(&Content::new(trace, heading))
         .expect("numbers and strings have a form in JSON");
     // In JSON a `<` is always in a string, where it has a second spelling that ends no script.
     let data = data.replace('<', "\\u003c");
@@ -44,7 +44,7 @@ pub fn page(trace: &Trace, heading: &Heading) -> String {
 
 /// What the page is given, in the form in which `trace.js` reads it.
 #[derive(Serialize)]
-struct Data<'t> {
+struct Content<'t> {
     title: &'t str,
     subtitle: &'t str,
     command: &'t str,
@@ -64,7 +64,7 @@ type Shade = (&'static str, usize, Option<usize>, Micros, Micros);
 /// A server's lane, what the server was, and from which event until which.
 type Stretch = (usize, &'static str, EventId, EventId);
 
-impl<'t> Data<'t> {
+impl<'t> Content<'t> {
     fn new(trace: &'t Trace, heading: &'t Heading) -> Self {
         let lanes = Lanes::new(trace, heading);
         let row = |event: &'t Event| {
@@ -75,7 +75,7 @@ impl<'t> Data<'t> {
             let lane = lanes.position(Lane::Server(tenure.server));
             (lane, name(tenure.standing), tenure.from, tenure.until)
         };
-        Data {
+        Content {
             title: &heading.title,
             subtitle: &heading.subtitle,
             command: &heading.command,

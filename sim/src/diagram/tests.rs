@@ -1,3 +1,5 @@
+//! What the page holds, read as a browser reads it.
+
 use serde_json::Value;
 
 use super::*;

@@ -32,6 +32,8 @@ DATA.tenures.forEach(([at, standing, from, until]) =>
 
 /** Messages: where they were sent and where they ended. */
 const messages = [];
+/** Writes to disks: where they were asked for and where they were done. */
+const writes = [];
 /** The message that an event is the end of; -1 if of none. */
 const arrival = new Int32Array(N).fill(-1);
 /** What each event has caused, elsewhere or later. */
@@ -53,6 +55,7 @@ const counts = new Array(DATA.kinds.length).fill(0);
       arrival[i] = messages.length;
       messages.push({ from, to: i, lost: kind[i] === KIND.Lose });
     }
+    if (kind[i] === KIND.Persisted && lane[from] === lane[i]) writes.push({ from, to: i });
   }
 })();
 
