@@ -64,7 +64,9 @@ pub fn run_scenario(scenario: Scenario, trace: Trace) -> (Report, Trace) {
         }
     };
     if let Some(violation) = &violation {
-        world.trace.note(world.time(), Lane::World, Kind::Violation, || violation.to_string());
+        // A check speaks up within the step that broke it: the last event is of that step.
+        let (time, step) = (world.time(), world.trace.last());
+        world.trace.caused(time, Lane::World, Kind::Violation, step, || violation.to_string());
     }
     let report = Report {
         seed,

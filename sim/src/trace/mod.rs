@@ -162,6 +162,17 @@ impl Trace {
         }
     }
 
+    /// Notes that what `which` means and is still out of order is so no longer.
+    pub fn ends(&mut self, time: Micros, which: impl Fn(Trouble) -> bool) {
+        let spans = self.spans.iter_mut().filter(|span| span.from <= time && which(span.trouble));
+        spans.for_each(|span| span.until = span.until.min(time));
+    }
+
+    /// The last event; 0 if there is none.
+    pub fn last(&self) -> EventId {
+        self.events.len() as EventId
+    }
+
     /// All events, in the order of time.
     pub fn events(&self) -> &[Event] {
         &self.events
@@ -190,6 +201,17 @@ mod tests {
         assert_eq!((sent, heard), (1, 2));
         assert_eq!(trace.event(heard).unwrap().cause, sent);
         assert!(trace.event(0).is_none() && trace.event(3).is_none());
+    }
+
+    #[test]
+    fn trouble_can_end_early_and_never_late() {
+        let mut trace = Trace::full();
+        trace.trouble(Trouble::Pause(1), 2, 9);
+        trace.trouble(Trouble::Pause(2), 2, 9);
+        trace.trouble(Trouble::Pause(1), 2, 4);
+        trace.ends(5, |trouble| trouble == Trouble::Pause(1));
+        let ends: Vec<Micros> = trace.spans().iter().map(|span| span.until).collect();
+        assert_eq!(ends, [5, 9, 4]);
     }
 
     #[test]

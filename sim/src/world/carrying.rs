@@ -5,7 +5,7 @@
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
-use zokor_core::raft::{self, Persist};
+use zokor_core::raft::{self, Persist, Ticket};
 use zokor_core::replica::Message;
 use zokor_core::{Input, Output};
 
@@ -29,9 +29,10 @@ impl World {
                 CrashPoint::Persist(1)
             }
             Output::Checkpoint { ticket, snapshot } => {
-                self.trace.note(self.time, Lane::Server(server), Kind::Persist, || {
-                    format!("checkpoints {:?}", snapshot.meta.last)
+                let asked = self.trace.note(self.time, Lane::Server(server), Kind::Persist, || {
+                    format!("asks to checkpoint {ticket:?}: {:?}", snapshot.meta.last)
                 });
+                self.server(server).asked.insert(ticket, asked);
                 self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
                 snapshot::made(ServerId(server), &snapshot, &self.checks.model)?;
                 let disk = &self.plan.disk;
@@ -83,8 +84,9 @@ impl World {
         let time = self.time;
         let plan = self.plan.disk.clone();
         let faulty = self.faulty || self.outsiders.contains(&server);
-        self.trace.note(time, Lane::Server(server), Kind::Persist, || asks(&persist));
+        let asked = self.trace.note(time, Lane::Server(server), Kind::Persist, || asks(&persist));
         let state = self.server(server);
+        state.asked.insert(persist.ticket, asked);
         state.disk.persist(persist);
         let mut latency = plan.latency_min + state.disk_stream.below(plan.latency_spread);
         if faulty && plan.heavy_tail && state.disk_stream.below(100) == 0 {
@@ -113,9 +115,7 @@ impl World {
         if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1)) {
             return Ok(());
         }
-        self.trace.note(self.time, Lane::Server(server), Kind::Persisted, || {
-            format!("has persisted {ticket:?}")
-        });
+        self.disk_answers(server, ticket, "persisted");
         self.input(server, Input::Persisted { ticket })
     }
 
@@ -127,10 +127,15 @@ impl World {
         let Some(ticket) = state.disk.complete_checkpoint() else {
             return Ok(());
         };
-        self.trace.note(self.time, Lane::Server(server), Kind::Persisted, || {
-            format!("has checkpointed {ticket:?}")
-        });
+        self.disk_answers(server, ticket, "checkpointed");
         self.input(server, Input::Checkpointed { ticket })
+    }
+
+    fn disk_answers(&mut self, server: u64, ticket: Ticket, what: &str) {
+        let asked = self.server(server).asked.remove(&ticket).unwrap_or(0);
+        self.trace.caused(self.time, Lane::Server(server), Kind::Persisted, asked, || {
+            format!("has {what} {ticket:?}")
+        });
     }
 
     pub(super) fn send(&mut self, from: u64, to: u64, message: Message) -> Verdict {

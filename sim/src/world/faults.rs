@@ -150,6 +150,7 @@ impl World {
             self.probes.hit("crash with a checkpoint under way");
         }
         self.server(server).crash();
+        self.trace.ends(self.time, |trouble| trouble == Trouble::Pause(server));
         self.drop_conns(server);
         let mut luck = self.small_print(server);
         for peer in (1..=self.plan.servers).filter(|&peer| peer != server) {

@@ -16,7 +16,7 @@ use crate::check::{Verdict, must};
 use crate::client::{Client, Mood};
 use crate::rng::mix;
 use crate::scenario::Fate;
-use crate::trace::{Kind, Lane};
+use crate::trace::{Kind, Lane, Trouble};
 
 /// How often a healthy leader may lose its office, at most, while only others have faults.
 const MOST_DEPOSITIONS: usize = 3;
@@ -68,11 +68,10 @@ impl World {
             Fate::Cut { deaf, mute } => {
                 self.probes.hit("a server stays cut off while the others get on");
                 for other in others {
-                    if deaf {
-                        self.network.cut((other, server));
-                    }
-                    if mute {
-                        self.network.cut((server, other));
+                    let links = [((other, server), deaf), ((server, other), mute)];
+                    for (link, _) in links.into_iter().filter(|&(_, is_cut)| is_cut) {
+                        self.network.cut(link);
+                        self.trace.trouble(Trouble::Cut(link), self.time, Micros::MAX);
                     }
                     // What is not answered for long enough is noticed.
                     self.break_off((server, other), 1, 1_000_000);
@@ -123,6 +122,7 @@ impl World {
     /// The faults are over, everywhere.
     fn heal_all(&mut self) {
         self.trace.note(self.time, Lane::World, Kind::Heal, || "all heal".to_owned());
+        self.trace.ends(self.time, |_| true);
         self.healed_at = self.time;
         self.network.heal();
         self.client_cuts.clear();

@@ -101,6 +101,17 @@ impl World {
         let stats = replica.stats().clone();
         let before = state.progress;
         state.progress.seen(id, stats.term, stats.commit, stats.applied)?;
+        if state.role != stats.role {
+            state.role = stats.role;
+            let does = match stats.role {
+                Role::Follower => "follows",
+                Role::Candidate => "is a candidate",
+                Role::Leader => "leads",
+            };
+            self.trace.note(time, Lane::Server(server), Kind::Role, || {
+                format!("{does} in term {}", stats.term)
+            });
+        }
         if stats.role == Role::Leader {
             state.touched.lead(stats.term, state.clock.instant(time));
         }
@@ -118,7 +129,7 @@ impl World {
         if self.checks.elections.seen(id, stats.role, stats.term)? {
             let log = &self.servers[server as usize - 1].disk.asked().log;
             leader_completeness::elected(id, stats.term, log, &self.checks.committed)?;
-            self.elected(server, stats.term.0);
+            self.elected(server);
         }
         if stats.applied > before.applied {
             crate::check::zxid::told(id, stats.applied, stats.zxid, &self.checks.model)?;
@@ -136,9 +147,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn elected(&mut self, server: u64, term: u64) {
-        self.trace
-            .note(self.time, Lane::Server(server), Kind::Role, || format!("leads in term {term}"));
+    pub(super) fn elected(&mut self, server: u64) {
         let healthy = |winner: &u64| !self.outsiders.contains(winner);
         if !self.outsiders.is_empty() && self.last_winner.as_ref().is_some_and(healthy) {
             self.depositions += 1;

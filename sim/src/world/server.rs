@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use zokor_core::id::{Seed, ServerId, SessionId};
-use zokor_core::raft::Term;
+use zokor_core::raft::{Role, Term, Ticket};
 use zokor_core::replica::Recovered;
 use zokor_core::time::Instant;
 use zokor_core::{Config, Replica};
@@ -17,6 +17,7 @@ use crate::check::progress::Progress;
 use crate::fault::CrashPoint;
 use crate::plan::Plan;
 use crate::rng::{Concern, Stream};
+use crate::trace::EventId;
 
 /// A server.
 #[derive(Debug)]
@@ -63,6 +64,10 @@ pub struct Server {
     pub touched: Touched,
     /// Tokens of sessions that it proposed to expire, so that each is judged once.
     pub expiring: BTreeSet<SessionId>,
+    /// The role in which it was last seen, for the trace.
+    pub role: Role,
+    /// Where in the trace it asked its disk for what is not done yet.
+    pub asked: BTreeMap<Ticket, EventId>,
 }
 
 /// When a leader last heard of each session, by its own clock.
@@ -130,6 +135,8 @@ impl Server {
             peers: BTreeMap::new(),
             touched: Touched::default(),
             expiring: BTreeSet::new(),
+            role: Role::default(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -175,5 +182,7 @@ impl Server {
         self.peers.clear();
         self.touched = Touched::default();
         self.expiring.clear();
+        self.role = Role::default();
+        self.asked.clear();
     }
 }
