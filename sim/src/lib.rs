@@ -13,6 +13,7 @@ compile_error!(
 
 pub mod check;
 pub mod client;
+pub mod failure;
 pub mod fault;
 pub mod model;
 pub mod plan;
@@ -20,6 +21,7 @@ pub mod probe;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod sweep;
 pub mod trace;
 pub mod whole;
