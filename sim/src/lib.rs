@@ -14,6 +14,7 @@ compile_error!(
 pub mod check;
 pub mod client;
 pub mod diagram;
+pub mod failure;
 pub mod fault;
 pub mod model;
 pub mod plan;
@@ -21,6 +22,7 @@ pub mod probe;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod sweep;
 pub mod trace;
 pub mod whole;

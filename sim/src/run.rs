@@ -2,16 +2,30 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::Serialize;
+
 use crate::check::Violation;
 use crate::probe::Probes;
 use crate::scenario::Scenario;
 use crate::trace::{Kind, Lane, Trace};
+use crate::whole::{self, Scene};
 use crate::world::queue::Micros;
 use crate::world::stepped::World;
 
+/// The worlds that a seed can run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Worlds {
+    /// Replicas alone, driven by a heap of events.
+    Stepped,
+    /// Whole servers on simulated sockets.
+    Whole(Scene),
+}
+
 /// What came of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// In which world.
+    pub world: Worlds,
     /// The seed.
     pub seed: u64,
     /// Everything that happened, as a number.
@@ -36,11 +50,23 @@ impl Report {
     /// What a person needs to know of a failure: check, sentence, and the command that replays it.
     pub fn failure(&self) -> Option<String> {
         let violation = self.violation.as_ref()?;
-        let seed = self.seed;
+        let world = match self.world {
+            Worlds::Stepped => String::new(),
+            Worlds::Whole(scene) => format!("--whole {scene} "),
+        };
         Some(format!(
             "{violation}\n  cargo run --profile sim -p zokor-sim --example replay -- \
-             --seed {seed:#x}"
+             {world}--seed {:#x}",
+            self.seed
         ))
+    }
+}
+
+/// Runs `seed` in `world`.
+pub fn run_in(world: Worlds, seed: u64) -> Report {
+    match world {
+        Worlds::Stepped => run(seed),
+        Worlds::Whole(scene) => whole::play(scene, seed, 0).into(),
     }
 }
 
@@ -69,6 +95,7 @@ pub fn run_scenario(scenario: Scenario, trace: Trace) -> (Report, Trace) {
         world.trace.caused(time, Lane::World, Kind::Violation, step, || violation.to_string());
     }
     let report = Report {
+        world: Worlds::Stepped,
         seed,
         hash: world.hash,
         violation,
@@ -80,4 +107,23 @@ pub fn run_scenario(scenario: Scenario, trace: Trace) -> (Report, Trace) {
         committed: world.committed(),
     };
     (report, world.trace)
+}
+
+impl From<whole::Report> for Report {
+    fn from(report: whole::Report) -> Self {
+        let whole::Report { seed, scene, hash, violation, probes, time, faults, entries, .. } =
+            report;
+        Report {
+            world: Worlds::Whole(scene),
+            seed,
+            hash,
+            violation,
+            probes,
+            events: 0,
+            time,
+            faults,
+            elections: 0,
+            committed: entries,
+        }
+    }
 }
