@@ -6,7 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::run::{Report, run_scenario};
+use crate::diagram::{self, Heading};
+use crate::run::{REPLAY, Report, run_scenario};
 use crate::scenario::Scenario;
 use crate::shrink::{Shrunk, shrink};
 use crate::trace::Trace;
@@ -14,7 +15,8 @@ use crate::trace::Trace;
 /// Lines of the chart before the violation.
 const LINES: usize = 200;
 
-/// Replays `scenario` and writes down what happened: `scenario.ron` and `chart.txt`.
+/// Replays `scenario` and writes down what happened: the scenario, the end of the run as a text
+/// chart, the whole of it as a page to look at, and all its events.
 ///
 /// # Errors
 /// If the folder cannot be made or written.
@@ -22,11 +24,25 @@ pub fn keep(folder: &Path, scenario: &Scenario) -> io::Result<(Report, Vec<PathB
     fs::create_dir_all(folder)?;
     let servers = scenario.plan.servers;
     let (report, trace) = run_scenario(scenario.clone(), Trace::full());
-    let files = [("scenario.ron", scenario.text()), ("chart.txt", trace.chart(servers, LINES))];
+    let heading = Heading {
+        title: format!("seed {:#x}", scenario.plan.seed),
+        subtitle: report.violation.as_ref().map_or("all is well".to_owned(), |v| v.to_string()),
+        command: format!("{REPLAY} --file {}", folder.join("scenario.ron").display()),
+        servers,
+        clients: scenario.plan.clients.count,
+    };
+    let mut events = Vec::new();
+    trace.write_lines(&mut events)?;
+    let files = [
+        ("scenario.ron", scenario.text().into_bytes()),
+        ("chart.txt", trace.chart(servers, LINES).into_bytes()),
+        ("trace.jsonl", events),
+        ("diagram.html", diagram::page(&trace, &heading).into_bytes()),
+    ];
     let mut written = Vec::new();
-    for (name, text) in files {
+    for (name, bytes) in files {
         let path = folder.join(name);
-        fs::write(&path, text)?;
+        fs::write(&path, bytes)?;
         written.push(path);
     }
     Ok((report, written))

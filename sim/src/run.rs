@@ -46,19 +46,23 @@ pub struct Report {
     pub committed: u64,
 }
 
+/// The program that runs one seed or one scenario again.
+pub const REPLAY: &str = "cargo run --profile sim -p zokor-sim --example replay --";
+
 impl Report {
     /// What a person needs to know of a failure: check, sentence, and the command that replays it.
     pub fn failure(&self) -> Option<String> {
         let violation = self.violation.as_ref()?;
+        Some(format!("{violation}\n  {}", self.command()))
+    }
+
+    /// The command that runs the same again.
+    pub fn command(&self) -> String {
         let world = match self.world {
             Worlds::Stepped => String::new(),
             Worlds::Whole(scene) => format!("--whole {scene} "),
         };
-        Some(format!(
-            "{violation}\n  cargo run --profile sim -p zokor-sim --example replay -- \
-             {world}--seed {:#x}",
-            self.seed
-        ))
+        format!("{REPLAY} {world}--seed {:#x}", self.seed)
     }
 }
 
