@@ -183,7 +183,7 @@ impl Progress {
             Flow::Pipeline => previous < self.next && self.may_leave(retry),
             Flow::Snapshot => false,
         };
-        if !is_current || previous <= self.persisted {
+        if !(is_current || mutated!(AppendPerRefusal)) || previous <= self.persisted {
             return false;
         }
         if self.flow == Flow::Pipeline {
@@ -222,7 +222,8 @@ impl Progress {
             sent = Some(last);
         }
         self.acknowledged(received, persisted);
-        if self.flow == Flow::Pipeline && sent.is_some_and(|last| last > received) {
+        let is_unseen = mutated!(FullQueueDropsUnseen);
+        if self.flow == Flow::Pipeline && sent.is_some_and(|last| last > received) && !is_unseen {
             self.window = 1;
             self.probe_from(received.next());
         }
