@@ -14,6 +14,7 @@ pub mod check;
 pub mod client;
 pub mod fault;
 pub mod model;
+pub mod mutation;
 pub mod plan;
 pub mod probe;
 pub mod rng;
