@@ -248,14 +248,17 @@ impl Database {
     ) -> Outcome {
         let Some(session) = self.session(author.session) else { return Outcome::Ended };
         let is_former = author.token != session.token;
-        if is_former && !mutated!(FormerConnectionWrites | FormerWriteDoneAndAnswered) {
+        if is_former && !mutated!(FormerConnectionWrites | FormerConnectionGoesOn | FormerWriteDone)
+        {
             return Outcome::Moved;
         }
-        if author.sequence <= session.sequence && !mutated!(CopyApplied | CopyAdmittedAndApplied) {
+        let is_any = mutated!(FormerConnectionGoesOn | FormerWriteDone if is_former);
+        let is_copy = author.sequence <= session.sequence && !is_any;
+        if is_copy && !mutated!(CopyApplied | CopyAdmittedAndApplied) {
             return Outcome::Copy;
         }
-        let next = Sequence(session.sequence.0 + 1);
-        if author.sequence > next && !mutated!(GapsAdmittedAndApplied) {
+        let is_gap = author.sequence > Sequence(session.sequence.0 + 1) && !is_any;
+        if is_gap && !mutated!(GapsAdmittedAndApplied) {
             return Outcome::Gap;
         }
         // The session is noted first, for the write may end it.

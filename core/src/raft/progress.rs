@@ -183,12 +183,14 @@ impl Progress {
             Flow::Pipeline => previous < self.next && self.may_leave(retry),
             Flow::Snapshot => false,
         };
-        if !(is_current || mutated!(AppendPerRefusal)) || previous <= self.persisted {
+        if !(is_current || mutated!(AppendPerRefusal | WindowPerRefusal))
+            || previous <= self.persisted
+        {
             return false;
         }
         if self.flow == Flow::Pipeline {
             self.left_at = Some(self.received);
-            self.window = 1;
+            self.window = if mutated!(WindowPerRefusal) { self.window } else { 1 };
         }
         self.probe_from(retry.min(previous.previous()).next());
         true

@@ -68,14 +68,13 @@ catalogue! {
     "M07" LogNotCompared: "the candidate's log is not looked at",
     "M08" LogComparedByIndex: "the candidate's log is compared by its index alone",
     "M09" HalfIsAQuorum: "half of an even number of voters is a quorum",
-    "M10a" MatchingEntriesCut: "every append cuts the log, even if it matches; masked, since what \
-        this term has shown to match is never cut",
-    "M10b" MatchedEntriesCut: "the same without that guard",
+    "M10a" MatchingEntriesCut: "an append cuts the log even where it matches, above what this term \
+        has shown to match",
+    "M10b" MatchedEntriesCut: "the same, and below that too",
     "M11" MatchIsTheEnd: "a follower answers heartbeats as if its whole log matched",
     "M12" CommitBeyondMatch: "a follower takes the leader's commit index beyond what matches",
-    "M13a" LeaderDeafToTerms: "a leader ignores who speaks of a later term; masked by the leader \
-        that hears no quorum and steps down",
-    "M13b" LeaderForLife: "the same, and it does not step down either",
+    "M13a" LeaderDeafToTerms: "a leader ignores who speaks of a later term, until it hears no quorum",
+    "M13b" LeaderForLife: "the same, and then too",
     "M14" PreVoteRaisesTerm: "asking who would vote raises the own term",
     "M15" NoCheckQuorum: "a leader that hears from no quorum goes on",
     "M17" VotersAtCommit: "a new set of voters takes effect when it is committed",
@@ -100,11 +99,13 @@ catalogue! {
     "M33" ExpiryByWallClock: "sessions expire by the wall clock",
     "M34" EphemeralsOutliveClose: "the entry that ends a session leaves its ephemerals",
     "M35" SessionOutlivesClose: "what a session wrote after its close is applied",
-    "M36" FormerConnectionWrites: "a write of a connection that the session has left is applied",
+    "M36a" FormerConnectionWrites: "a write of a connection that the session has left is applied, if \
+        its number follows",
+    "M36b" FormerConnectionGoesOn: "the same, whatever its number",
     "M38" ReadOvertakesWrite: "a read is answered before the writes asked for earlier",
     "M39a" NewerClientAccepted: "a client that has seen more is let in; masked, since it is served \
         when its attachment, later in the log than all that, is applied",
-    "M39b" AttachedAtOnce: "the same, and a known session is served without an attachment",
+    "M39b" AttachedAtOnce: "the same, and it is served without an attachment if its session is known",
     "M40" SyncWithoutQuorum: "a barrier asks no quorum",
     "M42" WatchSetLate: "a watch is set after the change that follows its read",
     "M43a" RewatchLost: "watches are not set again after a reconnect",
@@ -124,12 +125,14 @@ catalogue! {
     "M49c" GapsAdmittedAndApplied: "writes are sent again in the wrong order and taken so",
     "M50" RandomOrder: "a session's ephemerals are deleted in an order that differs each time",
     "M51" LocalTime: "apply reads the own clock instead of the entry's time",
-    "M52" AppendPerRefusal: "every refusal of an append is answered by another",
+    "M52a" AppendPerRefusal: "every refusal of an append is answered by another; masked, since after \
+        the first there is one append under way",
+    "M52b" WindowPerRefusal: "the same with as many appends under way as before",
     "M53" SnapshotWaitedForEver: "a follower whose snapshot was lost is never fed again",
     "M54" PartialFrameDropped: "bytes of a frame that is not whole yet are dropped",
     "M55a" FormerWriteAnswered: "a write of a former connection is answered to the new one; masked, \
         since none takes effect",
-    "M55b" FormerWriteDoneAndAnswered: "the same, and it does",
+    "M55b" FormerWriteDone: "the same, and it does",
     "M56a" FullQueueDrops: "a full queue to a peer drops messages and keeps the connection; masked, \
         since answers to heartbeats show what was lost",
     "M56b" FullQueueDropsUnseen: "the same, and heartbeats show nothing",

@@ -36,13 +36,13 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::LogNotCompared, &["C5", "C4"], Stepped, 200, Sought),
     row(Mutant::LogComparedByIndex, &["C5", "C4"], Stepped, 1000, Sought),
     row(Mutant::HalfIsAQuorum, &["C1", "C6"], Stepped, 200, Sought),
-    row(Mutant::MatchingEntriesCut, &["C4", "liveness"], Stepped, 500, Masked(NEVER_CUT)),
+    row(Mutant::MatchingEntriesCut, &["C4", "C5"], Stepped, 1000, Sought),
     row(Mutant::MatchedEntriesCut, &["C4", "C2", "C6", "panic"], Stepped, 500, Sought),
-    row(Mutant::MatchIsTheEnd, &["C4", "C6", "C7"], Stepped, 500, Sought),
+    row(Mutant::MatchIsTheEnd, &["C4", "C6", "C7", "liveness"], Stepped, 500, Sought),
     row(Mutant::CommitBeyondMatch, &["C4", "panic"], Stepped, 500, Sought),
-    row(Mutant::LeaderDeafToTerms, &["C1", "R4"], Stepped, 500, Masked(STEPS_DOWN)),
+    row(Mutant::LeaderDeafToTerms, &["C1", "R4", "liveness"], Stepped, 500, Sought),
     row(Mutant::LeaderForLife, &["liveness"], Stepped, 500, Sought),
-    row(Mutant::PreVoteRaisesTerm, &["liveness"], Stepped, 500, Sought),
+    row(Mutant::PreVoteRaisesTerm, &["C1", "liveness"], Stepped, 500, Sought),
     row(Mutant::NoCheckQuorum, &["liveness"], Stepped, 500, Sought),
     row(Mutant::VotersAtCommit, &["C10"], Stepped, 2000, Waits(NO_CHANGES)),
     row(Mutant::NewMajorityDecides, &["C10", "C1"], Stepped, 1000, Waits(NO_CHANGES)),
@@ -56,7 +56,7 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::EntrySkipped, &["C11", "C9"], Stepped, 200, Sought),
     row(Mutant::TornTailKept, &["no server ends", "C4", "W7"], Whole, 500, Sought),
     row(Mutant::ChecksumIgnored, &["no server ends", "C11", "R1"], Whole, 200, Sought),
-    row(Mutant::SyncErrorIgnored, &["W7", "W1"], Whole, 300, Sought),
+    row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5"], Whole, 300, Sought),
     row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
     row(Mutant::EpochIgnoresTerm, &["C9"], Stepped, 50, Sought),
     row(Mutant::CounterWraps, &["C9", "panic"], Stepped, 200, Sought),
@@ -65,7 +65,8 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::ExpiryByWallClock, &["S5"], Stepped, 300, Sought),
     row(Mutant::EphemeralsOutliveClose, &["S1", "S2", "R1", "C11"], Stepped, 50, Sought),
     row(Mutant::SessionOutlivesClose, &["S1", "S3", "S9", "C11"], Stepped, 500, Sought),
-    row(Mutant::FormerConnectionWrites, &["S8", "C11", "(W"], Stepped, 500, Sought),
+    row(Mutant::FormerConnectionWrites, &["C11", "(W"], Stepped, 2000, Sought),
+    row(Mutant::FormerConnectionGoesOn, &["C11", "(W", "panic"], Stepped, 300, Sought),
     row(Mutant::ReadOvertakesWrite, &["R3", "W5"], Stepped, 100, Sought),
     row(Mutant::NewerClientAccepted, &["R2"], Stepped, 200, Masked(ATTACHED_BEHIND)),
     row(Mutant::AttachedAtOnce, &["R2"], Stepped, 200, Sought),
@@ -82,23 +83,26 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::SequenceLeftOut, &["C11"], Stepped, 300, Sought),
     row(Mutant::MultiHalfDone, &["T2", "C11", "R1", "W2"], Stepped, 50, Sought),
     row(Mutant::ResentBackwards, &["W5", "W1"], Stepped, 1000, Masked(ONLY_THE_NEXT)),
-    row(Mutant::ResentWithoutFirst, &["W5", "W1", "liveness"], Stepped, 1000, Sought),
+    row(Mutant::ResentWithoutFirst, &["connections outlive"], Whole, 50, Sought),
     row(Mutant::GapsAdmittedAndApplied, &["W5", "W1", "C11"], Stepped, 1000, Sought),
     row(Mutant::RandomOrder, &["a run repeats", "C11"], SteppedTwice, 50, Sought),
     row(Mutant::LocalTime, &["C11", "W2", "T3"], Stepped, 50, Sought),
-    row(Mutant::AppendPerRefusal, &["C12"], Stepped, 50, Sought),
+    row(Mutant::AppendPerRefusal, &["C12"], Stepped, 50, Masked(ONE_UNDER_WAY)),
+    row(Mutant::WindowPerRefusal, &["C12"], Stepped, 200, Sought),
     row(Mutant::SnapshotWaitedForEver, &["liveness"], Stepped, 500, Sought),
-    row(Mutant::PartialFrameDropped, &["W1", "liveness", "a leader is found"], Whole, 50, Sought),
+    row(
+        Mutant::PartialFrameDropped,
+        &["W1", "liveness", "a leader is found", "panic"],
+        Whole,
+        50,
+        Sought,
+    ),
     row(Mutant::FormerWriteAnswered, &["W1", "S8"], Stepped, 300, Masked(NO_EFFECT)),
-    row(Mutant::FormerWriteDoneAndAnswered, &["W1", "S8", "panic", "C11"], Stepped, 300, Sought),
+    row(Mutant::FormerWriteDone, &["W1", "S8", "panic", "C11"], Stepped, 300, Sought),
     row(Mutant::FullQueueDrops, &["liveness"], Whole, 200, Masked(SEEN_LOST)),
     row(Mutant::FullQueueDropsUnseen, &["liveness"], Whole, 200, Sought),
 ];
 
-const NEVER_CUT: &str = "A follower never cuts what this term has shown to match, and what it refuses by \
-    that rule is acknowledged with the next heartbeat.";
-const STEPS_DOWN: &str = "A leader that hears from no quorum for an election timeout steps down and then \
-    listens; until then nobody acknowledges what it sends, so it commits nothing.";
 const NO_CHANGES: &str = "changes of the membership in the stepped world";
 const NO_LEARNERS: &str = "observers in the stepped world";
 const ONLY_LEADERS: &str = "What expires a session is an entry, and only a leader makes entries.";
@@ -108,6 +112,8 @@ const NO_COPIES: &str = "A leader lets in nothing but the next sequence after th
     applied or not, so that no log holds a copy.";
 const ONLY_THE_NEXT: &str =
     "A leader lets in nothing but the next sequence; what it leaves out comes again.";
+const ONE_UNDER_WAY: &str = "After a refusal one append is under way until its answer shows progress, so that \
+    a conversation that goes in circles does not grow.";
 const NO_EFFECT: &str = "The new connection is served when the attachment is applied; from then on no \
     write of a former one takes effect, and so none has an answer.";
 const SEEN_LOST: &str = "What is lost between two servers shows in the answers to heartbeats and is sent \

@@ -129,6 +129,7 @@ impl World {
             Message::Raft(message) => {
                 let disk = &self.servers[from as usize - 1].disk;
                 durability::said(ServerId(from), ServerId(to), message, disk)?;
+                self.checks.campaigns.said(ServerId(from), ServerId(to), message);
             }
             Message::Snapshot { snapshot, .. } => {
                 self.checks.committed.snapshot(ServerId(from), snapshot.meta.last)?;

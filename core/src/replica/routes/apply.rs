@@ -122,7 +122,7 @@ impl Replica {
         result: Result<Response, ErrorCode>,
     ) {
         let Some((conn, attachment)) = self.connections.of_session(author.session) else { return };
-        let is_answered = mutated!(FormerWriteAnswered | FormerWriteDoneAndAnswered);
+        let is_answered = mutated!(FormerWriteAnswered | FormerWriteDone);
         if attachment.token != author.token && !is_answered {
             return;
         }

@@ -60,7 +60,8 @@ impl Replica {
     #[cfg(feature = "mutants")]
     fn attach_at_once(&mut self, conn: ConnId, nonce: Nonce, request: &ConnectRequest) -> bool {
         let Some(session) = self.db.session(request.session).cloned() else { return false };
-        if request.password != session.password[..] {
+        let is_ahead = request.last_zxid_seen > self.db.zxid().0;
+        if !is_ahead || request.password != session.password[..] {
             return false;
         }
         if let Some((former, _)) = self.connections.of_session(session.id) {
