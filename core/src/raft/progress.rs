@@ -129,7 +129,7 @@ impl Progress {
     /// Whether an append may be sent now.
     pub(super) fn may_send(&self, max_in_flight: usize) -> bool {
         match self.flow {
-            Flow::Probe => !self.probing,
+            Flow::Probe => !self.probing || mutated!(WindowPerRefusal),
             Flow::Pipeline => self.in_flight.len() < max_in_flight.min(self.window),
             Flow::Snapshot => false,
         }

@@ -15,8 +15,9 @@
 //!   Raft takes messages late, twice and out of order, and the worlds deliver them so in ordinary
 //!   runs.
 //! - M28, a server with a lost disk votes at once; M29, the hard state in one copy; and of M25, a
-//!   damaged record in the middle of the log is cut as if it were torn. A log that cannot be read is
-//!   refused today, and the hard state is a record of the log; these come with the repair of logs.
+//!   damaged record in the middle of the log is cut as if it were torn. A log that cannot be read
+//!   is refused today, and the hard state is a record of the log; these come with the repair of
+//!   logs.
 //! - M37, a request repeated by a client after a reconnect is applied again: clients do not repeat,
 //!   and what a server sends again is M47.
 //! - M41, a read by a lease: there are no leases.
@@ -73,7 +74,7 @@ catalogue! {
     "M10b" MatchedEntriesCut: "the same, and below that too",
     "M11" MatchIsTheEnd: "a follower answers heartbeats as if its whole log matched",
     "M12" CommitBeyondMatch: "a follower takes the leader's commit index beyond what matches",
-    "M13a" LeaderDeafToTerms: "a leader ignores who speaks of a later term, until it hears no quorum",
+    "M13a" LeaderDeafToTerms: "until it hears no quorum, a leader ignores who is in a later term",
     "M13b" LeaderForLife: "the same, and then too",
     "M14" PreVoteRaisesTerm: "asking who would vote raises the own term",
     "M15" NoCheckQuorum: "a leader that hears from no quorum goes on",
@@ -99,13 +100,13 @@ catalogue! {
     "M33" ExpiryByWallClock: "sessions expire by the wall clock",
     "M34" EphemeralsOutliveClose: "the entry that ends a session leaves its ephemerals",
     "M35" SessionOutlivesClose: "what a session wrote after its close is applied",
-    "M36a" FormerConnectionWrites: "a write of a connection that the session has left is applied, if \
-        its number follows",
+    "M36a" FormerConnectionWrites: "a write of a connection that the session has left is applied, \
+        if its number follows",
     "M36b" FormerConnectionGoesOn: "the same, whatever its number",
     "M38" ReadOvertakesWrite: "a read is answered before the writes asked for earlier",
     "M39a" NewerClientAccepted: "a client that has seen more is let in; masked, since it is served \
         when its attachment, later in the log than all that, is applied",
-    "M39b" AttachedAtOnce: "the same, and it is served without an attachment if its session is known",
+    "M39b" AttachedAtOnce: "the same, and served without an attachment if its session is known",
     "M40" SyncWithoutQuorum: "a barrier asks no quorum",
     "M42" WatchSetLate: "a watch is set after the change that follows its read",
     "M43a" RewatchLost: "watches are not set again after a reconnect",
@@ -119,22 +120,22 @@ catalogue! {
     "M47b" CopyAdmittedAndApplied: "the same, and leaders let copies in",
     "M47c" SequenceLeftOut: "a snapshot leaves out the last sequences of sessions",
     "M48" MultiHalfDone: "a multi that fails keeps what it did before",
-    "M49a" ResentBackwards: "writes are sent again in the wrong order; masked, since leaders let in \
-        nothing but the next",
+    "M49a" ResentBackwards: "writes are sent again in the wrong order; masked, since leaders let \
+        in nothing but the next",
     "M49b" ResentWithoutFirst: "the first of the writes sent again is left out",
     "M49c" GapsAdmittedAndApplied: "writes are sent again in the wrong order and taken so",
     "M50" RandomOrder: "a session's ephemerals are deleted in an order that differs each time",
     "M51" LocalTime: "apply reads the own clock instead of the entry's time",
-    "M52a" AppendPerRefusal: "every refusal of an append is answered by another; masked, since after \
-        the first there is one append under way",
-    "M52b" WindowPerRefusal: "the same with as many appends under way as before",
+    "M52a" AppendPerRefusal: "every refusal of an append is answered by another; masked, since \
+        after the first there is one append under way",
+    "M52b" WindowPerRefusal: "the same, and neither a probe nor a refusal limits what is under way",
     "M53" SnapshotWaitedForEver: "a follower whose snapshot was lost is never fed again",
     "M54" PartialFrameDropped: "bytes of a frame that is not whole yet are dropped",
-    "M55a" FormerWriteAnswered: "a write of a former connection is answered to the new one; masked, \
-        since none takes effect",
+    "M55a" FormerWriteAnswered: "a write of a former connection is answered to the new one; \
+        masked, since none takes effect",
     "M55b" FormerWriteDone: "the same, and it does",
-    "M56a" FullQueueDrops: "a full queue to a peer drops messages and keeps the connection; masked, \
-        since answers to heartbeats show what was lost",
+    "M56a" FullQueueDrops: "a full queue to a peer drops messages and keeps the connection; \
+        masked, since answers to heartbeats show what was lost",
     "M56b" FullQueueDropsUnseen: "the same, and heartbeats show nothing",
 }
 
