@@ -11,7 +11,7 @@ use crate::proto::Text;
 pub(super) fn delete_ephemerals(work: &mut Work<'_>) {
     let own = work.tree().ephemerals(work.session, "");
     let mut paths: Vec<Text> = own.map(|path| Text::from(&**path)).collect();
-    if mutated!(RandomOrder if crate::mutants::coin()) {
+    if mutated!(RandomOrder if zokor_mutants::coin()) {
         paths.reverse();
     }
     for path in &paths {
