@@ -9,6 +9,32 @@
 //! [`replica`] joins them, and adds what belongs to one server alone: connections, the order of
 //! their requests, and [`watch`]es.
 
+/// Whether one of these mutants is active, if the condition behind `if` holds: deliberate defects,
+/// by which simulations are measured. Constantly false, and without a trace in the binary, but in
+/// the twin of this package.
+#[cfg(not(feature = "mutants"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! mutated {
+    ($($mutant:ident)|+ $(if $condition:expr)?) => {
+        false
+    };
+}
+
+/// See the other one.
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! mutated {
+    ($($mutant:ident)|+ $(if $condition:expr)?) => {
+        $crate::mutants::is_active(&[$($crate::mutants::Mutant::$mutant),+]) $(&& $condition)?
+    };
+}
+
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+pub use zokor_mutants as mutants;
+
 pub mod db;
 pub mod id;
 mod pages;

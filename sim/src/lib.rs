@@ -17,6 +17,7 @@ pub mod diagram;
 pub mod failure;
 pub mod fault;
 pub mod model;
+pub mod mutation;
 pub mod plan;
 pub mod probe;
 pub mod rng;

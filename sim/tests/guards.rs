@@ -1,6 +1,11 @@
-//! The simulations run against the simulated tokio, and the shipped server against the real one.
+//! The simulations run against the simulated tokio, and the shipped server against the real one;
+//! deliberate defects are part of the twins alone.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use zokor_mutants::Mutant;
 
 #[test]
 fn the_twins_tokio_is_madsims() {
@@ -21,4 +26,42 @@ fn the_server_has_nothing_of_madsim_in_it() {
     assert!(tree.contains("zokor-net v"), "{tree}");
     assert!(tree.contains("tokio v"), "{tree}");
     assert!(!tree.contains("madsim"), "{tree}");
+    assert!(!tree.contains("zokor-mutants"), "{tree}");
+}
+
+#[test]
+fn every_mutant_has_a_site() {
+    let mut sources = String::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim is in the workspace");
+    let mut folders: Vec<PathBuf> = ["core/src", "net/src"].map(|path| root.join(path)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                sources.push_str(&fs::read_to_string(path).expect("a text"));
+            }
+        }
+    }
+    let sites = sources.split("mutated!(").skip(1);
+    let named: Vec<&str> = sites.flat_map(|site| mutants_of(site).split('|')).collect();
+    let lacks = |mutant: &&Mutant| !named.iter().any(|name| name.trim() == format!("{mutant:?}"));
+    let without: Vec<&Mutant> = Mutant::ALL.iter().filter(lacks).collect();
+    assert!(without.is_empty(), "{without:?} are active nowhere");
+}
+
+/// What stands before the condition, or the end.
+fn mutants_of(site: &str) -> &str {
+    let end = site.find([')', '\n']).unwrap_or(site.len());
+    let names = &site[..end];
+    names.split(" if ").next().unwrap_or(names)
+}
+
+#[test]
+fn a_mutant_of_this_thread_is_active_in_the_twin() {
+    let asks = || zokor_core::mutated!(LocalTime | RandomOrder);
+    assert!(!asks());
+    assert!(zokor_mutants::with(Some(Mutant::RandomOrder), asks));
+    assert!(!zokor_mutants::with(Some(Mutant::CopyApplied), asks));
 }

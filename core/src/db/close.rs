@@ -10,7 +10,10 @@ use crate::proto::Text;
 /// Deletes the ephemeral znodes of the session at work.
 pub(super) fn delete_ephemerals(work: &mut Work<'_>) {
     let own = work.tree().ephemerals(work.session, "");
-    let paths: Vec<Text> = own.map(|path| Text::from(&**path)).collect();
+    let mut paths: Vec<Text> = own.map(|path| Text::from(&**path)).collect();
+    if mutated!(RandomOrder if zokor_mutants::coin()) {
+        paths.reverse();
+    }
     for path in &paths {
         delete::remove(work, path);
     }

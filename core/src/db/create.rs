@@ -29,7 +29,9 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
     work.require(&parent.acl, Permissions::CREATE)?;
     let path = if sequential {
         // The sign counts as one of the ten; beyond 2^31 there are eleven.
-        Text::from(format!("{}{:010}", create.path, parent.stat.cversion))
+        let is_wrong = mutated!(SequenceIsChildCount);
+        let n = if is_wrong { parent.n_children() as i32 } else { parent.stat.cversion };
+        Text::from(format!("{}{n:010}", create.path))
     } else {
         create.path.clone()
     };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::id::SessionId;
+use crate::id::{Sequence, SessionId};
 use crate::pages::Pages;
 use crate::proto::{AclList, Text, Zxid, name_of, parent_of};
 use crate::session::Sessions;
@@ -106,11 +106,14 @@ impl Image {
 
     /// Every znode: the root first, parents before children, children by name.
     pub fn nodes(&self) -> impl Iterator<Item = ImageNode> + '_ {
-        Walk::new(&self.0.znodes).map(|znode| ImageNode {
-            path: Text::from(&*znode.path),
-            data: znode.data.clone(),
-            acl: Arc::clone(&znode.acl),
-            stat: znode.stat,
+        Walk::new(&self.0.znodes).map(|znode| {
+            let counter = if mutated!(CountersLeftOut) { 0 } else { znode.stat.cversion };
+            ImageNode {
+                path: Text::from(&*znode.path),
+                data: znode.data.clone(),
+                acl: if mutated!(AclsLeftOut) { Arc::new([]) } else { Arc::clone(&znode.acl) },
+                stat: StoredStat { cversion: counter, ..znode.stat },
+            }
         })
     }
 
@@ -118,7 +121,12 @@ impl Image {
     pub fn sessions(&self) -> impl Iterator<Item = SessionRecord> + '_ {
         let mut sessions: Vec<_> = self.0.sessions.iter().map(|(_, session)| session).collect();
         sessions.sort_unstable_by_key(|session| session.id);
-        sessions.into_iter().cloned()
+        sessions.retain(|_| !mutated!(SessionsLeftOut));
+        sessions.into_iter().map(|session| {
+            let is_lost = mutated!(SequenceLeftOut);
+            let sequence = if is_lost { Sequence(0) } else { session.sequence };
+            Session { sequence, ..session.clone() }
+        })
     }
 
     /// By the upper byte of session ids (the server that gave them): the largest ever opened.

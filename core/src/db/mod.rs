@@ -247,13 +247,18 @@ impl Database {
         changes: &mut Vec<Change>,
     ) -> Outcome {
         let Some(session) = self.session(author.session) else { return Outcome::Ended };
-        if author.token != session.token {
+        let is_former = author.token != session.token;
+        if is_former && !mutated!(FormerConnectionWrites | FormerConnectionGoesOn | FormerWriteDone)
+        {
             return Outcome::Moved;
         }
-        if author.sequence <= session.sequence {
+        let is_any = mutated!(FormerConnectionGoesOn | FormerWriteDone if is_former);
+        let is_copy = author.sequence <= session.sequence && !is_any;
+        if is_copy && !mutated!(CopyApplied | CopyAdmittedAndApplied) {
             return Outcome::Copy;
         }
-        if author.sequence.0 - session.sequence.0 > 1 {
+        let is_gap = author.sequence > Sequence(session.sequence.0 + 1) && !is_any;
+        if is_gap && !mutated!(GapsAdmittedAndApplied) {
             return Outcome::Gap;
         }
         // The session is noted first, for the write may end it.
@@ -279,6 +284,9 @@ impl Database {
             }
         };
         *changes = work.into_changes();
+        if mutated!(MultiFiresNothing if matches!(write, Write::Multi(_))) {
+            changes.clear();
+        }
         Outcome::Answered(result)
     }
 
@@ -326,8 +334,12 @@ impl Database {
     /// Ends a session, and its ephemeral znodes with it.
     fn end(&mut self, time: WallTime, id: SessionId, changes: &mut Vec<Change>) {
         let mut work = self.work(time, id, &[]);
-        close::delete_ephemerals(&mut work);
+        if !mutated!(EphemeralsOutliveClose) {
+            close::delete_ephemerals(&mut work);
+        }
         *changes = work.into_changes();
-        self.sessions.remove(id);
+        if !mutated!(SessionOutlivesClose) {
+            self.sessions.remove(id);
+        }
     }
 }

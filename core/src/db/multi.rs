@@ -27,7 +27,9 @@ pub(super) fn multi(work: &mut Work<'_>, writes: &[Write]) -> Result<Vec<OpResul
         match one(work, write) {
             Ok(result) => results.push(result),
             Err(code) => {
-                work.roll_back();
+                if !mutated!(MultiHalfDone) {
+                    work.roll_back();
+                }
                 let failed = results.len();
                 results.fill(OpResult::Error(None));
                 results.push(OpResult::Error(Some(code)));

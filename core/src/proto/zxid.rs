@@ -20,12 +20,19 @@ impl Zxid {
 
     /// The zxid of the entry after this one, if that entry opens no term.
     pub fn next(self) -> Zxid {
+        if mutated!(CounterWraps if self.counter() & 63 == 63) {
+            return Zxid(self.0 - 63);
+        }
         Zxid(self.0.checked_add(1).expect("2^63 entries take longer than any ensemble lives"))
     }
 
     /// The zxid of the entry after this one, if that entry opens `term`: counter 0 of the first
     /// epoch that is new and at least `term`.
     pub fn open_epoch(self, term: u64) -> Zxid {
+        if mutated!(EpochNotOpened) {
+            return self.next();
+        }
+        let term = if mutated!(EpochIgnoresTerm) { 0 } else { term };
         let term = i64::try_from(term).unwrap_or(i64::MAX);
         let epoch = term.max((self.0 >> 32) + 1);
         assert!(epoch < 1 << 31, "epoch {epoch} does not fit a signed zxid");

@@ -25,7 +25,7 @@ pub(super) fn campaign<C: Command>(
     let last = state.last();
     let (term, body) = match stage {
         Stage::PreVote => {
-            let term = state.term;
+            let term = if mutated!(PreVoteRaisesTerm) { state.term.next() } else { state.term };
             state.follow(now, term, None);
             (term.next(), Body::PreVote { last })
         }
@@ -58,7 +58,7 @@ pub(super) fn pre_vote<C: Command>(
     term: Term,
     last: EntryId,
 ) {
-    let granted = term > state.term && !state.stands_by_leader(now) && last >= state.last();
+    let granted = term > state.term && !state.stands_by_leader(now) && is_not_behind(state, last);
     // A grant names the term that it is for; a refusal tells a candidate that is behind our term.
     let term = if granted { term } else { state.term };
     state.outbox.send(from, Message { term, body: Body::PreVoteReply { granted } });
@@ -70,13 +70,21 @@ pub(super) fn vote<C: Command>(state: &mut State<C>, now: Instant, from: ServerI
         Some(holder) => holder == from,
         None => state.leader.is_none(),
     };
-    let granted = is_free && last >= state.last();
+    let granted = (is_free || mutated!(VoteGivenTwice)) && is_not_behind(state, last);
     if granted && state.vote.is_none() {
         state.vote = Some(from);
         state.outbox.hard_state_changed();
         state.redraw_election(now);
     }
     state.send(from, Body::VoteReply { granted });
+}
+
+/// Whether a log that ends with `last` has all that this server's own has (Raft §5.4.1).
+fn is_not_behind<C: Command>(state: &State<C>, last: EntryId) -> bool {
+    if mutated!(LogComparedByIndex) {
+        return last.index >= state.last().index;
+    }
+    last >= state.last() || mutated!(LogNotCompared)
 }
 
 /// An answer to the election of `stage` has come.

@@ -66,7 +66,7 @@ pub(super) fn offered<C: Command>(
         state.matched = state.matched.max(last.index);
         state.commit_up_to(last.index);
     }
-    if last.index <= state.commit {
+    if last.index <= state.commit && !mutated!(SnapshotOverNewer) {
         state.installing_until = None;
         answer(state, from);
         return false;

@@ -87,7 +87,9 @@ impl<C: Command> Raft<C> {
     /// A message has come. Whatever it says, it does no harm.
     pub fn step(&mut self, now: Instant, from: ServerId, message: Message<C>) {
         self.observe(now);
-        if from == self.id() || message.term.0 >= BEYOND_REACH {
+        let is_deaf = mutated!(LeaderDeafToTerms | LeaderForLife if message.term > self.term());
+        let is_ignored = is_deaf && self.role() == Role::Leader;
+        if from == self.id() || message.term.0 >= BEYOND_REACH || is_ignored {
             return;
         }
         let is_known = self.state.knows(from);
@@ -373,7 +375,8 @@ impl<C: Command> Raft<C> {
         if term > self.term() {
             self.state.follow(now, term, None);
         }
-        let is_of_this_term = term == self.term();
+        let is_old_vote = mutated!(OldVotesCounted if matches!(body, Body::VoteReply { .. }));
+        let is_of_this_term = term == self.term() || is_old_vote;
         let progress = replication::progress_of(&mut self.state, from);
         if let Some(progress) = progress.filter(|_| is_of_this_term) {
             progress.heard(now);

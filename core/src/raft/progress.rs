@@ -129,7 +129,7 @@ impl Progress {
     /// Whether an append may be sent now.
     pub(super) fn may_send(&self, max_in_flight: usize) -> bool {
         match self.flow {
-            Flow::Probe => !self.probing,
+            Flow::Probe => !self.probing || mutated!(WindowPerRefusal),
             Flow::Pipeline => self.in_flight.len() < max_in_flight.min(self.window),
             Flow::Snapshot => false,
         }
@@ -183,12 +183,14 @@ impl Progress {
             Flow::Pipeline => previous < self.next && self.may_leave(retry),
             Flow::Snapshot => false,
         };
-        if !is_current || previous <= self.persisted {
+        if !(is_current || mutated!(AppendPerRefusal | WindowPerRefusal))
+            || previous <= self.persisted
+        {
             return false;
         }
         if self.flow == Flow::Pipeline {
             self.left_at = Some(self.received);
-            self.window = 1;
+            self.window = if mutated!(WindowPerRefusal) { self.window } else { 1 };
         }
         self.probe_from(retry.min(previous.previous()).next());
         true
@@ -222,7 +224,8 @@ impl Progress {
             sent = Some(last);
         }
         self.acknowledged(received, persisted);
-        if self.flow == Flow::Pipeline && sent.is_some_and(|last| last > received) {
+        let is_unseen = mutated!(FullQueueDropsUnseen);
+        if self.flow == Flow::Pipeline && sent.is_some_and(|last| last > received) && !is_unseen {
             self.window = 1;
             self.probe_from(received.next());
         }

@@ -26,8 +26,9 @@ pub(super) fn agreed<T: Ord + Copy>(
     membership: &Membership,
     reached: impl Fn(ServerId) -> T,
 ) -> Option<T> {
-    let incoming = agreed_by_majority(&membership.voters, &reached)?;
-    if !membership.is_joint() {
+    let everyone = mutated!(LearnersCount).then(|| membership.servers());
+    let incoming = agreed_by_majority(everyone.as_ref().unwrap_or(&membership.voters), &reached)?;
+    if !membership.is_joint() || mutated!(NewMajorityDecides) {
         return Some(incoming);
     }
     let outgoing = agreed_by_majority(&membership.outgoing, &reached)?;
@@ -58,7 +59,8 @@ fn agreed_by_majority<T: Ord + Copy>(
     values.sort_unstable();
     values.reverse();
     // A majority of n is n/2 + 1, so the value at n/2 is reached by exactly a majority or more.
-    values.get(values.len() / 2).copied()
+    let n_voters = values.len().saturating_sub(usize::from(mutated!(HalfIsAQuorum)));
+    values.get(n_voters / 2).copied()
 }
 
 #[cfg(test)]

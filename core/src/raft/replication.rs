@@ -89,17 +89,19 @@ pub(super) fn advance_commit<C: Command>(state: &mut State<C>) -> bool {
     let Standing::Leader(leadership) = &state.standing else { return false };
     let durable = quorum::agreed(state.membership(), |server| {
         if server == state.config.id {
-            state.log.persisted()
+            if mutated!(OwnEntryBeforeDurable) { state.last().index } else { state.log.persisted() }
         } else {
             leadership.peers.get(&server).map_or(Index::ZERO, Progress::persisted)
         }
     });
     let Some(durable) = durable else { return false };
     // Raft §5.4.2: what an earlier term left is committed with the first entry of this one.
-    if durable <= state.commit || durable < leadership.opened {
+    let is_old = durable < leadership.opened && !mutated!(OldTermByCounting);
+    if durable <= state.commit || is_old {
         return false;
     }
-    assert!(state.log.term_at(durable) == Some(state.term), "only own entries are counted");
+    let is_own = state.log.term_at(durable) == Some(state.term);
+    assert!(is_own || mutated!(OldTermByCounting), "only own entries are counted");
     state.commit_up_to(durable);
     true
 }
@@ -123,6 +125,7 @@ pub(super) fn heard_quorum_until<C: Command>(state: &mut State<C>) -> Instant {
             leadership.peers.get(&server).map_or(Instant::ZERO, Progress::heard_at)
         }
     });
+    let heard_at = if mutated!(NoCheckQuorum | LeaderForLife) { Some(far) } else { heard_at };
     let until = heard_at.unwrap_or(Instant::ZERO) + state.config.election_timeout;
     if let Standing::Leader(leadership) = &mut state.standing {
         leadership.quorum_until = until;
@@ -258,6 +261,9 @@ pub(super) fn begin_round<C: Command>(state: &mut State<C>) -> u64 {
 /// The last round that a quorum has answered, or a later one.
 pub(super) fn confirmed_round<C: Command>(state: &State<C>) -> u64 {
     let Standing::Leader(leadership) = &state.standing else { return 0 };
+    if mutated!(SyncWithoutQuorum) {
+        return leadership.round;
+    }
     let answered = quorum::agreed(state.membership(), |server| {
         if server == state.config.id {
             leadership.round
@@ -283,7 +289,8 @@ fn beat<C: Command>(state: &mut State<C>, now: Instant) {
     leadership.next_beat = now + state.config.heartbeat_interval;
     for progress in leadership.peers.values_mut() {
         progress.retry();
-        if progress.snapshot_until().is_some_and(|until| until <= now) {
+        let is_over = progress.snapshot_until().is_some_and(|until| until <= now);
+        if is_over && !mutated!(SnapshotWaitedForEver) {
             progress.disconnected();
         }
     }
@@ -397,11 +404,11 @@ pub(super) fn append<C: Command>(
     }
     let last = entries.last().map_or(previous.index, |entry| entry.id.index);
     let known = entries.iter().take_while(|e| state.log.term_at(e.id.index) == Some(e.id.term));
-    let n_known = known.count();
+    let n_known = if mutated!(MatchingEntriesCut | MatchedEntriesCut) { 0 } else { known.count() };
     let is_news = n_known < entries.len();
     if let Some(first_new) = entries.get(n_known) {
         let before = first_new.id.index.previous();
-        if before < state.matched {
+        if before < state.matched && !mutated!(MatchedEntriesCut) {
             return; // No leader of this term takes back what it sent or what is committed.
         }
         if before < state.last().index {
@@ -416,8 +423,9 @@ pub(super) fn append<C: Command>(
         state.log.append(entry);
     }
     state.matched = state.matched.max(last);
-    let is_commit_news = !has_entries && commit.min(state.matched) > state.commit;
-    state.commit_up_to(commit.min(state.matched));
+    let commit = commit.min(state.shown_to_match());
+    let is_commit_news = !has_entries && commit > state.commit;
+    state.commit_up_to(commit);
     // New entries are acknowledged when they are durable, and a mere commit index not at all.
     if !state.ack.is_matched || !(is_news || is_commit_news) {
         state.ack.is_due = true;
@@ -466,8 +474,11 @@ pub(super) fn heartbeat<C: Command>(
     commit: Index,
     round: u64,
 ) {
-    state.commit_up_to(commit.min(state.matched));
-    let (received, persisted) = state.matching();
+    state.commit_up_to(commit.min(state.shown_to_match()));
+    let (mut received, mut persisted) = state.matching();
+    if mutated!(MatchIsTheEnd) {
+        (received, persisted) = (state.last().index, state.log.persisted());
+    }
     state.send(from, Body::HeartbeatReply { round, received, persisted });
 }
 

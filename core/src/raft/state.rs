@@ -182,6 +182,9 @@ impl<C: Command> State<C> {
 
     /// The membership in force.
     pub(super) fn membership(&self) -> &Membership {
+        if mutated!(VotersAtCommit) {
+            return &self.memberships.at(self.commit).1;
+        }
         &self.memberships.current().1
     }
 
@@ -206,7 +209,7 @@ impl<C: Command> State<C> {
         let was_leader = self.role() == Role::Leader;
         if term > self.term {
             self.term = term;
-            self.vote = None;
+            self.vote = if mutated!(VoteKeptInNewTerm) { self.vote } else { None };
             self.outbox.hard_state_changed();
             self.matched = self.commit;
             self.ack = Ack::default();
@@ -371,9 +374,16 @@ impl<C: Command> State<C> {
         self.matched = self.matched.max(self.commit);
     }
 
+    /// How far the leader's commit index may be taken over.
+    pub(super) fn shown_to_match(&self) -> Index {
+        if mutated!(CommitBeyondMatch) { self.last().index } else { self.matched }
+    }
+
     /// How far the log matches the leader's, in memory and on disk.
     pub(super) fn matching(&self) -> (Index, Index) {
-        (self.matched, self.matched.min(self.log.persisted()))
+        let is_early = mutated!(AckBeforeDurable);
+        let durable = if is_early { self.matched } else { self.log.persisted() };
+        (self.matched, self.matched.min(durable))
     }
 
     /// The last entry, as elections compare it.
@@ -443,8 +453,10 @@ impl<C: Command> Outbox<C> {
     /// network.
     pub(super) fn send(&mut self, to: ServerId, message: Message<C>) {
         const MAX_GATED: usize = 4096;
-        if self.is_completed(self.hard_gate) {
-            assert!(self.gated.is_empty(), "what waited for less is gone already");
+        let is_early =
+            mutated!(VoteBeforeDurable if matches!(message.body, Body::VoteReply { .. }));
+        if self.is_completed(self.hard_gate) || is_early {
+            assert!(is_early || self.gated.is_empty(), "what waited for less is gone already");
             self.effects.push_back(Effect::Send { to, message });
         } else if self.gated.len() < MAX_GATED {
             self.gated.push_back((self.hard_gate, to, message));

@@ -184,6 +184,11 @@ impl Replica {
     /// The next thing to be done, or `None` when all is said.
     pub fn poll(&mut self) -> Option<Output> {
         loop {
+            if mutated!(ReplyOvertakesEvent)
+                && matches!(self.outputs.front(), Some(Output::Notify { .. }))
+            {
+                self.outputs.rotate_left(1);
+            }
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
             }
@@ -302,7 +307,9 @@ impl Replica {
             self.begin_leadership();
         } else {
             self.leads_since = None;
-            self.expiry.clear();
+            if !mutated!(DeposedLeaderExpires | InheritedDeadlines) {
+                self.expiry.clear();
+            }
         }
         self.note_leader(leader);
         if leader.is_some() {

@@ -51,6 +51,9 @@ impl Admission {
     /// Whether `action` is to be proposed now. Whatever is not will come again or is there already.
     pub(super) fn admits(&self, db: &Database, action: &Action) -> bool {
         match action {
+            Action::Write { .. } if mutated!(CopyAdmittedAndApplied | GapsAdmittedAndApplied) => {
+                true
+            }
             Action::Write { author, .. } => self.expected(db, author) == Some(author.sequence),
             Action::Open { nonce, .. } | Action::Attach { nonce, .. } => {
                 self.attempts.len() < MAX_ATTEMPTS && !self.attempts.contains(nonce)

@@ -7,6 +7,8 @@
 //! table, child ones in the child table; so one set of modes for each path and connection says it
 //! all.
 
+#[cfg(feature = "mutants")]
+mod late;
 mod rearm;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,8 @@ pub struct Watches {
     n_data: u64,
     n_child: u64,
     n_recursive: u64,
+    #[cfg(feature = "mutants")]
+    late: late::Late,
 }
 
 /// A path that someone watches; an unused place has no watchers.
@@ -78,6 +82,9 @@ impl Watches {
 
     /// Sets a watch; nothing happens if it is set already. Any text is a path.
     pub fn set(&mut self, conn: ConnId, path: &str, kind: WatchKind) {
+        if mutated!(WatchSetLate if self.is_put_off(conn, path, kind)) {
+            return;
+        }
         let place = self.find(path).unwrap_or_else(|| self.intern(path));
         self.conns.entry(conn).or_default().insert(place);
         let watchers = &mut self.paths[place as usize].watchers;
@@ -99,6 +106,8 @@ impl Watches {
         mut may_read: impl FnMut(ConnId, &AclList) -> bool,
         mut deliver: impl FnMut(ConnId, Event),
     ) {
+        #[cfg(feature = "mutants")]
+        self.set_put_off();
         let kind = match change.kind {
             ChangeKind::Created => EventKind::Created,
             ChangeKind::Deleted => EventKind::Deleted,
@@ -116,7 +125,7 @@ impl Watches {
         if change.kind == ChangeKind::DataChanged {
             return;
         }
-        if change.kind == ChangeKind::Deleted {
+        if change.kind == ChangeKind::Deleted && !mutated!(DeletionUnseenByChildWatch) {
             let mut conns = self.trigger_child(&change.path);
             conns.retain(|conn| told.binary_search(conn).is_err());
             notify(&conns, kind, &change.path, &change.acl);

@@ -21,7 +21,11 @@ pub fn rearm(
 ) {
     let seen = rewatch.relative_zxid;
     let mut fire_or_set = |path: &Text, fires: Option<EventKind>, kind| match fires {
+        None if mutated!(RewatchAlwaysFires) => {
+            deliver(Event { kind: EventKind::DataChanged, path: path.clone() });
+        }
         Some(kind) => deliver(Event { kind, path: path.clone() }),
+        None if mutated!(RewatchLost) => {}
         None => watches.set(conn, path, kind),
     };
     for path in &rewatch.data {

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use zokor_core::db::Txn;
+use zokor_core::mutated;
 use zokor_core::raft::{Index, Persist, SharedEntry, SnapshotMeta};
 use zokor_core::replica::{Recovered, Snapshot};
 
@@ -96,7 +97,8 @@ fn settle<D: Disk>(
 ) -> Result<(), Error> {
     let start = tail.offset - last_batch.len() as u64;
     let mut bytes = last_batch;
-    bytes.resize(bytes.len() + torn_bytes, 0);
+    let n_zeros = if mutated!(TornTailKept) { 0 } else { torn_bytes };
+    bytes.resize(bytes.len() + n_zeros, 0);
     if !bytes.is_empty() {
         tail.file.write_at(start, &bytes).map_err(failed(log, "write", name))?;
     }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use zokor_core::db::Txn;
+use zokor_core::mutated;
 use zokor_core::raft::{EntryId, Index, SharedEntry};
 
 use super::body;
@@ -313,7 +314,8 @@ fn check(
     }
     let record = bytes.get(..header.record_bytes()).ok_or("the record is too long")?;
     let (body, padding) = record[HEADER_BYTES..].split_at(header.body_bytes as usize);
-    if crc32c::crc32c_append(salt, body) != header.body_crc {
+    let is_intact = crc32c::crc32c_append(salt, body) == header.body_crc;
+    if !(is_intact || mutated!(ChecksumIgnored)) {
         return Err("the checksum of the record's body is wrong");
     }
     if padding.iter().any(|byte| *byte != 0) {

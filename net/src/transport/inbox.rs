@@ -8,6 +8,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use zokor_core::mutated;
 
 use crate::wire::WireError;
 use crate::wire::frame::split_frame;
@@ -59,6 +60,9 @@ impl Inbox {
     /// A length that is negative or beyond the limit: what follows cannot be understood.
     pub fn frame(&mut self) -> Result<Option<Bytes>, WireError> {
         let Some(frame) = split_frame(&mut self.buffer, self.max_frame)? else {
+            if mutated!(PartialFrameDropped) {
+                self.buffer.clear();
+            }
             self.shrink();
             return Ok(None);
         };

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
+use zokor_core::mutated;
 use zokor_core::replica::Message;
 
 use super::codec::encode;
@@ -49,6 +50,9 @@ impl Outbox {
     pub fn push(&self, message: Message) {
         let mut queue = self.lock();
         if !queue.open || queue.broken.is_some() {
+            return;
+        }
+        if mutated!(FullQueueDrops | FullQueueDropsUnseen if queue.bytes.len() > 500) {
             return;
         }
         let snapshot = encode(&mut queue.bytes, message);

@@ -3,6 +3,8 @@
 //! Invariant: a check reads what a stranger could see (what left a replica, what its disk holds,
 //! the numbers it tells) and never the replica's own idea of why it is right.
 
+pub mod barrier;
+pub mod campaign;
 pub mod commit;
 pub mod durability;
 pub mod election;

@@ -15,7 +15,8 @@ pub struct Asked {
     pub xid: Xid,
     /// What it asks for.
     pub request: Arc<Request>,
-    /// The largest zxid of a write that was answered to anyone before.
+    /// The largest zxid of a write that was answered to anyone before; where the world sees it, of
+    /// an entry that was committed before.
     pub answered: Zxid,
     /// Its number among the writes of the connection, from 1; 0 if it is none.
     pub write: u64,

@@ -108,14 +108,15 @@ impl Model {
         let before = self.newest();
         let (zxid, outcome, changes, state) = match &entry.payload {
             Payload::Blank => {
-                let zxid = before.zxid.open_epoch(entry.id.term.0);
+                let epoch = (entry.id.term.0 as i64).max((before.zxid.0 >> 32) + 1);
+                let zxid = Zxid(epoch << 32);
                 (zxid, Outcome::Nothing, Vec::new(), before.state.clone())
             }
             Payload::Membership(_) => {
-                (before.zxid.next(), Outcome::Nothing, Vec::new(), before.state.clone())
+                (Zxid(before.zxid.0 + 1), Outcome::Nothing, Vec::new(), before.state.clone())
             }
             Payload::Command(txn) => {
-                let zxid = before.zxid.next();
+                let zxid = Zxid(before.zxid.0 + 1);
                 let mut state = State::clone(&before.state);
                 let mut changes = Vec::new();
                 let outcome = apply(&mut state, zxid, txn, &mut changes);

@@ -111,8 +111,10 @@ impl Report {
 
 /// Plays `scene` by `seed`, and keeps the last `lines` lines of what happened.
 pub fn play(scene: Scene, seed: u64, lines: usize) -> Report {
+    let mutant = zokor_mutants::active();
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| play_here(scene, seed, lines));
+        let playing = || zokor_mutants::with(mutant, || play_here(scene, seed, lines));
+        let thread = scope.spawn(playing);
         thread.join().expect("a panic of the run is part of its report")
     })
 }

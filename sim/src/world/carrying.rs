@@ -146,6 +146,9 @@ impl World {
             Message::Raft(message) => {
                 let disk = &self.servers[from as usize - 1].disk;
                 durability::said(ServerId(from), ServerId(to), message, disk)?;
+                let (quorum, from, to) = (self.plan.quorum(), ServerId(from), ServerId(to));
+                self.checks.campaigns.said(from, to, message);
+                self.checks.barriers.said(from, to, message, quorum)?;
             }
             Message::Snapshot { snapshot, .. } => {
                 self.checks.committed.snapshot(ServerId(from), snapshot.meta.last)?;
@@ -200,7 +203,11 @@ impl World {
                 sessions.iter().for_each(|&session| state.touch(session, time));
                 Message::Heard(sessions)
             }
-            Message::Raft(_) | Message::Forward(_) => message,
+            Message::Raft(message) => {
+                self.checks.barriers.came(ServerId(to), &message);
+                Message::Raft(message)
+            }
+            Message::Forward(_) => message,
         };
         self.input(to, Input::Message { from: ServerId(from), message })
     }

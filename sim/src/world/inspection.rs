@@ -25,6 +25,7 @@ impl World {
         let state = &mut self.servers[server as usize - 1];
         if let Some(hard_state) = persist.hard_state {
             state.progress.keeps(id, hard_state)?;
+            self.checks.campaigns.kept(id, hard_state)?;
         }
         let log = &state.disk.asked().log;
         let mut previous = log.last();
@@ -127,7 +128,10 @@ impl World {
             self.commit(claim)?;
         }
         if self.checks.elections.seen(id, stats.role, stats.term)? {
-            let log = &self.servers[server as usize - 1].disk.asked().log;
+            let disk = &self.servers[server as usize - 1].disk;
+            let (votes, quorum) = (disk.durable().hard_state, self.plan.quorum());
+            self.checks.campaigns.won(id, stats.term, votes, quorum)?;
+            let log = &disk.asked().log;
             leader_completeness::elected(id, stats.term, log, &self.checks.committed)?;
             self.elected(server);
         }

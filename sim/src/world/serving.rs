@@ -186,14 +186,16 @@ impl World {
         xid: Xid,
         request: Arc<Request>,
     ) -> Verdict {
-        let answered = self.checks.writes.answered();
+        // What is committed counts, answered or not: no leader that is confirmed, or commits, can
+        // lack it. That shows more than what clients could compare.
+        let before = self.checks.model.newest().zxid;
         let state = self.conns.get_mut(&conn).expect("the caller has seen it");
         if state.cut || !state.open {
             return Ok(());
         }
         let session = state.session;
         let counts = !state.order.is_closing();
-        state.order.asked(xid, request.clone(), answered);
+        state.order.asked(xid, request.clone(), before);
         if matches!(&*request, Request::Write(_)) {
             self.checks.writes.asked(conn, request.clone());
         }

@@ -13,6 +13,8 @@ use super::network::Network;
 use super::queue::{Micros, Queue};
 use super::server::Server;
 use super::serving::Conn;
+use crate::check::barrier::Barriers;
+use crate::check::campaign::Campaigns;
 use crate::check::commit::Committed;
 use crate::check::election::Elections;
 use crate::check::log_matching::LogMatching;
@@ -73,6 +75,8 @@ pub struct World {
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     pub(super) elections: Elections,
+    pub(super) campaigns: Campaigns,
+    pub(super) barriers: Barriers,
     pub(super) logs: LogMatching,
     pub(super) committed: Committed,
     pub(super) machines: Machines,

@@ -15,7 +15,16 @@ use crate::tree::permits;
 
 impl Replica {
     pub(in crate::replica) fn apply(&mut self, entry: &Entry<Txn>) {
-        assert_eq!(entry.id.index, self.applied.index.next(), "entries are applied one by one");
+        let is_next = entry.id.index == self.applied.index.next();
+        assert!(is_next || mutated!(EntryRepeated), "entries are applied one by one");
+        if mutated!(EntrySkipped if self.checkpoints.is_all(self.applied.index)) {
+            self.applied = entry.id;
+            return;
+        }
+        if mutated!(EntryRepeated if self.checkpoints.is_all(self.applied.index)) {
+            self.applied = entry.id;
+            self.apply(entry);
+        }
         let zxid = match &entry.payload {
             Payload::Blank => self.db.zxid().open_epoch(entry.id.term.0),
             Payload::Command(_) | Payload::Membership(_) => self.db.zxid().next(),
@@ -35,7 +44,8 @@ impl Replica {
             Payload::Command(txn) => {
                 self.checkpoints.applied(txn.size_bytes());
                 self.admission.applied(&txn.action);
-                let applied = self.db.apply(zxid, txn);
+                let local = mutated!(LocalTime).then(|| Txn { time: self.now.wall, ..txn.clone() });
+                let applied = self.db.apply(zxid, local.as_ref().unwrap_or(txn));
                 for change in &applied.changes {
                     let (connections, outputs) = (&self.connections, &mut self.outputs);
                     self.watches.fire(
@@ -112,7 +122,8 @@ impl Replica {
         result: Result<Response, ErrorCode>,
     ) {
         let Some((conn, attachment)) = self.connections.of_session(author.session) else { return };
-        if attachment.token != author.token {
+        let is_answered = mutated!(FormerWriteAnswered | FormerWriteDone);
+        if attachment.token != author.token && !is_answered {
             return;
         }
         let finished = self.connections.line(conn, |line| line.finish_write(author.sequence));

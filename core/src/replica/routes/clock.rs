@@ -16,6 +16,9 @@ impl Replica {
     pub(in crate::replica) fn do_upkeep(&mut self, stood_still: Duration) {
         let now = self.now.instant;
         let departed = std::mem::take(&mut self.departed);
+        if mutated!(DeposedLeaderExpires) {
+            self.expire_overdue();
+        }
         if self.raft.role() == Role::Leader {
             self.expiry.shift(stood_still);
             self.touch_own();
@@ -53,7 +56,9 @@ impl Replica {
     }
 
     pub(in crate::replica) fn expire_overdue(&mut self) {
-        for session in self.expiry.overdue(self.now.instant, MAX_EXPIRED_AT_ONCE) {
+        let wall = Instant::from_micros(self.now.wall.0.unsigned_abs() * 1000);
+        let now = if mutated!(ExpiryByWallClock) { wall } else { self.now.instant };
+        for session in self.expiry.overdue(now, MAX_EXPIRED_AT_ONCE) {
             if let Some(token) = self.db.session(session).map(|it| it.token) {
                 self.admit(Action::Expire { session, token });
             }

@@ -80,7 +80,11 @@ impl Replica {
                 room = room.saturating_sub(attempt.action.size_bytes());
                 again.push(attempt.action.clone());
             }
-            again.extend(connection.resend(before, now, &mut room));
+            let mut writes = connection.resend(before, now, &mut room);
+            if mutated!(ResentBackwards | GapsAdmittedAndApplied) {
+                writes.reverse();
+            }
+            again.extend(writes.into_iter().skip(usize::from(mutated!(ResentWithoutFirst))));
         }
         again.into_iter().for_each(|action| self.dispatch(action));
     }
@@ -92,7 +96,9 @@ impl Replica {
             .filter_map(|index| raft.entry(Index(index)));
         self.admission.begin(raft.term(), tail.map(|entry| &**entry));
         let sessions = self.db.sessions().map(|session| (session.id, session.timeout_ms));
-        self.expiry.start(self.now.instant, sessions);
+        if !mutated!(InheritedDeadlines if self.expiry.deadline().is_some()) {
+            self.expiry.start(self.now.instant, sessions);
+        }
         self.upkeep.leads(self.now.instant, self.config.reap_interval);
     }
 }

@@ -114,7 +114,8 @@ impl Replica {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let identities = Arc::clone(&connection.identities);
         let local = PendingLocal { xid, identities, work };
-        if connection.pipeline().is_empty() {
+        let is_early = mutated!(ReadOvertakesWrite if matches!(local.work, Local::Read(_)));
+        if connection.pipeline().is_empty() || is_early {
             self.run(conn, local);
         } else {
             self.connections.line(conn, |line| line.enter_local(local));

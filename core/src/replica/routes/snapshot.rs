@@ -23,6 +23,9 @@ impl Replica {
         }
         let (ticket, snapshot) = self.checkpoints.take(self.snapshot());
         self.outputs.push_back(Output::Checkpoint { ticket, snapshot });
+        if mutated!(PurgedEarly) {
+            self.outputs.push_back(Output::Purge { through: self.applied.index });
+        }
         true
     }
 
@@ -45,7 +48,7 @@ impl Replica {
     /// A leader's snapshot is durable here: it is the state now, unless the log has come farther.
     pub(in crate::replica) fn install(&mut self, snapshot: Snapshot) {
         let Snapshot { meta, zxid, image } = snapshot;
-        if meta.last.index > self.applied.index {
+        if meta.last.index > self.applied.index || mutated!(SnapshotOverNewer) {
             // Clients come back with their watches, and are told what has changed.
             self.close_all(CloseReason::Resynchronized);
             let config = DbConfig { extended_types: self.config.extended_types };

@@ -1,0 +1,164 @@
+//! The catalogue as data: what ought to find each mutant, where, and how soon.
+//!
+//! Invariant: every mutant has exactly one case, in the order of [`Mutant::ALL`].
+
+use zokor_mutants::Mutant;
+
+use super::Standing::{Masked, Sought, Waits};
+use super::Where::{Stepped, SteppedTwice, Whole};
+use super::{Case, Standing, Where};
+
+/// The case of `mutant`.
+pub fn case(mutant: Mutant) -> &'static Case {
+    let case = CATALOGUE.iter().find(|case| case.mutant == mutant);
+    case.expect("every mutant has a case: a test sees to it")
+}
+
+const fn row(
+    mutant: Mutant,
+    expected: &'static [&'static str],
+    place: Where,
+    budget: u64,
+    standing: Standing,
+) -> Case {
+    Case { mutant, expected, place, budget, standing }
+}
+
+/// Every mutant.
+pub static CATALOGUE: &[Case] = &[
+    row(Mutant::VoteBeforeDurable, &["C7"], Stepped, 500, Sought),
+    row(Mutant::AckBeforeDurable, &["C7"], Stepped, 100, Sought),
+    row(Mutant::OwnEntryBeforeDurable, &["C6"], Stepped, 50, Sought),
+    row(Mutant::OldTermByCounting, &["C6", "C4", "C5"], Stepped, 100, Sought),
+    row(Mutant::VoteKeptInNewTerm, &["C1", "liveness"], Stepped, 300, Sought),
+    row(Mutant::VoteGivenTwice, &["C7", "C1"], Stepped, 300, Sought),
+    row(Mutant::OldVotesCounted, &["C1"], Stepped, 1000, Sought),
+    row(Mutant::LogNotCompared, &["C5", "C4"], Stepped, 200, Sought),
+    row(Mutant::LogComparedByIndex, &["C5", "C4"], Stepped, 1000, Sought),
+    row(Mutant::HalfIsAQuorum, &["C1", "C6"], Stepped, 200, Sought),
+    row(Mutant::MatchingEntriesCut, &["C4", "C5"], Stepped, 1000, Sought),
+    row(Mutant::MatchedEntriesCut, &["C4", "C2", "C6", "panic"], Stepped, 500, Sought),
+    row(Mutant::MatchIsTheEnd, &["C4", "C6", "C7", "liveness"], Stepped, 500, Sought),
+    row(Mutant::CommitBeyondMatch, &["C4", "panic"], Stepped, 500, Sought),
+    row(Mutant::LeaderDeafToTerms, &["C1", "R4", "liveness"], Stepped, 500, Sought),
+    row(Mutant::LeaderForLife, &["liveness"], Stepped, 500, Sought),
+    row(Mutant::PreVoteRaisesTerm, &["C1", "liveness"], Stepped, 500, Sought),
+    row(Mutant::NoCheckQuorum, &["liveness"], Stepped, 500, Sought),
+    row(Mutant::VotersAtCommit, &["C10"], Stepped, 2000, Waits(NO_CHANGES)),
+    row(Mutant::NewMajorityDecides, &["C10", "C1"], Stepped, 1000, Waits(NO_CHANGES)),
+    row(Mutant::LearnersCount, &["C6"], Stepped, 300, Waits(NO_LEARNERS)),
+    row(Mutant::SnapshotOverNewer, &["C2", "C4"], Stepped, 1000, Sought),
+    row(Mutant::PurgedEarly, &["C8"], Stepped, 500, Sought),
+    row(Mutant::SessionsLeftOut, &["C11"], Stepped, 200, Sought),
+    row(Mutant::AclsLeftOut, &["C11", "panic"], Stepped, 200, Sought),
+    row(Mutant::CountersLeftOut, &["C11"], Stepped, 200, Sought),
+    row(Mutant::EntryRepeated, &["C9", "C11", "C2"], Stepped, 100, Sought),
+    row(Mutant::EntrySkipped, &["C11", "C9"], Stepped, 200, Sought),
+    row(Mutant::TornTailKept, &["no server ends", "C4", "W7"], Whole, 500, Waits(BATCH_HAS_PASSED)),
+    row(Mutant::ChecksumIgnored, &["no server ends", "C3", "C11", "R1"], Whole, 200, Sought),
+    row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5"], Whole, 300, Sought),
+    row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
+    row(Mutant::EpochIgnoresTerm, &["C9"], Stepped, 50, Sought),
+    row(Mutant::CounterWraps, &["C9", "panic"], Stepped, 200, Sought),
+    row(Mutant::DeposedLeaderExpires, &["S5"], Stepped, 500, Masked(ONLY_LEADERS)),
+    row(Mutant::InheritedDeadlines, &["S5", "liveness"], Stepped, 500, Sought),
+    row(Mutant::ExpiryByWallClock, &["S5"], Stepped, 300, Sought),
+    row(Mutant::EphemeralsOutliveClose, &["S1", "S2", "R1", "C11"], Stepped, 50, Sought),
+    row(Mutant::SessionOutlivesClose, &["S1", "S3", "S9", "C11"], Stepped, 500, Sought),
+    row(Mutant::FormerConnectionWrites, &["C11", "(W"], Stepped, 2000, Sought),
+    row(Mutant::FormerConnectionGoesOn, &["C11", "R1", "(W", "panic"], Stepped, 300, Sought),
+    row(Mutant::ReadOvertakesWrite, &["R3", "W5"], Stepped, 100, Sought),
+    row(Mutant::NewerClientAccepted, &["R2"], Stepped, 200, Masked(ATTACHED_BEHIND)),
+    row(Mutant::AttachedAtOnce, &["R2"], Stepped, 200, Sought),
+    row(Mutant::SyncWithoutQuorum, &["R4"], Stepped, 500, Sought),
+    row(Mutant::WatchSetLate, &["V1", "V2"], Stepped, 500, Sought),
+    row(Mutant::RewatchLost, &["V6", "V8", "V2"], Stepped, 300, Sought),
+    row(Mutant::RewatchAlwaysFires, &["V6"], Stepped, 300, Sought),
+    row(Mutant::ReplyOvertakesEvent, &["V2"], Stepped, 200, Sought),
+    row(Mutant::DeletionUnseenByChildWatch, &["V1", "V2"], Stepped, 100, Sought),
+    row(Mutant::MultiFiresNothing, &["V1", "V2"], Stepped, 100, Sought),
+    row(Mutant::SequenceIsChildCount, &["T1", "W2", "C11"], Stepped, 50, Sought),
+    row(Mutant::CopyApplied, &["W3", "W6"], Stepped, 300, Masked(NO_COPIES)),
+    row(Mutant::CopyAdmittedAndApplied, &["W3", "C11"], Stepped, 300, Sought),
+    row(Mutant::SequenceLeftOut, &["C11"], Stepped, 300, Sought),
+    row(Mutant::MultiHalfDone, &["T2", "C11", "R1", "W2"], Stepped, 50, Sought),
+    row(Mutant::ResentBackwards, &["W5", "W1"], Stepped, 1000, Masked(ONLY_THE_NEXT)),
+    row(Mutant::ResentWithoutFirst, &["liveness"], Stepped, 1000, Waits(CLIENT_LEAVES)),
+    row(Mutant::GapsAdmittedAndApplied, &["W5", "W1", "C11"], Stepped, 1000, Sought),
+    row(Mutant::RandomOrder, &["a run repeats", "C11"], SteppedTwice, 50, Sought),
+    row(Mutant::LocalTime, &["C11", "W2", "T3"], Stepped, 50, Sought),
+    row(Mutant::AppendPerRefusal, &["C12"], Stepped, 50, Masked(ONE_UNDER_WAY)),
+    row(Mutant::WindowPerRefusal, &["C12"], Stepped, 2000, Waits(TOO_WIDE)),
+    row(Mutant::SnapshotWaitedForEver, &["liveness"], Stepped, 500, Sought),
+    row(
+        Mutant::PartialFrameDropped,
+        &["W1", "liveness", "a leader is found", "panic"],
+        Whole,
+        50,
+        Sought,
+    ),
+    row(Mutant::FormerWriteAnswered, &["W1", "S8"], Stepped, 300, Masked(NO_EFFECT)),
+    row(Mutant::FormerWriteDone, &["W1", "S8", "panic", "C11"], Stepped, 300, Sought),
+    row(Mutant::FullQueueDrops, &["liveness"], Whole, 200, Masked(SEEN_LOST)),
+    row(Mutant::FullQueueDropsUnseen, &["liveness"], Whole, 200, Sought),
+];
+
+const NO_CHANGES: &str = "\
+    changes of the membership in the stepped world";
+const NO_LEARNERS: &str = "\
+    observers in the stepped world";
+const BATCH_HAS_PASSED: &str = "\
+    the repair of logs; today nothing comes of it, since what is left behind \
+    is of a batch whose number has passed by the time it could be read";
+const ONLY_LEADERS: &str = "\
+    What expires a session is an entry, and only a leader makes entries.";
+const ATTACHED_BEHIND: &str = "\
+    Before it serves a client, a server has applied the attachment of its \
+    session, which is in the log behind everything that the client can have \
+    seen.";
+const NO_COPIES: &str = "\
+    A leader lets in nothing but the next sequence after the last in its log, \
+    applied or not, so that no log holds a copy.";
+const ONLY_THE_NEXT: &str = "\
+    A leader lets in nothing but the next sequence; what it leaves out comes \
+    again.";
+const CLIENT_LEAVES: &str = "\
+    a check that a connection with a leader is served; today its client gives \
+    it up, connects anew and is content";
+const ONE_UNDER_WAY: &str = "\
+    After a refusal one append is under way until its answer shows progress, \
+    so that a conversation that goes in circles does not grow.";
+const TOO_WIDE: &str = "\
+    a bound on what is under way between two servers; the bound on the events \
+    of a second is too wide to show it";
+const NO_EFFECT: &str = "\
+    The new connection is served when the attachment is applied; from then on \
+    no write of a former one takes effect, and so none has an answer.";
+const SEEN_LOST: &str = "\
+    What is lost between two servers shows in the answers to heartbeats and is \
+    sent again.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_has_one_case_in_order() {
+        let mutants: Vec<Mutant> = CATALOGUE.iter().map(|case| case.mutant).collect();
+        assert_eq!(mutants, Mutant::ALL);
+        assert!(CATALOGUE.iter().all(|case| case.budget > 0 && !case.expected.is_empty()));
+        for mutant in mutants {
+            assert_eq!(case(mutant).mutant, mutant);
+        }
+    }
+
+    #[test]
+    fn what_is_masked_has_a_variant_that_is_not() {
+        for masked in CATALOGUE.iter().filter(|case| matches!(case.standing, Masked(_))) {
+            let row = masked.mutant.number().trim_end_matches('a');
+            let variants = CATALOGUE.iter().filter(|case| case.mutant.number().starts_with(row));
+            let open = variants.filter(|case| !matches!(case.standing, Masked(_)));
+            assert!(open.count() > 0, "{}", masked.mutant);
+        }
+    }
+}
