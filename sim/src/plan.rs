@@ -190,10 +190,14 @@ impl Plan {
         self.servers as usize / 2 + 1
     }
 
+    /// The members at the beginning.
+    pub fn membership(&self) -> Membership {
+        Membership::of_voters((1..=self.servers).map(ServerId))
+    }
+
     /// The settings of one of the servers.
     pub fn config(&self, server: u64) -> Config {
         let core = &self.core;
-        let voters = Membership::of_voters((1..=self.servers).map(ServerId));
         let raft = raft::Config {
             heartbeat_interval: core.heartbeat_interval,
             election_timeout: core.election_timeout,
@@ -202,7 +206,7 @@ impl Plan {
             max_appends_in_flight: core.max_appends_in_flight,
             keep_entries: core.keep_entries,
             snapshot_timeout: core.election_timeout * 20,
-            ..raft::Config::new(ServerId(server), voters)
+            ..raft::Config::new(ServerId(server), self.membership())
         };
         Config {
             min_session_timeout_ms: core.min_session_timeout_ms,

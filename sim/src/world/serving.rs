@@ -290,6 +290,7 @@ impl World {
                 CloseReason::SessionMoved => "closed: session moved",
                 CloseReason::ClientAhead => "closed: client ahead",
                 CloseReason::NoLeader => "closed: no leader",
+                CloseReason::NoMember => "closed: no member",
                 CloseReason::Resynchronized => "closed: resynchronized",
                 CloseReason::AuthFailed
                 | CloseReason::UnknownRequest

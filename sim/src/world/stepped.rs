@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::id::{ConnId, ServerId};
+use zokor_core::raft::{Membership, SnapshotMeta};
 use zokor_core::{Input, Output};
 
 use super::event::Event;
@@ -17,6 +18,7 @@ use crate::check::commit::Committed;
 use crate::check::election::Elections;
 use crate::check::log_matching::LogMatching;
 use crate::check::machine::Machines;
+use crate::check::membership::Memberships;
 use crate::check::write::Writes;
 use crate::check::{Verdict, must};
 use crate::client::{Client, Wish};
@@ -63,14 +65,30 @@ pub struct World {
 }
 
 /// What the checks remember.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checks {
     pub(super) elections: Elections,
     pub(super) logs: LogMatching,
     pub(super) committed: Committed,
     pub(super) machines: Machines,
+    pub(super) members: Memberships,
     pub(super) model: Model,
     pub(super) writes: Writes,
+}
+
+impl Checks {
+    /// All servers begin with this membership.
+    fn new(members: Membership) -> Self {
+        Checks {
+            elections: Elections::default(),
+            logs: LogMatching::default(),
+            committed: Committed::default(),
+            machines: Machines::default(),
+            members: Memberships::new(members),
+            model: Model::default(),
+            writes: Writes::default(),
+        }
+    }
 }
 
 /// Events in one simulated second, at most: beyond it something runs in a circle (C12).
@@ -101,7 +119,7 @@ impl World {
             outsiders_until: 0,
             committed_before: 0,
             healed_at: 0,
-            checks: Checks::default(),
+            checks: Checks::new(plan.membership()),
             trace,
             probes: Probes::default(),
             hash: plan.seed,
@@ -279,6 +297,10 @@ impl World {
         if let Some(snapshot) = self.servers[server as usize - 1].disk.snapshot() {
             self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
         }
+        let disk = &self.servers[server as usize - 1].disk;
+        let none = SnapshotMeta::default();
+        let snapshot = disk.snapshot().map_or(&none, |snapshot| &snapshot.meta);
+        self.checks.members.starts(ServerId(server), snapshot, disk.durable().log.entries());
         for peer in (1..=self.plan.servers).filter(|&peer| peer != server) {
             self.queue.push(time + 1_000, Event::Reconnect { link: (server, peer) });
         }
@@ -326,6 +348,7 @@ impl World {
         self.observe(server)?;
         for output in &outputs {
             if let Output::Persist(persist) = output {
+                self.changes(server, persist)?;
                 self.expiries(server, persist)?;
             }
         }
