@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
+use zokor_core::proto::Zxid;
 use zokor_core::raft::{
     EntryId, HardState, Index, Membership, Payload, Persist, SharedEntry, SnapshotMeta, Term,
 };
@@ -24,14 +25,19 @@ pub struct Memberships {
     logs: BTreeMap<ServerId, Vec<(Index, Membership)>>,
     /// Entries that were judged when they came into the world, in the log of their maker.
     judged: BTreeSet<EntryId>,
-    committed: Membership,
+    /// Every one that was committed.
+    committed: Vec<(Index, Membership)>,
 }
 
 impl Memberships {
     /// All servers begin with this one.
     pub fn new(initial: Membership) -> Self {
-        let (logs, judged) = (BTreeMap::new(), BTreeSet::new());
-        Memberships { committed: initial.clone(), initial, logs, judged }
+        Memberships {
+            initial,
+            logs: BTreeMap::new(),
+            judged: BTreeSet::new(),
+            committed: Vec::new(),
+        }
     }
 
     /// The one that `server` goes by.
@@ -41,13 +47,13 @@ impl Memberships {
 
     /// The last one that is committed.
     pub fn committed(&self) -> &Membership {
-        &self.committed
+        self.committed.last().map_or(&self.initial, |(_, membership)| membership)
     }
 
     /// Every membership that some server may go by, and that which is committed.
     pub fn all(&self) -> impl Iterator<Item = &Membership> {
         let own = self.logs.keys().map(|&server| self.of(server));
-        own.chain([&self.committed])
+        own.chain([self.committed()])
     }
 
     /// `server` starts with what its disk has: a snapshot, and these entries.
@@ -118,9 +124,25 @@ impl Memberships {
 
     /// `entry` is committed.
     pub fn took_effect(&mut self, entry: &SharedEntry<Txn>) {
-        if let Some((_, membership)) = set_by(entry) {
-            self.committed = membership;
-        }
+        self.committed.extend(set_by(entry));
+    }
+
+    /// An operator is told that its change of `wanted` is finished with the entry that has `zxid`;
+    /// `zxid_of` knows what each committed entry has.
+    ///
+    /// # Errors
+    /// If that entry is not committed, or sets something else.
+    pub fn finished(
+        &self,
+        wanted: &Membership,
+        zxid: Zxid,
+        zxid_of: impl Fn(Index) -> Zxid,
+    ) -> Verdict {
+        let found = self.committed.iter().rev().find(|(index, _)| zxid_of(*index) == zxid);
+        let is_it = found.is_some_and(|(_, set)| set == wanted);
+        must(CHECK, is_it, || {
+            format!("a change to {wanted:?} is called finished at {zxid}, where {found:?} is")
+        })
     }
 
     /// `server` has won an election, with votes of which `disks` still have those that were not
@@ -325,6 +347,20 @@ mod tests {
         assert_eq!(memberships.of(ServerId(1)), &joint);
         memberships.starts(ServerId(1), &meta, old.iter());
         assert_eq!(memberships.of(ServerId(1)), &first);
+    }
+
+    #[test]
+    fn a_change_is_finished_when_its_own_entry_is_committed() {
+        let mut memberships = Memberships::new(of(&[1, 2, 3], &[]));
+        let zxid_of = |index: Index| Zxid(index.0 as i64 + 10);
+        let (joint, last) = (of(&[1, 2], &[1, 2, 3]), of(&[1, 2], &[]));
+        memberships.took_effect(&change(1, 2, &joint));
+        assert!(memberships.finished(&last, Zxid(12), zxid_of).is_err());
+        assert!(memberships.finished(&last, Zxid(13), zxid_of).is_err());
+        memberships.took_effect(&change(1, 3, &last));
+        assert!(memberships.finished(&last, Zxid(13), zxid_of).is_ok());
+        assert!(memberships.finished(&last, Zxid(14), zxid_of).is_err());
+        assert!(memberships.finished(&of(&[1, 3], &[]), Zxid(13), zxid_of).is_err());
     }
 
     #[test]

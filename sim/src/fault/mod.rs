@@ -4,12 +4,16 @@
 //! them out. Half of all crashes are at an effect, where bugs live (simulated: a vote told before
 //! it is durable is found by those and not by others).
 
+mod membership;
+
 use std::collections::BTreeSet;
 
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::world::network::Link;
 use crate::world::queue::Micros;
+
+pub use membership::{Place, Reform};
 
 /// Where a server crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub enum Fault {
     Stall(u64, Micros),
     /// A wall clock jumps by milliseconds.
     WallJump(u64, i64),
+    /// Operators ask for another membership.
+    ChangeMembership(Reform),
 }
 
 impl Fault {
@@ -68,6 +74,8 @@ impl Fault {
             Fault::CrashLeader(..) | Fault::CutLeader(..) => {
                 leader.is_some_and(|leader| servers.contains(&leader)).then_some(self)
             }
+            // Operators wait until all is well.
+            Fault::ChangeMembership(_) => None,
             Fault::Pause(server, ..) | Fault::Stall(server, _) | Fault::WallJump(server, _) => {
                 servers.contains(&server).then_some(self)
             }
@@ -94,6 +102,7 @@ enum Kind {
     Partition,
     Break,
     WallJump,
+    ChangeMembership,
 }
 
 impl Kind {
@@ -110,6 +119,7 @@ impl Kind {
             (Kind::Partition, several && (network.partitions || network.one_way)),
             (Kind::Break, several && network.breaks),
             (Kind::WallJump, process.wall_jumps),
+            (Kind::ChangeMembership, plan.members.changes),
         ];
         all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
     }
@@ -128,6 +138,7 @@ fn draw(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
             let other = 1 + (server + s.below(plan.servers - 1)) % plan.servers;
             Fault::Break((server, other), s.log_between(100, 1_000_000))
         }
+        Kind::ChangeMembership => Fault::ChangeMembership(membership::draw(plan, s)),
         Kind::WallJump => Fault::WallJump(server, s.between(0, 7_200_000) as i64 - 3_600_000),
     }
 }

@@ -143,6 +143,8 @@ impl<'a> Storm<'a> {
                 self.later(after, Repair::Quicken(server));
             }
             Fault::WallJump(server, by_ms) => self.ensemble.jump_wall(server, by_ms),
+            // Its members stay the same: no plan of this world asks for it.
+            Fault::ChangeMembership(_) => {}
         }
     }
 

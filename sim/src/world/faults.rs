@@ -15,9 +15,9 @@ use crate::fault::{self, CrashPoint, Fault};
 
 impl World {
     /// Draws and carries out the next fault.
-    pub(super) fn next_fault(&mut self) {
+    pub(super) fn next_fault(&mut self) -> Verdict {
         if !self.faulty && self.outsiders.is_empty() {
-            return;
+            return Ok(());
         }
         let (mut fault, gap) = fault::next(&self.plan, &mut self.fault_stream);
         if !self.faulty {
@@ -31,11 +31,12 @@ impl World {
                 self.probes.hit("fault while only a quorum has healed");
             }
             self.trace.note(self.time, None, || format!("FAULT {fault:?}"));
-            self.strike(fault);
+            self.strike(fault)?;
         }
+        Ok(())
     }
 
-    fn strike(&mut self, fault: Fault) {
+    fn strike(&mut self, fault: Fault) -> Verdict {
         let last = if self.faulty { self.plan.fault_time } else { self.outsiders_until };
         let left = last.saturating_sub(self.time);
         let until = self.time + left;
@@ -54,7 +55,7 @@ impl World {
             Fault::Cut(links, duration) => self.cut(links, end(duration)),
             Fault::CutLeader(one_way, duration) => {
                 let Some(leader) = self.leaders().last().copied() else {
-                    return;
+                    return Ok(());
                 };
                 let others = (1..=self.plan.servers).filter(|&server| server != leader.0);
                 let links = others.flat_map(|server| {
@@ -82,7 +83,9 @@ impl World {
                 state.stalled_until = (time + duration).min(until);
             }
             Fault::WallJump(server, by_ms) => self.server(server).clock.jump_wall(by_ms),
+            Fault::ChangeMembership(reform) => self.reform(&reform)?,
         }
+        Ok(())
     }
 
     fn arm(&mut self, server: u64, point: CrashPoint, restart: Micros) {
@@ -101,6 +104,9 @@ impl World {
         self.trace.note(self.time, Some(server), || "CRASHES".to_owned());
         if self.leaders().contains(&ServerId(server)) && self.has_writes_in_flight(server) {
             self.probes.hit("leader crashed with writes in flight");
+        }
+        if self.is_joint(server) && self.leaders().contains(&ServerId(server)) {
+            self.probes.hit("joint membership interrupted by a crash");
         }
         let state = self.server(server);
         if state.disk.pending() > 0 {

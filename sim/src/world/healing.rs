@@ -22,12 +22,15 @@ impl World {
         self.healed_at = self.time;
         self.network.heal();
         let mut order: Vec<u64> = (1..=self.plan.servers).collect();
-        for place in 0..self.plan.quorum() {
+        for place in 0..order.len() {
             let other = place + self.fault_stream.below((order.len() - place) as u64) as usize;
             order.swap(place, other);
-            self.queue.push(self.time, Event::Start { server: order[place] });
         }
-        self.trace.note(self.time, None, || format!("HEAL {:?}", &order[..self.plan.quorum()]));
+        let core = self.core_of(&order);
+        for &server in &core {
+            self.queue.push(self.time, Event::Start { server });
+        }
+        self.trace.note(self.time, None, || format!("HEAL {core:?}"));
         for server in &mut self.servers {
             server.armed = None;
         }
@@ -41,7 +44,7 @@ impl World {
             self.heal_all();
             return;
         }
-        self.outsiders = order.split_off(self.plan.quorum()).into_iter().collect();
+        self.outsiders = order.split_off(core.len()).into_iter().collect();
         self.outsiders_until = self.time + self.fault_stream.log_between(100_000, 6_000_000);
         self.committed_before = self.committed();
         self.cut_outsiders();
@@ -77,7 +80,7 @@ impl World {
         let is_asked = self.clients.iter().any(|client| !client.is_dead());
         let gets_on =
             !self.leaders().is_empty() && (!is_asked || self.committed() > self.committed_before);
-        if gets_on {
+        if gets_on || self.needs_outsiders() {
             self.heal_all();
             return Ok(());
         }
@@ -107,7 +110,9 @@ impl World {
     }
 
     pub(super) fn health(&self) -> Health {
-        let applied = self.servers.iter().map(|server| {
+        let members = self.members();
+        let members = self.servers.iter().filter(|server| members.contains(&server.id));
+        let applied = members.map(|server| {
             let stats = server.replica.as_ref().map(|replica| replica.stats());
             let none = (server.id, raft::Index::ZERO, 0);
             stats.map_or(none, |stats| (server.id, stats.applied, stats.digest))
@@ -141,6 +146,6 @@ impl World {
         let core = &self.plan.core;
         let election = core.election_timeout.as_micros() as u64;
         let session = core.max_session_timeout_ms as u64 * 1000;
-        20 * election + 5 * session + 10_000_000
+        30 * election + 5 * session + 10_000_000
     }
 }

@@ -5,13 +5,17 @@
 
 use std::collections::BTreeSet;
 
+use zokor_core::Input;
 use zokor_core::db::Txn;
-use zokor_core::id::ServerId;
-use zokor_core::raft::{Membership, Payload, Persist, SharedEntry};
+use zokor_core::id::{ChangeId, ServerId};
+use zokor_core::raft::{Index, Membership, Payload, Persist, SharedEntry};
+use zokor_core::replica::{ChangeProgress, ChangeRefusal};
 
 use super::stepped::World;
 use crate::check::Verdict;
 use crate::check::membership::is_quorum;
+use crate::fault::Reform;
+use crate::rng::mix;
 
 impl World {
     /// A server has asked for a write: the changes of the membership in it are judged.
@@ -41,6 +45,45 @@ impl World {
         self.checks.members.took_effect(entry);
     }
 
+    /// Operators ask everyone who says that it leads.
+    pub(super) fn reform(&mut self, reform: &Reform) -> Verdict {
+        for leader in self.leaders() {
+            let Some(replica) = &self.servers[leader.0 as usize - 1].replica else { continue };
+            let [voters, learners] = reform.of(replica.raft().membership(), leader);
+            let wanted = Membership { voters, learners, outgoing: BTreeSet::new() };
+            let id = ChangeId(self.wanted.len() as u64);
+            let Membership { voters, learners, .. } = wanted.clone();
+            self.wanted.push(wanted);
+            self.input(leader.0, Input::ChangeMembership { id, voters, learners })?;
+        }
+        Ok(())
+    }
+
+    /// An operator hears of its change.
+    pub(super) fn reformed(&mut self, id: ChangeId, progress: ChangeProgress) -> Verdict {
+        self.hash = mix(&[self.hash, id.0]);
+        match progress {
+            ChangeProgress::Begun => {}
+            ChangeProgress::Finished { zxid } => {
+                let model = &self.checks.model;
+                let zxid_of = |index: Index| model.step(index.0 as usize).zxid;
+                self.checks.members.finished(&self.wanted[id.0 as usize], zxid, zxid_of)?;
+                self.probes.hit("change finished");
+            }
+            ChangeProgress::Lost => self.probes.hit("change lost with the leadership"),
+            ChangeProgress::Refused(refusal) => self.probes.hit(match refusal {
+                ChangeRefusal::Behind(_) => "change refused: behind",
+                ChangeRefusal::NoQuorum => "change refused: no quorum",
+                ChangeRefusal::Pending => "change refused: pending",
+                ChangeRefusal::TooEarly => "change refused: too early",
+                ChangeRefusal::Invalid
+                | ChangeRefusal::NotLeader { .. }
+                | ChangeRefusal::Unaddressed(_) => "change refused: other",
+            }),
+        }
+        Ok(())
+    }
+
     /// The first servers of `order` with which every server can decide, whatever membership its
     /// log says that there is.
     pub(super) fn core_of(&self, order: &[u64]) -> Vec<u64> {
@@ -51,6 +94,17 @@ impl World {
         let most = order.len();
         let count = (1..=most).find(|&count| decides(&order[..count])).unwrap_or(most);
         order[..count].to_vec()
+    }
+
+    /// Whether the membership has come to need one of those who stay broken: a change that was
+    /// under way when the others had healed. It is the only excuse for standing still.
+    pub(super) fn needs_outsiders(&mut self) -> bool {
+        let is_healthy = |server: ServerId| !self.outsiders.contains(&server.0);
+        let needs = !self.checks.members.all().all(|it| is_quorum(it, is_healthy));
+        if needs {
+            self.probes.hit("membership came to need an outsider");
+        }
+        needs
     }
 
     /// The servers that are to get well: voters and observers.

@@ -34,6 +34,8 @@ pub(super) struct Conn {
     cut: bool,
     /// An election came while it waited for a write.
     pub(super) through_election: bool,
+    /// How many elections there had been when it was made.
+    elections: usize,
     asked_session: SessionId,
     /// The session had ended when it asked for it.
     ended_before: bool,
@@ -56,6 +58,7 @@ impl World {
                     open: false,
                     cut: false,
                     through_election: false,
+                    elections: self.elections(),
                     asked_session: request.session,
                     ended_before: false,
                     session: SessionId(0),
@@ -252,6 +255,13 @@ impl World {
         state.watching.replied(&asked.request, zxid, &result, model)?;
         if std::mem::take(&mut state.through_election) {
             self.probes.hit("write answered over an election");
+        }
+        let elections = state.elections;
+        if matches!(&*asked.request, Request::Read(_))
+            && self.observes(server)
+            && self.elections() > elections
+        {
+            self.probes.hit("observer served a read after an election");
         }
         self.tell(conn, Heard::Reply(xid, zxid, result), 0);
         Ok(())

@@ -49,6 +49,8 @@ pub struct World {
     /// How many entries were committed when the quorum healed.
     pub(super) committed_before: u64,
     pub(super) healed_at: Micros,
+    /// What operators have asked for, by the number of the change.
+    pub(super) wanted: Vec<Membership>,
     pub(super) checks: Checks,
     /// What happened, for people.
     pub trace: Trace,
@@ -119,6 +121,7 @@ impl World {
             outsiders_until: 0,
             committed_before: 0,
             healed_at: 0,
+            wanted: Vec::new(),
             checks: Checks::new(plan.membership()),
             trace,
             probes: Probes::default(),
@@ -250,10 +253,7 @@ impl World {
                 self.reconnect(link);
                 Ok(())
             }
-            Event::Fault => {
-                self.next_fault();
-                Ok(())
-            }
+            Event::Fault => self.next_fault(),
             Event::CutEnds { links } => {
                 links.into_iter().for_each(|link| self.network.uncut(link));
                 Ok(())
