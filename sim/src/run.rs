@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::check::Violation;
-use crate::plan::Plan;
 use crate::probe::Probes;
-use crate::trace::Trace;
+use crate::scenario::Scenario;
+use crate::trace::{Kind, Lane, Trace};
 use crate::world::queue::Micros;
 use crate::world::stepped::World;
 
@@ -30,8 +30,6 @@ pub struct Report {
     pub elections: usize,
     /// Entries committed.
     pub committed: u64,
-    /// The end of the run as a chart, if it was asked for.
-    pub chart: String,
 }
 
 impl Report {
@@ -46,11 +44,15 @@ impl Report {
     }
 }
 
-/// Runs `seed` and keeps the last `lines` lines of what happened.
-pub fn run(seed: u64, lines: usize) -> Report {
-    let plan = Plan::new(seed);
-    let servers = plan.servers;
-    let mut world = World::new(plan, Trace::new(lines));
+/// Runs the scenario of `seed`.
+pub fn run(seed: u64) -> Report {
+    run_scenario(Scenario::of_seed(seed), Trace::off()).0
+}
+
+/// Runs `scenario`; what happened is in `trace` if that is on.
+pub fn run_scenario(scenario: Scenario, trace: Trace) -> (Report, Trace) {
+    let seed = scenario.plan.seed;
+    let mut world = World::new(scenario, trace);
     let verdict = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match verdict {
         Ok(verdict) => verdict.err(),
@@ -61,7 +63,10 @@ pub fn run(seed: u64, lines: usize) -> Report {
             Some(Violation { check: "panic", sentence })
         }
     };
-    Report {
+    if let Some(violation) = &violation {
+        world.trace.note(world.time(), Lane::World, Kind::Violation, || violation.to_string());
+    }
+    let report = Report {
         seed,
         hash: world.hash,
         violation,
@@ -71,6 +76,6 @@ pub fn run(seed: u64, lines: usize) -> Report {
         faults: world.faults,
         elections: world.elections(),
         committed: world.committed(),
-        chart: if lines > 0 { world.trace.chart(servers) } else { String::new() },
-    }
+    };
+    (report, world.trace)
 }

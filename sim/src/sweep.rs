@@ -65,9 +65,9 @@ pub fn sweep(base: u64, count: u64, done: impl Fn(&Report) + Sync) -> Summary {
 
 fn one(base: u64, n: u64) -> Report {
     let seed = seed(base, n);
-    let mut report = run(seed, 0);
+    let mut report = run(seed);
     if n.is_multiple_of(50) && report.violation.is_none() {
-        let again = run(seed, 0);
+        let again = run(seed);
         if again.hash != report.hash {
             let sentence = format!("hashes {:x} and {:x}", report.hash, again.hash);
             report.violation = Some(Violation { check: "a run repeats", sentence });

@@ -1,7 +1,9 @@
 //! Many seeds of the stepped world. `SIM_SEEDS` says how many, `SIM_SEED` names one.
 
-use zokor_sim::run::run;
+use zokor_sim::run::run_scenario;
+use zokor_sim::scenario::Scenario;
 use zokor_sim::sweep::sweep;
+use zokor_sim::trace::Trace;
 
 const DEFAULT_SEEDS: u64 = 300;
 
@@ -12,8 +14,11 @@ fn every_property_holds_in_many_runs() {
             Some(hex) => u64::from_str_radix(hex, 16),
             None => seed.parse(),
         };
-        let report = run(seed.expect("SIM_SEED is a number"), 200);
-        assert!(report.violation.is_none(), "{}{}", report.chart, report.failure().unwrap());
+        let scenario = Scenario::of_seed(seed.expect("SIM_SEED is a number"));
+        let servers = scenario.plan.servers;
+        let (report, trace) = run_scenario(scenario, Trace::full());
+        let failure = report.failure().unwrap_or_default();
+        assert!(report.violation.is_none(), "{}{failure}", trace.chart(servers, 200));
         return;
     }
     let seeds = std::env::var("SIM_SEEDS").map_or(DEFAULT_SEEDS, |n| n.parse().expect("a number"));
