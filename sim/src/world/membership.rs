@@ -45,10 +45,14 @@ impl World {
         self.checks.members.took_effect(entry);
     }
 
-    /// Operators ask everyone who says that it leads.
+    /// Operators ask everyone who says that it leads, and does not stand still.
     pub(super) fn reform(&mut self, reform: &Reform) -> Verdict {
         for leader in self.leaders() {
-            let Some(replica) = &self.servers[leader.0 as usize - 1].replica else { continue };
+            let server = &self.servers[leader.0 as usize - 1];
+            let Some(replica) = &server.replica else { continue };
+            if server.paused_until > self.time {
+                continue;
+            }
             let [voters, learners] = reform.of(replica.raft().membership(), leader);
             let wanted = Membership { voters, learners, outgoing: BTreeSet::new() };
             let id = ChangeId(self.wanted.len() as u64);
