@@ -79,7 +79,7 @@ pub enum Output {
 /// finished, refused after all or lost, unless this server ends before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeProgress {
-    /// Its first entry is in the log.
+    /// It is under way: its first entry is in the log, or an observer that is to vote catches up.
     Begun,
     /// The new membership is committed, by the entry of this zxid.
     Finished {
