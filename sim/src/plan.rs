@@ -18,7 +18,7 @@ use crate::world::queue::Micros;
 pub struct Plan {
     /// The seed.
     pub seed: u64,
-    /// How many servers: 1 to 7. All of them vote.
+    /// How many servers: voters, observers, and those that are no members yet, in this order.
     pub servers: u64,
     /// No faults at all; timing is checked strictly.
     pub calm: bool,
@@ -34,6 +34,20 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// Clients.
     pub clients: ClientPlan,
+    /// Who is a member.
+    pub members: MembersPlan,
+}
+
+/// Who is a member at the beginning, and whether that changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MembersPlan {
+    /// How many servers observe.
+    pub observers: u64,
+    /// How many are no members: their addresses are known, and they run.
+    pub spares: u64,
+    /// Operators change the membership.
+    pub changes: bool,
 }
 
 /// Settings of the core.
@@ -216,18 +230,46 @@ impl Plan {
             paths: s.between(2, 12),
         };
         let fault_time = s.between(8_000_000, 20_000_000);
-        Plan { seed, servers, calm, fault_time, core: core(s), network, disk, process, clients }
+        let core = core(s);
+        let changes = on(s);
+        let members = MembersPlan {
+            observers: if s.coin() { s.between(1, 3) } else { 0 },
+            spares: if changes { s.below(4) } else { 0 },
+            changes,
+        };
+        let servers = servers + members.observers + members.spares;
+        Plan { seed, servers, calm, fault_time, core, network, disk, process, clients, members }
     }
 
-    /// The number of servers that make a quorum.
+    /// The same with none but those who vote, for good.
+    pub fn voters_only(self) -> Self {
+        let servers = self.voters();
+        Plan { servers, members: MembersPlan::default(), ..self }
+    }
+
+    /// The number of servers that vote at the beginning.
+    pub fn voters(&self) -> u64 {
+        self.servers - self.members.observers - self.members.spares
+    }
+
+    /// The number of them that make a quorum.
     pub fn quorum(&self) -> usize {
-        self.servers as usize / 2 + 1
+        self.voters() as usize / 2 + 1
+    }
+
+    /// The members at the beginning.
+    pub fn membership(&self) -> Membership {
+        let voters = self.voters();
+        let learners = (voters + 1..=voters + self.members.observers).map(ServerId);
+        Membership {
+            learners: learners.collect(),
+            ..Membership::of_voters((1..=voters).map(ServerId))
+        }
     }
 
     /// The settings of one of the servers.
     pub fn config(&self, server: u64) -> Config {
         let core = &self.core;
-        let voters = Membership::of_voters((1..=self.servers).map(ServerId));
         let raft = raft::Config {
             heartbeat_interval: core.heartbeat_interval,
             election_timeout: core.election_timeout,
@@ -235,8 +277,9 @@ impl Plan {
             max_append_bytes: core.max_append_bytes,
             max_appends_in_flight: core.max_appends_in_flight,
             keep_entries: core.keep_entries,
+            max_promotion_lag: core.keep_entries / 4,
             snapshot_timeout: core.election_timeout * 20,
-            ..raft::Config::new(ServerId(server), voters)
+            ..raft::Config::new(ServerId(server), self.membership())
         };
         Config {
             min_session_timeout_ms: core.min_session_timeout_ms,
@@ -245,6 +288,7 @@ impl Plan {
             orphan_timeout: core.orphan_timeout,
             resend_interval: core.resend_interval,
             snapshot_entries: core.snapshot_entries,
+            catch_up_timeout: core.election_timeout * 10,
             ..Config::new(raft)
         }
     }

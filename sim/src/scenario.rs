@@ -116,7 +116,9 @@ impl Scenario {
         let must = |right: bool, what: &str| {
             if right { Ok(()) } else { Err(Unreadable(what.to_owned())) }
         };
-        must((1..=7).contains(&plan.servers), "plan.servers is not in 1..=7")?;
+        must((1..=13).contains(&plan.servers), "plan.servers is not in 1..=13")?;
+        let others = plan.members.observers.checked_add(plan.members.spares);
+        must(others.is_some_and(|others| others < plan.servers), "nobody votes")?;
         must(plan.clients.count <= 1_000, "plan.clients.count is above 1,000")?;
         must(plan.fault_time <= 3_600_000_000, "plan.fault_time is above an hour")?;
         must(self.clients.len() as u64 <= plan.clients.count, "more step lists than clients")?;

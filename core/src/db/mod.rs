@@ -27,7 +27,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::id::{Nonce, Sequence, SessionId, Token};
-use crate::proto::{Acl, AclList, ErrorCode, Id, Permissions, Read, Response, Text, Write, Zxid};
+use crate::proto::{
+    Acl, AclList, Ensemble, ErrorCode, Id, Permissions, Read, Response, Text, Write, Zxid,
+};
 use crate::session::{Sessions, prefix_of};
 use crate::time::WallTime;
 use crate::tree::{Content, Kind, Tree};
@@ -201,6 +203,12 @@ impl Database {
     /// Bytes of data, and of paths in UTF-16 units, as ZooKeeper counts: the root's twice.
     pub fn data_bytes(&self) -> u64 {
         self.tree.data_bytes()
+    }
+
+    /// The ensemble as it is described at `/zookeeper/config`; empty before that.
+    pub fn ensemble(&self) -> Ensemble {
+        let data = self.tree.get(CONFIG_PATH).and_then(|znode| znode.data.clone());
+        Ensemble::from_text(&String::from_utf8_lossy(&data.unwrap_or_default()))
     }
 
     /// The version in the ensemble's description at `/zookeeper/config`; 0 before there is one.

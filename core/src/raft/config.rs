@@ -31,6 +31,8 @@ pub struct Config {
     pub max_append_bytes: usize,
     /// Appends under way to one follower, at most. Default 64.
     pub max_appends_in_flight: usize,
+    /// A learner becomes a voter only if it lacks this many entries at most. Default 1,000.
+    pub max_promotion_lag: u64,
     /// Entries kept in memory behind the last snapshot for followers that are a little behind;
     /// farther ones get the snapshot. Default 10,000.
     pub keep_entries: u64,
@@ -51,6 +53,7 @@ impl Config {
             snapshot_timeout: Duration::from_secs(20),
             max_append_bytes: 256 << 10,
             max_appends_in_flight: 64,
+            max_promotion_lag: 1_000,
             keep_entries: 10_000,
             keep_bytes: 16 << 20,
         }

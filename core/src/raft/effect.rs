@@ -141,4 +141,8 @@ pub enum ChangeError {
     TooEarly,
     /// Without voters, or with a server that is both voter and learner.
     Invalid,
+    /// This server would become a voter, and is no learner that has caught up.
+    Behind(ServerId),
+    /// No quorum of the new voters is in step: they could decide nothing.
+    NoQuorum,
 }

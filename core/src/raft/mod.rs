@@ -228,7 +228,9 @@ impl<C: Command> Raft<C> {
     /// Changes voters and learners (Raft §6). If the voters differ, this is done in two steps, the
     /// second of which follows by itself. Gives the index of the first step's entry.
     ///
-    /// New voters should have been learners until they caught up, or they may hold up commits.
+    /// New voters have been learners until they caught up, or they would hold up commits (Raft
+    /// thesis §4.2.1); and a quorum of the new voters is in step, or nothing would be decided any
+    /// more.
     ///
     /// # Errors
     ///

@@ -63,10 +63,12 @@ pub(super) fn part_with_removed<C: Command>(state: &mut State<C>) {
     let Standing::Leader(leadership) = &mut state.standing else { return };
     let (round, commit) = (leadership.round, state.commit);
     let (outbox, term) = (&mut state.outbox, state.term);
-    leadership.peers.retain(|peer, progress| {
+    leadership.peers.retain(|peer, _| {
         let stays = servers.contains(peer);
         if !stays {
-            let body = Body::Heartbeat { commit: commit.min(progress.received()), round };
+            // The append on which it is on its way may be unanswered; the peer commits no more
+            // than it has.
+            let body = Body::Heartbeat { commit, round };
             outbox.send(*peer, Message { term, body });
         }
         stays
@@ -362,10 +364,28 @@ pub(super) fn change<C: Command>(
     if *set_at > state.commit || present.is_joint() {
         return Err(ChangeError::Pending);
     }
+    if let Some(newcomer) = voters.difference(&present.voters).find(|it| !is_in_step(state, **it)) {
+        return Err(ChangeError::Behind(*newcomer));
+    }
+    let next = Membership::of_voters(voters.iter().copied());
+    if !quorum::is_quorum(&next, |voter| is_in_step(state, voter)) {
+        return Err(ChangeError::NoQuorum);
+    }
     let is_same = voters == present.voters;
     let outgoing = if is_same { BTreeSet::new() } else { present.voters.clone() };
     let membership = Membership { voters, outgoing, learners };
     Ok(append_own(state, Payload::Membership(membership)).index)
+}
+
+/// Whether `server` is this leader, or follows it closely: what is committed with its vote is
+/// committed soon.
+fn is_in_step<C: Command>(state: &State<C>, server: ServerId) -> bool {
+    let Standing::Leader(leadership) = &state.standing else { return false };
+    let lag = |progress: &Progress| state.last().index.0.saturating_sub(progress.received().0);
+    let follows = leadership.peers.get(&server).is_some_and(|progress| {
+        progress.flow() == Flow::Pipeline && lag(progress) <= state.config.max_promotion_lag
+    });
+    server == state.config.id || (follows && state.connected.contains(&server))
 }
 
 /// What the leader knows of its peers.

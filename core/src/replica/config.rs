@@ -10,7 +10,8 @@ use crate::raft;
 pub struct Config {
     /// The consensus protocol's part; its id is this server's id.
     pub raft: raft::Config,
-    /// What `/zookeeper/config` shows; empty for a standalone server.
+    /// The servers whose addresses are known; `/zookeeper/config` shows those of them that are
+    /// members. Empty for a standalone server.
     pub ensemble: Ensemble,
     /// ZooKeeper's `minSessionTimeout` in milliseconds. Default 4,000.
     pub min_session_timeout_ms: i32,
@@ -23,6 +24,9 @@ pub struct Config {
     /// what is agreed, for this long lets its clients go, so that they find another. Longer than an
     /// election, well below the least session timeout. Default 3 s.
     pub orphan_timeout: Duration,
+    /// A server that is to vote and has not caught up after this long is not taken up. Default 60
+    /// s.
+    pub catch_up_timeout: Duration,
     /// What was forwarded to the leader and is not applied after this long is sent again. Default 2
     /// s.
     pub resend_interval: Duration,
@@ -52,6 +56,7 @@ impl Config {
             max_session_timeout_ms: 40_000,
             upkeep_interval: Duration::from_millis(500),
             orphan_timeout: Duration::from_secs(3),
+            catch_up_timeout: Duration::from_secs(60),
             resend_interval: Duration::from_secs(2),
             max_outstanding: 20_000,
             snapshot_entries: 100_000,

@@ -1,10 +1,11 @@
 //! All that can happen to a replica.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::message::{Message, Snapshot};
 use crate::db::Txn;
-use crate::id::{ConnId, ServerId, Xid};
+use crate::id::{ChangeId, ConnId, ServerId, Xid};
 use crate::proto::{ConnectRequest, Request};
 use crate::raft::{HardState, SharedEntry, Ticket};
 
@@ -60,6 +61,17 @@ pub enum Input {
     Checkpointed {
         /// Which.
         ticket: Ticket,
+    },
+    /// An operator wants these servers to be the members from now on. Only the leader takes it;
+    /// what becomes of it is told by [`Output::Change`](super::Output::Change). Servers that are
+    /// in neither set are members no longer.
+    ChangeMembership {
+        /// The operator's name for it.
+        id: ChangeId,
+        /// Who votes. One that does not yet first receives the log until it has caught up.
+        voters: BTreeSet<ServerId>,
+        /// Who observes.
+        learners: BTreeSet<ServerId>,
     },
     /// The deadline has come.
     Wake,

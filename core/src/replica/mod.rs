@@ -12,6 +12,7 @@ mod message;
 mod output;
 mod pipeline;
 mod read;
+mod reconfig;
 mod routes;
 mod stats;
 mod upkeep;
@@ -37,13 +38,14 @@ use crate::watch::Watches;
 use checkpoint::{Checkpoints, Durable};
 use connection::Connections;
 use read::Barriers;
+use reconfig::Change;
 use upkeep::Upkeep;
 use write::Admission;
 
 pub use config::Config;
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
-pub use output::{CloseReason, Output};
+pub use output::{ChangeProgress, ChangeRefusal, CloseReason, Output};
 pub use stats::{Mode, Sizes, Stats};
 
 /// One member of the ensemble: takes an input, picks the route.
@@ -80,6 +82,8 @@ pub struct Replica {
     /// Of use while this server leads.
     expiry: Expiry,
     upkeep: Upkeep,
+    /// Begun here as leader, and not ended.
+    change: Option<Change>,
 
     outputs: VecDeque<Output>,
     /// On a leader.
@@ -132,6 +136,7 @@ impl Replica {
             departed: Vec::new(),
             admission: Admission::default(),
             expiry: Expiry::new(),
+            change: None,
             outputs: VecDeque::new(),
             leads_since: None,
             proposal_bytes: Sizes::default(),
@@ -172,6 +177,9 @@ impl Replica {
                     self.outputs.push_back(Output::Purge { through: purge });
                 }
             },
+            Input::ChangeMembership { id, voters, learners } => {
+                self.change_membership(id, voters, learners);
+            }
             Input::Wake => {
                 self.raft.wake(now.instant);
                 if let Some(stood_still) = self.upkeep.due(now.instant) {
@@ -300,12 +308,14 @@ impl Replica {
                 self.pass_barrier(place);
             }
         }
+        self.go_on_with_change();
     }
 
     fn role_changed(&mut self, role: Role, _term: Term, leader: Option<ServerId>) {
         if role == Role::Leader {
             self.begin_leadership();
         } else {
+            self.change_lost_leader();
             self.leads_since = None;
             if !mutated!(DeposedLeaderExpires | InheritedDeadlines) {
                 self.expiry.clear();

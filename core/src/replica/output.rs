@@ -2,7 +2,7 @@
 
 use super::message::{Message, Snapshot};
 use crate::db::Txn;
-use crate::id::{ConnId, ServerId, Xid};
+use crate::id::{ChangeId, ConnId, ServerId, Xid};
 use crate::proto::{ConnectResponse, ErrorCode, Event, Response, Zxid};
 use crate::raft::{Index, Persist, Ticket};
 
@@ -66,6 +66,52 @@ pub enum Output {
         /// Why, for the log.
         reason: CloseReason,
     },
+    /// To an operator: what became of a change of the membership.
+    Change {
+        /// The operator's name for it.
+        id: ChangeId,
+        /// What became of it.
+        progress: ChangeProgress,
+    },
+}
+
+/// What becomes of a change of the membership: it is refused, or begun, and once begun it is
+/// finished, refused after all or lost, unless this server ends before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeProgress {
+    /// It is under way: its first entry is in the log, or an observer that is to vote catches up.
+    Begun,
+    /// The new membership is committed, by the entry of this zxid.
+    Finished {
+        /// The zxid.
+        zxid: Zxid,
+    },
+    /// Who votes is unchanged. If it was begun, servers that were to vote may be learners now.
+    Refused(ChangeRefusal),
+    /// This server does not lead any more: a later leader may finish it or not.
+    Lost,
+}
+
+/// Why a change of the membership is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeRefusal {
+    /// This server does not lead, or is handing over.
+    NotLeader {
+        /// Who leads, if known.
+        leader: Option<ServerId>,
+    },
+    /// An earlier change is not finished.
+    Pending,
+    /// This leader has not committed an entry of its own term. Ask again.
+    TooEarly,
+    /// It has no voters, or a server twice.
+    Invalid,
+    /// This server was to vote and did not catch up in time.
+    Behind(ServerId),
+    /// No quorum of the new voters is in step with this leader.
+    NoQuorum,
+    /// The address of this server is not known.
+    Unaddressed(ServerId),
 }
 
 /// Why the replica ends a connection.
@@ -81,6 +127,8 @@ pub enum CloseReason {
     ClientAhead,
     /// This server has no leader, or its own disk stands still: another server will do.
     NoLeader,
+    /// This server is no member of the ensemble, or no longer: another server will do.
+    NoMember,
     /// This server was far behind and has taken over a leader's snapshot: the client's watches are
     /// to be set again.
     Resynchronized,

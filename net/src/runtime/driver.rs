@@ -297,6 +297,9 @@ impl Driver {
                 self.say(now, conn, Saying::Notify { zxid, event });
             }
             Output::Close { conn, reason } => self.finish(conn, reason),
+            Output::Change { id, progress } => {
+                tracing::info!(change = id.0, ?progress, "a change of the membership");
+            }
         }
     }
 

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
-use zokor_core::raft::{Body, HardState, Message, Term};
+use zokor_core::raft::{Body, HardState, Membership, Message, Term};
 
+use super::membership::is_quorum;
 use super::{Verdict, must};
 
 /// Which terms were begun, and who was told of which votes.
@@ -45,22 +46,24 @@ impl Campaigns {
         }
     }
 
-    /// `server`, whose disk holds `hard_state`, leads in `term`.
+    /// `server`, whose disk holds `hard_state`, leads in `term` by this membership.
     ///
     /// # Errors
-    /// If fewer than `quorum` servers have told it of a vote in that term, itself counted.
+    /// If the servers that have told it of a vote in that term are no quorum, itself counted.
     pub fn won(
         &self,
         server: ServerId,
         term: Term,
         hard_state: HardState,
-        quorum: usize,
+        membership: &Membership,
     ) -> Verdict {
         let own = hard_state == HardState { term, vote: Some(server) };
-        let others = self.votes.get(&(term, server)).map_or(0, BTreeSet::len);
-        let n_votes = others + usize::from(own);
-        must("a leader has the votes of a quorum (C1)", n_votes >= quorum, || {
-            format!("server {server} leads in term {term} by {n_votes} votes of {quorum}")
+        let told = self.votes.get(&(term, server));
+        let voted = |voter: ServerId| {
+            (own && voter == server) || told.is_some_and(|told| told.contains(&voter))
+        };
+        must("a leader has the votes of a quorum (C1)", is_quorum(membership, voted), || {
+            format!("server {server} leads {membership:?} in term {term} by the votes of {told:?}")
         })
     }
 }
@@ -89,9 +92,10 @@ mod tests {
         campaigns.said(ServerId(2), ServerId(1), &yes(1));
         campaigns.said(ServerId(2), ServerId(1), &yes(1));
         let own = hard_state(2, Some(1));
-        assert!(campaigns.won(ServerId(1), Term(2), own, 2).is_err());
+        let three = &Membership::of_voters((1..=3).map(ServerId));
+        assert!(campaigns.won(ServerId(1), Term(2), own, three).is_err());
         campaigns.said(ServerId(3), ServerId(1), &yes(2));
-        assert!(campaigns.won(ServerId(1), Term(2), own, 2).is_ok());
-        assert!(campaigns.won(ServerId(1), Term(2), hard_state(1, Some(1)), 2).is_err());
+        assert!(campaigns.won(ServerId(1), Term(2), own, three).is_ok());
+        assert!(campaigns.won(ServerId(1), Term(2), hard_state(1, Some(1)), three).is_err());
     }
 }

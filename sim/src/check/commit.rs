@@ -3,8 +3,9 @@
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
-use zokor_core::raft::{EntryId, Index, Role, SharedEntry, Term};
+use zokor_core::raft::{EntryId, Index, Membership, Payload, Role, SharedEntry, Term};
 
+use super::membership::is_quorum;
 use super::{Verdict, must};
 use crate::world::disk::{Disk, Log};
 
@@ -57,13 +58,14 @@ impl Committed {
     /// A server's commit index has moved; `log` is its log. Returns how many entries are new.
     ///
     /// # Errors
-    /// If the entries are not those committed before, or not durable on `quorum` of `disks`.
-    pub fn advanced<'a>(
+    /// If the entries are not those committed before, or not durable on `disks` of a quorum: of the
+    /// membership that the server goes by, or of the one that they set themselves.
+    pub fn advanced(
         &mut self,
         claim: Claim,
         log: &Log,
-        disks: impl Iterator<Item = &'a Disk> + Clone,
-        quorum: usize,
+        disks: &[(ServerId, &Disk)],
+        present: &Membership,
     ) -> Result<usize, super::Violation> {
         let known = self.last();
         let mut index = claim.before.next();
@@ -81,11 +83,22 @@ impl Committed {
             // Raft §5.4.2: a leader commits what it was left together with an entry of its own.
             let committed_in = self.entries.last().map_or(claim.term, |entry| entry.id.term);
             self.terms.resize(self.entries.len(), committed_in);
-            for entry in &self.entries[first_new..] {
-                durable(entry.id, disks.clone(), quorum)?;
+            // Raft §6: a membership is in force with its own entry already, whatever follows.
+            let mut in_force = present;
+            for entry in self.entries[first_new..].iter().rev() {
+                if let Payload::Membership(membership) = &entry.payload {
+                    in_force = membership;
+                }
+                durable(entry.id, disks, in_force)?;
             }
         }
         Ok(self.entries.len() - first_new)
+    }
+
+    /// Whether an entry of `term` is committed.
+    pub fn has_of_term(&self, term: Term) -> bool {
+        let last = self.entries.iter().rev().find(|entry| entry.id.term <= term);
+        last.is_some_and(|entry| entry.id.term == term)
     }
 
     /// `server` holds a snapshot whose last entry is `last`.
@@ -129,10 +142,12 @@ impl Committed {
     }
 }
 
-fn durable<'a>(id: EntryId, disks: impl Iterator<Item = &'a Disk>, quorum: usize) -> Verdict {
-    let holding = disks.filter(|disk| disk.holds(id)).count();
-    must("durable at commit (C6)", holding >= quorum, || {
-        format!("{id:?} is committed and on {holding} disks, a quorum is {quorum}")
+fn durable(id: EntryId, disks: &[(ServerId, &Disk)], in_force: &Membership) -> Verdict {
+    let holds = |server| disks.iter().any(|(of, disk)| *of == server && disk.holds(id));
+    must("durable at commit (C6)", is_quorum(in_force, holds), || {
+        let holding: Vec<u64> =
+            disks.iter().map(|(of, _)| *of).filter(|it| holds(*it)).map(|it| it.0).collect();
+        format!("{id:?} is committed by {in_force:?} and on the disks of {holding:?}")
     })
 }
 
@@ -140,7 +155,7 @@ fn durable<'a>(id: EntryId, disks: impl Iterator<Item = &'a Disk>, quorum: usize
 mod tests {
     use std::sync::Arc;
 
-    use zokor_core::raft::{Entry, Payload, Persist, Ticket};
+    use zokor_core::raft::{Entry, Persist, Ticket};
 
     use super::*;
 
@@ -177,13 +192,23 @@ mod tests {
         }
     }
 
+    fn three() -> Membership {
+        Membership::of_voters((1..=3).map(ServerId))
+    }
+
+    fn named(disks: &[Disk]) -> Vec<(ServerId, &Disk)> {
+        (1..).map(ServerId).zip(disks).collect()
+    }
+
     #[test]
     fn a_durable_entry_of_the_own_term_may_be_committed() {
         let disks = [disk(&[entry(1, 1)]), disk(&[entry(1, 1)]), disk(&[])];
         let mut committed = Committed::default();
         let log = &disks[0].asked().log;
-        assert_eq!(committed.advanced(claim(1, 0, 1), log, disks.iter(), 2), Ok(1));
-        assert_eq!(committed.advanced(claim(1, 0, 1), log, disks.iter(), 2), Ok(0));
+        assert_eq!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &three()), Ok(1));
+        assert_eq!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &three()), Ok(0));
+        assert!(committed.has_of_term(Term(1)));
+        assert!(!committed.has_of_term(Term(2)));
     }
 
     #[test]
@@ -191,7 +216,45 @@ mod tests {
         let disks = [disk(&[entry(1, 1)]), disk(&[]), disk(&[])];
         let log = &disks[0].asked().log;
         let mut committed = Committed::default();
-        assert!(committed.advanced(claim(1, 0, 1), log, disks.iter(), 2).is_err());
+        assert!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &three()).is_err());
+    }
+
+    #[test]
+    fn an_observer_and_a_stranger_do_not_count() {
+        let disks = [disk(&[entry(1, 1)]), disk(&[]), disk(&[]), disk(&[entry(1, 1)])];
+        let log = &disks[0].asked().log;
+        let mut observed = three();
+        observed.learners.insert(ServerId(4));
+        for membership in [observed, three()] {
+            let mut committed = Committed::default();
+            assert!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &membership).is_err());
+        }
+    }
+
+    #[test]
+    fn a_joint_membership_needs_both_from_its_own_entry_on() {
+        let joint = Membership {
+            outgoing: (1..=3).map(ServerId).collect(),
+            ..Membership::of_voters([4, 5, 6].map(ServerId))
+        };
+        let id = EntryId { term: Term(1), index: Index(1) };
+        let change: SharedEntry<Txn> =
+            Arc::new(Entry { id, payload: Payload::Membership(joint.clone()) });
+        let disks = |holding: &[usize]| -> Vec<Disk> {
+            let held = |n| if holding.contains(&n) { vec![change.clone()] } else { Vec::new() };
+            (1..=6).map(|n| disk(&held(n))).collect()
+        };
+        for (holding, holds) in
+            [(&[1usize, 2, 3][..], false), (&[1, 4, 5, 6], false), (&[1, 2, 4, 5], true)]
+        {
+            let disks = disks(holding);
+            let log = &disks[0].asked().log;
+            // Whatever has come into force since: the entry itself tells.
+            let after = Membership::of_voters([1, 2].map(ServerId));
+            let mut committed = Committed::default();
+            let verdict = committed.advanced(claim(1, 0, 1), log, &named(&disks), &after);
+            assert_eq!(verdict.is_ok(), holds, "{holding:?}");
+        }
     }
 
     #[test]
@@ -199,9 +262,10 @@ mod tests {
         let disks = [disk(&[entry(1, 1)]), disk(&[entry(1, 1)]), disk(&[entry(2, 1)])];
         let mut committed = Committed::default();
         let log = &disks[0].asked().log;
-        assert!(Committed::default().advanced(claim(2, 0, 1), log, disks.iter(), 2).is_err());
-        committed.advanced(claim(1, 0, 1), log, disks.iter(), 2).unwrap();
+        let (disks_of, three) = (named(&disks), three());
+        assert!(Committed::default().advanced(claim(2, 0, 1), log, &disks_of, &three).is_err());
+        committed.advanced(claim(1, 0, 1), log, &disks_of, &three).unwrap();
         let other = &disks[2].asked().log;
-        assert!(committed.advanced(claim(2, 0, 1), other, disks.iter(), 2).is_err());
+        assert!(committed.advanced(claim(2, 0, 1), other, &disks_of, &three).is_err());
     }
 }

@@ -35,10 +35,13 @@ mod tests {
     use std::sync::Arc;
 
     use zokor_core::db::Txn;
-    use zokor_core::raft::{Entry, EntryId, Payload, Role, SharedEntry};
+    use zokor_core::raft::{
+        Entry, EntryId, Membership, Payload, Persist, Role, SharedEntry, Ticket,
+    };
 
     use super::super::commit::Claim;
     use super::*;
+    use crate::world::disk::Disk;
 
     fn log(terms: &[u64]) -> Log {
         let mut log = Log::default();
@@ -65,7 +68,18 @@ mod tests {
             commit: Index(terms.len() as u64),
             led: None,
         };
-        committed.advanced(claim, &log(terms), [].iter(), 0).unwrap();
+        let log = log(terms);
+        let mut disk = Disk::default();
+        disk.persist(Persist {
+            ticket: Ticket(1),
+            hard_state: None,
+            reset: None,
+            truncate_after: None,
+            append: log.entries().cloned().collect(),
+        });
+        disk.complete();
+        let alone = Membership::of_voters([ServerId(1)]);
+        committed.advanced(claim, &log, &[(ServerId(1), &disk)], &alone).unwrap();
     }
 
     #[test]

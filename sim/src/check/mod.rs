@@ -12,6 +12,7 @@ pub mod leader_completeness;
 pub mod liveness;
 pub mod log_matching;
 pub mod machine;
+pub mod membership;
 pub mod order;
 pub mod progress;
 pub mod read;

@@ -3,7 +3,7 @@
 //! Invariant: which faults come, and when, depends on the plan and the stream alone. Kinds that the
 //! plan does not have do not come.
 
-use super::{CrashPoint, Fault, Timed};
+use super::{CrashPoint, Fault, Timed, membership};
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::world::queue::Micros;
@@ -68,6 +68,7 @@ enum Kind {
     WallJump,
     CutClient,
     Retune,
+    ChangeMembership,
 }
 
 impl Kind {
@@ -86,6 +87,7 @@ impl Kind {
             (Kind::WallJump, process.wall_jumps),
             (Kind::CutClient, network.client_cuts),
             (Kind::Retune, process.retunes),
+            (Kind::ChangeMembership, plan.members.changes),
         ];
         all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
     }
@@ -113,6 +115,7 @@ fn one(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
             let client = s.between(1, plan.clients.count);
             Fault::CutClient(client, server, s.log_between(10_000, 8_000_000))
         }
+        Kind::ChangeMembership => Fault::ChangeMembership(membership::draw(plan, s)),
         Kind::Retune => Fault::Retune(server, s.bits() >> 1),
     }
 }

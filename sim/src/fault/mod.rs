@@ -6,6 +6,7 @@
 //! and not by others).
 
 mod draw;
+mod membership;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use crate::world::network::Link;
 use crate::world::queue::Micros;
 
 pub use draw::{draw, next};
+pub use membership::{Place, Reform};
 
 /// A fault and when it strikes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +77,8 @@ pub enum Fault {
     CutClient(u64, u64, Micros),
     /// The server's settings are others after its next start, as this number draws them.
     Retune(u64, u64),
+    /// Operators ask for another membership.
+    ChangeMembership(Reform),
 }
 
 impl Fault {
@@ -92,6 +96,7 @@ impl Fault {
             | Fault::WallJump(server, _)
             | Fault::CutClient(_, server, _)
             | Fault::Retune(server, _) => Box::new(std::iter::once(*server)),
+            Fault::ChangeMembership(reform) => Box::new(reform.servers.iter().map(|(it, _)| *it)),
         }
     }
 
@@ -120,6 +125,8 @@ impl Fault {
             | Fault::WallJump(server, _)
             | Fault::CutClient(_, server, _)
             | Fault::Retune(server, _) => servers.contains(&server).then_some(self),
+            // Operators wait until all is well.
+            Fault::ChangeMembership(_) => None,
         }
     }
 }

@@ -113,7 +113,7 @@ pub fn hunt(case: &Case, budget: u64) -> Hunt {
 /// Runs the `n`-th seed of a hunt.
 fn try_one(case: &Case, n: u64) -> Option<Hit> {
     let seed = sweep::seed(BASE, n);
-    let stepped = || with(Some(case.mutant), || run::run(seed, 0));
+    let stepped = || with(Some(case.mutant), || run::run(seed));
     let (scene, violation) = match case.place {
         Where::Stepped => (None, stepped().violation),
         Where::SteppedTwice => {

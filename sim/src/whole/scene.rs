@@ -32,14 +32,14 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
             paths: 6,
             ..ClientPlan::default()
         },
-        ..Plan::new(seed)
+        ..Plan::new(seed).voters_only()
     }
 }
 
 /// The stepped world's plan. Half of the storms come over busy clients, so that leaders die with
 /// writes under way.
 fn storm(seed: u64) -> Plan {
-    let mut plan = Plan::new(seed);
+    let mut plan = Plan::new(seed).voters_only();
     if seed.is_multiple_of(2) {
         plan.clients.count = 6;
         plan.clients.interval /= 5;

@@ -149,6 +149,8 @@ impl<'a> Storm<'a> {
             }
             // Settings of whole servers differ by their seats.
             Fault::Retune(..) => {}
+            // Its members stay the same: no plan of this world asks for it.
+            Fault::ChangeMembership(_) => {}
         }
     }
 

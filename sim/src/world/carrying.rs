@@ -72,6 +72,10 @@ impl World {
                 self.notify(server, conn, zxid, event)?;
                 return Ok(true);
             }
+            Output::Change { id, progress } => {
+                self.reformed(id, progress)?;
+                return Ok(true);
+            }
             Output::Close { conn, reason } => {
                 self.close(server, conn, reason);
                 return Ok(true);

@@ -21,28 +21,26 @@ const LONGEST_OUTSIDE: Micros = 3_000_000;
 impl World {
     /// The fault of this number strikes. Behind those of the list come the faults of what stays
     /// broken, again and again.
-    pub(super) fn next_fault(&mut self, number: usize) {
+    pub(super) fn next_fault(&mut self, number: usize) -> Verdict {
         if let Some(timed) = self.timed.get(number) {
-            if self.faulty {
-                let fault = timed.fault.clone();
-                self.strike(fault);
-            }
-            return;
+            let fault = timed.fault.clone();
+            return if self.faulty { self.strike(fault) } else { Ok(()) };
         }
         let outside = &self.recovery.outside;
         if self.restless.is_empty() || outside.is_empty() {
-            return;
+            return Ok(());
         }
         let (fault, gap) = outside[(number - self.timed.len()) % outside.len()].clone();
         self.queue.push(self.time + gap, Event::Fault { number: number + 1 });
         let leader = self.leaders().last().map(|leader| leader.0);
         if let Some(fault) = fault.only(&self.restless, leader) {
             self.probes.hit("fault while only a quorum has healed");
-            self.strike(fault);
+            self.strike(fault)?;
         }
+        Ok(())
     }
 
-    fn strike(&mut self, fault: Fault) {
+    fn strike(&mut self, fault: Fault) -> Verdict {
         self.faults += 1;
         self.trace.note(self.time, Lane::World, Kind::Fault, || format!("{fault:?}"));
         let left = self.plan.fault_time.saturating_sub(self.time);
@@ -62,7 +60,7 @@ impl World {
             Fault::Cut(links, duration) => self.cut(links, end(duration)),
             Fault::CutLeader(one_way, duration) => {
                 let Some(leader) = self.leaders().last().copied() else {
-                    return;
+                    return Ok(());
                 };
                 let others = (1..=self.plan.servers).filter(|&server| server != leader.0);
                 let links = others.flat_map(|server| {
@@ -96,7 +94,9 @@ impl World {
                 self.probes.hit("client cut off from its server");
             }
             Fault::Retune(server, draw) => self.server(server).retune(draw),
+            Fault::ChangeMembership(reform) => self.reform(&reform)?,
         }
+        Ok(())
     }
 
     fn pause(&mut self, server: u64, duration: Micros, clock_too: bool) {
@@ -141,6 +141,9 @@ impl World {
         self.trace.note(self.time, Lane::Server(server), Kind::Crash, || "crashes".to_owned());
         if self.leaders().contains(&ServerId(server)) && self.has_writes_in_flight(server) {
             self.probes.hit("leader crashed with writes in flight");
+        }
+        if self.is_joint(server) && self.leaders().contains(&ServerId(server)) {
+            self.probes.hit("joint membership interrupted by a crash");
         }
         let state = self.server(server);
         if state.disk.pending() > 0 {

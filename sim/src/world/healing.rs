@@ -29,9 +29,9 @@ impl World {
         self.network.heal();
         self.client_cuts.clear();
         let order = self.recovery.order.clone();
-        let core = &order[..self.plan.quorum()];
+        let core = self.core_of(&order);
         self.trace.note(self.time, Lane::World, Kind::Heal, || format!("{core:?} heal"));
-        for &server in core {
+        for &server in &core {
             self.make_whole(server, 0);
         }
         for &server in &order[core.len()..] {
@@ -111,6 +111,10 @@ impl World {
                 self.heal_all();
                 Ok(())
             }
+            Err(_) if self.needs_outsiders() => {
+                self.heal_all();
+                Ok(())
+            }
             Err(ailment) if self.time >= self.healed_at + self.patience() => Err(ailment),
             Err(_) => {
                 self.queue.push(self.time + 100_000, Event::QuorumCheck);
@@ -146,7 +150,9 @@ impl World {
 
     pub(super) fn health(&self) -> Health {
         let healthy = |id: &ServerId| !self.outsiders.contains(&id.0);
-        let servers = self.servers.iter().filter(|server| healthy(&server.id));
+        let members = self.members();
+        let counts = |id: &ServerId| healthy(id) && members.contains(id);
+        let servers = self.servers.iter().filter(|server| counts(&server.id));
         let applied = servers.map(|server| {
             let stats = server.replica.as_ref().map(|replica| replica.stats());
             let none = (server.id, raft::Index::ZERO, 0);
@@ -184,6 +190,6 @@ impl World {
         let core = &self.plan.core;
         let election = core.election_timeout.as_micros() as u64;
         let session = core.max_session_timeout_ms as u64 * 1000;
-        20 * election + 5 * session + 10_000_000
+        30 * election + 5 * session + 10_000_000
     }
 }

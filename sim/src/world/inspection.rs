@@ -49,6 +49,7 @@ impl World {
             self.checks.logs.appended(id, previous, entry)?;
             previous = entry.id;
         }
+        self.checks.members.noted(id, persist);
         state.disk.note(persist);
         Ok(())
     }
@@ -129,10 +130,16 @@ impl World {
         }
         if self.checks.elections.seen(id, stats.role, stats.term)? {
             let disk = &self.servers[server as usize - 1].disk;
-            let (votes, quorum) = (disk.durable().hard_state, self.plan.quorum());
-            self.checks.campaigns.won(id, stats.term, votes, quorum)?;
+            let membership = self.checks.members.of(id);
+            let votes = disk.durable().hard_state;
+            self.checks.campaigns.won(id, stats.term, votes, membership)?;
             let log = &disk.asked().log;
             leader_completeness::elected(id, stats.term, log, &self.checks.committed)?;
+            let disks = |voter: ServerId| {
+                let disk = self.servers.get(voter.0 as usize - 1).map(|server| &server.disk);
+                disk.map(|disk| disk.durable().hard_state).unwrap_or_default()
+            };
+            self.checks.members.elected(id, stats.term, disks)?;
             self.elected(server);
         }
         if stats.applied > before.applied {
@@ -168,14 +175,15 @@ impl World {
     /// A commit index has moved: the model follows.
     pub(super) fn commit(&mut self, claim: Claim) -> Verdict {
         let log = &self.servers[claim.server.0 as usize - 1].disk.asked().log;
-        let disks = self.servers.iter().map(|server| &server.disk);
-        let disks: Vec<&Disk> = disks.collect();
-        let quorum = self.plan.quorum();
-        let new = self.checks.committed.advanced(claim, log, disks.iter().copied(), quorum)?;
+        let disks = self.servers.iter().map(|server| (server.id, &server.disk));
+        let disks: Vec<(ServerId, &Disk)> = disks.collect();
+        let present = self.checks.members.of(claim.server);
+        let new = self.checks.committed.advanced(claim, log, &disks, present)?;
         for _ in 0..new {
             let index = raft::Index(self.checks.model.last() as u64 + 1);
             let entry = self.checks.committed.entry(index).expect("it was just committed").clone();
             self.checks.model.append(&entry);
+            self.members_changed(claim.server.0, &entry);
             crate::check::zxid::grows(&self.checks.model)?;
             let step = self.checks.model.newest();
             self.checks.writes.took_effect(&step.outcome, step.zxid)?;

@@ -8,6 +8,7 @@ mod faults;
 mod healing;
 mod inspection;
 pub mod madsim;
+mod membership;
 pub mod network;
 pub mod queue;
 pub mod server;

@@ -36,6 +36,8 @@ pub(super) struct Conn {
     cut: bool,
     /// An election came while it waited for a write.
     pub(super) through_election: bool,
+    /// How many elections there had been when it was made.
+    elections: usize,
     asked_session: SessionId,
     /// What the client shows for it.
     shown_password: Bytes,
@@ -60,6 +62,7 @@ impl World {
                     open: false,
                     cut: false,
                     through_election: false,
+                    elections: self.elections(),
                     asked_session: request.session,
                     shown_password: request.password.clone(),
                     ended_before: false,
@@ -276,6 +279,13 @@ impl World {
         if std::mem::take(&mut state.through_election) {
             self.probes.hit("write answered over an election");
         }
+        let elections = state.elections;
+        if matches!(&*asked.request, Request::Read(_))
+            && self.observes(server)
+            && self.elections() > elections
+        {
+            self.probes.hit("observer served a read after an election");
+        }
         self.tell(conn, Heard::Reply(xid, zxid, result), 0, cause);
         Ok(())
     }
@@ -317,6 +327,7 @@ impl World {
                 CloseReason::SessionMoved => "closed: session moved",
                 CloseReason::ClientAhead => "closed: client ahead",
                 CloseReason::NoLeader => "closed: no leader",
+                CloseReason::NoMember => "closed: no member",
                 CloseReason::Resynchronized => "closed: resynchronized",
                 CloseReason::AuthFailed
                 | CloseReason::UnknownRequest

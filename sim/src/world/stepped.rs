@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::id::{ConnId, ServerId};
+use zokor_core::raft::{Membership, SnapshotMeta};
 use zokor_core::{Input, Output};
 
 use super::event::Event;
@@ -19,6 +20,7 @@ use crate::check::commit::Committed;
 use crate::check::election::Elections;
 use crate::check::log_matching::LogMatching;
 use crate::check::machine::Machines;
+use crate::check::membership::Memberships;
 use crate::check::write::Writes;
 use crate::check::{Verdict, must};
 use crate::client::{Character, Client, Wish};
@@ -56,6 +58,8 @@ pub struct World {
     /// How often another one won after a healthy server while only others had faults.
     pub(super) depositions: usize,
     pub(super) healed_at: Micros,
+    /// What operators have asked for, by the number of the change.
+    pub(super) wanted: Vec<Membership>,
     pub(super) checks: Checks,
     /// What happened, for people.
     pub trace: Trace,
@@ -72,7 +76,7 @@ pub struct World {
 }
 
 /// What the checks remember.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checks {
     pub(super) elections: Elections,
     pub(super) campaigns: Campaigns,
@@ -80,8 +84,26 @@ pub(super) struct Checks {
     pub(super) logs: LogMatching,
     pub(super) committed: Committed,
     pub(super) machines: Machines,
+    pub(super) members: Memberships,
     pub(super) model: Model,
     pub(super) writes: Writes,
+}
+
+impl Checks {
+    /// All servers begin with this membership.
+    fn new(members: Membership) -> Self {
+        Checks {
+            elections: Elections::default(),
+            campaigns: Campaigns::default(),
+            barriers: Barriers::default(),
+            logs: LogMatching::default(),
+            committed: Committed::default(),
+            machines: Machines::default(),
+            members: Memberships::new(members),
+            model: Model::default(),
+            writes: Writes::default(),
+        }
+    }
 }
 
 /// Events in one simulated second, at most: beyond it something runs in a circle (C12).
@@ -121,7 +143,8 @@ impl World {
             last_winner: None,
             depositions: 0,
             healed_at: 0,
-            checks: Checks::default(),
+            wanted: Vec::new(),
+            checks: Checks::new(plan.membership()),
             trace,
             probes: Probes::default(),
             hash: plan.seed,
@@ -254,10 +277,7 @@ impl World {
                 self.reconnect(link);
                 Ok(())
             }
-            Event::Fault { number } => {
-                self.next_fault(number);
-                Ok(())
-            }
+            Event::Fault { number } => self.next_fault(number),
             Event::CutEnds { links, heals } => {
                 links.into_iter().for_each(|link| self.network.uncut(link, heals));
                 Ok(())
@@ -304,6 +324,10 @@ impl World {
         if let Some(snapshot) = self.servers[server as usize - 1].disk.snapshot() {
             self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
         }
+        let disk = &self.servers[server as usize - 1].disk;
+        let none = SnapshotMeta::default();
+        let snapshot = disk.snapshot().map_or(&none, |snapshot| &snapshot.meta);
+        self.checks.members.starts(ServerId(server), snapshot, disk.durable().log.entries());
         for peer in (1..=self.plan.servers).filter(|&peer| peer != server) {
             self.queue.push(time + 1_000, Event::Reconnect { link: (server, peer) });
         }
@@ -352,6 +376,7 @@ impl World {
         self.observe(server)?;
         for output in &outputs {
             if let Output::Persist(persist) = output {
+                self.changes(server, persist)?;
                 self.expiries(server, persist)?;
             }
         }

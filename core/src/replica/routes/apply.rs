@@ -39,7 +39,7 @@ impl Replica {
             }
             Payload::Membership(membership) => {
                 self.db.skip(zxid);
-                self.membership = Some((entry.id.index, membership.clone()));
+                self.membership_applied(entry, membership);
             }
             Payload::Command(txn) => {
                 self.checkpoints.applied(txn.size_bytes());
@@ -61,13 +61,7 @@ impl Replica {
                 self.settle(zxid, &txn.action, applied.outcome);
             }
         }
-    }
-
-    /// A new leader shows the ensemble as it is configured.
-    pub(in crate::replica) fn describe(&mut self) {
-        if !self.config.ensemble.members.is_empty() {
-            self.admit(Action::Describe { ensemble: self.config.ensemble.clone() });
-        }
+        self.change_applied(entry, zxid);
     }
 
     /// Tells whoever waits for it here what became of a txn.

@@ -29,6 +29,7 @@ impl Replica {
         } else if let Some(leader) = self.raft.leader() {
             self.report_heard(leader, departed);
         }
+        self.go_on_with_change();
         let (applied, commit) = (self.applied.index, self.raft.commit());
         self.upkeep.progressed(now, stood_still, applied, commit);
         let orphan_timeout = self.config.orphan_timeout;

@@ -26,7 +26,7 @@ impl Replica {
             role: raft.role(),
             term: raft.term(),
             leader: raft.leader(),
-            serving: upkeep.is_serving(),
+            serving: upkeep.is_serving() && self.is_member(),
             commit: raft.commit(),
             applied: self.applied.index,
             zxid: self.db.zxid(),

@@ -28,6 +28,8 @@ impl Replica {
     ) {
         let refusal = if !self.upkeep.is_serving() {
             Some(CloseReason::NoLeader)
+        } else if !self.is_member() {
+            Some(CloseReason::NoMember)
         } else if request.last_zxid_seen > self.db.zxid().0
             && !mutated!(NewerClientAccepted | AttachedAtOnce)
         {

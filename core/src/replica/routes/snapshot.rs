@@ -56,6 +56,7 @@ impl Replica {
             assert_eq!(self.db.zxid(), zxid, "a snapshot is of one zxid");
             self.applied = meta.last;
             self.membership = meta.membership.clone();
+            self.change_out_of_sight();
         }
         self.raft.installed(self.now.instant, meta);
     }

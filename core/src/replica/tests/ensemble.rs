@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::Xid;
+use crate::id::{ChangeId, Xid};
 use crate::proto::{
     Acl, ConnectRequest, Create, CreateKind, ErrorCode, Id, Permissions, Read, Request, Response,
     Write,
@@ -63,6 +63,8 @@ pub(super) struct Ensemble {
     pub(super) clients: BTreeMap<ConnId, (ServerId, Vec<Output>)>,
     pub(super) next_conn: u64,
     pub(super) next_xid: i32,
+    /// What operators heard.
+    pub(super) changes: Vec<(ChangeId, ChangeProgress)>,
 }
 
 #[derive(Clone)]
@@ -92,6 +94,7 @@ impl Ensemble {
             clients: BTreeMap::new(),
             next_conn: 0,
             next_xid: 0,
+            changes: Vec::new(),
         };
         (1..=servers).for_each(|id| ensemble.start(ServerId(id)));
         ensemble.run(Duration::from_secs(5));
@@ -163,6 +166,7 @@ impl Ensemble {
                             inputs.push_back((id, Input::Checkpointed { ticket }));
                         }
                         Output::Purge { .. } => {}
+                        Output::Change { id, progress } => self.changes.push((id, progress)),
                         Output::Send { to, message } => {
                             let is_lost = self.mute.contains(&id)
                                 || self.cut.contains(&id)

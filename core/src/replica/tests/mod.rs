@@ -1,6 +1,7 @@
 //! Conversations of a few replicas, one story a test.
 
 mod ensemble;
+mod members;
 mod sessions;
 
 use std::time::Duration;

@@ -133,6 +133,7 @@ impl Machine for Script {
             Input::PeerDown { peer } => self.note(format!("down {peer}")),
             Input::Message { from, message } => self.note(format!("from {from}: {message:?}")),
             Input::Checkpointed { .. } => panic!("the script takes no snapshots"),
+            Input::ChangeMembership { .. } => panic!("the script has no members"),
         }
     }
 
