@@ -19,6 +19,10 @@ pub enum Concern {
     Disk(u64),
     /// One client.
     Client(u64),
+    /// What disks are made of.
+    Sectors,
+    /// One server's sectors: what a power cut takes, and where damage strikes.
+    Platter(u64),
 }
 
 /// One stream of random numbers.
@@ -34,6 +38,8 @@ impl Stream {
             Concern::Server(id) => (3, id),
             Concern::Disk(id) => (4, id),
             Concern::Client(id) => (5, id),
+            Concern::Sectors => (6, 0),
+            Concern::Platter(id) => (7, id),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

@@ -49,6 +49,28 @@ pub enum Fault {
     Stall(u64, Micros),
     /// A wall clock jumps by milliseconds.
     WallJump(u64, i64),
+    /// The n-th write (or sync: `true`) of a disk from now on fails; its server ends, and starts
+    /// again after this time.
+    DiskError(u64, bool, u64, Micros),
+    /// A disk has room for so many bytes more, for a time.
+    DiskFull(u64, u64, Micros),
+    /// A disk is damaged, if it may be; its server loses power after this time.
+    DiskDamage(u64, Damage, Micros),
+}
+
+/// What is worse than a crash for a disk. A damaged server is out for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A durable sector changes.
+    Rot,
+    /// A durable sector cannot be read.
+    Unreadable,
+    /// The n-th write from now on is acknowledged and never stored.
+    LostWrite(u64),
+    /// The n-th write from now on goes to another place.
+    Misdirected(u64),
+    /// All of it is gone.
+    LostDisk,
 }
 
 impl Fault {
@@ -68,9 +90,12 @@ impl Fault {
             Fault::CrashLeader(..) | Fault::CutLeader(..) => {
                 leader.is_some_and(|leader| servers.contains(&leader)).then_some(self)
             }
-            Fault::Pause(server, ..) | Fault::Stall(server, _) | Fault::WallJump(server, _) => {
-                servers.contains(&server).then_some(self)
-            }
+            Fault::Pause(server, ..)
+            | Fault::Stall(server, _)
+            | Fault::WallJump(server, _)
+            | Fault::DiskError(server, ..)
+            | Fault::DiskFull(server, ..)
+            | Fault::DiskDamage(server, ..) => servers.contains(&server).then_some(self),
         }
     }
 }
@@ -94,6 +119,9 @@ enum Kind {
     Partition,
     Break,
     WallJump,
+    DiskError,
+    DiskFull,
+    DiskDamage,
 }
 
 impl Kind {
@@ -101,6 +129,7 @@ impl Kind {
     fn of(plan: &Plan) -> Vec<Kind> {
         let (process, network) = (&plan.process, &plan.network);
         let several = plan.servers > 1;
+        let sectors = plan.disk.sectors.as_ref();
         let all = [
             (Kind::Crash, process.crashes),
             (Kind::CrashLeader, process.crashes),
@@ -110,6 +139,9 @@ impl Kind {
             (Kind::Partition, several && (network.partitions || network.one_way)),
             (Kind::Break, several && network.breaks),
             (Kind::WallJump, process.wall_jumps),
+            (Kind::DiskError, sectors.is_some_and(|disk| disk.errors)),
+            (Kind::DiskFull, sectors.is_some_and(|disk| disk.full)),
+            (Kind::DiskDamage, sectors.is_some_and(|disk| disk.damage)),
         ];
         all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
     }
@@ -129,6 +161,25 @@ fn draw(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
             Fault::Break((server, other), s.log_between(100, 1_000_000))
         }
         Kind::WallJump => Fault::WallJump(server, s.between(0, 7_200_000) as i64 - 3_600_000),
+        Kind::DiskError => {
+            let (sync, n) = (s.coin(), s.log_between(1, 30));
+            Fault::DiskError(server, sync, n, s.log_between(1_000, 8_000_000))
+        }
+        Kind::DiskFull => {
+            let room = s.log_between(1, 200_000);
+            Fault::DiskFull(server, room, s.log_between(100_000, 8_000_000))
+        }
+        Kind::DiskDamage => {
+            let n = s.log_between(1, 30);
+            let damage = match s.below(5) {
+                0 => Damage::Rot,
+                1 => Damage::Unreadable,
+                2 => Damage::LostWrite(n),
+                3 => Damage::Misdirected(n),
+                _ => Damage::LostDisk,
+            };
+            Fault::DiskDamage(server, damage, s.log_between(1_000, 2_000_000))
+        }
     }
 }
 

@@ -143,6 +143,7 @@ impl<'a> Storm<'a> {
                 self.later(after, Repair::Quicken(server));
             }
             Fault::WallJump(server, by_ms) => self.ensemble.jump_wall(server, by_ms),
+            Fault::DiskError(..) | Fault::DiskFull(..) | Fault::DiskDamage(..) => {}
         }
     }
 

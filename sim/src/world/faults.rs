@@ -82,6 +82,9 @@ impl World {
                 state.stalled_until = (time + duration).min(until);
             }
             Fault::WallJump(server, by_ms) => self.server(server).clock.jump_wall(by_ms),
+            Fault::DiskError(..) | Fault::DiskFull(..) | Fault::DiskDamage(..) => {
+                self.strike_disk(fault, until);
+            }
         }
     }
 

@@ -21,7 +21,9 @@ impl World {
         self.faulty = false;
         self.healed_at = self.time;
         self.network.heal();
-        let mut order: Vec<u64> = (1..=self.plan.servers).collect();
+        // Of the damaged nobody knows whether they start again.
+        let (damaged, mut order): (Vec<u64>, Vec<u64>) =
+            (1..=self.plan.servers).partition(|&server| self.atlas.is_damaged(server));
         for place in 0..self.plan.quorum() {
             let other = place + self.fault_stream.below((order.len() - place) as u64) as usize;
             order.swap(place, other);
@@ -37,11 +39,12 @@ impl World {
             let wishes = self.clients[client as usize - 1].become_(self.time, mood);
             self.grant(client, wishes);
         }
+        self.uncover_damage();
         if self.plan.calm {
             self.heal_all();
             return;
         }
-        self.outsiders = order.split_off(self.plan.quorum()).into_iter().collect();
+        self.outsiders = order.split_off(self.plan.quorum()).into_iter().chain(damaged).collect();
         self.outsiders_until = self.time + self.fault_stream.log_between(100_000, 6_000_000);
         self.committed_before = self.committed();
         self.cut_outsiders();
@@ -107,7 +110,8 @@ impl World {
     }
 
     pub(super) fn health(&self) -> Health {
-        let applied = self.servers.iter().map(|server| {
+        let servers = self.servers.iter().filter(|server| !self.atlas.is_out(server.id.0));
+        let applied = servers.map(|server| {
             let stats = server.replica.as_ref().map(|replica| replica.stats());
             let none = (server.id, raft::Index::ZERO, 0);
             stats.map_or(none, |stats| (server.id, stats.applied, stats.digest))

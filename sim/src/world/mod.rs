@@ -3,6 +3,7 @@
 mod carrying;
 pub mod clock;
 pub mod disk;
+mod disk_faults;
 mod event;
 mod faults;
 mod healing;
@@ -10,6 +11,7 @@ mod inspection;
 pub mod madsim;
 pub mod network;
 pub mod queue;
+pub mod sectors;
 pub mod server;
 mod serving;
 pub mod stepped;

@@ -20,6 +20,7 @@ use crate::check::machine::Machines;
 use crate::check::write::Writes;
 use crate::check::{Verdict, must};
 use crate::client::{Client, Wish};
+use crate::disk::atlas::Atlas;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
@@ -47,6 +48,8 @@ pub struct World {
     /// How many entries were committed when the quorum healed.
     pub(super) committed_before: u64,
     pub(super) healed_at: Micros,
+    /// Whose disk may be damaged.
+    pub(super) atlas: Atlas,
     pub(super) checks: Checks,
     /// What happened, for people.
     pub trace: Trace,
@@ -101,6 +104,7 @@ impl World {
             outsiders_until: 0,
             committed_before: 0,
             healed_at: 0,
+            atlas: Atlas::new(plan.servers),
             checks: Checks::default(),
             trace,
             probes: Probes::default(),
@@ -270,7 +274,7 @@ impl World {
 
     fn start(&mut self, server: u64) -> Verdict {
         let time = self.time;
-        if self.server(server).replica.is_some() {
+        if self.server(server).replica.is_some() || !self.open_disk(server)? {
             return Ok(());
         }
         self.server(server).start(time);
