@@ -28,7 +28,7 @@ impl World {
         let Some(sectors) = &mut state.sectors else { return Ok(true) };
         sectors.tick(time);
         let opened = sectors.open(wall);
-        self.note_met(server);
+        let has_failed = self.note_met(server);
         match opened {
             Ok(opened) => {
                 self.take_over(server, opened, is_damaged)?;
@@ -37,7 +37,7 @@ impl World {
             Err(error) => {
                 self.trace.note(time, Some(server), || format!("DOES NOT START: {error}"));
                 self.server(server).sectors.as_mut().expect("just seen").kill();
-                self.refuses(server, &error)?;
+                self.refuses(server, &error, has_failed)?;
                 Ok(false)
             }
         }
@@ -64,9 +64,14 @@ impl World {
         Ok(())
     }
 
-    /// Storage cannot be opened: for want of room, or since it was damaged.
-    fn refuses(&mut self, server: u64, error: &Error) -> Verdict {
+    /// Storage cannot be opened: for want of room, since a write failed, or since it was damaged.
+    fn refuses(&mut self, server: u64, error: &Error, has_failed: bool) -> Verdict {
         let time = self.time;
+        if has_failed && matches!(error, Error::Io { .. }) {
+            self.probes.hit("storage: start failed with a write");
+            self.queue.push(time + 500_000, Event::Start { server });
+            return Ok(());
+        }
         if matches!(error, Error::Full { .. }) {
             let is_full = self.server(server).sectors.as_ref().is_some_and(|s| s.is_full());
             self.probes.hit("storage: no room to start");
@@ -199,11 +204,11 @@ impl World {
         }
     }
 
-    /// Counts what the storage code has met.
-    fn note_met(&mut self, server: u64) {
+    /// Counts what the storage code has met; whether a write or sync was made to fail.
+    fn note_met(&mut self, server: u64) -> bool {
         let sectors = self.servers[server as usize - 1].sectors.as_ref();
-        for name in sectors.map(|sectors| sectors.disk().take_met()).unwrap_or_default() {
-            self.probes.hit(name);
-        }
+        let met = sectors.map(|sectors| sectors.disk().take_met()).unwrap_or_default();
+        met.iter().for_each(|name| self.probes.hit(name));
+        [disk::Fault::Write, disk::Fault::Sync].iter().any(|fault| met.contains(fault.probe()))
     }
 }
