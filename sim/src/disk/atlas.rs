@@ -36,9 +36,9 @@ impl Atlas {
         Atlas { voters: (1..=n).collect(), over_the_limit: false, damaged, out }
     }
 
-    /// The same without a limit.
-    pub fn over_the_limit(n: u64) -> Self {
-        Atlas { over_the_limit: true, ..Atlas::new(n) }
+    /// From now on any number may be damaged anywhere.
+    pub fn lift_limit(&mut self) {
+        self.over_the_limit = true;
     }
 
     /// Marks `part` of `server` as damaged, if that is still within the limit. Today nothing is
@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn over_the_limit_nobody_can_serve() {
-        let mut atlas = Atlas::over_the_limit(3);
+        let mut atlas = Atlas::new(3);
+        atlas.lift_limit();
         for server in [1, 2] {
             assert!(atlas.damage(server, Part::Whole));
             atlas.leave_out(server);

@@ -167,15 +167,16 @@ impl SectorDisk {
         self.shared().armed.clear();
     }
 
-    /// Lets one durable sector rot, or become unreadable; whether there was one.
+    /// Lets one durable sector rot, or become unreadable, in a file whose name begins with
+    /// `prefix`; whether there was one.
     ///
     /// The last batch of a log is spared by rot, as it is by lost writes: by the log's format of now
     /// its damage cannot be told from a torn tail.
-    pub fn spoil(&self, unreadable: bool) -> bool {
+    pub fn spoil(&self, unreadable: bool, prefix: &str) -> bool {
         let mut shared = self.shared();
         let shared = &mut *shared;
-        let mut names: Vec<(bool, u64)> =
-            shared.names.iter().map(|(name, &id)| (is_log(name), id)).collect();
+        let named = shared.names.iter().filter(|(name, _)| name.starts_with(prefix));
+        let mut names: Vec<(bool, u64)> = named.map(|(name, &id)| (is_log(name), id)).collect();
         while !names.is_empty() {
             let at = shared.stream.below(names.len() as u64) as usize;
             let (is_log, id) = names.swap_remove(at);

@@ -99,7 +99,7 @@ fn the_last_batch_of_a_log_is_neither_lost_nor_rotten() {
         let mut file = file(&disk, "log-1", &[1; 4 * SECTOR]);
         disk.arm(0, Fault::LostWrite);
         file.write_durable(SECTOR as u64, &[2; SECTOR]).unwrap();
-        assert!(disk.spoil(false));
+        assert!(disk.spoil(false, ""));
         disk.cut_power();
         assert_eq!(content(&disk, "log-1")[SECTOR..2 * SECTOR], [2; SECTOR]);
     }
@@ -129,7 +129,7 @@ fn a_misdirected_write_lands_elsewhere_in_the_file() {
 fn an_unreadable_sector_fails_to_read_until_it_is_written() {
     let disk = disk(3);
     let mut file = file(&disk, "a", &[1; SECTOR]);
-    assert!(disk.spoil(true));
+    assert!(disk.spoil(true, ""));
     assert!(file.read_at(0, &mut [0; 8]).is_err());
     file.write_durable(0, &[2; SECTOR]).unwrap();
     file.read_at(0, &mut [0; 8]).unwrap();
@@ -140,7 +140,7 @@ fn an_unreadable_sector_fails_to_read_until_it_is_written() {
 fn rot_changes_one_sector() {
     let disk = disk(4);
     drop(file(&disk, "a", &[1; 4 * SECTOR]));
-    assert!(disk.spoil(false));
+    assert!(disk.spoil(false, ""));
     let found = content(&disk, "a");
     let changed = found.chunks(SECTOR).filter(|part| part.iter().any(|&byte| byte != 1)).count();
     assert_eq!(changed, 1);

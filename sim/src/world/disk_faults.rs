@@ -162,8 +162,8 @@ impl World {
         let Some(sectors) = &self.server(server).sectors else { return };
         let disk = sectors.disk();
         let (name, has_struck) = match damage {
-            Damage::Rot => ("disk: rot", disk.spoil(false)),
-            Damage::Unreadable => ("disk: sector became unreadable", disk.spoil(true)),
+            Damage::Rot => ("disk: rot", disk.spoil(false, "")),
+            Damage::Unreadable => ("disk: sector became unreadable", disk.spoil(true, "")),
             Damage::LostWrite(n) => {
                 disk.arm(n - 1, disk::Fault::LostWrite);
                 ("disk: write to be lost", true)
