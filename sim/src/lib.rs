@@ -1,8 +1,8 @@
 //! Deterministic simulations of zokor: worlds, faults, workloads and checks.
 //!
 //! A [`plan::Plan`] is drawn from a seed; the stepped [`world`] runs replicas by it, with the
-//! faults of [`fault`] and the clients of [`client`]; [`check`] judges everything that leaves a
-//! replica, by the [`model`]. A run is a function of its seed.
+//! faults of [`fault`], the disks of [`disk`] and the clients of [`client`]; [`check`] judges
+//! everything that leaves a replica, by the [`model`]. A run is a function of its seed.
 
 #[cfg(not(any(madsim, doc)))]
 compile_error!(

@@ -1,8 +1,8 @@
 //! Who may be damaged where: the map that keeps faults beyond a crash within what an ensemble must
 //! bear.
 //!
-//! Invariant: within the limit, of everything that was ever durable every quorum has a member with a
-//! good copy, and those that are out for good leave a quorum. Over the limit the only acceptable
+//! Invariant: within the limit, of everything that was ever durable every quorum has a member with
+//! a good copy, and those that are out for good leave a quorum. Over the limit the only acceptable
 //! result is a refusal to serve.
 
 use std::collections::{BTreeMap, BTreeSet};

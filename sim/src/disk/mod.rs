@@ -120,8 +120,8 @@ impl SectorDisk {
         SectorDisk { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Cuts the power: open files and locks are dead, and what was not synced is kept, lost or torn.
-    /// The disk works again afterwards. No fault is armed any more; damage stays.
+    /// Cuts the power: open files and locks are dead, and what was not synced is kept, lost or
+    /// torn. The disk works again afterwards. No fault is armed any more; damage stays.
     pub fn cut_power(&self) {
         let mut shared = self.shared();
         let shared = &mut *shared;
@@ -170,8 +170,8 @@ impl SectorDisk {
     /// Lets one durable sector rot, or become unreadable, in a file whose name begins with
     /// `prefix`; whether there was one.
     ///
-    /// The last batch of a log is spared by rot, as it is by lost writes: by the log's format of now
-    /// its damage cannot be told from a torn tail.
+    /// The last batch of a log is spared by rot, as it is by lost writes: by the log's format of
+    /// now its damage cannot be told from a torn tail.
     pub fn spoil(&self, unreadable: bool, prefix: &str) -> bool {
         let mut shared = self.shared();
         let shared = &mut *shared;

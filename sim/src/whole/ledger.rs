@@ -167,7 +167,8 @@ impl Tail {
                 (tail.hard_state, last)
             };
             format!(
-                "server {server} finds {:?}, a snapshot up to {:?} and entries up to {:?};                  reported durable was {:?}, in doubt {:?}",
+                "server {server} finds {:?}, a snapshot up to {:?} and entries up to {:?}; \
+                 reported durable was {:?}, in doubt {:?}",
                 recovered.hard_state,
                 end(recovered),
                 recovered.entries.last().map(|entry| entry.id),

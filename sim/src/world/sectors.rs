@@ -122,7 +122,7 @@ impl Sectors {
     }
 
     /// The power is cut, perhaps in the middle of what `model` says is under way. A process that
-    /// has ended by itself takes its machine with it only if [`SectorDisk::cut_power`] is asked for.
+    /// has ended by itself takes its machine with it only by [`SectorDisk::cut_power`].
     pub fn cut_power(&mut self, model: &Disk) {
         if std::mem::take(&mut self.is_killed) {
             return;
