@@ -118,7 +118,10 @@ pub enum Error {
         expected: ServerId,
     },
     /// The folder was written by a later version.
-    #[error("{file} in {place} has format {found}, and this version knows formats up to {known}")]
+    #[error(
+        "{file} in {place} has format {found}, and this version knows formats up to {known}; if no \
+         later version has ever used it, it is damaged: {DAMAGED}"
+    )]
     Newer {
         /// The folder.
         place: String,

@@ -4,6 +4,7 @@
 //! in the sectors of `dirty` (not synced yet), of `dropped` (the sync failed) and of `ghosts`
 //! (synced, and not what was asked for); a power cut settles them all, sector by sector.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -97,10 +98,16 @@ impl FileNode {
             if aim != Aim::True {
                 let old = self.dirty.remove(&sector).or(other).unwrap_or(shown);
                 self.ghosts.insert(sector, old);
-            } else if !self.dirty.contains_key(&sector) {
-                self.dirty.insert(sector, other.unwrap_or(shown));
-            } else if disk.stream.per_mille(100) {
-                self.dirty.insert(sector, shown);
+                continue;
+            }
+            match self.dirty.entry(sector) {
+                Entry::Vacant(clean) => {
+                    clean.insert(other.unwrap_or(shown));
+                }
+                Entry::Occupied(mut dirty) if disk.stream.per_mille(100) => {
+                    dirty.insert(shown);
+                }
+                Entry::Occupied(_) => {}
             }
         }
         if old_end < end {

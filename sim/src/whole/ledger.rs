@@ -47,11 +47,12 @@ struct Tail {
 }
 
 impl Ledger {
-    /// What `server` found on its disk.
-    pub fn recovered(&self, server: ServerId, recovered: &Recovered) {
+    /// What `server` found on its disk. A damaged one may fall back to an older snapshot, if its log
+    /// covers the rest.
+    pub fn recovered(&self, server: ServerId, recovered: &Recovered, is_damaged: bool) {
         let mut entries = self.lock();
         let tail = entries.servers.remove(&server).unwrap_or_default();
-        let verdict = tail.allows(server, recovered);
+        let verdict = tail.allows(server, recovered, is_damaged);
         entries.violation = entries.violation.take().or(verdict.err());
         let base = end(recovered);
         let hard_state = recovered.hard_state;
@@ -154,13 +155,13 @@ impl Tail {
 
     /// Whether `recovered` is what `server` must find: all that was reported durable, and of what
     /// was in doubt all or nothing.
-    fn allows(&self, server: ServerId, recovered: &Recovered) -> Verdict {
+    fn allows(&self, server: ServerId, recovered: &Recovered, is_damaged: bool) -> Verdict {
         let mut after = self.clone();
         for batch in &self.doubt {
             after.cut(batch);
             after.terms.extend(batch.append.iter().map(|entry| (entry.id.index, entry.id.term)));
         }
-        let is_one = self.is_found(recovered) || after.is_found(recovered);
+        let is_one = [self, &after].iter().any(|tail| tail.is_found(recovered, is_damaged));
         must(storage::CHECK, is_one, || {
             let last = |tail: &Tail| {
                 let last = tail.terms.last_key_value().map(|(index, term)| (*index, *term));
@@ -178,16 +179,20 @@ impl Tail {
         })
     }
 
-    fn is_found(&self, recovered: &Recovered) -> bool {
+    fn is_found(&self, recovered: &Recovered, is_damaged: bool) -> bool {
         let snapshot = end(recovered);
-        let goes_on = self.id(snapshot.index) == Some(snapshot);
+        let falls_back = snapshot.index < self.base.index;
+        let from = if falls_back { self.base } else { snapshot };
         // A log that does not hold the snapshot's last entry is older, or another's, and goes.
-        let above = self.terms.range(snapshot.index.next()..).map(|(index, term)| (*index, *term));
+        let goes_on = self.id(from.index) == Some(from);
+        let above = self.terms.range(from.index.next()..).map(|(index, term)| (*index, *term));
         let expected: Vec<(Index, Term)> = if goes_on { above.collect() } else { Vec::new() };
-        let found = recovered.entries.iter().map(|entry| (entry.id.index, entry.id.term));
+        let found = recovered.entries.iter().filter(|entry| entry.id.index > from.index);
+        let covers = !falls_back
+            || (is_damaged && recovered.entries.iter().any(|entry| entry.id == self.base));
         recovered.hard_state == self.hard_state
-            && snapshot.index >= self.base.index
-            && found.eq(expected)
+            && covers
+            && found.map(|entry| (entry.id.index, entry.id.term)).eq(expected)
     }
 
     fn id(&self, index: Index) -> Option<EntryId> {
@@ -262,7 +267,7 @@ mod tests {
         let hard_state = HardState { term: Term(term), vote: None };
         let entries = entries.iter().map(|&(term, index)| blank(term, index)).collect();
         let recovered = Recovered { hard_state, snapshot: None, entries };
-        ledger.lock().servers[&ServerId(1)].allows(ServerId(1), &recovered).is_ok()
+        ledger.lock().servers[&ServerId(1)].allows(ServerId(1), &recovered, false).is_ok()
     }
 
     #[test]

@@ -137,6 +137,7 @@ struct Body {
     clock: Arc<OwnClock>,
     pace: Arc<Pace>,
     ledger: Ledger,
+    is_damaged: bool,
     seed: [u8; 32],
     fresh_id: [u8; 16],
 }
@@ -162,7 +163,7 @@ impl Body {
             ..Options::new(id, self.fresh_id, now.wall)
         };
         let opened = storage::open(self.disk, &options).map_err(|error| error.to_string())?;
-        self.ledger.recovered(id, &opened.recovered);
+        self.ledger.recovered(id, &opened.recovered, self.is_damaged);
         let replica = Replica::new(now, self.config, Seed(self.seed), opened.recovered);
         let log = Noted { server: id, wal: opened.wal, ledger: self.ledger };
         let (storage, log, snapshots) = storage_workers(log, opened.snapshots);
@@ -292,6 +293,7 @@ impl Ensemble {
         }
         let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
         let ledger = self.ledger.clone();
+        let is_damaged = self.atlas.is_damaged(server);
         let seat = self.seat(server);
         if seat.life.is_some() {
             return;
@@ -308,6 +310,7 @@ impl Ensemble {
             clock: seat.clock.clone(),
             pace: seat.pace.clone(),
             ledger,
+            is_damaged,
             seed: seat.stream.seed(),
             fresh_id,
         };
