@@ -47,8 +47,8 @@ struct Tail {
 }
 
 impl Ledger {
-    /// What `server` found on its disk. A damaged one may fall back to an older snapshot, if its log
-    /// covers the rest.
+    /// What `server` found on its disk. A damaged one may fall back to an older snapshot, if its
+    /// log covers the rest.
     pub fn recovered(&self, server: ServerId, recovered: &Recovered, is_damaged: bool) {
         let mut entries = self.lock();
         let tail = entries.servers.remove(&server).unwrap_or_default();
