@@ -14,6 +14,7 @@ compile_error!(
 pub mod check;
 pub mod client;
 pub mod diagram;
+pub mod disk;
 pub mod failure;
 pub mod fault;
 pub mod model;

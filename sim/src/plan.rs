@@ -127,6 +127,41 @@ pub struct DiskPlan {
     pub stalls: bool,
     /// One sync may complete all writes that are waiting.
     pub merge: bool,
+    /// The real log format over sectors, in the place of an ideal list of changes.
+    pub sectors: Option<SectorPlan>,
+}
+
+/// What a disk of sectors is like, and how it fails.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SectorPlan {
+    /// Bytes of a sector: 512 or 4096.
+    pub sector_bytes: usize,
+    /// As in `storage::Options`.
+    pub segment_bytes: u64,
+    /// As in `storage::Options`.
+    pub snapshots_kept: usize,
+    /// Writes and syncs fail.
+    pub errors: bool,
+    /// Disks are full for a time.
+    pub full: bool,
+    /// Disks of a minority are damaged or lost.
+    pub damage: bool,
+}
+
+impl SectorPlan {
+    /// The disks of the run of `seed`, whichever world it is for.
+    pub fn new(seed: u64, calm: bool, all: bool) -> Self {
+        let s = &mut Stream::new(seed, Concern::Sectors);
+        let on = |s: &mut Stream| !calm && (s.coin() || all);
+        SectorPlan {
+            sector_bytes: *s.pick(&[512, 512, 4096]),
+            segment_bytes: 4096 * s.log_between(2, 32),
+            snapshots_kept: s.between(1, 3) as usize,
+            errors: on(s),
+            full: on(s),
+            damage: on(s),
+        }
+    }
 }
 
 /// What happens to processes.
@@ -201,7 +236,7 @@ impl Plan {
         let servers = *s.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]);
         let mut on = |s: &mut Stream| !calm && (s.coin() || all);
         let network = network(s, &mut on);
-        let disk = disk(s, &mut on);
+        let mut disk = disk(s, &mut on);
         let process = ProcessPlan {
             crashes: on(s),
             mass_crashes: on(s) && s.coin(),
@@ -238,6 +273,11 @@ impl Plan {
             changes,
         };
         let servers = servers + members.observers + members.spares;
+        // Which damage an ensemble can bear would change with its voters.
+        disk.sectors = seed.is_multiple_of(3).then(|| {
+            let sectors = SectorPlan::new(seed, calm, all);
+            SectorPlan { damage: sectors.damage && !members.changes, ..sectors }
+        });
         Plan { seed, servers, calm, fault_time, core, network, disk, process, clients, members }
     }
 
@@ -336,6 +376,7 @@ fn disk(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> DiskPlan {
         heavy_tail: on(s),
         stalls: on(s),
         merge: s.coin(),
+        sectors: None,
     }
 }
 

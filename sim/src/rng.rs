@@ -23,6 +23,10 @@ pub enum Concern {
     Recovery,
     /// The small print of one fault, by its time and place.
     Fault(u64),
+    /// What disks are made of.
+    Sectors,
+    /// One server's sectors: what a power cut takes, and where damage strikes.
+    Platter(u64),
 }
 
 /// One stream of random numbers.
@@ -40,6 +44,8 @@ impl Stream {
             Concern::Client(id) => (5, id),
             Concern::Recovery => (6, 0),
             Concern::Fault(id) => (7, id & 0xffff_ffff),
+            Concern::Sectors => (8, 0),
+            Concern::Platter(id) => (9, id),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

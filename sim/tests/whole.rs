@@ -14,7 +14,7 @@ const DEFAULT_STORMS: u64 = 20;
 const DEFAULT_SCENES: u64 = 2;
 
 /// What storms are for: a sweep that never sees these says nothing.
-const SEEN: [&str; 8] = [
+const SEEN: [&str; 14] = [
     "leader crashes",
     "leader cut off",
     "crash in the middle of a write",
@@ -23,6 +23,12 @@ const SEEN: [&str; 8] = [
     "session refused",
     "watches set again",
     "snapshot in the place of a log",
+    "disk: power cut over several sectors",
+    "disk: write failed",
+    "disk: sync failed",
+    "storage: server ended by a failed write",
+    "storage: server ended for want of room",
+    "storage: damaged server refused to start",
 ];
 
 fn number(name: &str) -> Option<u64> {
@@ -124,6 +130,11 @@ fn nothing_acknowledged_is_lost_when_all_servers_lose_power() {
 #[test]
 fn a_bridge_between_two_halves_keeps_one_leader() {
     few(Scene::Bridge);
+}
+
+#[test]
+fn with_a_majority_damaged_nobody_serves_and_nothing_false_is_said() {
+    few(Scene::Ruin);
 }
 
 #[test]

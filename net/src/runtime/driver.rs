@@ -41,7 +41,7 @@ pub(super) struct Driver {
     pub(super) failure: Option<String>,
     /// The server stops: nothing more is read from clients.
     pub(super) draining: bool,
-    /// `None` once the server has ended.
+    /// `None` once the server, or one of storage's workers, has ended.
     storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
     last_conn: ConnId,
     per_address: BTreeMap<IpAddr, usize>,
@@ -92,6 +92,7 @@ impl Driver {
     /// Carries out all that the replica wishes for, and wakes whom it concerns, each once.
     pub(super) fn pump(&mut self, now: Now) {
         while self.failure.is_none()
+            && self.storage.is_some()
             && let Some(output) = self.machine.poll()
         {
             self.carry_out(now, output);
@@ -267,7 +268,7 @@ impl Driver {
             Output::Checkpoint { ticket, snapshot } => {
                 let job = SnapshotJob { ticket, snapshot };
                 if self.storage.as_ref().is_none_or(|(_, jobs)| jobs.send(job).is_err()) {
-                    self.fail("the snapshot writer has ended".to_owned());
+                    self.lose_storage();
                 }
             }
             Output::Send { to, message } => self.peers.send(to, message),
@@ -305,8 +306,14 @@ impl Driver {
 
     fn write_log(&mut self, job: LogJob) {
         if self.storage.as_ref().is_none_or(|(jobs, _)| jobs.send(job).is_err()) {
-            self.fail("the log writer has ended".to_owned());
+            self.lose_storage();
         }
+    }
+
+    /// A worker has ended. Nothing more is carried out; why, its report says, which it sent before
+    /// and which is on its way.
+    fn lose_storage(&mut self) {
+        self.storage = None;
     }
 
     fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {

@@ -6,11 +6,25 @@ use thiserror::Error;
 use zokor_core::id::ServerId;
 use zokor_core::raft::Index;
 
+/// What to do about damage while servers do not repair each other.
+const DAMAGED: &str = "leave this server stopped and its folder as it is: the others serve without \
+                       it while they are a majority. To replace it, stop the ensemble and put a \
+                       server with a new id and an empty folder in its place. Never empty the \
+                       folder, nor put an older copy in it, under this id: a server that has \
+                       forgotten its votes can undo what was acknowledged";
+
+/// What to do about a disk that refuses.
+const REFUSED: &str = "nothing acknowledged is lost. See what the system's log says of this disk, \
+                       then start the server again: it finds out what the disk holds";
+
 /// Why storage cannot go on. None of these is ever tried again.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The disk has no room.
-    #[error("no space is left for {file} in {place} ({doing})")]
+    #[error(
+        "no space is left for {file} in {place} ({doing}). Nothing acknowledged is lost: make room \
+         there, then start the server again"
+    )]
     Full {
         /// The folder.
         place: String,
@@ -20,7 +34,7 @@ pub enum Error {
         doing: &'static str,
     },
     /// The disk refused.
-    #[error("cannot {doing} {file} in {place}: {source}")]
+    #[error("cannot {doing} {file} in {place}: {source}; {REFUSED}")]
     Io {
         /// The folder.
         place: String,
@@ -35,7 +49,7 @@ pub enum Error {
     #[error("an earlier write, sync or rename failed; only a restart can tell what is on the disk")]
     Poisoned,
     /// Bytes that were durable once are not what they were.
-    #[error("{file} in {place} is damaged at offset {offset}{}: {what}", at(index))]
+    #[error("{file} in {place} is damaged at offset {offset}{}: {what}; {DAMAGED}", at(index))]
     Damaged {
         /// The folder.
         place: String,
@@ -51,7 +65,7 @@ pub enum Error {
     /// Entries are missing between the snapshot and the log.
     #[error(
         "the log in {place} begins at index {first} and the newest whole snapshot ends at \
-         {snapshot}: entries between them are missing"
+         {snapshot}: entries between them are missing; {DAMAGED}"
     )]
     Gap {
         /// The log's folder.
@@ -64,7 +78,7 @@ pub enum Error {
     /// A snapshot is damaged, and the log does not reach as far as it did.
     #[error(
         "{file} in {place} is damaged ({what}), and the log ends at index {last}: a state that was \
-         durable once cannot be had from here"
+         durable once cannot be had from here; {DAMAGED}"
     )]
     SnapshotLost {
         /// The folder.
@@ -104,7 +118,10 @@ pub enum Error {
         expected: ServerId,
     },
     /// The folder was written by a later version.
-    #[error("{file} in {place} has format {found}, and this version knows formats up to {known}")]
+    #[error(
+        "{file} in {place} has format {found}, and this version knows formats up to {known}; if no \
+         later version has ever used it, it is damaged: {DAMAGED}"
+    )]
     Newer {
         /// The folder.
         place: String,

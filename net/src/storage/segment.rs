@@ -9,7 +9,7 @@ use zokor_core::raft::{HardState, Index, Term};
 
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
-use super::place::{create, failed, remove, rename};
+use super::place::{create, failed, list, remove, rename};
 
 /// Bytes of a head; records begin behind it.
 pub(super) const HEAD_BYTES: u64 = 4096;
@@ -133,6 +133,15 @@ pub(super) fn number_of(name: &str) -> Option<u64> {
     let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let is_name = number.len() >= 8 && next.len() == 16 && is_hex(number) && is_hex(next);
     is_name.then(|| u64::from_str_radix(number, 16).ok()).flatten()
+}
+
+/// Removes the file of a segment to come, if there is one.
+pub(super) fn remove_leftover<D: Disk>(disk: &D) -> Result<(), Error> {
+    if list(disk)?.iter().any(|name| name == SPARE_NAME) {
+        remove(disk, SPARE_NAME)
+    } else {
+        Ok(())
+    }
 }
 
 /// The file of the next segment, zeroed step by step ahead of need.

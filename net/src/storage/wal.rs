@@ -8,7 +8,7 @@
 //! A new log begins with a small segment, so that its server starts at once; each next one is twice
 //! as large, up to the full size. The next segment is zeroed ahead: by [`Wal::idle`] while nothing
 //! is waiting, and by `persist` itself, one bounded step a call, if it is less than twice as far as
-//! the segment in use.
+//! the segment in use. A disk without room for it stops nobody while the segment in use has room.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ use super::disk::{Disk, DiskFile};
 use super::error::Error;
 use super::place::{failed, remove};
 use super::record::{BatchWriter, Kind};
-use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, Spare};
+use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, Spare, remove_leftover};
 
 /// How much is zeroed in one step.
 const STEP_BYTES: u64 = 1 << 20;
@@ -47,6 +47,8 @@ pub struct Wal<D: Disk> {
     /// Of what is durable.
     position: Position,
     spare: Option<Spare<D::File>>,
+    /// There was no room for a spare; it is tried again when the log has come this far.
+    blocked_until: u64,
     buffer: BytesMut,
     is_poisoned: bool,
 }
@@ -133,6 +135,7 @@ impl<D: Disk> Wal<D> {
             size_bytes: tail.size_bytes,
             position: tail.position,
             spare: None,
+            blocked_until: 0,
             buffer: BytesMut::new(),
             is_poisoned: false,
         }
@@ -290,11 +293,31 @@ impl<D: Disk> Wal<D> {
         self.segments.push_back(Segment::of(&head));
         self.size_bytes = size_bytes;
         self.offset = HEAD_BYTES;
+        self.blocked_until = 0;
         Ok(())
     }
 
-    /// One step towards the next segment; whether there are more.
+    /// One step towards the next segment; whether there are more. If the disk has no room for it,
+    /// what was made of it goes, and it is tried again a little later: by then a purge may have
+    /// made room. Nobody depends on the spare, so its failed write leaves no doubt about the log.
     fn prepare(&mut self) -> Result<bool, Error> {
+        if self.offset < self.blocked_until {
+            return Ok(false);
+        }
+        match self.step() {
+            Err(Error::Full { .. }) => {
+                self.blocked_until = self.offset + self.size_bytes / 8;
+                match self.spare.take() {
+                    Some(spare) => spare.discard(&self.disk)?,
+                    None => remove_leftover(&self.disk)?,
+                }
+                Ok(false)
+            }
+            done => done,
+        }
+    }
+
+    fn step(&mut self) -> Result<bool, Error> {
         let next_bytes = self.next_bytes();
         let spare = match &mut self.spare {
             Some(spare) => spare,

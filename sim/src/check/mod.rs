@@ -18,6 +18,7 @@ pub mod progress;
 pub mod read;
 pub mod session;
 pub mod snapshot;
+pub mod storage;
 pub mod watch;
 pub mod write;
 pub mod zxid;

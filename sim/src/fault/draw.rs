@@ -3,7 +3,7 @@
 //! Invariant: which faults come, and when, depends on the plan and the stream alone. Kinds that the
 //! plan does not have do not come.
 
-use super::{CrashPoint, Fault, Timed, membership};
+use super::{CrashPoint, Damage, Fault, Timed, membership};
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::world::queue::Micros;
@@ -68,6 +68,9 @@ enum Kind {
     WallJump,
     CutClient,
     Retune,
+    DiskError,
+    DiskFull,
+    DiskDamage,
     ChangeMembership,
 }
 
@@ -76,6 +79,7 @@ impl Kind {
     fn of(plan: &Plan) -> Vec<Kind> {
         let (process, network) = (&plan.process, &plan.network);
         let several = plan.servers > 1;
+        let sectors = plan.disk.sectors.as_ref();
         let all = [
             (Kind::Crash, process.crashes),
             (Kind::CrashLeader, process.crashes),
@@ -87,6 +91,9 @@ impl Kind {
             (Kind::WallJump, process.wall_jumps),
             (Kind::CutClient, network.client_cuts),
             (Kind::Retune, process.retunes),
+            (Kind::DiskError, sectors.is_some_and(|disk| disk.errors)),
+            (Kind::DiskFull, sectors.is_some_and(|disk| disk.full)),
+            (Kind::DiskDamage, sectors.is_some_and(|disk| disk.damage)),
             (Kind::ChangeMembership, plan.members.changes),
         ];
         all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
@@ -117,6 +124,26 @@ fn one(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
         }
         Kind::ChangeMembership => Fault::ChangeMembership(membership::draw(plan, s)),
         Kind::Retune => Fault::Retune(server, s.bits() >> 1),
+        Kind::DiskError => {
+            let (sync, n) = (s.coin(), s.log_between(1, 30));
+            Fault::DiskError(server, sync, n, s.log_between(1_000, 8_000_000))
+        }
+        Kind::DiskFull => {
+            let room = s.log_between(1, 200_000);
+            Fault::DiskFull(server, room, s.log_between(100_000, 8_000_000))
+        }
+        Kind::DiskDamage => Fault::DiskDamage(server, damage(s), s.log_between(1_000, 2_000_000)),
+    }
+}
+
+fn damage(s: &mut Stream) -> Damage {
+    let n = s.log_between(1, 30);
+    match s.below(5) {
+        0 => Damage::Rot,
+        1 => Damage::Unreadable,
+        2 => Damage::LostWrite(n),
+        3 => Damage::Misdirected(n),
+        _ => Damage::LostDisk,
     }
 }
 

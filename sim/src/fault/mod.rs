@@ -79,6 +79,28 @@ pub enum Fault {
     Retune(u64, u64),
     /// Operators ask for another membership.
     ChangeMembership(Reform),
+    /// The n-th write (or sync: `true`) of a disk from now on fails; its server ends, and starts
+    /// again after this time.
+    DiskError(u64, bool, u64, Micros),
+    /// A disk has room for so many bytes more, for a time.
+    DiskFull(u64, u64, Micros),
+    /// A disk is damaged, if it may be; its server loses power after this time.
+    DiskDamage(u64, Damage, Micros),
+}
+
+/// What is worse than a crash for a disk. A damaged server is out for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Damage {
+    /// A durable sector changes.
+    Rot,
+    /// A durable sector cannot be read.
+    Unreadable,
+    /// The n-th write from now on is acknowledged and never stored.
+    LostWrite(u64),
+    /// The n-th write from now on goes to another place.
+    Misdirected(u64),
+    /// All of it is gone.
+    LostDisk,
 }
 
 impl Fault {
@@ -95,7 +117,10 @@ impl Fault {
             | Fault::Stall(server, _)
             | Fault::WallJump(server, _)
             | Fault::CutClient(_, server, _)
-            | Fault::Retune(server, _) => Box::new(std::iter::once(*server)),
+            | Fault::Retune(server, _)
+            | Fault::DiskError(server, ..)
+            | Fault::DiskFull(server, ..)
+            | Fault::DiskDamage(server, ..) => Box::new(std::iter::once(*server)),
             Fault::ChangeMembership(reform) => Box::new(reform.servers.iter().map(|(it, _)| *it)),
         }
     }
@@ -124,7 +149,10 @@ impl Fault {
             | Fault::Stall(server, _)
             | Fault::WallJump(server, _)
             | Fault::CutClient(_, server, _)
-            | Fault::Retune(server, _) => servers.contains(&server).then_some(self),
+            | Fault::Retune(server, _)
+            | Fault::DiskError(server, ..)
+            | Fault::DiskFull(server, ..)
+            | Fault::DiskDamage(server, ..) => servers.contains(&server).then_some(self),
             // Operators wait until all is well.
             Fault::ChangeMembership(_) => None,
         }

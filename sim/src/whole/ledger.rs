@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
-use zokor_core::raft::{EntryId, Index, Persist, SharedEntry, Term};
+use zokor_core::raft::{EntryId, HardState, Index, Persist, SharedEntry, Term};
 use zokor_core::replica::Recovered;
 use zokor_net::runtime::LogStore;
-use zokor_net::storage::{MemoryDisk, Wal};
+use zokor_net::storage::Wal;
 
-use crate::check::{Verdict, Violation, must};
+use crate::check::{Verdict, Violation, must, storage};
+use crate::disk::SectorDisk;
 
 /// All entries that were ever durable somewhere.
 #[derive(Clone, Debug, Default)]
@@ -35,22 +36,35 @@ struct Link {
 }
 
 /// The log of one server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tail {
     /// Where it begins: the end of the snapshot before it.
     base: EntryId,
     terms: BTreeMap<Index, Term>,
+    hard_state: HardState,
+    /// Asked for, with no word yet that it is durable.
+    doubt: Vec<Persist<Txn>>,
 }
 
 impl Ledger {
-    /// What `server` found on its disk.
-    pub fn recovered(&self, server: ServerId, recovered: &Recovered) {
+    /// What `server` found on its disk. A damaged one may fall back to an older snapshot, if its
+    /// log covers the rest.
+    pub fn recovered(&self, server: ServerId, recovered: &Recovered, is_damaged: bool) {
         let mut entries = self.lock();
-        let base = recovered.snapshot.as_ref().map(|snapshot| snapshot.meta.last);
-        entries.servers.insert(server, Tail { base: base.unwrap_or_default(), ..Tail::default() });
+        let tail = entries.servers.remove(&server).unwrap_or_default();
+        let verdict = tail.allows(server, recovered, is_damaged);
+        entries.violation = entries.violation.take().or(verdict.err());
+        let base = end(recovered);
+        let hard_state = recovered.hard_state;
+        entries.servers.insert(server, Tail { base, hard_state, ..Tail::default() });
         for entry in &recovered.entries {
             entries.append(server, entry);
         }
+    }
+
+    /// `batches` are about to be written at `server`, all of them or none.
+    fn asked(&self, server: ServerId, batches: &[Persist<Txn>]) {
+        self.lock().servers.entry(server).or_default().doubt = batches.to_vec();
     }
 
     /// `batch` is durable at `server`.
@@ -58,12 +72,8 @@ impl Ledger {
         let mut entries = self.lock();
         entries.resets += u64::from(batch.reset.is_some());
         let tail = entries.servers.entry(server).or_default();
-        if let Some(meta) = &batch.reset {
-            *tail = Tail { base: meta.last, ..Tail::default() };
-        }
-        if let Some(index) = batch.truncate_after {
-            tail.terms.split_off(&index.next());
-        }
+        tail.doubt.clear();
+        tail.cut(batch);
         for entry in &batch.append {
             entries.append(server, entry);
         }
@@ -125,7 +135,66 @@ impl Entries {
     }
 }
 
+/// Where the snapshot ends that was found.
+fn end(recovered: &Recovered) -> EntryId {
+    recovered.snapshot.as_ref().map(|snapshot| snapshot.meta.last).unwrap_or_default()
+}
+
 impl Tail {
+    /// What a batch changes but for its entries.
+    fn cut(&mut self, batch: &Persist<Txn>) {
+        self.hard_state = batch.hard_state.unwrap_or(self.hard_state);
+        if let Some(meta) = &batch.reset {
+            self.base = meta.last;
+            self.terms.clear();
+        }
+        if let Some(index) = batch.truncate_after {
+            self.terms.split_off(&index.next());
+        }
+    }
+
+    /// Whether `recovered` is what `server` must find: all that was reported durable, and of what
+    /// was in doubt all or nothing.
+    fn allows(&self, server: ServerId, recovered: &Recovered, is_damaged: bool) -> Verdict {
+        let mut after = self.clone();
+        for batch in &self.doubt {
+            after.cut(batch);
+            after.terms.extend(batch.append.iter().map(|entry| (entry.id.index, entry.id.term)));
+        }
+        let is_one = [self, &after].iter().any(|tail| tail.is_found(recovered, is_damaged));
+        must(storage::CHECK, is_one, || {
+            let last = |tail: &Tail| {
+                let last = tail.terms.last_key_value().map(|(index, term)| (*index, *term));
+                (tail.hard_state, last)
+            };
+            format!(
+                "server {server} finds {:?}, a snapshot up to {:?} and entries up to {:?}; \
+                 reported durable was {:?}, in doubt {:?}",
+                recovered.hard_state,
+                end(recovered),
+                recovered.entries.last().map(|entry| entry.id),
+                last(self),
+                last(&after),
+            )
+        })
+    }
+
+    fn is_found(&self, recovered: &Recovered, is_damaged: bool) -> bool {
+        let snapshot = end(recovered);
+        let falls_back = snapshot.index < self.base.index;
+        let from = if falls_back { self.base } else { snapshot };
+        // A log that does not hold the snapshot's last entry is older, or another's, and goes.
+        let goes_on = self.id(from.index) == Some(from);
+        let above = self.terms.range(from.index.next()..).map(|(index, term)| (*index, *term));
+        let expected: Vec<(Index, Term)> = if goes_on { above.collect() } else { Vec::new() };
+        let found = recovered.entries.iter().filter(|entry| entry.id.index > from.index);
+        let covers = !falls_back
+            || (is_damaged && recovered.entries.iter().any(|entry| entry.id == self.base));
+        recovered.hard_state == self.hard_state
+            && covers
+            && found.map(|entry| (entry.id.index, entry.id.term)).eq(expected)
+    }
+
     fn id(&self, index: Index) -> Option<EntryId> {
         if index == self.base.index {
             return Some(self.base);
@@ -139,13 +208,14 @@ pub struct Noted {
     /// Whose.
     pub server: ServerId,
     /// The log itself.
-    pub wal: Wal<MemoryDisk>,
+    pub wal: Wal<SectorDisk>,
     /// Who reads along.
     pub ledger: Ledger,
 }
 
 impl LogStore for Noted {
     fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String> {
+        self.ledger.asked(self.server, batches);
         LogStore::persist(&mut self.wal, batches)?;
         for batch in batches {
             self.ledger.persisted(self.server, batch);
@@ -191,6 +261,28 @@ mod tests {
         assert_eq!(log, [blank(1, 1), blank(2, 2)]);
         assert!(ledger.log(ServerId(1), Index(3)).is_err());
         assert!(ledger.log(ServerId(2), Index(1)).is_err());
+    }
+
+    fn found(ledger: &Ledger, term: u64, entries: &[(u64, u64)]) -> bool {
+        let hard_state = HardState { term: Term(term), vote: None };
+        let entries = entries.iter().map(|&(term, index)| blank(term, index)).collect();
+        let recovered = Recovered { hard_state, snapshot: None, entries };
+        ledger.lock().servers[&ServerId(1)].allows(ServerId(1), &recovered, false).is_ok()
+    }
+
+    #[test]
+    fn what_was_reported_durable_must_be_found_again_and_doubt_is_all_or_nothing() {
+        let ledger = Ledger::default();
+        ledger.persisted(ServerId(1), &batch(None, vec![blank(1, 1), blank(1, 2)]));
+        let hard_state = Some(HardState { term: Term(2), vote: None });
+        let second = Persist { hard_state, ..batch(Some(1), vec![blank(2, 2)]) };
+        ledger.asked(ServerId(1), &[second]);
+        assert!(found(&ledger, 0, &[(1, 1), (1, 2)]));
+        assert!(found(&ledger, 2, &[(1, 1), (2, 2)]));
+        assert!(!found(&ledger, 0, &[(1, 1)]), "an entry is lost");
+        assert!(!found(&ledger, 0, &[(1, 1), (2, 2)]), "the term is lost");
+        assert!(!found(&ledger, 2, &[(1, 1), (1, 2)]), "the entries are lost");
+        assert!(!found(&ledger, 0, &[(1, 1), (1, 2), (1, 3)]), "nobody asked for it");
     }
 
     #[test]

@@ -42,17 +42,20 @@ pub enum Scene {
     PowerCut,
     /// Two halves see each other only through one server.
     Bridge,
+    /// The logs of a majority are damaged: what is left must refuse to serve.
+    Ruin,
 }
 
 impl Scene {
     /// All of them.
-    pub const ALL: [Scene; 6] = [
+    pub const ALL: [Scene; 7] = [
         Scene::Storm,
         Scene::LeaderDies,
         Scene::LeaderCutOff,
         Scene::LeaderUnheard,
         Scene::PowerCut,
         Scene::Bridge,
+        Scene::Ruin,
     ];
 }
 

@@ -11,7 +11,7 @@ use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use tokio::time::sleep;
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ConnId, ServerId, SessionId};
-use zokor_core::raft::{Payload, SharedEntry};
+use zokor_core::raft::{Index, Payload, SharedEntry};
 use zokor_core::replica::Stats;
 
 use super::audit::audit;
@@ -51,6 +51,8 @@ pub(super) struct Run {
     faults: u64,
     entries: u64,
     copies: u64,
+    /// Who had applied how much when a majority was lost.
+    ruined: Option<(Index, u64)>,
 }
 
 impl Run {
@@ -71,6 +73,7 @@ impl Run {
             faults: 0,
             entries: 0,
             copies: 0,
+            ruined: None,
         }
     }
 
@@ -83,7 +86,7 @@ impl Run {
             self.spawn_client(number);
         }
         let mut verdict = self.act().await;
-        if verdict.is_ok() {
+        if verdict.is_ok() && self.scene != Scene::Ruin {
             verdict = self.end().await;
         }
         let time = self.watch.micros();
@@ -146,6 +149,7 @@ impl Run {
             Scene::LeaderUnheard => self.leader_cut_off(leader, (false, true)).await,
             Scene::PowerCut => self.power_cut().await,
             Scene::Bridge => self.bridge().await,
+            Scene::Ruin => self.ruin(leader).await,
         }
     }
 
@@ -220,6 +224,48 @@ impl Run {
         })
     }
 
+    /// The leader and others, a majority, lose power, and bytes of their logs are not what they
+    /// were. No damage may make them, or those that are left, say anything wrong.
+    async fn ruin(&mut self, leader: u64) -> Verdict {
+        self.ruined = Some(self.furthest());
+        self.ensemble.lift_limit();
+        let others = (1..=self.plan.servers).filter(|&server| server != leader);
+        let lost: Vec<u64> = [leader].into_iter().chain(others).take(self.plan.quorum()).collect();
+        for &server in &lost {
+            let damaged = self.ensemble.spoil_log(server);
+            must("the scene is set", damaged, || format!("the log of {server} is empty"))?;
+        }
+        self.note(format!("the logs of servers {lost:?} are damaged"));
+        for &server in &lost {
+            self.ensemble.start(server);
+        }
+        sleep(Duration::from_secs(2)).await;
+        self.reap()?;
+        let present = self.ensemble.present();
+        must(
+            "a damaged server refuses to start",
+            !present.iter().any(|s| lost.contains(s)),
+            || format!("of {lost:?} some start; {present:?} are there"),
+        )?;
+        let written = self.acknowledged();
+        sleep(Duration::from_secs(10)).await;
+        self.reap()?;
+        let (now, leader) = (self.acknowledged(), self.ensemble.leader());
+        must("a minority serves nobody", leader.is_none() && now == written, || {
+            format!("{leader:?} leads; {written} answers, then {now}")
+        })?;
+        self.judge()
+    }
+
+    /// Who has applied most, and how much.
+    fn furthest(&self) -> (Index, u64) {
+        let applied = self.ensemble.present().into_iter().map(|server| {
+            let stats = self.ensemble.stats(server);
+            (stats.map(|stats| stats.applied).unwrap_or_default(), server)
+        });
+        applied.max().unwrap_or_default()
+    }
+
     /// The second half: everything heals, then everything is read and judged.
     async fn end(&mut self) -> Verdict {
         self.ensemble.heal();
@@ -237,7 +283,7 @@ impl Run {
         }
         self.note("all is well".to_owned());
         let node = extra_node("auditor", 1);
-        for server in 1..=self.plan.servers {
+        for server in self.ensemble.present() {
             let reading = node.spawn(audit(server, self.watch.clone(), self.history.clone()));
             reading.await.expect("a reader that panics ends the run")?;
         }
@@ -273,12 +319,7 @@ impl Run {
 
     /// What the longest log says that is applied anywhere.
     fn model(&mut self) -> Result<Model, Violation> {
-        let servers = 1..=self.plan.servers;
-        let applied = servers.map(|server| {
-            let stats = self.ensemble.stats(server);
-            (stats.map(|stats| stats.applied).unwrap_or_default(), server)
-        });
-        let (applied, server) = applied.max().unwrap_or_default();
+        let (applied, server) = self.ruined.unwrap_or_else(|| self.furthest());
         let log = self.ensemble.ledger().log(ServerId(server), applied)?;
         self.entries = log.len() as u64;
         let model = history::model(&log)?;
@@ -326,7 +367,8 @@ impl Run {
             left_over: Vec::new(),
         };
         health.is_well()?;
-        must("liveness", all.len() as u64 == self.plan.servers, || "servers are down".to_owned())?;
+        let present = self.ensemble.present().len();
+        must("liveness", all.len() == present, || "servers are down".to_owned())?;
         let live = self.clients.iter().filter_map(Running::live_session).count() as u64;
         let counts: Vec<u64> = all.values().map(|stats| stats.sessions).collect();
         must("liveness", counts.iter().all(|&n| n == live), || {
@@ -353,7 +395,7 @@ impl Run {
     }
 
     fn reap(&mut self) -> Verdict {
-        let reaped = self.ensemble.reap();
+        let reaped = self.ensemble.reap(&mut self.probes);
         must("no server ends by itself", reaped == Ok(Vec::new()), || format!("{reaped:?}"))
     }
 

@@ -6,13 +6,17 @@
 use std::time::Duration;
 
 use super::Scene;
-use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan};
+use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan, SectorPlan};
 
 /// The plan of `scene` by `seed`.
 pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
     let servers = match scene {
         Scene::Storm => return storm(seed),
-        Scene::LeaderDies | Scene::LeaderCutOff | Scene::LeaderUnheard | Scene::PowerCut => 3,
+        Scene::LeaderDies
+        | Scene::LeaderCutOff
+        | Scene::LeaderUnheard
+        | Scene::PowerCut
+        | Scene::Ruin => 3,
         Scene::Bridge => 5,
     };
     Plan {
@@ -40,6 +44,7 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
 /// writes under way.
 fn storm(seed: u64) -> Plan {
     let mut plan = Plan::new(seed).voters_only();
+    plan.disk.sectors = Some(SectorPlan::new(seed, plan.calm, false));
     if seed.is_multiple_of(2) {
         plan.clients.count = 6;
         plan.clients.interval /= 5;

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::history::{Deed, History};
 use crate::check::{Verdict, must};
-use crate::fault::{self, CrashPoint, Fault};
+use crate::fault::{self, CrashPoint, Damage, Fault};
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
@@ -29,6 +29,9 @@ enum Repair {
     Resume(u64),
     Quicken(u64),
     CalmDown,
+    MakeRoom(u64),
+    /// The power goes, so that damage comes out.
+    Uncover(u64, Micros),
 }
 
 /// The faults of one run.
@@ -89,7 +92,7 @@ impl<'a> Storm<'a> {
     }
 
     fn reap(&mut self) -> Verdict {
-        let reaped = self.ensemble.reap();
+        let reaped = self.ensemble.reap(self.probes);
         must("no server ends by itself", reaped.is_ok(), || format!("{reaped:?}"))?;
         for server in reaped.unwrap_or_default() {
             self.note(format!("server {server} has ended"));
@@ -151,6 +154,24 @@ impl<'a> Storm<'a> {
             Fault::Retune(..) => {}
             // Its members stay the same: no plan of this world asks for it.
             Fault::ChangeMembership(_) => {}
+            Fault::DiskError(server, is_sync, n, _) => self.ensemble.fail_call(server, is_sync, n),
+            Fault::DiskFull(server, n_bytes, after) => {
+                self.ensemble.leave_room(server, Some(n_bytes));
+                self.later(after, Repair::MakeRoom(server));
+            }
+            Fault::DiskDamage(server, damage, after) => self.damage(server, damage, after),
+        }
+    }
+
+    fn damage(&mut self, server: u64, damage: Damage, after: Micros) {
+        let Some(name) = self.ensemble.damage(server, damage) else { return };
+        self.probes.hit(name);
+        match damage {
+            Damage::Rot | Damage::Unreadable => self.later(after, Repair::Start(server)),
+            Damage::LostWrite(_) | Damage::Misdirected(_) => {
+                self.later(2_000_000, Repair::Uncover(server, after));
+            }
+            Damage::LostDisk => {}
         }
     }
 
@@ -214,6 +235,11 @@ impl<'a> Storm<'a> {
             Repair::Join(server, ways) => self.ensemble.clog_all(server, ways, false),
             Repair::Resume(server) => self.ensemble.resume(server),
             Repair::Quicken(server) => self.ensemble.slow_disk(server, false),
+            Repair::MakeRoom(server) => self.ensemble.leave_room(server, None),
+            Repair::Uncover(server, after) => {
+                self.ensemble.kill(server, true);
+                self.later(after, Repair::Start(server));
+            }
             Repair::CalmDown => fair_weather(self.plan, self.ensemble),
         }
     }

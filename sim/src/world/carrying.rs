@@ -54,6 +54,7 @@ impl World {
                 let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
                 progress::purges(ServerId(server), through, kept)?;
                 disk.purge(through);
+                self.purge_sectors(server, through);
                 return Ok(true);
             }
             Output::Send { to, message } => {
@@ -108,14 +109,17 @@ impl World {
         if state.life != life || state.replica.is_none() {
             return Ok(());
         }
-        let Some(mut ticket) = state.disk.complete() else {
+        let mut n = state.disk.pending().min(1);
+        if n > 0 && merge && state.disk_stream.coin() {
+            n = state.disk.pending();
+        }
+        if !self.write_sectors(server, n) {
+            return Ok(());
+        }
+        let state = self.server(server);
+        let Some(ticket) = (0..n).filter_map(|_| state.disk.complete()).last() else {
             return Ok(());
         };
-        if merge && state.disk_stream.coin() {
-            while let Some(later) = state.disk.complete() {
-                ticket = later;
-            }
-        }
         if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1)) {
             return Ok(());
         }
@@ -128,6 +132,10 @@ impl World {
         if state.life != life || state.replica.is_none() {
             return Ok(());
         }
+        if !self.save_to_sectors(server) {
+            return Ok(());
+        }
+        let state = self.server(server);
         let Some(ticket) = state.disk.complete_checkpoint() else {
             return Ok(());
         };

@@ -173,6 +173,46 @@ impl Disk {
         self.pending.len()
     }
 
+    /// Writes that are under way, in order.
+    pub fn unfinished(&self) -> Vec<Persist<Txn>> {
+        self.pending.iter().cloned().collect()
+    }
+
+    /// The snapshot that is being written.
+    pub fn unfinished_checkpoint(&self) -> Option<&Snapshot> {
+        self.checkpoint.as_ref().map(|(_, snapshot)| snapshot)
+    }
+
+    /// What the log may be after a power cut if each write is there as a whole or not at all, and
+    /// none before the one it follows: first without any of those under way.
+    pub fn outcomes(&self) -> Vec<Records> {
+        let mut all = vec![self.durable.clone()];
+        for persist in &self.pending {
+            let mut next = all.last().expect("there is a first").clone();
+            next.make(persist, usize::MAX);
+            all.push(next);
+        }
+        all
+    }
+
+    /// The process has ended, and whoever opens the disk will tell what is on it.
+    pub fn stop(&mut self) {
+        self.busy_until = 0;
+    }
+
+    /// Takes over what was found on the disk that this one only models.
+    pub fn adopt(&mut self, found: &Recovered) {
+        self.snapshot = found.snapshot.as_ref().map(copy);
+        let base = self.snapshot.as_ref().map_or(EntryId::default(), |s| s.meta.last);
+        let mut log = Log::default();
+        log.reset(base);
+        found.entries.iter().for_each(|entry| log.append(entry.clone()));
+        self.durable = Records { hard_state: found.hard_state, log };
+        self.asked = self.durable.clone();
+        self.pending.clear();
+        self.checkpoint = None;
+    }
+
     /// Whether a snapshot is being written.
     pub fn is_checkpointing(&self) -> bool {
         self.checkpoint.is_some()

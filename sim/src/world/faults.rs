@@ -95,6 +95,9 @@ impl World {
             }
             Fault::Retune(server, draw) => self.server(server).retune(draw),
             Fault::ChangeMembership(reform) => self.reform(&reform)?,
+            Fault::DiskError(..) | Fault::DiskFull(..) | Fault::DiskDamage(..) => {
+                self.strike_disk(fault, self.time + most);
+            }
         }
         Ok(())
     }

@@ -28,7 +28,9 @@ impl World {
         self.healed_at = self.time;
         self.network.heal();
         self.client_cuts.clear();
-        let order = self.recovery.order.clone();
+        let mut order = self.recovery.order.clone();
+        // Of the damaged nobody knows whether they start again.
+        order.sort_by_key(|&server| self.atlas.is_damaged(server));
         let core = self.core_of(&order);
         self.trace.note(self.time, Lane::World, Kind::Heal, || format!("{core:?} heal"));
         for &server in &core {
@@ -38,6 +40,7 @@ impl World {
             let fates = &self.recovery.fates;
             match fates.iter().find(|(named, _)| *named == server).map(|&(_, fate)| fate) {
                 Some(fate) => self.meet(server, fate),
+                None if self.atlas.is_damaged(server) => drop(self.outsiders.insert(server)),
                 None => self.make_whole(server, 0),
             }
         }
@@ -45,6 +48,7 @@ impl World {
             let dies = self.recovery.dead.contains(&client);
             self.become_(client, if dies { Mood::Dead } else { Mood::Settling });
         }
+        self.uncover_damage();
         if self.outsiders.is_empty() {
             self.heal_all();
             return;
@@ -151,7 +155,9 @@ impl World {
     pub(super) fn health(&self) -> Health {
         let healthy = |id: &ServerId| !self.outsiders.contains(&id.0);
         let members = self.members();
-        let counts = |id: &ServerId| healthy(id) && members.contains(id);
+        let counts = |id: &ServerId| {
+            healthy(id) && members.contains(id) && !self.atlas.is_out(id.0)
+        };
         let servers = self.servers.iter().filter(|server| counts(&server.id));
         let applied = servers.map(|server| {
             let stats = server.replica.as_ref().map(|replica| replica.stats());

@@ -4,6 +4,8 @@
 //! Invariant: only disk, network, clocks and seeds are replaced. A server that ends is taken away
 //! with all its tasks, as a process is; what it had not synced is lost as the seed has it.
 
+mod disks;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,15 +24,19 @@ use zokor_net::runtime::{
     self, Admin, Answer, Detail, Handle, Limits, Listeners, Parts, Reset, ServerFacts,
     storage_workers,
 };
-use zokor_net::storage::{self, Fault, MemoryDisk, Options};
+use zokor_net::storage::{self, Options};
 use zokor_net::transport::PlainSockets;
 
 use super::clock::Clock;
 use super::queue::Micros;
+use crate::disk::atlas::Atlas;
+use crate::disk::{Fault, SectorDisk};
 use crate::plan::Plan;
+use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
 use crate::whole::client::client_address;
 use crate::whole::ledger::{Ledger, Noted};
+use disks::{End, Trouble};
 
 /// True time, readable from anywhere.
 #[derive(Clone)]
@@ -127,10 +133,11 @@ struct Body {
     limits: Limits,
     segment_bytes: u64,
     snapshots_kept: usize,
-    disk: MemoryDisk,
+    disk: SectorDisk,
     clock: Arc<OwnClock>,
     pace: Arc<Pace>,
     ledger: Ledger,
+    is_damaged: bool,
     seed: [u8; 32],
     fresh_id: [u8; 16],
 }
@@ -156,7 +163,7 @@ impl Body {
             ..Options::new(id, self.fresh_id, now.wall)
         };
         let opened = storage::open(self.disk, &options).map_err(|error| error.to_string())?;
-        self.ledger.recovered(id, &opened.recovered);
+        self.ledger.recovered(id, &opened.recovered, self.is_damaged);
         let replica = Replica::new(now, self.config, Seed(self.seed), opened.recovered);
         let log = Noted { server: id, wal: opened.wal, ledger: self.ledger };
         let (storage, log, snapshots) = storage_workers(log, opened.snapshots);
@@ -195,7 +202,8 @@ fn peer_address(server: u64) -> SocketAddr {
 struct Seat {
     config: Config,
     node: NodeHandle,
-    disk: MemoryDisk,
+    disk: SectorDisk,
+    trouble: Trouble,
     clock: Arc<OwnClock>,
     pace: Arc<Pace>,
     stream: Stream,
@@ -216,12 +224,15 @@ pub struct Ensemble {
     seats: Vec<Seat>,
     clients: BTreeMap<u64, NodeId>,
     ledger: Ledger,
+    watch: Watch,
+    atlas: Atlas,
 }
 
 impl Ensemble {
     /// The servers of `plan`, none of which runs. Inside a simulation only.
     pub fn new(plan: &Plan, configs: Vec<Config>, watch: &Watch) -> Self {
         let simulation = Simulation::current();
+        let sector_bytes = plan.disk.sectors.as_ref().map_or(512, |disk| disk.sector_bytes);
         let seats = configs.into_iter().map(|config| {
             let id = config.raft.id.0;
             let mut stream = Stream::new(plan.seed, Concern::Server(id));
@@ -240,7 +251,8 @@ impl Ensemble {
             Seat {
                 config,
                 node: simulation.create_node().name(name).ip(client_address(id).ip()).build(),
-                disk: MemoryDisk::new(),
+                disk: SectorDisk::new(Stream::new(plan.seed, Concern::Platter(id)), sector_bytes),
+                trouble: Trouble::default(),
                 clock: Arc::new(OwnClock { watch: watch.clone(), clock: Mutex::new(clock) }),
                 pace: Arc::new(pace),
                 limits: limits(&mut stream),
@@ -253,8 +265,15 @@ impl Ensemble {
             }
         });
         let seats = seats.collect();
-        let (network, ledger) = (NetSim::current(), Ledger::default());
-        Ensemble { simulation, network, seats, clients: BTreeMap::new(), ledger }
+        Ensemble {
+            simulation,
+            network: NetSim::current(),
+            seats,
+            clients: BTreeMap::new(),
+            ledger: Ledger::default(),
+            watch: watch.clone(),
+            atlas: Atlas::new(plan.servers),
+        }
     }
 
     /// How many servers it has, running or not.
@@ -267,10 +286,14 @@ impl Ensemble {
         &self.ledger
     }
 
-    /// Starts a server that does not run.
+    /// Starts a server that does not run, unless it is out for good.
     pub fn start(&mut self, server: u64) {
+        if self.is_out(server) {
+            return;
+        }
         let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
         let ledger = self.ledger.clone();
+        let is_damaged = self.atlas.is_damaged(server);
         let seat = self.seat(server);
         if seat.life.is_some() {
             return;
@@ -287,12 +310,14 @@ impl Ensemble {
             clock: seat.clock.clone(),
             pace: seat.pace.clone(),
             ledger,
+            is_damaged,
             seed: seat.stream.seed(),
             fresh_id,
         };
         let life: Arc<Mutex<Life>> = Arc::default();
         seat.life = Some(life.clone());
         seat.doomed = false;
+        seat.trouble.forget();
         let id = seat.node.id();
         self.simulation.restart(id);
         let node = self.simulation.get_node(id).expect("it was made with the ensemble");
@@ -312,7 +337,7 @@ impl Ensemble {
         simulation.kill(seat.node.id());
         seat.life = None;
         if loses_power {
-            seat.disk.crash(seat.stream.bits());
+            seat.disk.cut_power();
         } else {
             seat.disk.kill();
         }
@@ -322,7 +347,7 @@ impl Ensemble {
     pub fn fail_disk(&mut self, server: u64, n: u64) {
         let seat = self.seat(server);
         seat.doomed = true;
-        seat.disk.fault_at(n, Fault::Stop);
+        seat.disk.arm(n, Fault::Stop);
     }
 
     /// Asks a server to stop in good order.
@@ -334,23 +359,42 @@ impl Ensemble {
         }
     }
 
-    /// Takes away the servers that have ended by themselves, and names them.
+    /// Takes away the servers that have ended by themselves, and names those that start again.
     ///
     /// # Errors
-    /// If one had no reason to end.
-    pub fn reap(&mut self) -> Result<Vec<u64>, String> {
+    /// If one had no reason to end, or had one and goes on.
+    pub fn reap(&mut self, probes: &mut Probes) -> Result<Vec<u64>, String> {
+        let now = self.watch.micros();
         let mut ended = Vec::new();
         for server in 1..=self.size() {
+            let is_damaged = self.atlas.is_damaged(server);
             let seat = self.seat(server);
+            seat.look(now, probes);
             let life = seat.life.as_ref();
             let end =
                 life.and_then(|life| life.lock().expect("nobody panics with a life").ended.clone());
-            let Some(end) = end else { continue };
-            if !seat.doomed {
-                return Err(format!("server {server} ended by itself: {end:?}"));
+            let Some(end) = end else {
+                if seat.is_overdue(now) {
+                    return Err(format!("server {server} goes on though its disk has failed"));
+                }
+                continue;
+            };
+            let excuse = end.as_ref().err().and_then(|why| seat.excuse(why, is_damaged));
+            let is_out = match excuse {
+                Some((end, probe)) => {
+                    probes.hit(probe);
+                    matches!(end, End::Out)
+                }
+                None if seat.doomed => false,
+                None => return Err(format!("server {server} ended by itself: {end:?}")),
+            };
+            let loses_power = seat.doomed || seat.stream.coin();
+            self.kill(server, loses_power);
+            if is_out {
+                self.atlas.leave_out(server);
+            } else {
+                ended.push(server);
             }
-            self.kill(server, true);
-            ended.push(server);
         }
         Ok(ended)
     }
@@ -450,6 +494,7 @@ impl Ensemble {
 
     /// Everything works again: links, disks, processes.
     pub fn heal(&mut self) {
+        self.heal_disks();
         for server in 1..=self.size() {
             for other in (1..=self.size()).filter(|&other| other != server) {
                 self.clog(server, other, false);

@@ -3,6 +3,7 @@
 mod carrying;
 pub mod clock;
 pub mod disk;
+mod disk_faults;
 mod event;
 mod faults;
 mod healing;
@@ -11,6 +12,7 @@ pub mod madsim;
 mod membership;
 pub mod network;
 pub mod queue;
+pub mod sectors;
 pub mod server;
 mod serving;
 pub mod stepped;

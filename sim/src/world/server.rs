@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::event::Event;
 use super::queue::Micros;
+use super::sectors::Sectors;
 use crate::check::progress::Progress;
 use crate::fault::CrashPoint;
 use crate::plan::Plan;
@@ -30,6 +31,10 @@ pub struct Server {
     pub clock: Clock,
     /// Its disk.
     pub disk: Disk,
+    /// What `disk` only models, if this run has it.
+    pub sectors: Option<Sectors>,
+    /// What was found on it, until the server starts from that.
+    pub found: Option<Recovered>,
     /// Draws for the process: its seeds and delays.
     pub stream: Stream,
     /// Draws for the disk.
@@ -118,6 +123,8 @@ impl Server {
             config,
             clock: Clock::new(offset, rate, wall),
             disk: Disk::default(),
+            sectors: Sectors::new(plan, number),
+            found: None,
             stream,
             disk_stream: Stream::new(plan.seed, Concern::Disk(number)),
             replica: None,
@@ -148,7 +155,7 @@ impl Server {
     /// Starts the process from what is on the disk.
     pub fn start(&mut self, time: Micros) {
         assert!(self.replica.is_none(), "a server is started once");
-        let recovered: Recovered = self.disk.recover();
+        let recovered = self.found.take().unwrap_or_else(|| self.disk.recover());
         self.progress.restart(recovered.hard_state);
         self.life += 1;
         self.armed = self.armed_at_start.take();
@@ -172,7 +179,13 @@ impl Server {
     /// Ends the process, and cuts the power of its disk.
     pub fn crash(&mut self) {
         self.replica = None;
-        self.disk.crash(&mut self.disk_stream);
+        match &mut self.sectors {
+            Some(sectors) => {
+                sectors.cut_power(&self.disk);
+                self.disk.stop();
+            }
+            None => self.disk.crash(&mut self.disk_stream),
+        }
         self.timer += 1;
         self.timer_for = None;
         self.paused_until = 0;

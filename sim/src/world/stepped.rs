@@ -24,6 +24,7 @@ use crate::check::membership::Memberships;
 use crate::check::write::Writes;
 use crate::check::{Verdict, must};
 use crate::client::{Character, Client, Wish};
+use crate::disk::atlas::Atlas;
 use crate::fault::{CrashPoint, Timed};
 use crate::model::Model;
 use crate::plan::Plan;
@@ -60,6 +61,8 @@ pub struct World {
     pub(super) healed_at: Micros,
     /// What operators have asked for, by the number of the change.
     pub(super) wanted: Vec<Membership>,
+    /// Whose disk may be damaged.
+    pub(super) atlas: Atlas,
     pub(super) checks: Checks,
     /// What happened, for people.
     pub trace: Trace,
@@ -145,6 +148,7 @@ impl World {
             healed_at: 0,
             wanted: Vec::new(),
             checks: Checks::new(plan.membership()),
+            atlas: Atlas::new(plan.voters()),
             trace,
             probes: Probes::default(),
             hash: plan.seed,
@@ -315,7 +319,8 @@ impl World {
 
     fn start(&mut self, server: u64) -> Verdict {
         let time = self.time;
-        if self.server(server).replica.is_some() || self.server(server).stays_down {
+        let state = self.server(server);
+        if state.replica.is_some() || state.stays_down || !self.open_disk(server)? {
             return Ok(());
         }
         self.server(server).start(time);

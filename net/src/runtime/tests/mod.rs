@@ -75,6 +75,32 @@ async fn a_failed_disk_ends_the_server_and_nothing_is_acknowledged() {
     assert_eq!(why, "no space is left");
 }
 
+/// Its report and its end are noticed in either order.
+#[tokio::test]
+async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log_first() {
+    let (port, log, snapshots) = storage_workers(Disk { fails: true }, Disk { fails: false });
+    let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
+    let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
+    let mut reports = port.done;
+    let script = Box::new(Script::default());
+    let mut driver = Driver::new(server, script, (port.log, port.snapshots), now);
+    let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
+    let ask = |driver: &mut Driver, xid| {
+        let request = Request::Write(Write::CloseSession);
+        driver.machine.handle(now, Input::Request { conn, xid: Xid(xid), request });
+        driver.pump(now);
+    };
+    ask(&mut driver, 1);
+    std::thread::spawn(move || log.run()).join().unwrap();
+    ask(&mut driver, 2);
+    assert_eq!(driver.failure, None, "why is still to be told");
+    while let Ok(report) = reports.try_recv() {
+        driver.stored(now, report);
+    }
+    assert_eq!(driver.failure.as_deref(), Some("no space is left"));
+    drop(snapshots);
+}
+
 #[tokio::test]
 async fn a_four_letter_word_is_answered_and_the_connection_closed() {
     let stage = Stage::new(Limits::default()).await;

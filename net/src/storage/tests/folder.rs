@@ -189,6 +189,40 @@ fn a_full_disk_has_an_error_of_its_own_and_the_log_is_done_for() {
 }
 
 #[test]
+fn a_disk_too_full_for_the_next_segment_does_not_stop_the_present_one() {
+    // Writing and syncing the batch are the first two calls; then the spare is made and zeroed.
+    for at in 2..5 {
+        let disk = MemoryDisk::new();
+        let mut opened = reopen(&disk);
+        disk.fault_at(at, crate::storage::Fault::Full);
+        opened.wal.persist(&[append(1, 1, 1)]).unwrap();
+        assert!(!disk.contents().contains_key("log-spare.tmp"), "its room is given back");
+        assert!(!opened.wal.idle().unwrap(), "there is nothing to do while it is full");
+        for index in 2..=70 {
+            opened.wal.persist(&[append(1, index, index)]).unwrap();
+        }
+        assert!(opened.wal.segment_count() > 1, "it was tried again");
+        drop(opened);
+        assert_eq!(indexes(&reopen(&disk)), (1..=70).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn an_error_of_storage_says_what_to_do() {
+    let (place, file) = ("/data".to_owned(), "log-1".to_owned());
+    let full = Error::Full { place: place.clone(), file: file.clone(), doing: "write" };
+    assert!(full.to_string().ends_with("make room there, then start the server again"), "{full}");
+    let gap = Error::Gap { place: place.clone(), first: Index(9), snapshot: Index(3) };
+    let (offset, index, what) = (4096, Some(Index(7)), "torn".to_owned());
+    let damaged = Error::Damaged { place, file, offset, index, what };
+    for error in [gap, damaged] {
+        let text = error.to_string();
+        assert!(text.contains("leave this server stopped"), "{text}");
+        assert!(text.contains("Never empty the folder"), "{text}");
+    }
+}
+
+#[test]
 fn a_batch_may_be_larger_than_a_segment() {
     let disk = MemoryDisk::new();
     let mut opened = reopen(&disk);

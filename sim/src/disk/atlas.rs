@@ -1,0 +1,153 @@
+//! Who may be damaged where: the map that keeps faults beyond a crash within what an ensemble must
+//! bear.
+//!
+//! Invariant: within the limit, of everything that was ever durable every quorum has a member with
+//! a good copy, and those that are out for good leave a quorum. Over the limit the only acceptable
+//! result is a refusal to serve.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zokor_core::raft::Index;
+
+/// A part of a server's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// All of it: what a lost disk loses, and what a server loses that is not repaired.
+    Whole,
+    /// The log entry at this index.
+    Entry(Index),
+    /// The snapshot that ends with this index.
+    Snapshot(Index),
+}
+
+/// The map of one run.
+#[derive(Clone, Debug)]
+pub struct Atlas {
+    voters: BTreeSet<u64>,
+    over_the_limit: bool,
+    damaged: BTreeMap<Part, BTreeSet<u64>>,
+    out: BTreeSet<u64>,
+}
+
+impl Atlas {
+    /// Of servers 1 to `n`, all of which vote, none is damaged yet.
+    pub fn new(n: u64) -> Self {
+        let (damaged, out) = (BTreeMap::new(), BTreeSet::new());
+        Atlas { voters: (1..=n).collect(), over_the_limit: false, damaged, out }
+    }
+
+    /// From now on any number may be damaged anywhere.
+    pub fn lift_limit(&mut self) {
+        self.over_the_limit = true;
+    }
+
+    /// Marks `part` of `server` as damaged, if that is still within the limit. Today nothing is
+    /// repaired, so that any damage may cost the server as a whole.
+    pub fn damage(&mut self, server: u64, part: Part) -> bool {
+        if !self.may_damage(server, part) {
+            return false;
+        }
+        self.damaged.entry(part).or_default().insert(server);
+        true
+    }
+
+    /// Whether `server` could be damaged there as well.
+    pub fn may_damage(&self, server: u64, part: Part) -> bool {
+        if self.over_the_limit {
+            return true;
+        }
+        let mut hit = self.damaged_at(part);
+        hit.insert(server);
+        let mut marked = self.marked();
+        marked.insert(server);
+        !self.is_quorum(&hit) && self.leaves_quorum(&marked)
+    }
+
+    /// Whether `server` has any damage, found or not.
+    pub fn is_damaged(&self, server: u64) -> bool {
+        self.out.contains(&server) || self.damaged.values().any(|them| them.contains(&server))
+    }
+
+    /// A damaged server has refused to start: it is out until somebody steps in.
+    pub fn leave_out(&mut self, server: u64) {
+        assert!(self.is_damaged(server), "only damage puts a server out");
+        self.out.insert(server);
+    }
+
+    /// Whether a server is out for good.
+    pub fn is_out(&self, server: u64) -> bool {
+        self.out.contains(&server)
+    }
+
+    /// Those that are out for good.
+    pub fn out(&self) -> &BTreeSet<u64> {
+        &self.out
+    }
+
+    /// Whether those that are not out are enough to serve.
+    pub fn can_serve(&self) -> bool {
+        self.leaves_quorum(&self.out)
+    }
+
+    /// All servers with any damage.
+    fn marked(&self) -> BTreeSet<u64> {
+        self.damaged.values().flatten().chain(&self.out).copied().collect()
+    }
+
+    /// Who has no good copy of `part`.
+    fn damaged_at(&self, part: Part) -> BTreeSet<u64> {
+        if part == Part::Whole {
+            return self.marked();
+        }
+        let at = |part| self.damaged.get(&part).into_iter().flatten();
+        at(part).chain(at(Part::Whole)).copied().collect()
+    }
+
+    fn is_quorum(&self, servers: &BTreeSet<u64>) -> bool {
+        servers.len() > self.voters.len() / 2
+    }
+
+    fn leaves_quorum(&self, gone: &BTreeSet<u64>) -> bool {
+        self.is_quorum(&self.voters.difference(gone).copied().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_a_minority_is_damaged() {
+        for (n, most) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)] {
+            let mut atlas = Atlas::new(n);
+            let hit = (1..=n).filter(|&server| atlas.damage(server, Part::Whole)).count();
+            assert_eq!(hit, most, "of {n}");
+            for server in 1..=n {
+                if atlas.is_damaged(server) {
+                    atlas.leave_out(server);
+                }
+            }
+            assert!(atlas.can_serve());
+        }
+    }
+
+    #[test]
+    fn damage_in_one_place_counts_for_the_server() {
+        let mut atlas = Atlas::new(3);
+        assert!(atlas.damage(1, Part::Entry(Index(5))));
+        assert!(atlas.damage(1, Part::Snapshot(Index(3))));
+        assert!(atlas.is_damaged(1) && !atlas.is_damaged(2));
+        assert!(!atlas.damage(2, Part::Entry(Index(9))), "nothing is repaired yet");
+    }
+
+    #[test]
+    fn over_the_limit_nobody_can_serve() {
+        let mut atlas = Atlas::new(3);
+        atlas.lift_limit();
+        for server in [1, 2] {
+            assert!(atlas.damage(server, Part::Whole));
+            atlas.leave_out(server);
+        }
+        assert!(!atlas.can_serve());
+    }
+}

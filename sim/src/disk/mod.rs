@@ -1,0 +1,502 @@
+//! A disk of sectors that fails in every way that disks do: what the storage code of `net` is tried
+//! on in both worlds.
+//!
+//! Invariant: what was synced stays, unless a fault was asked for that damages it; of what was not,
+//! each sector is kept, lost or torn, and each change of a name kept or lost, by the seed alone.
+
+pub mod atlas;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Error, ErrorKind, Result};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use zokor_net::storage::{Disk, DiskFile};
+
+use crate::rng::Stream;
+use file::{Aim, Dice, FileNode, Reading};
+
+/// One folder. Clones share it.
+#[derive(Clone, Debug)]
+pub struct SectorDisk {
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What goes wrong at a chosen call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The machine stops at the n-th change of anything: it may have happened or not, and every
+    /// later call fails.
+    Stop,
+    /// The n-th write fails; any part of it may have happened.
+    Write,
+    /// The n-th sync of a file fails. All counts as clean, and any of it may be lost in a power cut
+    /// (Rebello et al., ATC 2020).
+    Sync,
+    /// The n-th write is acknowledged and never stored.
+    LostWrite,
+    /// The n-th write is acknowledged and goes to another aligned place of its file.
+    Misdirected,
+}
+
+impl Fault {
+    /// What a sweep calls it when the storage code has met it.
+    pub fn probe(self) -> &'static str {
+        match self {
+            Fault::Stop => "disk: machine stopped at a change",
+            Fault::Write => "disk: write failed",
+            Fault::Sync => "disk: sync failed",
+            Fault::LostWrite => "disk: write lost",
+            Fault::Misdirected => "disk: write misdirected",
+        }
+    }
+
+    fn strikes(self, call: Call) -> bool {
+        match self {
+            Fault::Stop => true,
+            Fault::Write | Fault::LostWrite | Fault::Misdirected => call == Call::Write,
+            Fault::Sync => call == Call::Sync,
+        }
+    }
+}
+
+/// A call that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Write,
+    Sync,
+    Name,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stream: Stream,
+    sector_bytes: usize,
+    nodes: BTreeMap<u64, FileNode>,
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    /// Changes of names since the folder was synced, in order.
+    moves: Vec<Move>,
+    next_node: u64,
+    /// Counts lives: files and locks of an earlier one are dead.
+    life: u64,
+    locked: bool,
+    stopped: bool,
+    /// How many calls of its kind each fault still waits for.
+    armed: Vec<(Fault, u64)>,
+    /// Bytes that all files may have together.
+    capacity: Option<u64>,
+    met: BTreeSet<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Bind { name: String, node: u64 },
+    Unbind { name: String, node: u64 },
+    Rename { from: String, to: String, node: u64 },
+}
+
+impl SectorDisk {
+    /// An empty folder on sectors of `sector_bytes`, which fails as `stream` has it.
+    pub fn new(stream: Stream, sector_bytes: usize) -> Self {
+        assert!(sector_bytes.is_power_of_two() && sector_bytes <= 4096);
+        let shared = Shared {
+            stream,
+            sector_bytes,
+            nodes: BTreeMap::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            moves: Vec::new(),
+            next_node: 0,
+            life: 0,
+            locked: false,
+            stopped: false,
+            armed: Vec::new(),
+            capacity: None,
+            met: BTreeSet::new(),
+        };
+        SectorDisk { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// Cuts the power: open files and locks are dead, and what was not synced is kept, lost or
+    /// torn. The disk works again afterwards. No fault is armed any more; damage stays.
+    pub fn cut_power(&self) {
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        if shared.moves.iter().any(|change| matches!(change, Move::Rename { .. })) {
+            shared.met.insert("disk: power cut before a rename was synced");
+        }
+        if shared.nodes.values().any(|node| node.dirty_sectors() > 1) {
+            shared.met.insert("disk: power cut over several sectors");
+        }
+        shared.names = shared.durable_names.clone();
+        let in_order = shared.stream.coin();
+        let kept_moves = shared.stream.below(shared.moves.len() as u64 + 1);
+        for (i, change) in (0..).zip(std::mem::take(&mut shared.moves)) {
+            let kept = if in_order { i < kept_moves } else { shared.stream.coin() };
+            if kept {
+                change.apply(&mut shared.names);
+            }
+        }
+        shared.durable_names = shared.names.clone();
+        shared.forget_unnamed();
+        let Shared { nodes, names, stream, sector_bytes, .. } = shared;
+        let logs: BTreeSet<u64> =
+            names.iter().filter(|(name, _)| is_log(name)).map(|(_, &id)| id).collect();
+        for (id, node) in nodes {
+            let mut dice = Dice { stream, sector: *sector_bytes };
+            node.cut_power(logs.contains(id), &mut dice);
+        }
+        shared.begin_life();
+    }
+
+    /// Ends the process but not the machine: open files and locks are dead, nothing is lost yet.
+    pub fn kill(&self) {
+        self.shared().begin_life();
+    }
+
+    /// Lets `fault` happen at the `n`th call from now that it can strike (0: the next).
+    pub fn arm(&self, n: u64, fault: Fault) {
+        self.shared().armed.push((fault, n));
+    }
+
+    /// Takes back every fault that has not struck yet.
+    pub fn disarm(&self) {
+        self.shared().armed.clear();
+    }
+
+    /// Lets one durable sector rot, or become unreadable, in a file whose name begins with
+    /// `prefix`; whether there was one.
+    ///
+    /// The last batch of a log is spared by rot, as it is by lost writes: by the log's format of
+    /// now its damage cannot be told from a torn tail.
+    pub fn spoil(&self, unreadable: bool, prefix: &str) -> bool {
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        let named = shared.names.iter().filter(|(name, _)| name.starts_with(prefix));
+        let mut names: Vec<(bool, u64)> = named.map(|(name, &id)| (is_log(name), id)).collect();
+        while !names.is_empty() {
+            let at = shared.stream.below(names.len() as u64) as usize;
+            let (is_log, id) = names.swap_remove(at);
+            let node = shared.nodes.get_mut(&id).expect("names lead to files");
+            let mut dice = Dice { stream: &mut shared.stream, sector: shared.sector_bytes };
+            if node.spoil(unreadable, is_log && !unreadable, &mut dice) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether anything on the platter is, or may turn out to be, other than what was stored.
+    pub fn is_spoilt(&self) -> bool {
+        self.shared().nodes.values().any(FileNode::is_spoilt)
+    }
+
+    /// Takes everything away: another disk, empty, stands in its place.
+    pub fn lose(&self) {
+        let mut shared = self.shared();
+        shared.nodes.clear();
+        shared.names.clear();
+        shared.durable_names.clear();
+        shared.moves.clear();
+        shared.begin_life();
+    }
+
+    /// Leaves room for `n_bytes` more, or (`None`) without end.
+    pub fn leave(&self, n_bytes: Option<u64>) {
+        let mut shared = self.shared();
+        shared.capacity = n_bytes.map(|n_bytes| shared.used_bytes() + n_bytes);
+    }
+
+    /// Which faults the storage code has met since this was last asked.
+    pub fn take_met(&self) -> BTreeSet<&'static str> {
+        std::mem::take(&mut self.shared().met)
+    }
+
+    /// Everything that is there, by name.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let shared = self.shared();
+        let one = |(name, id): (&String, &u64)| (name.clone(), shared.nodes[id].shown().to_vec());
+        shared.names.iter().map(one).collect()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("no call panics while it holds the lock")
+    }
+}
+
+/// Whether a file is a segment of a log, whose last batch may be torn.
+fn is_log(name: &str) -> bool {
+    name.starts_with("log-")
+}
+
+impl Shared {
+    fn begin_life(&mut self) {
+        self.life += 1;
+        self.locked = false;
+        self.stopped = false;
+        self.armed.clear();
+    }
+
+    fn new_node(&mut self) -> u64 {
+        self.next_node += 1;
+        self.next_node
+    }
+
+    /// Drops the files that no name leads to, now that names and durable names agree.
+    fn forget_unnamed(&mut self) {
+        let named: BTreeSet<u64> = self.names.values().copied().collect();
+        self.nodes.retain(|id, _| named.contains(id));
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.nodes.values().map(|node| node.len() as u64).sum()
+    }
+
+    /// Whether a call may go on, and what strikes it.
+    fn enter(&mut self, call: Call) -> Result<Option<Fault>> {
+        if self.stopped {
+            return Err(Error::other("the machine has stopped"));
+        }
+        let mut struck = None;
+        self.armed.retain_mut(|(fault, left)| {
+            if !fault.strikes(call) {
+                return true;
+            }
+            if *left > 0 || struck.is_some() {
+                *left = left.saturating_sub(1);
+                return true;
+            }
+            struck = Some(*fault);
+            false
+        });
+        if let Some(fault) = struck {
+            self.met.insert(fault.probe());
+            self.stopped = fault == Fault::Stop;
+        }
+        Ok(struck)
+    }
+
+    /// Does `change` unless the machine stops here, and half of the time all the same.
+    fn change(&mut self, change: Move) -> Result<()> {
+        let fault = self.enter(Call::Name)?;
+        if fault.is_none() || self.stream.coin() {
+            change.apply(&mut self.names);
+            self.moves.push(change);
+        }
+        if fault.is_some() { Err(io_error()) } else { Ok(()) }
+    }
+
+    fn alive(&self, life: u64, id: u64) -> Result<&FileNode> {
+        if self.life != life || self.stopped {
+            return Err(Error::other("the file belongs to a process that has ended"));
+        }
+        self.nodes.get(&id).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn find(&self, name: &str) -> Result<u64> {
+        self.names.get(name).copied().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// How many of `n_bytes` find room at `offset` of a file.
+    fn room(&self, id: u64, offset: usize, n_bytes: usize) -> usize {
+        let Some(capacity) = self.capacity else { return n_bytes };
+        let growth = (offset + n_bytes).saturating_sub(self.nodes[&id].len()) as u64;
+        let free = capacity.saturating_sub(self.used_bytes());
+        n_bytes.saturating_sub(growth.saturating_sub(free) as usize)
+    }
+
+    fn write(&mut self, id: u64, offset: usize, bytes: &[u8], aim: Aim) {
+        let Shared { nodes, stream, sector_bytes, .. } = self;
+        let node = nodes.get_mut(&id).expect("it is alive");
+        node.write(offset, bytes, aim, &mut Dice { stream, sector: *sector_bytes });
+    }
+}
+
+/// `EIO`.
+fn io_error() -> Error {
+    Error::other("input/output error")
+}
+
+impl Move {
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Move::Bind { name, node } => {
+                names.insert(name.clone(), *node);
+            }
+            Move::Unbind { name, node } => {
+                if names.get(name) == Some(node) {
+                    names.remove(name);
+                }
+            }
+            Move::Rename { from, to, node } => {
+                if names.get(from) == Some(node) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *node);
+            }
+        }
+    }
+}
+
+impl Disk for SectorDisk {
+    type File = SectorFile;
+    type Lock = SectorLock;
+
+    fn place(&self) -> String {
+        "the simulated disk".to_owned()
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        Ok(self.shared().names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> Result<SectorFile> {
+        let mut shared = self.shared();
+        if shared.names.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let node = shared.new_node();
+        shared.nodes.insert(node, FileNode::default());
+        shared.change(Move::Bind { name: name.to_owned(), node })?;
+        Ok(SectorFile { disk: self.clone(), node, life: shared.life })
+    }
+
+    fn open(&self, name: &str) -> Result<SectorFile> {
+        let shared = self.shared();
+        Ok(SectorFile { disk: self.clone(), node: shared.find(name)?, life: shared.life })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let mut shared = self.shared();
+        let node = shared.find(from)?;
+        shared.change(Move::Rename { from: from.to_owned(), to: to.to_owned(), node })
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let mut shared = self.shared();
+        let node = shared.find(name)?;
+        shared.change(Move::Unbind { name: name.to_owned(), node })
+    }
+
+    fn sync_folder(&self) -> Result<()> {
+        let mut shared = self.shared();
+        if shared.enter(Call::Name)?.is_some() {
+            return Err(io_error());
+        }
+        shared.durable_names = shared.names.clone();
+        shared.moves.clear();
+        shared.forget_unnamed();
+        Ok(())
+    }
+
+    fn lock(&self) -> Result<Option<SectorLock>> {
+        let mut shared = self.shared();
+        if std::mem::replace(&mut shared.locked, true) {
+            return Ok(None);
+        }
+        Ok(Some(SectorLock { disk: self.clone(), life: shared.life }))
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
+        let shared = self.shared();
+        let free = |capacity: u64| capacity.saturating_sub(shared.used_bytes());
+        Ok(shared.capacity.map_or(u64::MAX, free))
+    }
+}
+
+/// A file of a [`SectorDisk`].
+#[derive(Debug)]
+pub struct SectorFile {
+    disk: SectorDisk,
+    node: u64,
+    life: u64,
+}
+
+impl DiskFile for SectorFile {
+    fn size(&self) -> Result<u64> {
+        Ok(self.disk.shared().alive(self.life, self.node)?.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        let mut shared = self.disk.shared();
+        let sector_bytes = shared.sector_bytes;
+        let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let node = shared.alive(self.life, self.node)?;
+        match node.read(start, into, sector_bytes).ok_or(ErrorKind::UnexpectedEof)? {
+            Reading::Good => Ok(()),
+            Reading::Rotten => {
+                shared.met.insert("disk: damaged sector read");
+                Ok(())
+            }
+            Reading::Unreadable => {
+                shared.met.insert("disk: unreadable sector met");
+                Err(io_error())
+            }
+        }
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut shared = self.disk.shared();
+        let shared = &mut *shared;
+        let offset = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
+        shared.alive(self.life, self.node)?;
+        let fault = shared.enter(Call::Write)?;
+        let room = shared.room(self.node, offset, bytes.len());
+        if room < bytes.len() {
+            shared.met.insert("disk: no room");
+            shared.write(self.node, offset, &bytes[..room], Aim::True);
+            return Err(ErrorKind::StorageFull.into());
+        }
+        match fault {
+            None => shared.write(self.node, offset, bytes, Aim::True),
+            Some(Fault::LostWrite) => shared.write(self.node, offset, bytes, Aim::Nowhere),
+            Some(Fault::Misdirected) => shared.write(self.node, offset, bytes, Aim::Astray),
+            Some(Fault::Stop | Fault::Write | Fault::Sync) => {
+                let n_bytes = shared.stream.below(bytes.len() as u64 + 1) as usize;
+                shared.write(self.node, offset, &bytes[..n_bytes], Aim::True);
+                return Err(io_error());
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        let mut shared = self.disk.shared();
+        let shared = &mut *shared;
+        shared.alive(self.life, self.node)?;
+        let fault = shared.enter(Call::Sync)?;
+        let Shared { nodes, stream, sector_bytes, .. } = shared;
+        let node = nodes.get_mut(&self.node).expect("it is alive");
+        match fault {
+            None => {
+                node.sync();
+                Ok(())
+            }
+            Some(Fault::Sync) => {
+                node.fail_sync(&mut Dice { stream, sector: *sector_bytes });
+                Err(io_error())
+            }
+            // All of it may have got there, or anything less: the power cut to come decides.
+            Some(_) => Err(io_error()),
+        }
+    }
+}
+
+/// The lock of a [`SectorDisk`].
+#[derive(Debug)]
+pub struct SectorLock {
+    disk: SectorDisk,
+    life: u64,
+}
+
+impl Drop for SectorLock {
+    fn drop(&mut self) {
+        let mut shared = self.disk.shared();
+        if shared.life == self.life {
+            shared.locked = false;
+        }
+    }
+}

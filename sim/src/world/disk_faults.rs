@@ -1,0 +1,219 @@
+//! Disks of sectors in the stepped world: what is written and found, and what strikes them.
+//!
+//! Invariant: a server whose storage fails ends at once and says nothing more. It starts from what
+//! was found on its disk, which was judged before; one that storage refuses to open stays down, and
+//! must be one of those that were damaged.
+
+use zokor_core::raft::Index;
+use zokor_net::storage::{Error, Opened};
+
+use super::event::Event;
+use super::queue::Micros;
+use super::stepped::World;
+use crate::check::{Verdict, Violation, must, storage};
+use crate::disk::atlas::Part;
+use crate::disk::{self, SectorDisk};
+use crate::fault::{Damage, Fault};
+use crate::trace::{Kind, Lane};
+
+impl World {
+    /// Reads what is on the disk of a server that is about to start; false if it cannot start.
+    pub(super) fn open_disk(&mut self, server: u64) -> Result<bool, Violation> {
+        if self.atlas.is_out(server) {
+            return Ok(false);
+        }
+        let time = self.time;
+        let is_damaged = self.atlas.is_damaged(server);
+        let state = self.server(server);
+        let wall = state.clock.now(time).wall;
+        let Some(sectors) = &mut state.sectors else { return Ok(true) };
+        sectors.tick(time);
+        let opened = sectors.open(wall);
+        let has_failed = self.note_met(server);
+        match opened {
+            Ok(opened) => {
+                self.take_over(server, opened, is_damaged)?;
+                Ok(true)
+            }
+            Err(error) => {
+                self.trace.note(time, Lane::Server(server), Kind::Crash, || {
+                    format!("does not start: {error}")
+                });
+                self.server(server).sectors.as_mut().expect("just seen").kill();
+                self.refuses(server, &error, has_failed)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn take_over(&mut self, server: u64, opened: Opened<SectorDisk>, is_damaged: bool) -> Verdict {
+        let Opened { wal, snapshots, recovered, report } = opened;
+        let state = &mut self.servers[server as usize - 1];
+        storage::found(state.id, &recovered, &state.disk, is_damaged)?;
+        state.disk.adopt(&recovered);
+        state.sectors.as_mut().expect("it was opened").use_opened(wal, snapshots);
+        state.found = Some(recovered);
+        self.trace.note(self.time, Lane::Server(server), Kind::Note, || {
+            format!("finds {report}")
+        });
+        for (name, seen) in [
+            ("storage: torn tail cut", report.cut.is_some()),
+            ("storage: older snapshot used", !report.damaged_snapshots.is_empty()),
+            ("storage: log dropped for its snapshot", report.has_dropped_log),
+            ("storage: damage did not matter", is_damaged),
+        ] {
+            if seen {
+                self.probes.hit(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Storage cannot be opened: for want of room, since a write failed, or since it was damaged.
+    fn refuses(&mut self, server: u64, error: &Error, has_failed: bool) -> Verdict {
+        let time = self.time;
+        if has_failed && matches!(error, Error::Io { .. }) {
+            self.probes.hit("storage: start failed with a write");
+            self.queue.push(time + 500_000, Event::Start { server });
+            return Ok(());
+        }
+        if matches!(error, Error::Full { .. }) {
+            let is_full = self.server(server).sectors.as_ref().is_some_and(|s| s.is_full());
+            self.probes.hit("storage: no room to start");
+            self.queue.push(time + 500_000, Event::Start { server });
+            return must(storage::CHECK, is_full, || format!("server {server}: {error}"));
+        }
+        storage::refused(server, &error.to_string(), self.atlas.is_damaged(server))?;
+        self.probes.hit("storage: damaged server refused to start");
+        self.atlas.leave_out(server);
+        Ok(())
+    }
+
+    /// The oldest `n` writes are done; false if storage failed in them.
+    pub(super) fn write_sectors(&mut self, server: u64, n: usize) -> bool {
+        let time = self.time;
+        let state = self.server(server);
+        let Some(sectors) = &mut state.sectors else { return true };
+        sectors.tick(time);
+        let mut batches = state.disk.unfinished();
+        let is_quiet = batches.len() == n;
+        batches.truncate(n);
+        let done = sectors.persist(&batches, is_quiet);
+        self.settle(server, done)
+    }
+
+    /// The snapshot under way is written; false if storage failed in it.
+    pub(super) fn save_to_sectors(&mut self, server: u64) -> bool {
+        let time = self.time;
+        let state = self.server(server);
+        let Some(sectors) = &mut state.sectors else { return true };
+        sectors.tick(time);
+        let snapshot = state.disk.unfinished_checkpoint();
+        let done = snapshot.map_or(Ok(()), |snapshot| sectors.save(snapshot));
+        self.settle(server, done)
+    }
+
+    /// Entries may go from the disk as well.
+    pub(super) fn purge_sectors(&mut self, server: u64, through: Index) {
+        let state = self.server(server);
+        let is_quiet = state.disk.pending() == 0;
+        let Some(sectors) = &mut state.sectors else { return };
+        let done = sectors.purge(through, is_quiet);
+        self.settle(server, done);
+    }
+
+    /// Ends the server if storage has failed; false if it has.
+    fn settle(&mut self, server: u64, done: Result<(), String>) -> bool {
+        self.note_met(server);
+        let Err(why) = done else { return true };
+        self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("ends: {why}"));
+        self.probes.hit("storage: server ended by a failed write");
+        let sectors = self.server(server).sectors.as_mut().expect("storage has failed");
+        let restart = sectors.restart;
+        // The machine goes on; half of the time it loses power before the server starts again.
+        sectors.kill();
+        let cut = self.server(server).stream.coin();
+        self.crash(server, Some(restart));
+        if cut && let Some(sectors) = &mut self.server(server).sectors {
+            sectors.disk().cut_power();
+        }
+        false
+    }
+
+    /// Strikes a disk of sectors; such faults end by `until`.
+    pub(super) fn strike_disk(&mut self, fault: Fault, until: Micros) {
+        let time = self.time;
+        match fault {
+            Fault::DiskError(server, sync, n, restart) => {
+                let Some(sectors) = &mut self.server(server).sectors else { return };
+                let fault = if sync { disk::Fault::Sync } else { disk::Fault::Write };
+                sectors.restart = restart;
+                sectors.disk().arm(n - 1, fault);
+            }
+            Fault::DiskFull(server, n_bytes, duration) => {
+                let Some(sectors) = &mut self.server(server).sectors else { return };
+                sectors.restart = 300_000;
+                sectors.fill(n_bytes, (time + duration).min(until));
+            }
+            Fault::DiskDamage(server, damage, after) => self.damage(server, damage, after),
+            _ => {}
+        }
+    }
+
+    fn damage(&mut self, server: u64, damage: Damage, after: Micros) {
+        if !self.atlas.may_damage(server, Part::Whole) || self.atlas.is_out(server) {
+            return;
+        }
+        let Some(sectors) = &self.server(server).sectors else { return };
+        let disk = sectors.disk();
+        let (name, has_struck) = match damage {
+            Damage::Rot => ("disk: rot", disk.spoil(false, "")),
+            Damage::Unreadable => ("disk: sector became unreadable", disk.spoil(true, "")),
+            Damage::LostWrite(n) => {
+                disk.arm(n - 1, disk::Fault::LostWrite);
+                ("disk: write to be lost", true)
+            }
+            Damage::Misdirected(n) => {
+                disk.arm(n - 1, disk::Fault::Misdirected);
+                ("disk: write to be misdirected", true)
+            }
+            Damage::LostDisk => ("disk: lost", true),
+        };
+        if !has_struck {
+            return;
+        }
+        self.probes.hit(name);
+        let is_within = self.atlas.damage(server, Part::Whole);
+        assert!(is_within, "just asked");
+        match damage {
+            Damage::LostDisk => {
+                self.crash(server, Some(after));
+                self.server(server).sectors.as_mut().expect("just seen").disk().lose();
+                self.atlas.leave_out(server);
+            }
+            Damage::Rot | Damage::Unreadable => self.crash(server, Some(after)),
+            Damage::LostWrite(_) | Damage::Misdirected(_) => {}
+        }
+    }
+
+    /// Damaged servers lose power, so that it comes out.
+    pub(super) fn uncover_damage(&mut self) {
+        for server in 1..=self.plan.servers {
+            if let Some(sectors) = &mut self.server(server).sectors {
+                sectors.disk().disarm();
+                sectors.disk().leave(None);
+            }
+            if self.atlas.is_damaged(server) {
+                self.crash(server, Some(500_000));
+            }
+        }
+    }
+
+    /// Counts what the storage code has met; whether a write or sync was made to fail.
+    fn note_met(&mut self, server: u64) -> bool {
+        let sectors = self.servers[server as usize - 1].sectors.as_ref();
+        let met = sectors.map(|sectors| sectors.disk().take_met()).unwrap_or_default();
+        met.iter().for_each(|name| self.probes.hit(name));
+        [disk::Fault::Write, disk::Fault::Sync].iter().any(|fault| met.contains(fault.probe()))
+    }
+}
