@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ::madsim::net::NetSim;
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use ::madsim::task::NodeId;
 use ::madsim::time::TimeHandle;
+use tokio::net::{Break, Door, Facts, Net, Sockets, Weather};
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::replica::{Mode, Stats};
 use zokor_core::time::{Instant, Now};
@@ -174,8 +174,7 @@ impl Body {
 
 /// Half of the servers have limits so low that their clients meet them.
 fn limits(stream: &mut Stream) -> Limits {
-    // The simulated network has no half-closed connections.
-    let roomy = Limits { linger: Duration::ZERO, ..Limits::default() };
+    let roomy = Limits::default();
     if stream.coin() {
         return roomy;
     }
@@ -187,9 +186,17 @@ fn limits(stream: &mut Stream) -> Limits {
     }
 }
 
-fn peer_address(server: u64) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, server as u8)), 2888)
+/// The host of a server.
+pub fn server_ip(server: u64) -> IpAddr {
+    client_address(server).ip()
 }
+
+fn peer_address(server: u64) -> SocketAddr {
+    SocketAddr::new(server_ip(server), PEER_PORT)
+}
+
+/// Where servers take each other's connections.
+pub const PEER_PORT: u16 = 2888;
 
 /// One seat of the ensemble: what stays when its server dies.
 struct Seat {
@@ -212,16 +219,16 @@ struct Seat {
 /// All servers, and what can be done to them.
 pub struct Ensemble {
     simulation: Simulation,
-    network: Arc<NetSim>,
+    network: Arc<Net>,
     seats: Vec<Seat>,
-    clients: BTreeMap<u64, NodeId>,
+    clients: BTreeMap<u64, (NodeId, IpAddr)>,
     ledger: Ledger,
 }
 
 impl Ensemble {
     /// The servers of `plan`, none of which runs. Inside a simulation only.
     pub fn new(plan: &Plan, configs: Vec<Config>, watch: &Watch) -> Self {
-        let simulation = Simulation::current();
+        let (simulation, network) = (Simulation::current(), Net::current());
         let seats = configs.into_iter().map(|config| {
             let id = config.raft.id.0;
             let mut stream = Stream::new(plan.seed, Concern::Server(id));
@@ -239,7 +246,7 @@ impl Ensemble {
             let name = format!("server-{id}");
             Seat {
                 config,
-                node: simulation.create_node().name(name).ip(client_address(id).ip()).build(),
+                node: network.add_host(name, client_address(id).ip()),
                 disk: MemoryDisk::new(),
                 clock: Arc::new(OwnClock { watch: watch.clone(), clock: Mutex::new(clock) }),
                 pace: Arc::new(pace),
@@ -252,8 +259,8 @@ impl Ensemble {
                 paused: false,
             }
         });
-        let seats = seats.collect();
-        let (network, ledger) = (NetSim::current(), Ledger::default());
+        let seats: Vec<Seat> = seats.collect();
+        let ledger = Ledger::default();
         Ensemble { simulation, network, seats, clients: BTreeMap::new(), ledger }
     }
 
@@ -270,11 +277,12 @@ impl Ensemble {
     /// Starts a server that does not run.
     pub fn start(&mut self, server: u64) {
         let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
-        let ledger = self.ledger.clone();
+        let (ledger, network) = (self.ledger.clone(), self.network.clone());
         let seat = self.seat(server);
         if seat.life.is_some() {
             return;
         }
+        network.set_power(server_ip(server), true);
         let mut fresh_id = [0; 16];
         fresh_id.copy_from_slice(&seat.stream.seed()[..16]);
         let body = Body {
@@ -307,7 +315,12 @@ impl Ensemble {
     /// Ends a server without a word. Its machine loses power as well, or goes on.
     pub fn kill(&mut self, server: u64, loses_power: bool) {
         self.resume(server);
-        let simulation = self.simulation.clone();
+        let (simulation, network) = (self.simulation.clone(), self.network.clone());
+        let ip = server_ip(server);
+        network.untrip(ip);
+        if loses_power {
+            network.set_power(ip, false);
+        }
         let seat = self.seat(server);
         simulation.kill(seat.node.id());
         seat.life = None;
@@ -385,33 +398,24 @@ impl Ensemble {
     /// Holds back all that one server sends to another, or lets it go. What was held back arrives
     /// late, and nothing is lost.
     pub fn clog(&mut self, from: u64, to: u64, clogged: bool) {
-        let (from, to) = (self.seat(from).node.id(), self.seat(to).node.id());
-        if clogged {
-            self.network.clog_link(from, to);
-        } else {
-            self.network.unclog_link(from, to);
-        }
+        self.network.clog(server_ip(from), server_ip(to), clogged);
     }
 
     /// Makes a node for client `number` and lets it be cut off.
     pub fn add_client(&mut self, number: u64) -> NodeHandle {
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 1, number as u8));
         let name = format!("client-{number}");
-        let node = self.simulation.create_node().name(name).ip(ip).build();
-        self.clients.insert(number, node.id());
+        let node = self.network.add_host(name, ip);
+        self.clients.insert(number, (node.id(), ip));
         node
     }
 
     /// Holds back all that passes between a client and a server, or lets it go.
     pub fn clog_client(&mut self, client: u64, server: u64, clogged: bool) {
-        let Some(&client) = self.clients.get(&client) else { return };
-        let server = self.seat(server).node.id();
+        let Some(&(_, client)) = self.clients.get(&client) else { return };
+        let server = server_ip(server);
         for (from, to) in [(server, client), (client, server)] {
-            if clogged {
-                self.network.clog_link(from, to);
-            } else {
-                self.network.unclog_link(from, to);
-            }
+            self.network.clog(from, to, clogged);
         }
     }
 
@@ -420,32 +424,63 @@ impl Ensemble {
         for server in 1..=self.size() {
             self.kill(server, false);
         }
-        for &client in self.clients.values() {
+        for &(client, _) in self.clients.values() {
             self.simulation.kill(client);
         }
     }
 
     /// The same for all that a server sends to, or hears from, anybody.
-    pub fn clog_all(&mut self, server: u64, (inward, outward): (bool, bool), clogged: bool) {
-        let id = self.seat(server).node.id();
-        match (inward, clogged) {
-            (true, true) => self.network.clog_node_in(id),
-            (true, false) => self.network.unclog_node_in(id),
-            (false, _) => {}
-        }
-        match (outward, clogged) {
-            (true, true) => self.network.clog_node_out(id),
-            (true, false) => self.network.unclog_node_out(id),
-            (false, _) => {}
-        }
+    pub fn clog_all(&mut self, server: u64, ways: (bool, bool), clogged: bool) {
+        self.network.clog_host(server_ip(server), ways, clogged);
     }
 
-    /// Sets how many packets have to be sent again, and how long each takes.
-    pub fn weather(&self, loss_ppm: u64, least: Micros, most: Micros) {
-        self.network.update_config(|config| {
-            config.packet_loss_rate = loss_ppm as f64 / 1e6;
-            config.send_latency = Duration::from_micros(least)..Duration::from_micros(most);
-        });
+    /// Sets what all links are like that nothing else is said of.
+    pub fn weather(&self, weather: Weather) {
+        self.network.set_weather(weather);
+    }
+
+    /// Sets what one server's link to another is like, or its link from and to a client.
+    pub fn link(&self, from: IpAddr, to: IpAddr, weather: Option<Weather>) {
+        self.network.set_link(from, to, weather);
+    }
+
+    /// Sets what becomes of attempts to connect to a server.
+    pub fn door(&self, server: u64, door: Door) {
+        self.network.set_door(server_ip(server), door);
+    }
+
+    /// The connections that stand between two servers, or between a server and clients.
+    pub fn connections(&self, wanted: impl Fn(&Facts) -> bool) -> Vec<Facts> {
+        self.network.connections().into_iter().filter(wanted).collect()
+    }
+
+    /// What this world's network can do beside what there are words for here.
+    pub fn network(&self) -> &Net {
+        &self.network
+    }
+
+    /// Ends a server right after the `n`th write from now on that it does on a connection with
+    /// `port`; only a part of it leaves, if `partly`.
+    pub fn crash_at_send(&mut self, server: u64, port: u16, (n, partly): (u64, bool)) {
+        let (simulation, network) = (self.simulation.clone(), self.network.clone());
+        let seat = self.seat(server);
+        let Some(life) = seat.life.clone() else { return };
+        seat.doomed = true;
+        let (id, ip, disk) = (seat.node.id(), server_ip(server), seat.disk.clone());
+        let (loses_power, bits) = (seat.stream.coin(), seat.stream.bits());
+        let spring = move || {
+            let net = Net::current();
+            net.see("crash right after bytes were sent");
+            net.set_power(ip, !loses_power);
+            simulation.kill(id);
+            if loses_power {
+                disk.crash(bits);
+            } else {
+                disk.kill();
+            }
+            life.lock().expect("nobody panics with a life").ended = Some(Ok(()));
+        };
+        network.trip(ip, port, (n, partly), spring);
     }
 
     /// Everything works again: links, disks, processes.
