@@ -19,6 +19,8 @@ pub enum Concern {
     Disk(u64),
     /// One client.
     Client(u64),
+    /// What sockets and links are like, and what is done to connections.
+    Network,
 }
 
 /// One stream of random numbers.
@@ -34,6 +36,7 @@ impl Stream {
             Concern::Server(id) => (3, id),
             Concern::Disk(id) => (4, id),
             Concern::Client(id) => (5, id),
+            Concern::Network => (6, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

@@ -14,7 +14,7 @@ const DEFAULT_STORMS: u64 = 20;
 const DEFAULT_SCENES: u64 = 2;
 
 /// What storms are for: a sweep that never sees these says nothing.
-const SEEN: [&str; 8] = [
+const SEEN: [&str; 24] = [
     "leader crashes",
     "leader cut off",
     "crash in the middle of a write",
@@ -23,6 +23,22 @@ const SEEN: [&str; 8] = [
     "session refused",
     "watches set again",
     "snapshot in the place of a log",
+    "orderly stop",
+    "half-open connection",
+    "bytes in flight lost with their connection",
+    "connection reset in the middle of a write",
+    "answer cut in the middle of a frame",
+    "client broke off in the middle of a frame",
+    "client that does not read",
+    "slow reader",
+    "two connections for one session",
+    "writer blocked by a full buffer",
+    "closed with bytes unread",
+    "connect hung",
+    "connect refused",
+    "slow link",
+    "sent bytes were not acknowledged in time",
+    "crash right after bytes were sent",
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{Break, Net, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 use zokor_core::id::{ConnId, SessionId, Xid};
@@ -134,7 +134,7 @@ impl Hands {
                 let (frames, queue) = unbounded_channel();
                 self.links.insert(conn, frames);
                 let tell = self.tell.clone();
-                let link = Link { conn, address: client_address(server), tell };
+                let link = Link { conn, address: client_address(server), begun: now, tell };
                 drop(tokio::spawn(link.run(request, queue)));
             }
             Wish::Send(conn, xid, request) => {
@@ -167,6 +167,8 @@ pub fn client_address(server: u64) -> SocketAddr {
 pub struct Link {
     conn: ConnId,
     address: SocketAddr,
+    /// When it was asked for.
+    begun: Micros,
     tell: UnboundedSender<(ConnId, Heard)>,
 }
 
@@ -184,20 +186,29 @@ impl Link {
         connect: ConnectRequest,
         mut queue: UnboundedReceiver<Frame>,
     ) -> Option<()> {
-        let mut stream = TcpStream::connect(self.address).await.ok()?;
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let (number, net) = (stream.number(), Net::current());
+        let (mut reader, mut writer) = tokio::io::split(stream);
         let mut out = BytesMut::new();
         encode_connect(&mut out, &connect);
-        let mut n_sent = 0;
-        self.send(&mut stream, &mut out, n_sent).await?;
         let mut inbox = Inbox::new(1 << 20);
         let mut connected = false;
         let mut waiting = VecDeque::new();
         let mut frames = Vec::new();
+        let mut rest = self.rest();
         loop {
+            let asleep = rest.filter(|(n_reads, _)| *n_reads == 0).map(|(_, until)| until);
             tokio::select! {
                 biased;
-                read = inbox.fill(&mut stream) => {
-                    if read.ok()? == 0 {
+                read = wakeful(asleep, inbox.fill(&mut reader)) => {
+                    if asleep.is_some() {
+                        net.see("slow reader");
+                    }
+                    rest = rest.filter(|_| asleep.is_none()).map(|(n, long)| (n - 1, long));
+                    if !matches!(read, Ok(n) if n > 0) {
+                        if !inbox.bytes().is_empty() {
+                            net.see("answer cut in the middle of a frame");
+                        }
                         return None;
                     }
                     while let Some(frame) = inbox.frame().expect("servers send whole frames") {
@@ -221,30 +232,42 @@ impl Link {
                             }
                             Frame::Leave(late) => {
                                 sleep(Duration::from_micros(late)).await;
+                                self.break_off(&net, number, late);
                                 return Some(());
                             }
                         }
                     }
-                    n_sent += 1;
-                    self.send(&mut stream, &mut out, n_sent).await?;
+                }
+                written = writer.write_buf(&mut out), if !out.is_empty() => {
+                    written.ok()?;
                 }
             }
         }
     }
 
-    /// Sends `out`, often in two pieces.
-    async fn send(&self, stream: &mut TcpStream, out: &mut BytesMut, number: u64) -> Option<()> {
-        let dice = mix(&[self.conn.0, number]);
-        let cut = (dice >> 8) as usize % out.len();
-        let piece = out.split_to(if dice.is_multiple_of(3) { cut } else { 0 });
-        if !piece.is_empty() {
-            stream.write_all(&piece).await.ok()?;
-            stream.flush().await.ok()?;
-            sleep(Duration::from_millis(1)).await;
-        }
-        stream.write_all(&out.split()).await.ok()?;
-        stream.flush().await.ok()
+    /// Some clients stop reading after so many reads, for so long.
+    fn rest(&self) -> Option<(u64, Duration)> {
+        let dice = mix(&[self.conn.0, self.begun]);
+        let long = Duration::from_millis(10 << ((dice >> 32) % 9));
+        dice.is_multiple_of(8).then_some(((dice >> 8) % 32, long))
     }
+
+    /// Some connections are not closed but reset.
+    fn break_off(&self, net: &Net, number: u64, late: Micros) {
+        let dice = mix(&[self.conn.0, self.begun, late]);
+        if dice.is_multiple_of(4) {
+            let keeps = (dice >> 8).is_multiple_of(2);
+            net.break_off(number, Break { hears: [true, true], keeps });
+        }
+    }
+}
+
+/// Does something after a rest.
+async fn wakeful<T>(rest: Option<Duration>, what: impl Future<Output = T>) -> T {
+    if let Some(rest) = rest {
+        sleep(rest).await;
+    }
+    what.await
 }
 
 fn decode(frame: Bytes, waiting: &mut VecDeque<(Xid, Arc<Request>)>) -> Heard {

@@ -10,6 +10,8 @@ pub mod caller;
 pub mod client;
 pub mod history;
 pub mod ledger;
+pub mod odd;
+mod rough;
 mod run;
 mod scene;
 pub mod storm;
@@ -18,6 +20,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::madsim::runtime::Runtime;
+use tokio::net::Net;
 
 use crate::check::Violation;
 use crate::probe::Probes;
@@ -106,6 +109,7 @@ pub fn play(scene: Scene, seed: u64, lines: usize) -> Report {
 fn play_here(scene: Scene, seed: u64, lines: usize) -> Report {
     let history = History::default();
     let mut runtime = Runtime::with_seed_and_config(seed, ::madsim::Config::default());
+    runtime.add_simulator::<Net>();
     runtime.set_time_limit(TIME_LIMIT);
     let shared = history.clone();
     let played = catch_unwind(AssertUnwindSafe(|| {

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
+use tokio::net::{Net, Weather};
 use tokio::time::sleep;
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ConnId, ServerId, SessionId};
@@ -18,7 +19,7 @@ use super::audit::audit;
 use super::client::Running;
 use super::history::{self, Deed, History, Moment, judge};
 use super::storm::{Storm, fair_weather};
-use super::{Scene, bulk, scene};
+use super::{Scene, bulk, odd, scene};
 use crate::check::liveness::Health;
 use crate::check::{Verdict, Violation, must};
 use crate::client::{Client, Heard, Mood};
@@ -92,6 +93,9 @@ impl Run {
         for _ in 0..self.copies {
             self.probes.hit("write that came twice");
         }
+        for (what, n) in self.ensemble.network().seen() {
+            (0..n).for_each(|_| self.probes.hit(what));
+        }
         self.take_down().await;
         let Run { probes, faults, entries, .. } = self;
         Outcome { verdict, probes, time, faults, entries }
@@ -108,6 +112,29 @@ impl Run {
         self.clients.push(running);
     }
 
+    /// Clients that no client library would have: each sort in half of the storms.
+    fn spawn_odd_clients(&self) -> Vec<NodeHandle> {
+        let mut stream = Stream::new(self.plan.seed, Concern::Client(ODD));
+        let mut nodes = Vec::new();
+        for (n, habit) in odd::Habit::ALL.into_iter().enumerate() {
+            let own = Stream::new(self.plan.seed, Concern::Client(ODD + 1 + n as u64));
+            if self.plan.calm || stream.coin() {
+                continue;
+            }
+            let node = extra_node(&format!("{habit:?}"), 3 + n as u8);
+            let odd = odd::Odd {
+                number: ODD + n as u64,
+                servers: self.plan.servers,
+                stream: own,
+                watch: self.watch.clone(),
+                history: self.history.clone(),
+            };
+            drop(node.spawn(odd.live(habit)));
+            nodes.push(node);
+        }
+        nodes
+    }
+
     /// The first half.
     async fn act(&mut self) -> Verdict {
         if self.scene == Scene::Storm {
@@ -118,12 +145,13 @@ impl Run {
                 let filling = bulk::fill(self.plan.servers, stream, watch, history);
                 drop(node.spawn(filling));
             }
+            let odd = self.spawn_odd_clients();
             let tools = (&self.watch, &self.history, &mut self.probes);
             let mut storm = Storm::new(&self.plan, &mut self.ensemble, tools);
             let verdict = storm.rage().await;
             self.faults = storm.faults;
-            if let Some(bulk) = bulk {
-                Simulation::current().kill(bulk.id());
+            for node in bulk.into_iter().chain(odd) {
+                Simulation::current().kill(node.id());
             }
             return verdict;
         }
@@ -218,7 +246,7 @@ impl Run {
     async fn end(&mut self) -> Verdict {
         self.ensemble.heal();
         self.note("everything heals".to_owned());
-        self.ensemble.weather(0, 500, 2_000);
+        self.ensemble.weather(Weather::default());
         let n_dead = if self.plan.clients.deaths { self.clients.len() / 2 } else { 0 };
         for (n, client) in self.clients.iter().enumerate() {
             client.order(if n < n_dead { Mood::Dead } else { Mood::Settling });
@@ -414,8 +442,10 @@ fn copies(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
 /// A node for clients that are not of the plan.
 fn extra_node(name: &str, number: u8) -> NodeHandle {
     let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, number));
-    Simulation::current().create_node().name(name).ip(ip).build()
+    Net::current().add_host(name, ip)
 }
 
+/// The first number of odd clients.
+const ODD: u64 = 910;
 /// What a clogged link held back may come this much later than its end.
 const HELD_BACK: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use ::madsim::task::NodeId;
 use ::madsim::time::TimeHandle;
-use tokio::net::{Break, Door, Facts, Net, Sockets, Weather};
+use tokio::net::{Door, Net, Sockets, Weather};
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::replica::{Mode, Stats};
 use zokor_core::time::{Instant, Now};
@@ -186,6 +186,14 @@ fn limits(stream: &mut Stream) -> Limits {
     }
 }
 
+/// Half of the networks move bytes as they please, and in half buffers are small.
+fn sockets(plan: &Plan) -> Sockets {
+    let mut stream = Stream::new(plan.seed, Concern::Network);
+    let short = stream.coin();
+    let small = stream.coin().then(|| stream.log_between(2_000, 128_000) as usize);
+    Sockets { short, buffer: small.unwrap_or(Sockets::default().buffer) }
+}
+
 /// The host of a server.
 pub fn server_ip(server: u64) -> IpAddr {
     client_address(server).ip()
@@ -213,6 +221,8 @@ struct Seat {
     life: Option<Arc<Mutex<Life>>>,
     /// Its end is part of the plan.
     doomed: bool,
+    /// If it ends by a failure, its peers do not hear of it.
+    dark_end: Arc<AtomicBool>,
     paused: bool,
 }
 
@@ -229,6 +239,7 @@ impl Ensemble {
     /// The servers of `plan`, none of which runs. Inside a simulation only.
     pub fn new(plan: &Plan, configs: Vec<Config>, watch: &Watch) -> Self {
         let (simulation, network) = (Simulation::current(), Net::current());
+        network.set_usual_sockets(sockets(plan));
         let seats = configs.into_iter().map(|config| {
             let id = config.raft.id.0;
             let mut stream = Stream::new(plan.seed, Concern::Server(id));
@@ -256,6 +267,7 @@ impl Ensemble {
                 stream,
                 life: None,
                 doomed: false,
+                dark_end: Arc::default(),
                 paused: false,
             }
         });
@@ -299,6 +311,8 @@ impl Ensemble {
             fresh_id,
         };
         let life: Arc<Mutex<Life>> = Arc::default();
+        let dark_end = seat.dark_end.clone();
+        dark_end.store(false, Ordering::Relaxed);
         seat.life = Some(life.clone());
         seat.doomed = false;
         let id = seat.node.id();
@@ -306,6 +320,9 @@ impl Ensemble {
         let node = self.simulation.get_node(id).expect("it was made with the ensemble");
         drop(node.spawn(async move {
             let ended = body.serve(life.clone()).await;
+            if ended.is_err() && dark_end.load(Ordering::Relaxed) {
+                Net::current().set_power(server_ip(server), false);
+            }
             life.lock().expect("nobody panics with a life").ended = Some(ended);
             // A process takes all its tasks with it.
             Simulation::current().kill(id);
@@ -314,13 +331,17 @@ impl Ensemble {
 
     /// Ends a server without a word. Its machine loses power as well, or goes on.
     pub fn kill(&mut self, server: u64, loses_power: bool) {
-        self.resume(server);
-        let (simulation, network) = (self.simulation.clone(), self.network.clone());
-        let ip = server_ip(server);
-        network.untrip(ip);
         if loses_power {
-            network.set_power(ip, false);
+            self.network.set_power(server_ip(server), false);
         }
+        self.remove(server, loses_power);
+    }
+
+    /// Takes a process away, and what its disk has not synced.
+    fn remove(&mut self, server: u64, loses_power: bool) {
+        self.resume(server);
+        self.network.untrip(server_ip(server));
+        let simulation = self.simulation.clone();
         let seat = self.seat(server);
         simulation.kill(seat.node.id());
         seat.life = None;
@@ -335,6 +356,9 @@ impl Ensemble {
     pub fn fail_disk(&mut self, server: u64, n: u64) {
         let seat = self.seat(server);
         seat.doomed = true;
+        // The power goes, or only the disk.
+        let dark = seat.stream.coin();
+        seat.dark_end.store(dark, Ordering::Relaxed);
         seat.disk.fault_at(n, Fault::Stop);
     }
 
@@ -362,7 +386,7 @@ impl Ensemble {
             if !seat.doomed {
                 return Err(format!("server {server} ended by itself: {end:?}"));
             }
-            self.kill(server, true);
+            self.remove(server, true);
             ended.push(server);
         }
         Ok(ended)
@@ -439,22 +463,12 @@ impl Ensemble {
         self.network.set_weather(weather);
     }
 
-    /// Sets what one server's link to another is like, or its link from and to a client.
-    pub fn link(&self, from: IpAddr, to: IpAddr, weather: Option<Weather>) {
-        self.network.set_link(from, to, weather);
-    }
-
     /// Sets what becomes of attempts to connect to a server.
     pub fn door(&self, server: u64, door: Door) {
         self.network.set_door(server_ip(server), door);
     }
 
-    /// The connections that stand between two servers, or between a server and clients.
-    pub fn connections(&self, wanted: impl Fn(&Facts) -> bool) -> Vec<Facts> {
-        self.network.connections().into_iter().filter(wanted).collect()
-    }
-
-    /// What this world's network can do beside what there are words for here.
+    /// The network itself, for all that is done to it alone.
     pub fn network(&self) -> &Net {
         &self.network
     }
@@ -490,6 +504,7 @@ impl Ensemble {
                 self.clog(server, other, false);
             }
             self.clog_all(server, (true, true), false);
+            self.door(server, Door::Open);
             let clients: Vec<u64> = self.clients.keys().copied().collect();
             clients.into_iter().for_each(|client| self.clog_client(client, server, false));
             self.slow_disk(server, false);
@@ -499,6 +514,7 @@ impl Ensemble {
             }
             self.start(server);
         }
+        self.network.clear_links();
     }
 
     /// Whether a server runs.

@@ -36,7 +36,7 @@ impl Net {
     /// Makes a node that has an address.
     pub fn add_host(&self, name: impl Into<String>, ip: IpAddr) -> NodeHandle {
         let node = Handle::current().create_node().name(name).ip(ip).build();
-        self.with(|state, _| drop(state.hosts.insert(node.id(), ip)));
+        self.with(|state, _| state.hosts.insert(node.id(), ip));
         node
     }
 
@@ -53,6 +53,11 @@ impl Net {
                 None => state.links.remove(&(from, to)),
             };
         });
+    }
+
+    /// All links are like the others again.
+    pub fn clear_links(&self) {
+        self.with(|state, _| state.links.clear());
     }
 
     /// Lets nothing pass from one host to another, or lets it go again.
@@ -84,12 +89,17 @@ impl Net {
 
     /// What a host's sockets are like, for connections from now on.
     pub fn set_sockets(&self, ip: IpAddr, sockets: Sockets) {
-        self.with(|state, _| drop(state.sockets.insert(ip, sockets)));
+        self.with(|state, _| state.sockets.insert(ip, sockets));
+    }
+
+    /// The same for all hosts of which nothing else is said.
+    pub fn set_usual_sockets(&self, sockets: Sockets) {
+        self.with(|state, _| state.usual = sockets);
     }
 
     /// What becomes of attempts to connect to a host.
     pub fn set_door(&self, ip: IpAddr, door: Door) {
-        self.with(|state, _| drop(state.doors.insert(ip, door)));
+        self.with(|state, _| state.doors.insert(ip, door));
     }
 
     /// A host has power or not. Without, it says nothing more, not even for processes that are

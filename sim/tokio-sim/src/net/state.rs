@@ -115,6 +115,8 @@ pub(super) struct State {
     /// Hosts without power.
     pub(super) dark: BTreeSet<IpAddr>,
     pub(super) sockets: BTreeMap<IpAddr, Sockets>,
+    /// Of hosts of which nothing else is said.
+    pub(super) usual: Sockets,
     pub(super) doors: BTreeMap<IpAddr, Door>,
     pub(super) fair: Weather,
     pub(super) links: BTreeMap<(IpAddr, IpAddr), Weather>,
@@ -178,7 +180,7 @@ impl State {
         let number = self.n_connections;
         let seed = self.seed;
         let sockets = ends.map(|(address, _)| self.sockets.get(&address.ip()).copied());
-        let sockets = sockets.map(Option::unwrap_or_default);
+        let sockets = sockets.map(|sockets| sockets.unwrap_or(self.usual));
         let end = |side: Side| End {
             address: ends[side].0,
             node: ends[side].1,
