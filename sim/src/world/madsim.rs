@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use ::madsim::task::NodeId;
 use ::madsim::time::TimeHandle;
-use tokio::net::{Door, Net, Sockets, Weather};
+use tokio::net::{Door, Net, Sockets, TcpStream, Weather};
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::replica::{Mode, Stats};
 use zokor_core::time::{Instant, Now};
@@ -23,7 +23,7 @@ use zokor_net::runtime::{
     storage_workers,
 };
 use zokor_net::storage::{self, Fault, MemoryDisk, Options};
-use zokor_net::transport::PlainSockets;
+use zokor_net::transport::{PEER_GONE_AFTER, SocketOptions};
 
 use super::clock::Clock;
 use super::queue::Micros;
@@ -120,6 +120,17 @@ impl Admin for Mute {
     }
 }
 
+/// The options of real sockets, as far as there are such here.
+struct ProbedSockets;
+
+impl SocketOptions for ProbedSockets {
+    fn client(&self, _: &TcpStream) {}
+
+    fn peer(&self, stream: &TcpStream) {
+        stream.set_user_timeout(PEER_GONE_AFTER);
+    }
+}
+
 /// What one life of a server is made of.
 struct Body {
     config: Config,
@@ -164,7 +175,7 @@ impl Body {
         drop(tokio::spawn(log.run_paced(move || tokio::time::sleep(pace.draw()))));
         let pace = self.pace;
         drop(tokio::spawn(snapshots.run_paced(move || tokio::time::sleep(pace.draw() * 5))));
-        let (admin, options) = (Arc::new(Mute), Arc::new(PlainSockets));
+        let (admin, options) = (Arc::new(Mute), Arc::new(ProbedSockets));
         let parts = Parts { replica, storage, clock, admin, options };
         let server = runtime::Server::new(config, listeners, parts);
         life.lock().expect("nobody panics with a life").handle = Some(server.handle());
