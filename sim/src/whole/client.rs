@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{Break, Net, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use zokor_core::id::{ConnId, SessionId, Xid};
 use zokor_core::proto::{ConnectRequest, Request, Zxid};
 use zokor_net::transport::Inbox;
@@ -41,7 +41,7 @@ impl Running {
         let client = Arc::new(Mutex::new(client));
         let (moods, orders) = unbounded_channel();
         let (tell, heard) = unbounded_channel();
-        let hands = Hands::new(watch, history, tell);
+        let hands = Hands::new(watch, history, tell).unruly();
         let life = live(client.clone(), hands, orders, heard);
         (Running { client, moods }, life)
     }
@@ -111,6 +111,8 @@ pub struct Hands {
     history: History,
     links: BTreeMap<ConnId, UnboundedSender<Frame>>,
     tell: UnboundedSender<(ConnId, Heard)>,
+    /// Its links stop reading now and then, and some are reset in the place of a close.
+    unruly: bool,
 }
 
 /// What a link is asked for.
@@ -123,7 +125,12 @@ enum Frame {
 impl Hands {
     /// Hands without any connection. What these hear goes to `tell`.
     pub fn new(watch: Watch, history: History, tell: UnboundedSender<(ConnId, Heard)>) -> Self {
-        Hands { watch, history, links: BTreeMap::new(), tell }
+        Hands { watch, history, links: BTreeMap::new(), tell, unruly: false }
+    }
+
+    /// The same for a client of which no good manners are to be expected.
+    fn unruly(self) -> Self {
+        Hands { unruly: true, ..self }
     }
 
     /// Carries out one wish.
@@ -134,7 +141,8 @@ impl Hands {
                 let (frames, queue) = unbounded_channel();
                 self.links.insert(conn, frames);
                 let tell = self.tell.clone();
-                let link = Link { conn, address: client_address(server), begun: now, tell };
+                let (address, unruly) = (client_address(server), self.unruly);
+                let link = Link { conn, address, begun: now, unruly, tell };
                 drop(tokio::spawn(link.run(request, queue)));
             }
             Wish::Send(conn, xid, request) => {
@@ -169,6 +177,7 @@ pub struct Link {
     address: SocketAddr,
     /// When it was asked for.
     begun: Micros,
+    unruly: bool,
     tell: UnboundedSender<(ConnId, Heard)>,
 }
 
@@ -197,14 +206,14 @@ impl Link {
         let mut frames = Vec::new();
         let mut rest = self.rest();
         loop {
-            let asleep = rest.filter(|(n_reads, _)| *n_reads == 0).map(|(_, until)| until);
+            let asleep = rest.filter(|rest| rest.reads == 0).map(|rest| rest.until);
             tokio::select! {
                 biased;
                 read = wakeful(asleep, inbox.fill(&mut reader)) => {
                     if asleep.is_some() {
                         net.see("slow reader");
                     }
-                    rest = rest.filter(|_| asleep.is_none()).map(|(n, long)| (n - 1, long));
+                    rest = rest.filter(|_| asleep.is_none()).map(Rest::nearer);
                     if !matches!(read, Ok(n) if n > 0) {
                         if !inbox.bytes().is_empty() {
                             net.see("answer cut in the middle of a frame");
@@ -246,26 +255,44 @@ impl Link {
     }
 
     /// Some clients stop reading after so many reads, for so long.
-    fn rest(&self) -> Option<(u64, Duration)> {
+    fn rest(&self) -> Option<Rest> {
         let dice = mix(&[self.conn.0, self.begun]);
         let long = Duration::from_millis(10 << ((dice >> 32) % 9));
-        dice.is_multiple_of(8).then_some(((dice >> 8) % 32, long))
+        let rest = Rest { reads: (dice >> 8) % 32 + 1, long, until: Instant::now() };
+        (self.unruly && dice.is_multiple_of(8)).then_some(rest)
     }
 
     /// Some connections are not closed but reset.
     fn break_off(&self, net: &Net, number: u64, late: Micros) {
         let dice = mix(&[self.conn.0, self.begun, late]);
-        if dice.is_multiple_of(4) {
+        if self.unruly && dice.is_multiple_of(4) {
             let keeps = (dice >> 8).is_multiple_of(2);
             net.break_off(number, Break { hears: [true, true], keeps });
         }
     }
 }
 
-/// Does something after a rest.
-async fn wakeful<T>(rest: Option<Duration>, what: impl Future<Output = T>) -> T {
-    if let Some(rest) = rest {
-        sleep(rest).await;
+/// When a client stops reading.
+#[derive(Clone, Copy)]
+struct Rest {
+    /// After so many reads.
+    reads: u64,
+    /// For so long.
+    long: Duration,
+    /// Which is until then, when it has begun.
+    until: Instant,
+}
+
+impl Rest {
+    fn nearer(self) -> Self {
+        Rest { reads: self.reads - 1, until: Instant::now() + self.long, ..self }
+    }
+}
+
+/// Does something, but not before a time.
+async fn wakeful<T>(until: Option<Instant>, what: impl Future<Output = T>) -> T {
+    if let Some(until) = until {
+        sleep_until(until).await;
     }
     what.await
 }
