@@ -143,6 +143,28 @@ fn a_bridge_between_two_halves_keeps_one_leader() {
 }
 
 #[test]
+fn links_that_swallow_everything_are_made_anew() {
+    few(Scene::LinksSwallowed);
+}
+
+/// Storms that failed once. Plans change, and then a seed leads elsewhere: what each has found has a
+/// test of its own as well.
+const SEEDS: &[(u64, &str)] = &[
+    (0xd83d_1b02_a86d_beb8, "no leader: a link swallowed everything for a quarter of an hour"),
+    (0x55dd_8cd4_2ae4_a546, "the same kept one server behind"),
+    (0x28ae_5ce5_fd9d_f7e9, "the same kept one server from ever hearing anything"),
+];
+
+#[test]
+fn storms_that_failed_once_fail_no_more() {
+    for (seed, story) in SEEDS {
+        if let Err(failure) = one(Scene::Storm, *seed, false) {
+            panic!("{story}: {failure}");
+        }
+    }
+}
+
+#[test]
 fn every_property_holds_in_every_storm() {
     let count = number("SIM_WHOLE_SEEDS").or(number("MADSIM_TEST_NUM")).unwrap_or(DEFAULT_STORMS);
     let probes = sweep(Scene::Storm, number("MADSIM_TEST_SEED").unwrap_or(0), count);

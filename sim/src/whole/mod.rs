@@ -43,17 +43,20 @@ pub enum Scene {
     PowerCut,
     /// Two halves see each other only through one server.
     Bridge,
+    /// All connections between the leader and its peers swallow what is sent; new ones would not.
+    LinksSwallowed,
 }
 
 impl Scene {
     /// All of them.
-    pub const ALL: [Scene; 6] = [
+    pub const ALL: [Scene; 7] = [
         Scene::Storm,
         Scene::LeaderDies,
         Scene::LeaderCutOff,
         Scene::LeaderUnheard,
         Scene::PowerCut,
         Scene::Bridge,
+        Scene::LinksSwallowed,
     ];
 }
 

@@ -8,12 +8,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
-use tokio::net::{Net, Weather};
+use tokio::net::{Facts, Net, Weather};
 use tokio::time::sleep;
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ConnId, ServerId, SessionId};
 use zokor_core::raft::{Payload, SharedEntry};
 use zokor_core::replica::Stats;
+use zokor_net::runtime::Limits;
+use zokor_net::transport::PEER_GONE_AFTER;
 
 use super::audit::audit;
 use super::client::Running;
@@ -27,7 +29,7 @@ use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
-use crate::world::madsim::{Ensemble, Watch};
+use crate::world::madsim::{Ensemble, PEER_PORT, Watch, server_ip};
 use crate::world::queue::Micros;
 
 /// What came of a run.
@@ -168,6 +170,7 @@ impl Run {
             Scene::LeaderUnheard => self.leader_cut_off(leader, (false, true)).await,
             Scene::PowerCut => self.power_cut().await,
             Scene::Bridge => self.bridge().await,
+            Scene::LinksSwallowed => self.links_swallowed(leader).await,
         }
     }
 
@@ -207,6 +210,27 @@ impl Run {
         sleep(Duration::from_secs(5)).await;
         let now = self.acknowledged();
         must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))
+    }
+
+    /// A firewall has forgotten the leader's connections, and nobody hears of it.
+    async fn links_swallowed(&mut self, leader: u64) -> Verdict {
+        let (ip, network) = (server_ip(leader), self.ensemble.network());
+        let is_link = |facts: &Facts| {
+            let [near, far] = facts.ends;
+            far.port() == PEER_PORT && (near.ip() == ip || far.ip() == ip)
+        };
+        let links: Vec<Facts> = network.connections().into_iter().filter(is_link).collect();
+        must("the scene is set", links.len() == 4, || format!("links: {links:?}"))?;
+        links.iter().for_each(|link| network.swallow(link.number));
+        self.note(format!("the links of server {leader} swallow everything"));
+        sleep(PEER_GONE_AFTER * 2).await;
+        let written = self.acknowledged();
+        sleep(Duration::from_secs(3)).await;
+        let now = self.acknowledged();
+        must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))?;
+        let all = (1..=self.plan.servers).filter_map(|server| self.ensemble.stats(server));
+        let leaders: BTreeSet<Option<ServerId>> = all.map(|stats| stats.leader).collect();
+        must("all hear of one leader again", leaders.len() == 1, || format!("{leaders:?}"))
     }
 
     async fn power_cut(&mut self) -> Verdict {
@@ -279,11 +303,33 @@ impl Run {
             let model = self.model()?;
             let open: BTreeSet<SessionId> = model.newest().state.sessions.keys().copied().collect();
             if open == live {
-                return self.health();
+                break self.health()?;
             }
             must("sessions end without clients", self.watch.micros() < deadline, || {
                 format!("sessions {open:?} are open, {live:?} have clients")
             })?;
+        }
+        self.wait_for_live_connections().await
+    }
+
+    /// No server keeps a connection for which there is no client, however it came to that.
+    async fn wait_for_live_connections(&mut self) -> Verdict {
+        let stalled = Limits::default().write_timeout;
+        let deadline = self.watch.micros() + self.bound() + stalled.as_micros() as Micros;
+        loop {
+            let connected = |client: &&Running| client.look().is_connected();
+            let live = self.clients.iter().filter(connected).count();
+            let servers = 1..=self.plan.servers;
+            let kept: Vec<usize> =
+                servers.map(|server| self.ensemble.n_connections(server)).collect();
+            if kept.iter().sum::<usize>() == live {
+                return self.health();
+            }
+            must("connections end without clients", self.watch.micros() < deadline, || {
+                format!("servers have {kept:?} connections, {live} clients have one")
+            })?;
+            sleep(Duration::from_secs(1)).await;
+            self.reap()?;
         }
     }
 

@@ -12,7 +12,11 @@ use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan
 pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
     let servers = match scene {
         Scene::Storm => return storm(seed),
-        Scene::LeaderDies | Scene::LeaderCutOff | Scene::LeaderUnheard | Scene::PowerCut => 3,
+        Scene::LeaderDies
+        | Scene::LeaderCutOff
+        | Scene::LeaderUnheard
+        | Scene::PowerCut
+        | Scene::LinksSwallowed => 3,
         Scene::Bridge => 5,
     };
     Plan {

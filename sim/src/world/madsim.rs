@@ -538,6 +538,12 @@ impl Ensemble {
         self.seats[server as usize - 1].handle().map(|handle| handle.stats())
     }
 
+    /// How many connections of clients a server has.
+    pub fn n_connections(&self, server: u64) -> usize {
+        let handle = self.seats[server as usize - 1].handle();
+        handle.map_or(0, |handle| handle.facts(Detail::Plain).n_connections)
+    }
+
     /// Who leads, by its own word; the one of the latest term, if several do.
     pub fn leader(&self) -> Option<u64> {
         let all = (1..=self.size()).filter_map(|server| Some((server, self.stats(server)?)));
