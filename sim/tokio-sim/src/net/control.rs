@@ -42,22 +42,29 @@ impl Net {
 
     /// How all links are that nothing else is said of.
     pub fn set_weather(&self, weather: Weather) {
-        self.with(|state, _| state.fair = weather);
+        self.with(|state, now| {
+            state.fair = weather;
+            state.hurry(now);
+        });
     }
 
     /// How a link is in one direction; `None` for like the others.
     pub fn set_link(&self, from: IpAddr, to: IpAddr, weather: Option<Weather>) {
-        self.with(|state, _| {
+        self.with(|state, now| {
             match weather {
                 Some(weather) => state.links.insert((from, to), weather),
                 None => state.links.remove(&(from, to)),
             };
+            state.hurry(now);
         });
     }
 
     /// All links are like the others again.
     pub fn clear_links(&self) {
-        self.with(|state, _| state.links.clear());
+        self.with(|state, now| {
+            state.links.clear();
+            state.hurry(now);
+        });
     }
 
     /// Lets nothing pass from one host to another, or lets it go again.

@@ -15,7 +15,7 @@ use madsim::task::NodeId;
 
 use super::Time;
 use super::dice::Dice;
-use super::pipe::{Load, Pipe};
+use super::pipe::{Load, Packet, Pipe};
 use super::weather::{LONGEST_RETRY, Weather};
 
 /// Names a connection.
@@ -360,6 +360,30 @@ impl State {
                 self.wakes.extend(writer);
             }
             self.release_pipe(number, side, way, now);
+        }
+    }
+
+    /// Links are not what they were: what is under way arrives sooner, if it would be sent now.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.busy.clear();
+        for (number, side) in self.ends_of(|_| true) {
+            let way = self.way(number, side);
+            let pipe = &mut self.connection(number).pipes[side];
+            let late = |packet: &Packet| packet.at.is_some_and(|at| at > now);
+            let Some(first) = pipe.packets.iter().position(late) else { continue };
+            let mut dice = pipe.dice.clone();
+            let mut packets = std::mem::take(&mut pipe.packets);
+            let mut last = now;
+            for packet in packets.range_mut(first..) {
+                let Some(at) = packet.at else { break };
+                let n_bytes = if let Load::Bytes(bytes) = &packet.load { bytes.len() } else { 0 };
+                let anew = self.arrival(way, now, n_bytes, &mut dice).unwrap_or(at);
+                last = at.min(anew).max(last);
+                packet.at = Some(last);
+            }
+            let pipe = &mut self.connection(number).pipes[side];
+            (pipe.packets, pipe.dice, pipe.last_arrival) = (packets, dice, last);
+            self.rouse(number, side);
         }
     }
 

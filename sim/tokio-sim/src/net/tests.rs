@@ -115,6 +115,21 @@ fn a_slow_link_bounds_bytes_by_the_second() {
 }
 
 #[test]
+fn what_is_under_way_on_a_slow_link_arrives_sooner_when_it_is_fast_again() {
+    simulate(22, async || {
+        let Pair { net, mut near, mut far, .. } = pair(Sockets::default()).await;
+        net.set_link(ip(1), ip(2), Some(Weather::steady(Duration::from_secs(100))));
+        near.write_all(b"first").await.unwrap();
+        near.write_all(b"second").await.unwrap();
+        assert!(is_silent(timeout(LATER, hears(&mut far)).await));
+        net.clear_links();
+        let mut heard = [0; 11];
+        timeout(LATER, far.read_exact(&mut heard)).await.unwrap().unwrap();
+        assert_eq!(&heard, b"firstsecond");
+    });
+}
+
+#[test]
 fn reads_and_writes_take_a_part_if_sockets_are_short() {
     for (short, most) in [(true, 300), (false, 1)] {
         simulate(4, async || {

@@ -15,7 +15,8 @@ pub struct Weather {
     pub least: Duration,
     /// The largest, unless the tail is heavy. Drawn evenly between them.
     pub most: Duration,
-    /// One packet in a hundred takes up to fifty times as long.
+    /// One packet in a hundred takes up to fifty times as long, but not for ever: it would be sent
+    /// again.
     pub heavy_tail: bool,
     /// How many packets in a million have to be sent again.
     pub loss_ppm: u64,
@@ -53,7 +54,7 @@ impl Weather {
         let spread = self.most.saturating_sub(self.least).as_micros() as u64;
         let mut delay = self.least + Duration::from_micros(dice.below(spread + 1));
         if self.heavy_tail && dice.below(100) == 0 {
-            delay *= 2 + dice.below(49) as u32;
+            delay = (delay * (2 + dice.below(49) as u32)).min(self.most.max(LONGEST_TAIL));
         }
         let mut again = LEAST_RETRY;
         while dice.ppm(self.loss_ppm) && again < LONGEST_RETRY {
@@ -66,6 +67,8 @@ impl Weather {
 
 /// Of a packet, beside the bytes that it carries.
 const HEADER_BYTES: u64 = 40;
+/// What a heavy tail alone may add up to.
+const LONGEST_TAIL: Duration = Duration::from_secs(2);
 /// How long a sender waits before it sends a lost packet again; it doubles (RFC 6298; Linux).
 const LEAST_RETRY: Duration = Duration::from_millis(200);
 /// The longest such pause that is waited for.
