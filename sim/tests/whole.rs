@@ -147,8 +147,8 @@ fn links_that_swallow_everything_are_made_anew() {
     few(Scene::LinksSwallowed);
 }
 
-/// Storms that failed once. Plans change, and then a seed leads elsewhere: what each has found has a
-/// test of its own as well.
+/// Storms that failed once. Plans change, and a seed then leads elsewhere: what it found has a test
+/// of its own as well.
 const SEEDS: &[(u64, &str)] = &[
     (0xd83d_1b02_a86d_beb8, "no leader: a link swallowed everything for a quarter of an hour"),
     (0x55dd_8cd4_2ae4_a546, "the same kept one server behind"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use madsim::runtime::{Handle, NodeHandle, Runtime};
-use madsim::time::{Instant, sleep, timeout};
+use madsim::time::{Instant, TimeHandle, sleep, timeout};
 use madsim_tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use std::io;
@@ -44,7 +44,8 @@ async fn connect(host: &NodeHandle, n: u8) -> io::Result<TcpStream> {
 async fn pair(sockets: Sockets) -> Pair {
     let net = Net::current();
     let hosts = [1, 2].map(|n| net.add_host(format!("host-{n}"), ip(n)));
-    [1, 2].map(|n| net.set_sockets(ip(n), sockets));
+    net.set_sockets(ip(1), sockets);
+    net.set_sockets(ip(2), sockets);
     let listener = listen(&hosts[1], 2).await;
     let near = connect(&hosts[0], 2).await.unwrap();
     let (far, from) = listener.accept().await.unwrap();
@@ -439,7 +440,7 @@ fn a_run_is_a_function_of_its_seed() {
             loop {
                 match hears(&mut far).await.unwrap().len() {
                     0 => return heard,
-                    n => heard.push((n, madsim::time::TimeHandle::current().elapsed())),
+                    n => heard.push((n, TimeHandle::current().elapsed())),
                 }
             }
         })
