@@ -27,6 +27,8 @@ pub enum Concern {
     Sectors,
     /// One server's sectors: what a power cut takes, and where damage strikes.
     Platter(u64),
+    /// What sockets and links are like, and what is done to connections.
+    Network,
 }
 
 /// One stream of random numbers.
@@ -46,6 +48,7 @@ impl Stream {
             Concern::Fault(id) => (7, id & 0xffff_ffff),
             Concern::Sectors => (8, 0),
             Concern::Platter(id) => (9, id),
+            Concern::Network => (10, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

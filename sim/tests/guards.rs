@@ -8,8 +8,10 @@ use std::process::Command;
 use zokor_mutants::Mutant;
 
 #[test]
-fn the_twins_tokio_is_madsims() {
+fn the_twins_tokio_is_the_simulated_one() {
     let name = std::any::type_name::<tokio::net::TcpStream>();
+    assert!(name.starts_with("zokor_tokio_sim"), "{name}");
+    let name = std::any::type_name::<tokio::time::Sleep>();
     assert!(name.starts_with("madsim"), "{name}");
 }
 

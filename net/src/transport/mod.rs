@@ -26,7 +26,7 @@ pub use inbox::Inbox;
 pub use listen::{BindError, accept, bind};
 #[cfg(feature = "real-sockets")]
 pub use options::RealSockets;
-pub use options::{PlainSockets, SocketOptions};
+pub use options::{PEER_GONE_AFTER, PlainSockets, SocketOptions};
 pub use outbox::Outbox;
 pub use receive::{ReceiveLimits, Visitor, meet};
 

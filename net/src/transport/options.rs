@@ -1,6 +1,5 @@
 //! What is set on a socket when it opens: a hole in the wall for what the simulated network lacks.
 
-#[cfg(feature = "real-sockets")]
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -31,9 +30,29 @@ impl SocketOptions for RealSockets {
 
     fn peer(&self, stream: &TcpStream) {
         no_delay(stream);
+        // While something is under way keep-alive is silent, and that is nearly always.
         keep_alive(stream, [2, 1, 4]);
+        give_up_after(stream, PEER_GONE_AFTER);
     }
 }
+
+/// A connection between servers on which bytes are not acknowledged for so long has ended. Without
+/// this the system sends them again for a quarter of an hour, and all that time the peer hears
+/// nothing, though it may well be there: a firewall that has forgotten the connection is enough.
+pub const PEER_GONE_AFTER: Duration = Duration::from_secs(6);
+
+#[cfg(all(feature = "real-sockets", target_os = "linux"))]
+fn give_up_after(stream: &TcpStream, limit: Duration) {
+    use rustix::net::sockopt;
+    let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = sockopt::set_tcp_user_timeout(stream, millis) {
+        tracing::debug!(%error, "the system decides when a connection to a peer has ended");
+    }
+}
+
+/// Elsewhere the system decides.
+#[cfg(all(feature = "real-sockets", not(target_os = "linux")))]
+fn give_up_after(_: &TcpStream, _: Duration) {}
 
 /// Probes a connection that is silent for `idle` seconds, every `interval` seconds, and gives it up
 /// after `count` probes. It is an addition to our own timeouts, so a system that refuses is no
@@ -86,5 +105,7 @@ mod tests {
         assert!(stream.nodelay().unwrap());
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 4);
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 6_000);
     }
 }

@@ -12,6 +12,7 @@ use zokor_core::proto::{ConnectRequest, ErrorCode, Request, Response};
 
 use super::client::Hands;
 use super::history::{Deed, History};
+use super::odd::fresh_session;
 use crate::client::{Heard, Wish};
 use crate::world::madsim::Watch;
 
@@ -22,6 +23,8 @@ pub struct Caller {
     heard: UnboundedReceiver<(ConnId, Heard)>,
     watch: Watch,
     history: History,
+    session: SessionId,
+    password: [u8; 16],
     last_xid: i32,
 }
 
@@ -36,22 +39,42 @@ impl Caller {
         watch: Watch,
         history: History,
     ) -> Result<Caller, String> {
+        Self::connect_with(conn, server, fresh_session(), (watch, history)).await
+    }
+
+    /// The same with any request for a session.
+    ///
+    /// # Errors
+    /// If the server does not give one.
+    pub async fn connect_with(
+        conn: ConnId,
+        server: u64,
+        request: ConnectRequest,
+        (watch, history): (Watch, History),
+    ) -> Result<Caller, String> {
         let (tell, heard) = unbounded_channel();
         let hands = Hands::new(watch.clone(), history.clone(), tell);
-        let mut caller = Caller { conn, hands, heard, watch, history, last_xid: 0 };
-        let connect = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: 0,
-            timeout_ms: 10_000,
-            session: SessionId(0),
-            password: Bytes::from_static(&[0; 16]),
-            read_only: Some(false),
-        };
-        caller.hands.carry_out(caller.watch.micros(), Wish::Connect(conn, server, connect));
+        let (session, password) = (SessionId(0), [0; 16]);
+        let mut caller =
+            Caller { conn, hands, heard, watch, history, session, password, last_xid: 0 };
+        caller.hands.carry_out(caller.watch.micros(), Wish::Connect(conn, server, request));
         match caller.hear().await? {
-            Heard::Connected(response) if response.session != SessionId(0) => Ok(caller),
+            Heard::Connected(response) if response.session != SessionId(0) => {
+                (caller.session, caller.password) = (response.session, response.password);
+                Ok(caller)
+            }
             other => Err(format!("the connect request is answered {other:?}")),
         }
+    }
+
+    /// Its session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The session's password.
+    pub fn password(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.password)
     }
 
     /// Asks, and waits for the answer.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{Break, Net, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use zokor_core::id::{ConnId, SessionId, Xid};
 use zokor_core::proto::{ConnectRequest, Request, Zxid};
 use zokor_net::transport::Inbox;
@@ -41,7 +41,7 @@ impl Running {
         let client = Arc::new(Mutex::new(client));
         let (moods, orders) = unbounded_channel();
         let (tell, heard) = unbounded_channel();
-        let hands = Hands::new(watch, history, tell);
+        let hands = Hands::new(watch, history, tell).unruly();
         let life = live(client.clone(), hands, orders, heard);
         (Running { client, moods }, life)
     }
@@ -111,6 +111,8 @@ pub struct Hands {
     history: History,
     links: BTreeMap<ConnId, UnboundedSender<Frame>>,
     tell: UnboundedSender<(ConnId, Heard)>,
+    /// Its links stop reading now and then, and some are reset in the place of a close.
+    unruly: bool,
 }
 
 /// What a link is asked for.
@@ -123,7 +125,12 @@ enum Frame {
 impl Hands {
     /// Hands without any connection. What these hear goes to `tell`.
     pub fn new(watch: Watch, history: History, tell: UnboundedSender<(ConnId, Heard)>) -> Self {
-        Hands { watch, history, links: BTreeMap::new(), tell }
+        Hands { watch, history, links: BTreeMap::new(), tell, unruly: false }
+    }
+
+    /// The same for a client of which no good manners are to be expected.
+    fn unruly(self) -> Self {
+        Hands { unruly: true, ..self }
     }
 
     /// Carries out one wish.
@@ -134,7 +141,8 @@ impl Hands {
                 let (frames, queue) = unbounded_channel();
                 self.links.insert(conn, frames);
                 let tell = self.tell.clone();
-                let link = Link { conn, address: client_address(server), tell };
+                let (address, unruly) = (client_address(server), self.unruly);
+                let link = Link { conn, address, begun: now, unruly, tell };
                 drop(tokio::spawn(link.run(request, queue)));
             }
             Wish::Send(conn, xid, request) => {
@@ -167,6 +175,9 @@ pub fn client_address(server: u64) -> SocketAddr {
 pub struct Link {
     conn: ConnId,
     address: SocketAddr,
+    /// When it was asked for.
+    begun: Micros,
+    unruly: bool,
     tell: UnboundedSender<(ConnId, Heard)>,
 }
 
@@ -184,20 +195,29 @@ impl Link {
         connect: ConnectRequest,
         mut queue: UnboundedReceiver<Frame>,
     ) -> Option<()> {
-        let mut stream = TcpStream::connect(self.address).await.ok()?;
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let (number, net) = (stream.number(), Net::current());
+        let (mut reader, mut writer) = tokio::io::split(stream);
         let mut out = BytesMut::new();
         encode_connect(&mut out, &connect);
-        let mut n_sent = 0;
-        self.send(&mut stream, &mut out, n_sent).await?;
         let mut inbox = Inbox::new(1 << 20);
         let mut connected = false;
         let mut waiting = VecDeque::new();
         let mut frames = Vec::new();
+        let mut rest = self.rest();
         loop {
+            let asleep = rest.filter(|rest| rest.reads == 0).map(|rest| rest.until);
             tokio::select! {
                 biased;
-                read = inbox.fill(&mut stream) => {
-                    if read.ok()? == 0 {
+                read = wakeful(asleep, inbox.fill(&mut reader)) => {
+                    if asleep.is_some() {
+                        net.see("slow reader");
+                    }
+                    rest = rest.filter(|_| asleep.is_none()).map(Rest::nearer);
+                    if !matches!(read, Ok(n) if n > 0) {
+                        if !inbox.bytes().is_empty() {
+                            net.see("answer cut in the middle of a frame");
+                        }
                         return None;
                     }
                     while let Some(frame) = inbox.frame().expect("servers send whole frames") {
@@ -221,30 +241,60 @@ impl Link {
                             }
                             Frame::Leave(late) => {
                                 sleep(Duration::from_micros(late)).await;
+                                self.break_off(&net, number, late);
                                 return Some(());
                             }
                         }
                     }
-                    n_sent += 1;
-                    self.send(&mut stream, &mut out, n_sent).await?;
+                }
+                written = writer.write_buf(&mut out), if !out.is_empty() => {
+                    written.ok()?;
                 }
             }
         }
     }
 
-    /// Sends `out`, often in two pieces.
-    async fn send(&self, stream: &mut TcpStream, out: &mut BytesMut, number: u64) -> Option<()> {
-        let dice = mix(&[self.conn.0, number]);
-        let cut = (dice >> 8) as usize % out.len();
-        let piece = out.split_to(if dice.is_multiple_of(3) { cut } else { 0 });
-        if !piece.is_empty() {
-            stream.write_all(&piece).await.ok()?;
-            stream.flush().await.ok()?;
-            sleep(Duration::from_millis(1)).await;
-        }
-        stream.write_all(&out.split()).await.ok()?;
-        stream.flush().await.ok()
+    /// Some clients stop reading after so many reads, for so long.
+    fn rest(&self) -> Option<Rest> {
+        let dice = mix(&[self.conn.0, self.begun]);
+        let long = Duration::from_millis(10 << ((dice >> 32) % 9));
+        let rest = Rest { reads: (dice >> 8) % 32 + 1, long, until: Instant::now() };
+        (self.unruly && dice.is_multiple_of(8)).then_some(rest)
     }
+
+    /// Some connections are not closed but reset.
+    fn break_off(&self, net: &Net, number: u64, late: Micros) {
+        let dice = mix(&[self.conn.0, self.begun, late]);
+        if self.unruly && dice.is_multiple_of(4) {
+            let keeps = (dice >> 8).is_multiple_of(2);
+            net.break_off(number, Break { hears: [true, true], keeps });
+        }
+    }
+}
+
+/// When a client stops reading.
+#[derive(Clone, Copy)]
+struct Rest {
+    /// After so many reads.
+    reads: u64,
+    /// For so long.
+    long: Duration,
+    /// Which is until then, when it has begun.
+    until: Instant,
+}
+
+impl Rest {
+    fn nearer(self) -> Self {
+        Rest { reads: self.reads - 1, until: Instant::now() + self.long, ..self }
+    }
+}
+
+/// Does something, but not before a time.
+async fn wakeful<T>(until: Option<Instant>, what: impl Future<Output = T>) -> T {
+    if let Some(until) = until {
+        sleep_until(until).await;
+    }
+    what.await
 }
 
 fn decode(frame: Bytes, waiting: &mut VecDeque<(Xid, Arc<Request>)>) -> Heard {

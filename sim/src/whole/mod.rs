@@ -10,6 +10,8 @@ pub mod caller;
 pub mod client;
 pub mod history;
 pub mod ledger;
+pub mod odd;
+mod rough;
 mod run;
 mod scene;
 pub mod storm;
@@ -20,6 +22,7 @@ use std::str::FromStr;
 
 use ::madsim::runtime::Runtime;
 use serde::Serialize;
+use tokio::net::Net;
 
 use crate::check::Violation;
 use crate::probe::Probes;
@@ -44,11 +47,13 @@ pub enum Scene {
     Bridge,
     /// The logs of a majority are damaged: what is left must refuse to serve.
     Ruin,
+    /// All connections between the leader and its peers swallow what is sent; new ones would not.
+    LinksSwallowed,
 }
 
 impl Scene {
     /// All of them.
-    pub const ALL: [Scene; 7] = [
+    pub const ALL: [Scene; 8] = [
         Scene::Storm,
         Scene::LeaderDies,
         Scene::LeaderCutOff,
@@ -56,6 +61,7 @@ impl Scene {
         Scene::PowerCut,
         Scene::Bridge,
         Scene::Ruin,
+        Scene::LinksSwallowed,
     ];
 }
 
@@ -125,6 +131,7 @@ pub fn play(scene: Scene, seed: u64, lines: usize) -> Report {
 fn play_here(scene: Scene, seed: u64, lines: usize) -> Report {
     let history = History::default();
     let mut runtime = Runtime::with_seed_and_config(seed, ::madsim::Config::default());
+    runtime.add_simulator::<Net>();
     runtime.set_time_limit(TIME_LIMIT);
     let shared = history.clone();
     let played = catch_unwind(AssertUnwindSafe(|| {

@@ -8,17 +8,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
+use tokio::net::{Facts, Net, Weather};
 use tokio::time::sleep;
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ConnId, ServerId, SessionId};
 use zokor_core::raft::{Index, Payload, SharedEntry};
 use zokor_core::replica::Stats;
+use zokor_net::runtime::Limits;
+use zokor_net::transport::PEER_GONE_AFTER;
 
 use super::audit::audit;
 use super::client::Running;
 use super::history::{self, Deed, History, Moment, judge};
 use super::storm::{Storm, fair_weather};
-use super::{Scene, bulk, scene};
+use super::{Scene, bulk, odd, scene};
 use crate::check::liveness::Health;
 use crate::check::{Verdict, Violation, must};
 use crate::client::{Character, Client, Heard, Mood};
@@ -27,7 +30,7 @@ use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
 use crate::workload;
-use crate::world::madsim::{Ensemble, Watch};
+use crate::world::madsim::{Ensemble, PEER_PORT, Watch, server_ip};
 use crate::world::queue::Micros;
 
 /// What came of a run.
@@ -96,6 +99,9 @@ impl Run {
         for _ in 0..self.copies {
             self.probes.hit("write that came twice");
         }
+        for (what, n) in self.ensemble.network().seen() {
+            (0..n).for_each(|_| self.probes.hit(what));
+        }
         self.take_down().await;
         let Run { probes, faults, entries, .. } = self;
         Outcome { verdict, probes, time, faults, entries }
@@ -117,6 +123,29 @@ impl Run {
         self.clients.push(running);
     }
 
+    /// Clients that no client library would have: each sort in half of the storms.
+    fn spawn_odd_clients(&self) -> Vec<NodeHandle> {
+        let mut stream = Stream::new(self.plan.seed, Concern::Client(ODD));
+        let mut nodes = Vec::new();
+        for (n, habit) in odd::Habit::ALL.into_iter().enumerate() {
+            let own = Stream::new(self.plan.seed, Concern::Client(ODD + 1 + n as u64));
+            if self.plan.calm || stream.coin() {
+                continue;
+            }
+            let node = extra_node(&format!("{habit:?}"), 3 + n as u8);
+            let odd = odd::Odd {
+                number: ODD + n as u64,
+                servers: self.plan.servers,
+                stream: own,
+                watch: self.watch.clone(),
+                history: self.history.clone(),
+            };
+            drop(node.spawn(odd.live(habit)));
+            nodes.push(node);
+        }
+        nodes
+    }
+
     /// The first half.
     async fn act(&mut self) -> Verdict {
         if self.scene == Scene::Storm {
@@ -127,12 +156,13 @@ impl Run {
                 let filling = bulk::fill(self.plan.servers, stream, watch, history);
                 drop(node.spawn(filling));
             }
+            let odd = self.spawn_odd_clients();
             let tools = (&self.watch, &self.history, &mut self.probes);
             let mut storm = Storm::new(&self.plan, &mut self.ensemble, tools);
             let verdict = storm.rage().await;
             self.faults = storm.faults;
-            if let Some(bulk) = bulk {
-                Simulation::current().kill(bulk.id());
+            for node in bulk.into_iter().chain(odd) {
+                Simulation::current().kill(node.id());
             }
             return verdict;
         }
@@ -150,6 +180,7 @@ impl Run {
             Scene::PowerCut => self.power_cut().await,
             Scene::Bridge => self.bridge().await,
             Scene::Ruin => self.ruin(leader).await,
+            Scene::LinksSwallowed => self.links_swallowed(leader).await,
         }
     }
 
@@ -189,6 +220,27 @@ impl Run {
         sleep(Duration::from_secs(5)).await;
         let now = self.acknowledged();
         must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))
+    }
+
+    /// A firewall has forgotten the leader's connections, and nobody hears of it.
+    async fn links_swallowed(&mut self, leader: u64) -> Verdict {
+        let (ip, network) = (server_ip(leader), self.ensemble.network());
+        let is_link = |facts: &Facts| {
+            let [near, far] = facts.ends;
+            far.port() == PEER_PORT && (near.ip() == ip || far.ip() == ip)
+        };
+        let links: Vec<Facts> = network.connections().into_iter().filter(is_link).collect();
+        must("the scene is set", links.len() == 4, || format!("links: {links:?}"))?;
+        links.iter().for_each(|link| network.swallow(link.number));
+        self.note(format!("the links of server {leader} swallow everything"));
+        sleep(PEER_GONE_AFTER * 2).await;
+        let written = self.acknowledged();
+        sleep(Duration::from_secs(3)).await;
+        let now = self.acknowledged();
+        must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))?;
+        let all = (1..=self.plan.servers).filter_map(|server| self.ensemble.stats(server));
+        let leaders: BTreeSet<Option<ServerId>> = all.map(|stats| stats.leader).collect();
+        must("all hear of one leader again", leaders.len() == 1, || format!("{leaders:?}"))
     }
 
     async fn power_cut(&mut self) -> Verdict {
@@ -270,7 +322,7 @@ impl Run {
     async fn end(&mut self) -> Verdict {
         self.ensemble.heal();
         self.note("everything heals".to_owned());
-        self.ensemble.weather(0, 500, 2_000);
+        self.ensemble.weather(Weather::default());
         let n_dead = if self.plan.clients.deaths { self.clients.len() / 2 } else { 0 };
         for (n, client) in self.clients.iter().enumerate() {
             client.order(if n < n_dead { Mood::Dead } else { Mood::Settling });
@@ -303,11 +355,33 @@ impl Run {
             let model = self.model()?;
             let open: BTreeSet<SessionId> = model.newest().state.sessions.keys().copied().collect();
             if open == live {
-                return self.health();
+                break self.health()?;
             }
             must("sessions end without clients", self.watch.micros() < deadline, || {
                 format!("sessions {open:?} are open, {live:?} have clients")
             })?;
+        }
+        self.wait_for_live_connections().await
+    }
+
+    /// No server keeps a connection for which there is no client, however it came to that.
+    async fn wait_for_live_connections(&mut self) -> Verdict {
+        let stalled = Limits::default().write_timeout;
+        let deadline = self.watch.micros() + self.bound() + stalled.as_micros() as Micros;
+        loop {
+            let connected = |client: &&Running| client.look().is_connected();
+            let live = self.clients.iter().filter(connected).count();
+            let servers = 1..=self.plan.servers;
+            let kept: Vec<usize> =
+                servers.map(|server| self.ensemble.n_connections(server)).collect();
+            if kept.iter().sum::<usize>() == live {
+                return self.health();
+            }
+            must("connections end without clients", self.watch.micros() < deadline, || {
+                format!("servers have {kept:?} connections, {live} clients have one")
+            })?;
+            sleep(Duration::from_secs(1)).await;
+            self.reap()?;
         }
     }
 
@@ -462,8 +536,10 @@ fn copies(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
 /// A node for clients that are not of the plan.
 fn extra_node(name: &str, number: u8) -> NodeHandle {
     let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, number));
-    Simulation::current().create_node().name(name).ip(ip).build()
+    Net::current().add_host(name, ip)
 }
 
+/// The first number of odd clients.
+const ODD: u64 = 910;
 /// What a clogged link held back may come this much later than its end.
 const HELD_BACK: Duration = Duration::from_secs(10);

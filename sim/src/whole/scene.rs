@@ -16,7 +16,8 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
         | Scene::LeaderCutOff
         | Scene::LeaderUnheard
         | Scene::PowerCut
-        | Scene::Ruin => 3,
+        | Scene::Ruin
+        | Scene::LinksSwallowed => 3,
         Scene::Bridge => 5,
     };
     Plan {

@@ -6,15 +6,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::net::Door;
 use tokio::time::sleep;
 
+use super::client::client_address;
 use super::history::{Deed, History};
+use super::rough::{self, Rough};
 use crate::check::{Verdict, must};
 use crate::fault::{self, CrashPoint, Damage, Fault};
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
-use crate::world::madsim::{Ensemble, Watch};
+use crate::world::madsim::{Ensemble, PEER_PORT, Watch};
 use crate::world::queue::Micros;
 
 /// What ends a fault.
@@ -28,6 +31,8 @@ enum Repair {
     Join(u64, (bool, bool)),
     Resume(u64),
     Quicken(u64),
+    ClearLinks,
+    OpenDoor(u64),
     CalmDown,
     MakeRoom(u64),
     /// The power goes, so that damage comes out.
@@ -42,6 +47,7 @@ pub struct Storm<'a> {
     history: &'a History,
     probes: &'a mut Probes,
     stream: Stream,
+    rough: Rough,
     repairs: BTreeMap<(Micros, u64), Repair>,
     n_repairs: u64,
     /// How many faults there were.
@@ -56,8 +62,18 @@ impl<'a> Storm<'a> {
         (watch, history, probes): (&'a Watch, &'a History, &'a mut Probes),
     ) -> Self {
         let stream = Stream::new(plan.seed, Concern::Faults);
-        let (repairs, n_repairs, faults) = (BTreeMap::new(), 0, 0);
-        Storm { plan, ensemble, watch, history, probes, stream, repairs, n_repairs, faults }
+        Storm {
+            plan,
+            ensemble,
+            watch,
+            history,
+            probes,
+            stream,
+            rough: Rough::new(plan.seed),
+            repairs: BTreeMap::new(),
+            n_repairs: 0,
+            faults: 0,
+        }
     }
 
     /// Lasts as long as the plan has it.
@@ -82,7 +98,7 @@ impl<'a> Storm<'a> {
                 let (fault, gap) = fault::next(self.plan, &mut self.stream);
                 next = now + gap;
                 match fault {
-                    Some(_) if self.stream.per_mille(150) => self.extra(),
+                    Some(_) if self.stream.per_mille(300) => self.extra(),
                     Some(fault) => self.strike(fault),
                     None => {}
                 }
@@ -130,11 +146,7 @@ impl<'a> Storm<'a> {
                     self.later(after, Repair::Join(leader, (!hears, true)));
                 }
             }
-            // Connections of this network break only with a process: an orderly end does it.
-            Fault::Break((server, _), _) | Fault::HalfOpen((server, _), _) => {
-                self.probes.hit("orderly stop");
-                self.ensemble.stop(server);
-            }
+            Fault::Break(link, _) | Fault::HalfOpen(link, _) => self.rough.break_between(self.ensemble.network(), link),
             Fault::Pause(server, after, _) => {
                 if self.ensemble.is_up(server) {
                     self.ensemble.pause(server);
@@ -179,18 +191,41 @@ impl<'a> Storm<'a> {
     fn extra(&mut self) {
         self.faults += 1;
         let after = self.stream.log_between(100_000, 5_000_000);
-        if self.stream.coin() {
-            let client = self.stream.between(1, self.plan.clients.count);
-            let server = self.stream.between(1, self.plan.servers);
-            self.note(format!("client {client} and server {server} do not hear each other"));
-            self.ensemble.clog_client(client, server, true);
-            return self.later(after, Repair::UnclogClient(client, server));
+        let client = self.stream.between(1, self.plan.clients.count);
+        let server = self.stream.between(1, self.plan.servers);
+        match self.stream.below(10) {
+            0..2 => {
+                self.note(format!("client {client} and server {server} do not hear each other"));
+                self.ensemble.clog_client(client, server, true);
+                self.later(after, Repair::UnclogClient(client, server));
+            }
+            2 => {
+                let weather = rough::storm(&mut self.stream);
+                self.note(format!("{weather:?}"));
+                self.ensemble.weather(weather);
+                self.later(after, Repair::CalmDown);
+            }
+            3 => {
+                let note = self.rough.slow_link(self.ensemble.network());
+                self.note(note);
+                self.later(after * 2, Repair::ClearLinks);
+            }
+            4 => {
+                let door = if self.stream.coin() { Door::Silent } else { Door::Shut };
+                self.note(format!("server {server}'s door is {door:?}"));
+                self.ensemble.door(server, door);
+                self.later(after, Repair::OpenDoor(server));
+            }
+            5 => {
+                self.note(format!("server {server} is asked to stop"));
+                self.probes.hit("orderly stop");
+                self.ensemble.stop(server);
+            }
+            _ => {
+                let note = self.rough.break_some(self.ensemble.network());
+                self.note(note);
+            }
         }
-        let loss = self.stream.log_between(10_000, 400_000);
-        let most = self.stream.log_between(5_000, 400_000);
-        self.note(format!("packets are lost, {loss} in a million, or take up to {most} us"));
-        self.ensemble.weather(loss, 1_000, most);
-        self.later(after, Repair::CalmDown);
     }
 
     fn crash(&mut self, server: u64, point: CrashPoint, after: Micros) {
@@ -198,16 +233,26 @@ impl<'a> Storm<'a> {
             return;
         }
         let n = match point {
+            CrashPoint::Send(n) => {
+                let partly = self.stream.coin();
+                self.ensemble.crash_at_send(server, PEER_PORT, (n, partly));
+                return self.later(500_000, Repair::PowerCut(server, after));
+            }
+            CrashPoint::Reply => {
+                let partly = self.stream.coin();
+                let port = client_address(server).port();
+                self.ensemble.crash_at_send(server, port, (1, partly));
+                return self.later(500_000, Repair::PowerCut(server, after));
+            }
             CrashPoint::Now => {
                 let loses_power = self.stream.coin();
                 self.ensemble.kill(server, loses_power);
                 return self.later(after, Repair::Start(server));
             }
-            CrashPoint::Send(n) | CrashPoint::Persist(n) | CrashPoint::BetweenTickets(n) => n,
+            CrashPoint::Persist(n) | CrashPoint::BetweenTickets(n) | CrashPoint::Start(n) => n,
+            CrashPoint::Apply => 1,
             CrashPoint::Checkpoint => 3,
             CrashPoint::BeforePurge => 5,
-            CrashPoint::Reply | CrashPoint::Apply => 1,
-            CrashPoint::Start(n) => n,
         };
         self.probes.hit("crash in the middle of a write");
         self.ensemble.fail_disk(server, n);
@@ -240,6 +285,8 @@ impl<'a> Storm<'a> {
                 self.ensemble.kill(server, true);
                 self.later(after, Repair::Start(server));
             }
+            Repair::ClearLinks => self.ensemble.network().clear_links(),
+            Repair::OpenDoor(server) => self.ensemble.door(server, Door::Open),
             Repair::CalmDown => fair_weather(self.plan, self.ensemble),
         }
     }
@@ -256,9 +303,7 @@ impl<'a> Storm<'a> {
 
 /// The weather of `plan` while nothing special happens.
 pub fn fair_weather(plan: &Plan, ensemble: &Ensemble) {
-    let network = &plan.network;
-    let least = network.latency_min;
-    ensemble.weather(network.loss_ppm, least, least + network.latency_spread);
+    ensemble.weather(rough::fair(&plan.network));
 }
 
 /// How often ended servers are looked for.

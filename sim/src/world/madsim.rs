@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ::madsim::net::NetSim;
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use ::madsim::task::NodeId;
 use ::madsim::time::TimeHandle;
+use tokio::net::{Door, Net, Sockets, TcpStream, Weather};
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::replica::{Mode, Stats};
 use zokor_core::time::{Instant, Now};
@@ -25,7 +25,7 @@ use zokor_net::runtime::{
     storage_workers,
 };
 use zokor_net::storage::{self, Options};
-use zokor_net::transport::PlainSockets;
+use zokor_net::transport::{PEER_GONE_AFTER, SocketOptions};
 
 use super::clock::Clock;
 use super::queue::Micros;
@@ -126,6 +126,17 @@ impl Admin for Mute {
     }
 }
 
+/// The options of real sockets, as far as there are such here.
+struct ProbedSockets;
+
+impl SocketOptions for ProbedSockets {
+    fn client(&self, _: &TcpStream) {}
+
+    fn peer(&self, stream: &TcpStream) {
+        stream.set_user_timeout(PEER_GONE_AFTER);
+    }
+}
+
 /// What one life of a server is made of.
 struct Body {
     config: Config,
@@ -171,7 +182,7 @@ impl Body {
         drop(tokio::spawn(log.run_paced(move || tokio::time::sleep(pace.draw()))));
         let pace = self.pace;
         drop(tokio::spawn(snapshots.run_paced(move || tokio::time::sleep(pace.draw() * 5))));
-        let (admin, options) = (Arc::new(Mute), Arc::new(PlainSockets));
+        let (admin, options) = (Arc::new(Mute), Arc::new(ProbedSockets));
         let parts = Parts { replica, storage, clock, admin, options };
         let server = runtime::Server::new(config, listeners, parts);
         life.lock().expect("nobody panics with a life").handle = Some(server.handle());
@@ -181,8 +192,7 @@ impl Body {
 
 /// Half of the servers have limits so low that their clients meet them.
 fn limits(stream: &mut Stream) -> Limits {
-    // The simulated network has no half-closed connections.
-    let roomy = Limits { linger: Duration::ZERO, ..Limits::default() };
+    let roomy = Limits::default();
     if stream.coin() {
         return roomy;
     }
@@ -194,9 +204,25 @@ fn limits(stream: &mut Stream) -> Limits {
     }
 }
 
-fn peer_address(server: u64) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, server as u8)), 2888)
+/// Half of the networks move bytes as they please, and in half buffers are small.
+fn sockets(plan: &Plan) -> Sockets {
+    let mut stream = Stream::new(plan.seed, Concern::Network);
+    let short = stream.coin();
+    let small = stream.coin().then(|| stream.log_between(2_000, 128_000) as usize);
+    Sockets { short, buffer: small.unwrap_or(Sockets::default().buffer) }
 }
+
+/// The host of a server.
+pub fn server_ip(server: u64) -> IpAddr {
+    client_address(server).ip()
+}
+
+fn peer_address(server: u64) -> SocketAddr {
+    SocketAddr::new(server_ip(server), PEER_PORT)
+}
+
+/// Where servers take each other's connections.
+pub const PEER_PORT: u16 = 2888;
 
 /// One seat of the ensemble: what stays when its server dies.
 struct Seat {
@@ -214,15 +240,17 @@ struct Seat {
     life: Option<Arc<Mutex<Life>>>,
     /// Its end is part of the plan.
     doomed: bool,
+    /// If it ends by a failure, its peers do not hear of it.
+    dark_end: Arc<AtomicBool>,
     paused: bool,
 }
 
 /// All servers, and what can be done to them.
 pub struct Ensemble {
     simulation: Simulation,
-    network: Arc<NetSim>,
+    network: Arc<Net>,
     seats: Vec<Seat>,
-    clients: BTreeMap<u64, NodeId>,
+    clients: BTreeMap<u64, (NodeId, IpAddr)>,
     ledger: Ledger,
     watch: Watch,
     atlas: Atlas,
@@ -231,8 +259,9 @@ pub struct Ensemble {
 impl Ensemble {
     /// The servers of `plan`, none of which runs. Inside a simulation only.
     pub fn new(plan: &Plan, configs: Vec<Config>, watch: &Watch) -> Self {
-        let simulation = Simulation::current();
         let sector_bytes = plan.disk.sectors.as_ref().map_or(512, |disk| disk.sector_bytes);
+        let (simulation, network) = (Simulation::current(), Net::current());
+        network.set_usual_sockets(sockets(plan));
         let seats = configs.into_iter().map(|config| {
             let id = config.raft.id.0;
             let mut stream = Stream::new(plan.seed, Concern::Server(id));
@@ -250,9 +279,9 @@ impl Ensemble {
             let name = format!("server-{id}");
             Seat {
                 config,
-                node: simulation.create_node().name(name).ip(client_address(id).ip()).build(),
                 disk: SectorDisk::new(Stream::new(plan.seed, Concern::Platter(id)), sector_bytes),
                 trouble: Trouble::default(),
+                node: network.add_host(name, client_address(id).ip()),
                 clock: Arc::new(OwnClock { watch: watch.clone(), clock: Mutex::new(clock) }),
                 pace: Arc::new(pace),
                 limits: limits(&mut stream),
@@ -261,13 +290,14 @@ impl Ensemble {
                 stream,
                 life: None,
                 doomed: false,
+                dark_end: Arc::default(),
                 paused: false,
             }
         });
         let seats = seats.collect();
         Ensemble {
             simulation,
-            network: NetSim::current(),
+            network,
             seats,
             clients: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -292,12 +322,13 @@ impl Ensemble {
             return;
         }
         let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
-        let ledger = self.ledger.clone();
         let is_damaged = self.atlas.is_damaged(server);
+        let (ledger, network) = (self.ledger.clone(), self.network.clone());
         let seat = self.seat(server);
         if seat.life.is_some() {
             return;
         }
+        network.set_power(server_ip(server), true);
         let mut fresh_id = [0; 16];
         fresh_id.copy_from_slice(&seat.stream.seed()[..16]);
         let body = Body {
@@ -315,6 +346,8 @@ impl Ensemble {
             fresh_id,
         };
         let life: Arc<Mutex<Life>> = Arc::default();
+        let dark_end = seat.dark_end.clone();
+        dark_end.store(false, Ordering::Relaxed);
         seat.life = Some(life.clone());
         seat.doomed = false;
         seat.trouble.forget();
@@ -323,6 +356,9 @@ impl Ensemble {
         let node = self.simulation.get_node(id).expect("it was made with the ensemble");
         drop(node.spawn(async move {
             let ended = body.serve(life.clone()).await;
+            if ended.is_err() && dark_end.load(Ordering::Relaxed) {
+                Net::current().set_power(server_ip(server), false);
+            }
             life.lock().expect("nobody panics with a life").ended = Some(ended);
             // A process takes all its tasks with it.
             Simulation::current().kill(id);
@@ -331,7 +367,16 @@ impl Ensemble {
 
     /// Ends a server without a word. Its machine loses power as well, or goes on.
     pub fn kill(&mut self, server: u64, loses_power: bool) {
+        if loses_power {
+            self.network.set_power(server_ip(server), false);
+        }
+        self.remove(server, loses_power);
+    }
+
+    /// Takes a process away, and what its disk has not synced.
+    fn remove(&mut self, server: u64, loses_power: bool) {
         self.resume(server);
+        self.network.untrip(server_ip(server));
         let simulation = self.simulation.clone();
         let seat = self.seat(server);
         simulation.kill(seat.node.id());
@@ -347,6 +392,9 @@ impl Ensemble {
     pub fn fail_disk(&mut self, server: u64, n: u64) {
         let seat = self.seat(server);
         seat.doomed = true;
+        // The power goes, or only the disk.
+        let dark = seat.stream.coin();
+        seat.dark_end.store(dark, Ordering::Relaxed);
         seat.disk.arm(n, Fault::Stop);
     }
 
@@ -389,7 +437,7 @@ impl Ensemble {
                 None => return Err(format!("server {server} ended by itself: {end:?}")),
             };
             let loses_power = seat.doomed || seat.stream.coin();
-            self.kill(server, loses_power);
+            self.remove(server, loses_power);
             if is_out {
                 self.atlas.leave_out(server);
             } else {
@@ -429,33 +477,24 @@ impl Ensemble {
     /// Holds back all that one server sends to another, or lets it go. What was held back arrives
     /// late, and nothing is lost.
     pub fn clog(&mut self, from: u64, to: u64, clogged: bool) {
-        let (from, to) = (self.seat(from).node.id(), self.seat(to).node.id());
-        if clogged {
-            self.network.clog_link(from, to);
-        } else {
-            self.network.unclog_link(from, to);
-        }
+        self.network.clog(server_ip(from), server_ip(to), clogged);
     }
 
     /// Makes a node for client `number` and lets it be cut off.
     pub fn add_client(&mut self, number: u64) -> NodeHandle {
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 1, number as u8));
         let name = format!("client-{number}");
-        let node = self.simulation.create_node().name(name).ip(ip).build();
-        self.clients.insert(number, node.id());
+        let node = self.network.add_host(name, ip);
+        self.clients.insert(number, (node.id(), ip));
         node
     }
 
     /// Holds back all that passes between a client and a server, or lets it go.
     pub fn clog_client(&mut self, client: u64, server: u64, clogged: bool) {
-        let Some(&client) = self.clients.get(&client) else { return };
-        let server = self.seat(server).node.id();
+        let Some(&(_, client)) = self.clients.get(&client) else { return };
+        let server = server_ip(server);
         for (from, to) in [(server, client), (client, server)] {
-            if clogged {
-                self.network.clog_link(from, to);
-            } else {
-                self.network.unclog_link(from, to);
-            }
+            self.network.clog(from, to, clogged);
         }
     }
 
@@ -464,32 +503,53 @@ impl Ensemble {
         for server in 1..=self.size() {
             self.kill(server, false);
         }
-        for &client in self.clients.values() {
+        for &(client, _) in self.clients.values() {
             self.simulation.kill(client);
         }
     }
 
     /// The same for all that a server sends to, or hears from, anybody.
-    pub fn clog_all(&mut self, server: u64, (inward, outward): (bool, bool), clogged: bool) {
-        let id = self.seat(server).node.id();
-        match (inward, clogged) {
-            (true, true) => self.network.clog_node_in(id),
-            (true, false) => self.network.unclog_node_in(id),
-            (false, _) => {}
-        }
-        match (outward, clogged) {
-            (true, true) => self.network.clog_node_out(id),
-            (true, false) => self.network.unclog_node_out(id),
-            (false, _) => {}
-        }
+    pub fn clog_all(&mut self, server: u64, ways: (bool, bool), clogged: bool) {
+        self.network.clog_host(server_ip(server), ways, clogged);
     }
 
-    /// Sets how many packets have to be sent again, and how long each takes.
-    pub fn weather(&self, loss_ppm: u64, least: Micros, most: Micros) {
-        self.network.update_config(|config| {
-            config.packet_loss_rate = loss_ppm as f64 / 1e6;
-            config.send_latency = Duration::from_micros(least)..Duration::from_micros(most);
-        });
+    /// Sets what all links are like that nothing else is said of.
+    pub fn weather(&self, weather: Weather) {
+        self.network.set_weather(weather);
+    }
+
+    /// Sets what becomes of attempts to connect to a server.
+    pub fn door(&self, server: u64, door: Door) {
+        self.network.set_door(server_ip(server), door);
+    }
+
+    /// The network itself, for all that is done to it alone.
+    pub fn network(&self) -> &Net {
+        &self.network
+    }
+
+    /// Ends a server right after the `n`th write from now on that it does on a connection with
+    /// `port`; only a part of it leaves, if `partly`.
+    pub fn crash_at_send(&mut self, server: u64, port: u16, (n, partly): (u64, bool)) {
+        let (simulation, network) = (self.simulation.clone(), self.network.clone());
+        let seat = self.seat(server);
+        let Some(life) = seat.life.clone() else { return };
+        seat.doomed = true;
+        let (id, ip, disk) = (seat.node.id(), server_ip(server), seat.disk.clone());
+        let loses_power = seat.stream.coin();
+        let spring = move || {
+            let net = Net::current();
+            net.see("crash right after bytes were sent");
+            net.set_power(ip, !loses_power);
+            simulation.kill(id);
+            if loses_power {
+                disk.cut_power();
+            } else {
+                disk.kill();
+            }
+            life.lock().expect("nobody panics with a life").ended = Some(Ok(()));
+        };
+        network.trip(ip, port, (n, partly), spring);
     }
 
     /// Everything works again: links, disks, processes.
@@ -500,6 +560,7 @@ impl Ensemble {
                 self.clog(server, other, false);
             }
             self.clog_all(server, (true, true), false);
+            self.door(server, Door::Open);
             let clients: Vec<u64> = self.clients.keys().copied().collect();
             clients.into_iter().for_each(|client| self.clog_client(client, server, false));
             self.slow_disk(server, false);
@@ -509,6 +570,7 @@ impl Ensemble {
             }
             self.start(server);
         }
+        self.network.clear_links();
     }
 
     /// Whether a server runs.
@@ -519,6 +581,12 @@ impl Ensemble {
     /// What a running server says of itself.
     pub fn stats(&self, server: u64) -> Option<Stats> {
         self.seats[server as usize - 1].handle().map(|handle| handle.stats())
+    }
+
+    /// How many connections of clients a server has.
+    pub fn n_connections(&self, server: u64) -> usize {
+        let handle = self.seats[server as usize - 1].handle();
+        handle.map_or(0, |handle| handle.facts(Detail::Plain).n_connections)
     }
 
     /// Who leads, by its own word; the one of the latest term, if several do.
