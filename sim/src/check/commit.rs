@@ -1,5 +1,6 @@
-//! Committed entries never change, are of the leader's own term when counted, and are durable on a
-//! quorum of disks (Raft, figure 3, §5.4.2; Raft thesis §10.2.1). C4, C6.
+//! C4, C6. An index once committed never changes anywhere, also after restart, truncation and
+//! snapshot; at its commit it is of the leader's own term and durable on a quorum of disks (Raft,
+//! figure 3, §5.4.2; Raft thesis §10.2.1).
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
@@ -97,6 +98,22 @@ impl Committed {
         must("committed entries (C4)", last == EntryId::default() || known == Some(last), || {
             format!("server {server} has a snapshot of {last:?}, committed there is {known:?}")
         })
+    }
+
+    /// `server` cuts everything above `after` off its `log`.
+    ///
+    /// # Errors
+    /// If a committed entry goes: no leader ever has another in its place.
+    pub fn truncated(&self, server: ServerId, log: &Log, after: Index) -> Verdict {
+        let mut index = after.next();
+        while index <= log.last().index.min(self.last()) {
+            let known = self.id(index).map(|id| id.term);
+            must("committed entries (C4)", log.term_at(index) != known, || {
+                format!("server {server} cuts off {index} of {known:?}, which is committed")
+            })?;
+            index = index.next();
+        }
+        Ok(())
     }
 
     fn unchanged(&self, server: ServerId, log: &Log, index: Index) -> Verdict {
@@ -203,5 +220,27 @@ mod tests {
         committed.advanced(claim(1, 0, 1), log, disks.iter(), 2).unwrap();
         let other = &disks[2].asked().log;
         assert!(committed.advanced(claim(2, 0, 1), other, disks.iter(), 2).is_err());
+    }
+
+    #[test]
+    fn a_committed_entry_that_is_cut_off_or_left_out_of_a_snapshot_is_found() {
+        let disks = [disk(&[entry(1, 1), entry(1, 2)]), disk(&[entry(1, 1), entry(2, 2)])];
+        let log = &disks[0].asked().log;
+        let mut committed = Committed::default();
+        committed.advanced(claim(1, 0, 2), log, disks.iter(), 1).unwrap();
+        assert!(committed.truncated(ServerId(1), log, Index(2)).is_ok());
+        assert!(committed.truncated(ServerId(1), log, Index(1)).is_err());
+        assert!(committed.truncated(ServerId(2), &disks[1].asked().log, Index(1)).is_ok());
+        let id = |term, index| EntryId { term: Term(term), index: Index(index) };
+        assert!(committed.snapshot(ServerId(1), id(1, 2)).is_ok());
+        assert!(committed.snapshot(ServerId(1), id(2, 2)).is_err());
+        assert!(committed.snapshot(ServerId(1), id(1, 3)).is_err());
+    }
+
+    #[test]
+    fn a_server_that_commits_what_it_does_not_have_is_found() {
+        let disks = [disk(&[entry(1, 1)])];
+        let log = &disks[0].asked().log;
+        assert!(Committed::default().advanced(claim(1, 0, 2), log, disks.iter(), 1).is_err());
     }
 }

@@ -13,7 +13,7 @@ use super::disk;
 use super::event::Event;
 use super::network::Link;
 use super::stepped::World;
-use crate::check::{Verdict, Violation, durability, must, progress, snapshot};
+use crate::check::{Verdict, Violation, chain, durability, must};
 use crate::fault::CrashPoint;
 
 impl World {
@@ -28,8 +28,7 @@ impl World {
                 self.trace.note(self.time, Some(server), || {
                     format!("checkpoints {:?}", snapshot.meta.last)
                 });
-                self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
-                snapshot::made(ServerId(server), &snapshot, &self.checks.model)?;
+                self.pictured(server, &snapshot)?;
                 let disk = &self.plan.disk;
                 let (least, spread) = (disk.latency_min, disk.latency_spread * 10);
                 let time = self.time;
@@ -47,7 +46,7 @@ impl World {
                 }
                 let disk = &mut self.servers[server as usize - 1].disk;
                 let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
-                progress::purges(ServerId(server), through, kept)?;
+                chain::purges(ServerId(server), through, kept)?;
                 disk.purge(through);
                 return Ok(true);
             }
@@ -104,6 +103,7 @@ impl World {
                 ticket = later;
             }
         }
+        state.progress.kept(state.disk.durable().hard_state);
         if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1)) {
             return Ok(());
         }
@@ -131,8 +131,7 @@ impl World {
                 durability::said(ServerId(from), ServerId(to), message, disk)?;
             }
             Message::Snapshot { snapshot, .. } => {
-                self.checks.committed.snapshot(ServerId(from), snapshot.meta.last)?;
-                snapshot::made(ServerId(from), snapshot, &self.checks.model)?;
+                self.pictured(from, snapshot)?;
                 self.probes.hit("snapshot sent");
             }
             Message::Forward(_) | Message::Heard(_) => {}
@@ -146,6 +145,7 @@ impl World {
             return Ok(());
         }
         let epoch = self.network.epoch(link);
+        self.checks.flight.sent(fate.len())?;
         for arrival in fate {
             let message = Box::new(message.clone());
             self.queue.push(arrival, Event::Message { link, epoch, message });
@@ -154,6 +154,7 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, link: Link, epoch: u64, message: Message) -> Verdict {
+        self.checks.flight.arrived();
         let (from, to) = link;
         let stale = epoch != self.network.epoch(link) || !self.network.is_up(link);
         if stale && !(self.is_faulty(link) && self.plan.network.late) {

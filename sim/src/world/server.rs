@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::event::Event;
 use super::queue::Micros;
+use crate::check::Verdict;
 use crate::check::progress::Progress;
 use crate::fault::CrashPoint;
 use crate::plan::Plan;
@@ -133,14 +134,18 @@ impl Server {
     }
 
     /// Starts the process from what is on the disk.
-    pub fn start(&mut self, time: Micros) {
+    ///
+    /// # Errors
+    /// If the disk has lost what it had told to keep.
+    pub fn start(&mut self, time: Micros) -> Verdict {
         assert!(self.replica.is_none(), "a server is started once");
         let recovered: Recovered = self.disk.recover();
-        self.progress.restart(recovered.hard_state);
+        self.progress.restart(self.id, recovered.hard_state)?;
         self.life += 1;
         let seed = Seed(self.stream.seed());
         let now = self.clock.now(time);
         self.replica = Some(Replica::new(now, self.config.clone(), seed, recovered));
+        Ok(())
     }
 
     /// Ends the process, and cuts the power of its disk.

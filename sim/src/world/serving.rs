@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use zokor_core::Input;
-use zokor_core::id::{ConnId, SessionId, Xid};
+use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{
     ConnectRequest, ConnectResponse, ErrorCode, Event as WatchEvent, Request, Response, Zxid,
 };
@@ -17,12 +17,14 @@ use zokor_core::replica::CloseReason;
 use super::event::{Event, Frame};
 use super::queue::Micros;
 use super::stepped::World;
-use crate::check::order::Order;
-use crate::check::read::{self, View};
-use crate::check::watch::Watching;
-use crate::check::{Verdict, session};
+use crate::check::Verdict;
+use crate::check::read::committed;
+use crate::check::testimony::Testimony;
 use crate::client::{Heard, Wish};
 use crate::rng::mix;
+
+/// Where all clients are.
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// One connection of a client to a server.
 #[derive(Debug)]
@@ -34,16 +36,10 @@ pub(super) struct Conn {
     cut: bool,
     /// An election came while it waited for a write.
     pub(super) through_election: bool,
-    asked_session: SessionId,
-    /// The session had ended when it asked for it.
-    ended_before: bool,
-    session: SessionId,
     to_server: Micros,
     to_client: Micros,
     frames: u64,
-    pub(super) order: Order,
-    view: View,
-    watching: Watching,
+    pub(super) testimony: Testimony,
 }
 
 impl World {
@@ -56,15 +52,10 @@ impl World {
                     open: false,
                     cut: false,
                     through_election: false,
-                    asked_session: request.session,
-                    ended_before: false,
-                    session: SessionId(0),
                     to_server: 0,
                     to_client: 0,
                     frames: 0,
-                    order: Order::default(),
-                    view: View::new(Zxid(request.last_zxid_seen)),
-                    watching: Watching::default(),
+                    testimony: Testimony::new(conn, ADDRESS, &request),
                 };
                 self.conns.insert(conn, state);
                 self.trace.note(self.time, None, || {
@@ -135,7 +126,7 @@ impl World {
                 if !std::mem::take(&mut state.open) {
                     return Ok(());
                 }
-                if state.order.has_write() {
+                if state.testimony.order().has_write() {
                     self.probes.hit("connection lost with writes in flight");
                 }
                 self.input(server, Input::Disconnect { conn })
@@ -151,7 +142,9 @@ impl World {
         let asked = request.session;
         let mut others = self.conns.values();
         if asked != SessionId(0)
-            && others.any(|c| c.open && c.session == asked && c.order.has_write())
+            && others.any(|c| {
+                c.open && c.testimony.session() == asked && c.testimony.order().has_write()
+            })
         {
             self.probes.hit("session moved with writes in flight");
         }
@@ -161,9 +154,8 @@ impl World {
             return Ok(());
         }
         state.open = true;
-        state.ended_before = ended;
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        self.input(server, Input::Connect { conn, address, request })
+        state.testimony.ended_before = ended;
+        self.input(server, Input::Connect { conn, address: ADDRESS, request })
     }
 
     fn take_request(
@@ -173,22 +165,22 @@ impl World {
         xid: Xid,
         request: Arc<Request>,
     ) -> Verdict {
-        let answered = self.checks.writes.answered();
+        let time = self.time;
+        let answered = self.checks.judge.writes.answered();
         let state = self.conns.get_mut(&conn).expect("the caller has seen it");
         if state.cut || !state.open {
             return Ok(());
         }
-        let session = state.session;
-        let counts = !state.order.is_closing();
-        state.order.asked(xid, request.clone(), answered);
+        let session = state.testimony.session();
+        let counts = !state.testimony.order().is_closing();
+        state.testimony.asked(time, xid, request.clone(), answered);
         if matches!(&*request, Request::Write(_)) {
-            self.checks.writes.asked(conn, request.clone());
+            self.checks.judge.writes.asked(conn, request.clone());
         }
         if matches!(&*request, Request::Sync(_)) && self.leaders().is_empty() {
             self.probes.hit("sync during an election");
         }
         if counts {
-            let time = self.time;
             self.server(server).touch(session, time);
         }
         self.input(server, Input::Request { conn, xid, request: Request::clone(&request) })
@@ -205,17 +197,15 @@ impl World {
             return Ok(());
         };
         self.trace.note(self.time, Some(server), || format!("{conn:?} <- {response:?}"));
-        let model = &self.checks.model;
+        let (judge, model) = (&mut self.checks.judge, &self.checks.model);
+        state.testimony.connected(self.time, &response, judge, model)?;
         if response.session == SessionId(0) {
             self.probes.hit("session refused");
-            session::refused(state.asked_session, true, model)?;
         } else {
-            state.session = response.session;
-            session::accepted(response.session, state.ended_before, model)?;
-            if state.asked_session != SessionId(0) {
+            if state.testimony.wanted() != SessionId(0) {
                 self.probes.hit("session resumed");
             }
-            self.checks.writes.attached(response.session, conn);
+            judge.writes.attached(response.session, conn);
             let time = self.time;
             self.server(server).touch(response.session, time);
         }
@@ -238,18 +228,20 @@ impl World {
         };
         self.trace
             .note(self.time, Some(server), || format!("{conn:?} <- {xid:?} {zxid} {result:?}"));
-        let asked = state.order.replied(xid)?;
-        let model = &self.checks.model;
-        let session = state.session;
-        state.view.shown(session, zxid, model)?;
-        self.checks.writes.replied((conn, session), &asked, (zxid, &result), model)?;
-        match &*asked.request {
-            Request::Read(wanted) => read::answered(wanted, zxid, &result, model)?,
-            Request::Sync(_) => read::synced(zxid, asked.answered)?,
-            Request::SetWatches(_) => self.probes.hit("watches set again"),
-            _ => {}
+        let (judge, model) = (&mut self.checks.judge, &self.checks.model);
+        let answer = (zxid, &result);
+        let request = state.testimony.replied(self.time, xid, answer, judge, model)?;
+        match &*request {
+            // These bear no zxid of their server's.
+            Request::Auth(_) | Request::Unknown(_) => {}
+            _ => {
+                let commit = self.servers[server as usize - 1].progress.commit;
+                committed::here(ServerId(server), zxid, commit, model)?;
+            }
         }
-        state.watching.replied(&asked.request, zxid, &result, model)?;
+        if let Request::SetWatches(_) = &*request {
+            self.probes.hit("watches set again");
+        }
         if std::mem::take(&mut state.through_election) {
             self.probes.hit("write answered over an election");
         }
@@ -271,7 +263,7 @@ impl World {
         };
         self.trace.note(self.time, Some(server), || format!("{conn:?} <- {event:?} {zxid}"));
         self.probes.hit(if zxid.0 == -1 { "watch fired on reconnect" } else { "watch fired" });
-        state.watching.notified(zxid, &event, &self.checks.model)?;
+        state.testimony.notified(zxid, &event, &self.checks.model)?;
         self.tell(conn, Heard::Notify(zxid, event), 0);
         Ok(())
     }
@@ -318,7 +310,7 @@ impl World {
 
     /// Whether a client of `server` waits for a write.
     pub(super) fn has_writes_in_flight(&self, server: u64) -> bool {
-        self.conns.values().any(|c| c.open && c.server == server && c.order.has_write())
+        self.conns.values().any(|c| c.open && c.server == server && c.testimony.order().has_write())
     }
 }
 

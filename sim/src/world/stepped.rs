@@ -13,12 +13,14 @@ use super::network::Network;
 use super::queue::{Micros, Queue};
 use super::server::Server;
 use super::serving::Conn;
+use crate::check::Verdict;
+use crate::check::bounds::{self, Flight};
 use crate::check::commit::Committed;
 use crate::check::election::Elections;
+use crate::check::judge::Judge;
 use crate::check::log_matching::LogMatching;
 use crate::check::machine::Machines;
-use crate::check::write::Writes;
-use crate::check::{Verdict, must};
+use crate::check::session::left_over::LeftOver;
 use crate::client::{Client, Wish};
 use crate::model::Model;
 use crate::plan::Plan;
@@ -70,11 +72,12 @@ pub(super) struct Checks {
     pub(super) committed: Committed,
     pub(super) machines: Machines,
     pub(super) model: Model,
-    pub(super) writes: Writes,
+    pub(super) judge: Judge,
+    pub(super) flight: Flight,
+    pub(super) left_over: LeftOver,
+    /// When the leader that is there was elected.
+    pub(super) elected_at: Micros,
 }
-
-/// Events in one simulated second, at most: beyond it something runs in a circle (C12).
-const EVENTS_PER_SECOND: u64 = 150_000;
 
 impl World {
     /// The world of `plan`, before anything happens.
@@ -101,7 +104,10 @@ impl World {
             outsiders_until: 0,
             committed_before: 0,
             healed_at: 0,
-            checks: Checks::default(),
+            checks: Checks {
+                model: Model::with(plan.config(1).extended_types),
+                ..Checks::default()
+            },
             trace,
             probes: Probes::default(),
             hash: plan.seed,
@@ -127,8 +133,9 @@ impl World {
             self.hash = mix(&[self.hash, time, event.key()]);
             self.budget()?;
             if matches!(event, Event::CheckUp) {
+                self.dead_leave_nothing()?;
                 match self.health().is_well() {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => return self.finish(),
                     Err(ailment) if time >= self.healed_at + self.patience() => {
                         return Err(ailment);
                     }
@@ -177,9 +184,7 @@ impl World {
             self.events_in_second = 0;
         }
         self.events_in_second += 1;
-        must("bounded work (C12)", self.events_in_second <= EVENTS_PER_SECOND, || {
-            format!("more than {EVENTS_PER_SECOND} events in second {second}")
-        })
+        bounds::events(second, self.events_in_second)
     }
 
     fn happen(&mut self, event: Event) -> Verdict {
@@ -273,7 +278,7 @@ impl World {
         if self.server(server).replica.is_some() {
             return Ok(());
         }
-        self.server(server).start(time);
+        self.server(server).start(time)?;
         let life = self.server(server).life;
         self.trace.note(time, Some(server), || format!("starts, life {life}"));
         if let Some(snapshot) = self.servers[server as usize - 1].disk.snapshot() {
