@@ -72,6 +72,7 @@ impl World {
         let now = state.clock.now(time);
         // What is stamped or attached is seen at the poll, which may come a little after the input.
         let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
+        let taken_in = state.unpolled_since.unwrap_or(time);
         for entry in &persist.append {
             if !leads || entry.id.term != term {
                 continue;
@@ -79,7 +80,8 @@ impl World {
             if let Payload::Command(txn) = &entry.payload
                 && !self.plan.process.wall_jumps
             {
-                reaping::stamped(ServerId(server), txn.time, now.wall, slack)?;
+                let wait = Duration::from_micros(time - taken_in);
+                reaping::stamped(ServerId(server), txn.time, now.wall, wait)?;
             }
             if let Payload::Command(Txn { action: Action::Expire { session, token }, .. }) =
                 &entry.payload

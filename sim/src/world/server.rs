@@ -50,6 +50,8 @@ pub struct Server {
     pub stalled_until: Micros,
     /// A poll is due.
     pub poll_due: bool,
+    /// When the oldest input was taken in that is not polled yet.
+    pub unpolled_since: Option<Micros>,
     /// Where it is to crash, and after how long it starts again.
     pub armed: Option<(CrashPoint, Micros)>,
     /// Numbers that only grow.
@@ -120,6 +122,7 @@ impl Server {
             backlog: VecDeque::new(),
             stalled_until: 0,
             poll_due: false,
+            unpolled_since: None,
             armed: None,
             progress: Progress::default(),
             peers: BTreeMap::new(),
@@ -157,6 +160,7 @@ impl Server {
         self.paused_until = 0;
         self.stalled_until = 0;
         self.poll_due = false;
+        self.unpolled_since = None;
         self.armed = None;
         self.peers.clear();
         self.touched = Touched::default();

@@ -300,6 +300,7 @@ impl World {
             return Ok(());
         };
         replica.handle(now, input);
+        state.unpolled_since.get_or_insert(time);
         if delay == 0 {
             return self.poll(server);
         }
@@ -340,6 +341,7 @@ impl World {
             }
         }
         self.server(server).touched.settle();
+        self.server(server).unpolled_since = None;
         self.set_timer(server);
         Ok(())
     }
