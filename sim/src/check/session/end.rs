@@ -121,6 +121,9 @@ mod tests {
     #[test]
     fn a_session_that_stays_open_is_found() {
         let session = before().sessions[&SESSION].clone();
-        assert!(judge(|state, _| drop(state.sessions.insert(SESSION, session))).is_err());
+        let stays = |state: &mut State, _: &mut Vec<Change>| {
+            state.sessions.insert(SESSION, session);
+        };
+        assert!(judge(stays).is_err());
     }
 }
