@@ -151,13 +151,13 @@ impl Testimony {
         }
         self.view.shown(session, zxid)?;
         committed::anywhere(session, zxid, model)?;
+        if let Ok(response) = result {
+            judge.numbers.replied(&asked.request, (zxid, response), model)?;
+        }
         judge.writes.replied((self.conn, session), &asked, (zxid, result), model)?;
         match &*asked.request {
             Request::Write(_) => {
                 after_end::acted(session, zxid, model.ended(session))?;
-                if let Ok(response) = result {
-                    judge.numbers.replied(&asked.request, (zxid, response), model)?;
-                }
             }
             Request::Read(read) => {
                 let who = (session, &*asked.identities);
