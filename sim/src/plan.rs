@@ -222,9 +222,6 @@ pub struct ClientPlan {
     pub paths: u64,
 }
 
-/// Whether the model knows ACLs, lasting watches and containers.
-const MODELLED: bool = false;
-
 impl Plan {
     /// The plan of `seed`.
     pub fn new(seed: u64) -> Self {
@@ -257,9 +254,9 @@ impl Plan {
             syncs: s.coin(),
             multis: s.coin(),
             deaths: s.coin(),
-            acls: s.coin() && MODELLED,
-            lasting_watches: s.coin() && MODELLED,
-            containers: s.coin() && MODELLED,
+            acls: s.coin(),
+            lasting_watches: s.coin(),
+            containers: s.coin(),
             wrong_passwords: on(s),
             extremes: s.coin(),
             paths: s.between(2, 12),

@@ -151,6 +151,9 @@ fn a_bridge_between_two_halves_keeps_one_leader() {
 #[test]
 fn with_a_majority_damaged_nobody_serves_and_nothing_false_is_said() {
     few(Scene::Ruin);
+}
+
+#[test]
 fn links_that_swallow_everything_are_made_anew() {
     few(Scene::LinksSwallowed);
 }

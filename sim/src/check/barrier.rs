@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
-use zokor_core::raft::{Body, Message, ReadToken, Term};
+use zokor_core::raft::{Body, Membership, Message, ReadToken, Term};
 
+use super::membership::is_quorum;
 use super::{Verdict, must};
 
 /// Heartbeat rounds of all leaders, and what they were asked.
@@ -35,13 +36,13 @@ impl Barriers {
     /// `server` sends `message` to `to`.
     ///
     /// # Errors
-    /// If it gives a barrier that fewer than `quorum` servers have confirmed, itself counted.
+    /// If it gives a barrier that no quorum of its membership has confirmed, itself counted.
     pub fn said(
         &mut self,
         server: ServerId,
         to: ServerId,
         message: &Message<Txn>,
-        quorum: usize,
+        membership: &Membership,
     ) -> Verdict {
         let term = message.term;
         match message.body {
@@ -58,12 +59,14 @@ impl Barriers {
                 let asked = self.asked.get(&(server, token)).copied().unwrap_or_default();
                 let after = if asked.0 == term { asked.1 } else { 0 };
                 let answered = self.answered.get(&(server, term));
-                let rounds = answered.into_iter().flat_map(BTreeMap::values);
-                let n_servers = 1 + rounds.filter(|&&round| round > after).count();
-                must("barriers are confirmed (R4)", n_servers >= quorum, || {
+                let confirms = |voter: ServerId| {
+                    let round = answered.and_then(|answered| answered.get(&voter));
+                    voter == server || round.is_some_and(|&round| round > after)
+                };
+                must("barriers are confirmed (R4)", is_quorum(membership, confirms), || {
                     format!(
-                        "server {server} gives {to} a barrier in term {term}, confirmed by \
-                         {n_servers} of {quorum} after round {after}"
+                        "server {server} gives {to} a barrier in term {term} after round {after}, \
+                         and was answered {answered:?}"
                     )
                 })?;
             }
@@ -85,6 +88,10 @@ mod tests {
         Message { term: Term(2), body }
     }
 
+    fn of(voters: u64) -> Membership {
+        Membership::of_voters((1..=voters).map(ServerId))
+    }
+
     fn beat(round: u64) -> Message<Txn> {
         message(Body::Heartbeat { commit: Index::ZERO, round })
     }
@@ -97,17 +104,18 @@ mod tests {
     #[test]
     fn only_a_round_that_began_after_the_question_confirms() {
         let [leader, other, third] = [1, 2, 3].map(ServerId);
+        let (three, five) = (of(3), of(5));
         let mut barriers = Barriers::default();
         let barrier = message(Body::ReadIndexReply { token: TOKEN, index: Some(Index(5)) });
-        barriers.said(leader, other, &beat(7), 2).unwrap();
+        barriers.said(leader, other, &beat(7), &three).unwrap();
         barriers.came(leader, &message(Body::ReadIndex { token: TOKEN }));
-        assert!(barriers.said(leader, third, &barrier, 2).is_err());
-        barriers.said(other, leader, &reply(7), 2).unwrap();
-        assert!(barriers.said(leader, third, &barrier, 2).is_err());
-        barriers.said(leader, other, &beat(8), 2).unwrap();
-        assert!(barriers.said(leader, third, &barrier, 2).is_err());
-        barriers.said(other, leader, &reply(8), 2).unwrap();
-        assert!(barriers.said(leader, third, &barrier, 2).is_ok());
-        assert!(barriers.said(leader, third, &barrier, 3).is_err());
+        assert!(barriers.said(leader, third, &barrier, &three).is_err());
+        barriers.said(other, leader, &reply(7), &three).unwrap();
+        assert!(barriers.said(leader, third, &barrier, &three).is_err());
+        barriers.said(leader, other, &beat(8), &three).unwrap();
+        assert!(barriers.said(leader, third, &barrier, &three).is_err());
+        barriers.said(other, leader, &reply(8), &three).unwrap();
+        assert!(barriers.said(leader, third, &barrier, &three).is_ok());
+        assert!(barriers.said(leader, third, &barrier, &five).is_err());
     }
 }

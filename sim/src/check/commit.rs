@@ -1,5 +1,6 @@
-//! Committed entries never change, are of the leader's own term when counted, and are durable on a
-//! quorum of disks (Raft, figure 3, §5.4.2; Raft thesis §10.2.1). C4, C6.
+//! C4, C6. An index once committed never changes anywhere, also after restart, truncation and
+//! snapshot; at its commit it is of the leader's own term and durable on a quorum of disks (Raft,
+//! figure 3, §5.4.2; Raft thesis §10.2.1).
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
@@ -112,6 +113,22 @@ impl Committed {
         })
     }
 
+    /// `server` cuts everything above `after` off its `log`.
+    ///
+    /// # Errors
+    /// If a committed entry goes: no leader ever has another in its place.
+    pub fn truncated(&self, server: ServerId, log: &Log, after: Index) -> Verdict {
+        let mut index = after.next();
+        while index <= log.last().index.min(self.last()) {
+            let known = self.id(index).map(|id| id.term);
+            must("committed entries (C4)", log.term_at(index) != known, || {
+                format!("server {server} cuts off {index} of {known:?}, which is committed")
+            })?;
+            index = index.next();
+        }
+        Ok(())
+    }
+
     fn unchanged(&self, server: ServerId, log: &Log, index: Index) -> Verdict {
         let known = self.id(index).map(|id| id.term);
         let own = log.term_at(index);
@@ -192,6 +209,10 @@ mod tests {
         }
     }
 
+    fn one() -> Membership {
+        Membership::of_voters([ServerId(1)])
+    }
+
     fn three() -> Membership {
         Membership::of_voters((1..=3).map(ServerId))
     }
@@ -267,5 +288,28 @@ mod tests {
         committed.advanced(claim(1, 0, 1), log, &disks_of, &three).unwrap();
         let other = &disks[2].asked().log;
         assert!(committed.advanced(claim(2, 0, 1), other, &disks_of, &three).is_err());
+    }
+
+    #[test]
+    fn a_committed_entry_that_is_cut_off_or_left_out_of_a_snapshot_is_found() {
+        let disks = [disk(&[entry(1, 1), entry(1, 2)]), disk(&[entry(1, 1), entry(2, 2)])];
+        let log = &disks[0].asked().log;
+        let mut committed = Committed::default();
+        committed.advanced(claim(1, 0, 2), log, &named(&disks), &one()).unwrap();
+        assert!(committed.truncated(ServerId(1), log, Index(2)).is_ok());
+        assert!(committed.truncated(ServerId(1), log, Index(1)).is_err());
+        assert!(committed.truncated(ServerId(2), &disks[1].asked().log, Index(1)).is_ok());
+        let id = |term, index| EntryId { term: Term(term), index: Index(index) };
+        assert!(committed.snapshot(ServerId(1), id(1, 2)).is_ok());
+        assert!(committed.snapshot(ServerId(1), id(2, 2)).is_err());
+        assert!(committed.snapshot(ServerId(1), id(1, 3)).is_err());
+    }
+
+    #[test]
+    fn a_server_that_commits_what_it_does_not_have_is_found() {
+        let disks = [disk(&[entry(1, 1)])];
+        let log = &disks[0].asked().log;
+        let disks = named(&disks);
+        assert!(Committed::default().advanced(claim(1, 0, 2), log, &disks, &one()).is_err());
     }
 }

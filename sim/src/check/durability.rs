@@ -1,5 +1,5 @@
-//! A vote or an acknowledgement leaves a server only when its disk implies it (Raft, figure 2:
-//! "updated on stable storage before responding to RPCs"). C7.
+//! C7. A vote or an acknowledgement leaves a server only when its disk implies it (Raft, figure 2:
+//! "updated on stable storage before responding to RPCs").
 
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;

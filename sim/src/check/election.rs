@@ -1,4 +1,4 @@
-//! Election safety: at most one leader in a term (Raft, figure 3). C1.
+//! C1. Election safety: at most one leader in a term (Raft, figure 3).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Leader completeness: a leader's log holds every entry that was committed before (Raft, figure
-//! 3). C5.
+//! C5. Leader completeness: a leader's log holds every entry that was committed before (Raft,
+//! figure 3).
 
 use zokor_core::id::ServerId;
 use zokor_core::raft::{Index, Term};

@@ -1,5 +1,5 @@
-//! Log matching: entries of the same term and index are the same, and so are all before them (Raft,
-//! figure 3). C3.
+//! C3. Log matching: entries of the same term and index are the same, and so are all before them
+//! (Raft, figure 3). By induction it is enough that each has one predecessor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

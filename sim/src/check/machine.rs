@@ -1,4 +1,5 @@
-//! State machine safety: after the same zxid every server has the same state (Raft, figure 3). C11.
+//! C11. State machine safety: after the same zxid every server has the same state, before and after
+//! a restart, and so has every snapshot (Raft, figure 3).
 
 use std::collections::BTreeMap;
 

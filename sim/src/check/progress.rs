@@ -1,5 +1,5 @@
-//! Nothing goes back in a server's life, term and vote not even over a restart; what is purged is
-//! in a durable snapshot (Raft, figure 2; thesis §5.1). C2, C8.
+//! C2. Term, vote within the term, commit and applied never go back in a server's life, term and
+//! vote not even over a restart (Raft, figure 2).
 
 use zokor_core::id::ServerId;
 use zokor_core::raft::{HardState, Index, Term};
@@ -17,21 +17,20 @@ pub struct Progress {
     pub applied: Index,
     /// Asked to be kept.
     pub hard_state: HardState,
+    /// Told to be kept, by its disk.
+    durable: HardState,
 }
 
 impl Progress {
     /// The server tells new numbers.
     ///
     /// # Errors
-    /// If one is smaller than before, or the order among them is wrong.
+    /// If one is smaller than before.
     pub fn seen(&mut self, server: ServerId, term: Term, commit: Index, applied: Index) -> Verdict {
         let before = *self;
         let grown = term >= self.term && commit >= self.commit && applied >= self.applied;
         must("progress (C2)", grown, || {
             format!("server {server} goes back from {before:?} to {term}, {commit}, {applied}")
-        })?;
-        must("progress (C8)", applied <= commit, || {
-            format!("server {server} applied {applied} beyond its commit index {commit}")
         })?;
         (self.term, self.commit, self.applied) = (term, commit, applied);
         Ok(())
@@ -51,20 +50,26 @@ impl Progress {
         Ok(())
     }
 
-    /// The server starts again from its disk.
-    pub fn restart(&mut self, hard_state: HardState) {
-        *self = Progress { term: hard_state.term, hard_state, ..Progress::default() };
+    /// The disk has told that it keeps this hard state.
+    pub fn kept(&mut self, hard_state: HardState) {
+        self.durable = hard_state;
     }
-}
 
-/// `server` lets entries up to `through` go while its durable snapshot ends at `snapshot`.
-///
-/// # Errors
-/// If they are not all in it.
-pub fn purges(server: ServerId, through: Index, snapshot: Index) -> Verdict {
-    must("purged is in a snapshot (C8)", through <= snapshot, || {
-        format!("server {server} purges up to {through}, its snapshot ends at {snapshot}")
-    })
+    /// The server starts again with what it finds on its disk.
+    ///
+    /// # Errors
+    /// If that is older than what the disk has told to keep.
+    pub fn restart(&mut self, server: ServerId, found: HardState) -> Verdict {
+        let durable = self.durable;
+        let same =
+            found.term == durable.term && (found.vote == durable.vote || durable.vote.is_none());
+        must("progress over a restart (C2)", found.term > durable.term || same, || {
+            format!("server {server} starts with {found:?}, its disk had kept {durable:?}")
+        })?;
+        *self =
+            Progress { term: found.term, hard_state: found, durable: found, ..Progress::default() };
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +82,8 @@ mod tests {
         assert!(progress.seen(ServerId(1), Term(2), Index(5), Index(4)).is_ok());
         assert!(progress.seen(ServerId(1), Term(2), Index(6), Index(6)).is_ok());
         assert!(progress.seen(ServerId(1), Term(1), Index(6), Index(6)).is_err());
-        assert!(progress.seen(ServerId(1), Term(2), Index(6), Index(7)).is_err());
+        assert!(progress.seen(ServerId(1), Term(2), Index(5), Index(5)).is_err());
+        assert!(progress.seen(ServerId(1), Term(2), Index(6), Index(5)).is_err());
     }
 
     #[test]
@@ -91,8 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn purging_beyond_the_snapshot_is_found() {
-        assert!(purges(ServerId(1), Index(4), Index(4)).is_ok());
-        assert!(purges(ServerId(1), Index(5), Index(4)).is_err());
+    fn a_term_or_vote_lost_over_a_restart_is_found() {
+        let state =
+            |term, vote: Option<u64>| HardState { term: Term(term), vote: vote.map(ServerId) };
+        let mut progress = Progress::default();
+        progress.keeps(ServerId(1), state(2, Some(3))).unwrap();
+        progress.kept(state(2, Some(3)));
+        let restart = |found| { progress }.restart(ServerId(1), found);
+        assert!(restart(state(2, Some(3))).is_ok());
+        assert!(restart(state(3, None)).is_ok());
+        assert!(restart(state(2, None)).is_err());
+        assert!(restart(state(2, Some(1))).is_err());
+        assert!(restart(state(1, Some(3))).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! A zxid is read off the log: it only grows with the index, and is the same everywhere. C9.
+//! C9. A zxid is read off the log: it only grows with the index, and is the same everywhere, as in
+//! every reply (ZooKeeper internals: zxid; design: `Zxid::open_epoch`).
 
 use zokor_core::id::ServerId;
 use zokor_core::proto::Zxid;

@@ -230,6 +230,8 @@ impl Client {
         link.heard = now;
         match heard {
             Heard::Connected(response) => self.connected(now, response),
+            // Identities are answered at once, before what was asked earlier.
+            Heard::Reply(Xid(-4), ..) => Vec::new(),
             Heard::Reply(xid, zxid, result) => self.replied(now, xid, zxid, result),
             Heard::Notify(_, event) => {
                 self.watches.fired(&event);
@@ -401,7 +403,9 @@ impl Client {
         };
         let request = Arc::new(request);
         link.sent = now;
-        link.waiting.push_back((xid, request.clone()));
+        if xid != Xid(-4) {
+            link.waiting.push_back((xid, request.clone()));
+        }
         Wish::Send(link.conn, xid, request)
     }
 

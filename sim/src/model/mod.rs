@@ -3,10 +3,14 @@
 //! Invariant: it shares no code with the state machine that it judges, only the nouns of `proto`.
 //! It keeps the state after every entry, so that a read at any zxid can be judged.
 
+pub mod acl;
 mod state;
+mod writes;
 
-pub use state::{Change, ChangeKind, Node, Session, State};
+pub use state::{Change, ChangeKind, Kind, Node, Session, State, parent};
+pub use writes::Moment;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zokor_core::db::{Action, Author, Txn};
@@ -26,10 +30,14 @@ pub enum Outcome {
         /// What the author hears.
         result: Result<Response, ErrorCode>,
     },
-    /// A session was opened, or attached anew; its token is the zxid.
+    /// A session was opened; its token is the zxid.
+    Opened(SessionId),
+    /// A session was attached anew; its token is the zxid.
     Attached(SessionId),
     /// A session was ended by the leader.
     Expired(SessionId),
+    /// The leader wished a container or TTL znode to go; it did, or it was not due.
+    Reaped(String),
     /// Nothing a client could see.
     Nothing,
 }
@@ -40,7 +48,9 @@ pub struct Model {
     /// By index; the first is the fresh state.
     steps: Vec<Step>,
     /// By session: the zxid at which it ended.
-    ended: std::collections::BTreeMap<SessionId, Zxid>,
+    ended: BTreeMap<SessionId, Zxid>,
+    /// By session: the password of every one that ever was.
+    passwords: BTreeMap<SessionId, [u8; 16]>,
 }
 
 /// One entry, and what it left.
@@ -57,20 +67,20 @@ pub struct Step {
 }
 
 impl Model {
-    /// The password of an open session.
-    pub fn password(&self, session: SessionId) -> Option<[u8; 16]> {
-        self.newest().state.sessions.get(&session).map(|session| session.password)
+    /// The fresh state, without TTL znodes.
+    pub fn new() -> Self {
+        Model::with(false)
     }
 
-    /// The fresh state.
-    pub fn new() -> Self {
+    /// The fresh state of an ensemble with TTL znodes, or without.
+    pub fn with(extended_types: bool) -> Self {
         let step = Step {
             zxid: Zxid::ZERO,
             outcome: Outcome::Nothing,
             changes: Vec::new(),
-            state: Arc::new(State::fresh()),
+            state: Arc::new(State::fresh(extended_types)),
         };
-        Model { steps: vec![step], ended: std::collections::BTreeMap::new() }
+        Model { steps: vec![step], ended: BTreeMap::new(), passwords: BTreeMap::new() }
     }
 
     /// The number of entries.
@@ -103,6 +113,11 @@ impl Model {
         self.ended.get(&session).copied()
     }
 
+    /// The password of `session`, whether it is open or has ended; `None` if it never was.
+    pub fn password(&self, session: SessionId) -> Option<&[u8; 16]> {
+        self.passwords.get(&session)
+    }
+
     /// Takes the next committed entry.
     pub fn append(&mut self, entry: &Entry<Txn>) {
         let before = self.newest();
@@ -128,7 +143,13 @@ impl Model {
             Outcome::Answered { author, write, .. } if **write == Write::CloseSession => {
                 self.ended.insert(author.session, zxid);
             }
-            Outcome::Answered { .. } | Outcome::Attached(_) | Outcome::Nothing => {}
+            Outcome::Opened(session) => {
+                self.passwords.insert(*session, state.sessions[session].password);
+            }
+            Outcome::Answered { .. }
+            | Outcome::Attached(_)
+            | Outcome::Reaped(_)
+            | Outcome::Nothing => {}
         }
         self.steps.push(Step { zxid, outcome, changes, state });
     }
@@ -150,7 +171,9 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
                 return Outcome::Nothing;
             }
             session.sequence += 1;
-            let result = state.write(zxid, txn.time, author.session, write, changes);
+            let (session, identities) = (author.session, &author.identities);
+            let at = Moment { zxid, time: txn.time, session, identities };
+            let result = state.write(at, write, changes);
             let (author, write) = (Box::new(author.clone()), Box::new(write.clone()));
             Outcome::Answered { author, write, result }
         }
@@ -167,7 +190,7 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
                 sequence: 0,
             };
             state.sessions.insert(*session, record);
-            Outcome::Attached(*session)
+            Outcome::Opened(*session)
         }
         Action::Attach { session, password, timeout_ms, replaces, .. } => {
             match state.sessions.get_mut(session) {
@@ -187,8 +210,14 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
             }
             Some(_) | None => Outcome::Nothing,
         },
-        // The workload makes no containers, and looks at nothing below /zookeeper.
-        Action::Reap { .. } | Action::Describe { .. } => Outcome::Nothing,
+        Action::Reap { path } => {
+            state.reap(zxid, txn.time, path, changes);
+            Outcome::Reaped(path.to_string())
+        }
+        Action::Describe { ensemble } => {
+            state.describe(zxid, txn.time, ensemble, changes);
+            Outcome::Nothing
+        }
     }
 }
 

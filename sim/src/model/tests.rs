@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use zokor_core::id::{Nonce, Sequence};
-use zokor_core::proto::{Create, CreateKind, OpResult, Read};
+use zokor_core::proto::{
+    Acl, AuthPacket, Create, CreateKind, Id, Identities, OpResult, Permissions, Read, Text,
+};
 use zokor_core::raft::{EntryId, Index, Term};
 use zokor_core::time::WallTime;
 
@@ -11,14 +13,19 @@ use super::*;
 
 const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
 
+const NOBODY: (SessionId, &[Id]) = (SESSION, &[]);
+
 struct Log {
     model: Model,
     sequence: u64,
+    identities: Identities,
+    time: i64,
 }
 
 impl Log {
     fn opened() -> Self {
-        let mut log = Log { model: Model::new(), sequence: 0 };
+        let mut log =
+            Log { model: Model::with(true), sequence: 0, identities: Arc::from([]), time: 9 };
         log.push(Payload::Blank);
         let open =
             Action::Open { session: SESSION, password: [7; 16], timeout_ms: 1000, nonce: Nonce(1) };
@@ -45,9 +52,9 @@ impl Log {
             session: SESSION,
             token: Token((1 << 32) | 1),
             sequence: Sequence(sequence),
-            identities: Arc::from([]),
+            identities: self.identities.clone(),
         };
-        Txn { time: WallTime(9), action: Action::Write { author, write } }
+        Txn { time: WallTime(self.time), action: Action::Write { author, write } }
     }
 }
 
@@ -56,7 +63,7 @@ fn create(path: &str, flags: i32) -> Write {
     Write::Create(Create {
         path: path.into(),
         data: None,
-        acl: Vec::new(),
+        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }],
         flags,
         ttl_ms: -1,
         kind,
@@ -65,8 +72,8 @@ fn create(path: &str, flags: i32) -> Write {
 
 #[test]
 fn a_fresh_root_has_cversion_minus_one() {
-    assert_eq!(State::fresh().stat("/").unwrap().cversion, -1);
-    assert_eq!(State::fresh().stat("/zookeeper").unwrap().cversion, -2);
+    assert_eq!(State::fresh(false).stat("/").unwrap().cversion, -1);
+    assert_eq!(State::fresh(false).stat("/zookeeper").unwrap().cversion, -2);
 }
 
 #[test]
@@ -110,8 +117,8 @@ fn ephemerals_vanish_with_their_session() {
     assert_eq!(refused, Err(ErrorCode::NoChildrenForEphemerals));
     log.write(Write::CloseSession).unwrap();
     let step = log.model.newest();
-    let gone = Change { path: "/e".to_owned(), kind: ChangeKind::Deleted };
-    assert_eq!(step.changes, [gone]);
+    let [gone] = &step.changes[..] else { panic!("{:?}", step.changes) };
+    assert_eq!((gone.path.as_str(), gone.kind), ("/e", ChangeKind::Deleted));
     assert_eq!(log.model.ended(SESSION), Some(step.zxid));
     assert_eq!(step.state.stat("/").unwrap().pzxid, step.zxid.0);
 }
@@ -123,6 +130,143 @@ fn an_old_state_can_still_be_read() {
     let then = log.model.newest().zxid;
     log.write(Write::Delete { path: "/a".into(), version: -1 }).unwrap();
     let read = Read::Exists { path: "/a".into(), watch: false };
-    assert!(log.model.at(then).unwrap().state.read(&read).unwrap().is_ok());
-    assert_eq!(log.model.newest().state.read(&read), Some(Err(ErrorCode::NoNode)));
+    assert!(log.model.at(then).unwrap().state.read(NOBODY, &read).unwrap().is_ok());
+    assert_eq!(log.model.newest().state.read(NOBODY, &read), Some(Err(ErrorCode::NoNode)));
+}
+
+fn of_kind(path: &str, flags: i32, ttl_ms: i64, kind: CreateKind) -> Write {
+    let Write::Create(create) = create(path, flags) else { unreachable!("it makes one") };
+    Write::Create(Create { ttl_ms, kind, ..create })
+}
+
+fn digest(user: &str) -> Identities {
+    let auth = Some(bytes::Bytes::from(format!("{user}:secret")));
+    acl::joined(&Arc::from([]), &AuthPacket { scheme: "digest".into(), auth }).unwrap()
+}
+
+fn reap(log: &mut Log, path: &str) {
+    let action = Action::Reap { path: path.into() };
+    log.push(Payload::Command(Txn { time: WallTime(log.time), action }));
+}
+
+#[test]
+fn permissions_are_asked_of_the_parent_or_of_the_znode() {
+    let mut log = Log::opened();
+    log.identities = digest("bob");
+    let auth = |bits| vec![Acl { permissions: Permissions(bits), id: Id::new("auth", "") }];
+    log.write(create("/b", 0)).unwrap();
+    log.write(create("/b/c", 0)).unwrap();
+    let set = |bits, version| Write::SetAcl { path: "/b".into(), acl: auth(bits), version };
+    assert!(log.write(set(31, 1)).is_err());
+    assert!(log.write(set(31, 0)).is_ok());
+    let stat = log.model.newest().state.stat("/b").unwrap();
+    assert_eq!((stat.aversion, stat.version), (1, 0));
+    let state = log.model.newest().state.clone();
+    let get = Read::GetAcl { path: "/b".into() };
+    assert_eq!(state.read(NOBODY, &get), Some(Err(ErrorCode::NoAuth)));
+    let bob = digest("bob");
+    let Some(Ok(Response::Acl(list, _))) = state.read((SESSION, &bob), &get) else { panic!() };
+    assert_eq!(list[0].id, bob[0]);
+    log.identities = digest("eve");
+    for (write, allowed) in [
+        (create("/b/x", 0), false),
+        (Write::Delete { path: "/b/c".into(), version: -1 }, false),
+        (Write::SetData { path: "/b".into(), data: None, version: -1 }, false),
+        (set(31, -1), false),
+        (Write::SetData { path: "/b/c".into(), data: None, version: -1 }, true),
+    ] {
+        let result = log.write(write.clone());
+        assert_eq!(result == Err(ErrorCode::NoAuth), !allowed, "{write:?}: {result:?}");
+    }
+}
+
+#[test]
+fn an_acl_without_the_right_to_change_it_is_shown_without_hashes() {
+    let mut log = Log::opened();
+    log.identities = digest("bob");
+    let acl = vec![Acl { permissions: Permissions::READ, id: Id::new("auth", "") }];
+    log.write(create("/b", 0)).unwrap();
+    log.write(Write::SetAcl { path: "/b".into(), acl, version: -1 }).unwrap();
+    let get = Read::GetAcl { path: "/b".into() };
+    let read = log.model.newest().state.read((SESSION, &log.identities), &get);
+    let Some(Ok(Response::Acl(list, _))) = read else { panic!("{read:?}") };
+    assert_eq!(list[0].id, Id::new("digest", "bob:x"));
+}
+
+#[test]
+fn a_container_goes_after_its_last_child_and_not_before_its_first() {
+    let mut log = Log::opened();
+    log.write(of_kind("/c", 4, -1, CreateKind::Container)).unwrap();
+    reap(&mut log, "/c");
+    assert!(log.model.newest().state.node("/c").is_ok());
+    log.write(create("/c/x", 0)).unwrap();
+    reap(&mut log, "/c");
+    assert!(log.model.newest().state.node("/c").is_ok());
+    log.write(Write::Delete { path: "/c/x".into(), version: -1 }).unwrap();
+    reap(&mut log, "/c");
+    assert_eq!(log.model.newest().changes.len(), 1);
+    assert!(log.model.newest().state.node("/c").is_err());
+}
+
+#[test]
+fn a_ttl_znode_goes_when_it_was_not_set_for_long_enough() {
+    let mut log = Log::opened();
+    log.write(of_kind("/t", 5, 100, CreateKind::Ttl)).unwrap();
+    log.time = 60;
+    log.write(Write::SetData { path: "/t".into(), data: None, version: -1 }).unwrap();
+    log.time = 160;
+    reap(&mut log, "/t");
+    assert!(log.model.newest().state.node("/t").is_ok());
+    log.time = 161;
+    reap(&mut log, "/t");
+    assert!(log.model.newest().state.node("/t").is_err());
+}
+
+#[test]
+fn flags_operation_and_paths_must_be_valid() {
+    let mut log = Log::opened();
+    for (write, code) in [
+        (create("/a", 7), ErrorCode::BadArguments),
+        (of_kind("/a", 5, 0, CreateKind::Ttl), ErrorCode::BadArguments),
+        (of_kind("/a", 0, 5, CreateKind::Create), ErrorCode::BadArguments),
+        (of_kind("/a", 4, -1, CreateKind::Create), ErrorCode::BadArguments),
+        (create("/", 0), ErrorCode::NodeExists),
+        (create("foo", 0), ErrorCode::BadArguments),
+        (create("", 0), ErrorCode::BadArguments),
+        (create("/zz/", 0), ErrorCode::NoNode),
+        (create("//a", 0), ErrorCode::BadArguments),
+        (create("/a//b", 0), ErrorCode::NoNode),
+        (create("/.", 0), ErrorCode::BadArguments),
+        (Write::Delete { path: "/a/".into(), version: -1 }, ErrorCode::NoNode),
+        (Write::Delete { path: "/zookeeper/quota".into(), version: -1 }, ErrorCode::BadArguments),
+        (Write::SetData { path: "a".into(), data: None, version: -1 }, ErrorCode::BadArguments),
+        (Write::Check { path: "/a".into(), version: -1 }, ErrorCode::Unimplemented),
+        (Write::Multi(vec![Write::CloseSession]), ErrorCode::MarshallingError),
+    ] {
+        assert_eq!(log.write(write.clone()), Err(code), "{write:?}");
+    }
+    let name: Text = "/0000000000".into();
+    assert_eq!(log.write(create("/", 2)), Ok(Response::Path(name)));
+}
+
+#[test]
+fn reads_of_all_kinds_see_the_same_state() {
+    let mut log = Log::opened();
+    log.write(create("/a", 0)).unwrap();
+    log.write(create("/a/e", 1)).unwrap();
+    let state = &log.model.newest().state;
+    let read = |read: Read| state.read(NOBODY, &read).unwrap();
+    let count = |path: &str| read(Read::CountDescendants { path: path.into() });
+    assert_eq!(count("/"), Ok(Response::Count(5)));
+    assert_eq!(count("/a"), Ok(Response::Count(1)));
+    assert_eq!(count("/x"), Err(ErrorCode::NoNode));
+    let own = |prefix: &str| read(Read::GetEphemerals { prefix: prefix.into() });
+    assert_eq!(own("/"), Ok(Response::Names(vec!["/a/e".into()])));
+    assert_eq!(own("/b"), Ok(Response::Names(Vec::new())));
+    let both = read(Read::Multi(vec![
+        Read::GetChildren { path: "/a".into(), watch: false, with_stat: false },
+        Read::GetData { path: "/x".into(), watch: false },
+    ]));
+    let parts = [OpResult::Names(vec!["e".into()]), OpResult::Error(Some(ErrorCode::NoNode))];
+    assert_eq!(both, Ok(Response::Multi(parts.to_vec())));
 }

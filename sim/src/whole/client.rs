@@ -166,6 +166,16 @@ impl Hands {
     }
 }
 
+/// Where the client of a connection is: the numbers from 900 on are those of the run itself.
+pub fn address_of(conn: ConnId) -> IpAddr {
+    let number = (conn.0 >> 32) as u8;
+    IpAddr::V4(match conn.0 >> 32 {
+        0..900 => Ipv4Addr::new(10, 0, 1, number),
+        900..1_000 => Ipv4Addr::new(10, 0, 2, 2),
+        _ => Ipv4Addr::new(10, 0, 2, 1),
+    })
+}
+
 /// Where `server` takes clients.
 pub fn client_address(server: u64) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, server as u8)), 2181)

@@ -4,21 +4,20 @@
 //! whatever was heard before something was asked had happened before it. Judging needs nothing of
 //! a server but the log that it stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use zokor_core::db::Txn;
 use zokor_core::id::{ConnId, SessionId, Xid};
-use zokor_core::proto::{ConnectRequest, ErrorCode, Request, Response, Zxid};
+use zokor_core::proto::{ConnectRequest, Request};
 use zokor_core::raft::SharedEntry;
 
-use crate::check::order::Order;
-use crate::check::read::{self, View};
-use crate::check::watch::Watching;
-use crate::check::write::Writes;
-use crate::check::{Verdict, session, zxid};
+use super::client::address_of;
+use crate::check::judge::Judge;
+use crate::check::testimony::Testimony;
+use crate::check::{Verdict, linearizability, zxid};
 use crate::client::Heard;
 use crate::model::Model;
 use crate::probe::Probes;
@@ -144,108 +143,104 @@ pub fn model(log: &[SharedEntry<Txn>]) -> Result<Model, crate::check::Violation>
     Ok(model)
 }
 
-/// Judges all that clients saw by what the log says.
+/// Judges all that clients saw by what the `log` says, of which `model` is the states.
 ///
 /// # Errors
 /// If they saw anything else.
-pub fn judge(moments: &[Moment], model: &Model, probes: &mut Probes) -> Verdict {
-    let mut judge =
-        Judge { model, writes: effects(moments, model)?, conns: BTreeMap::new(), probes };
+pub fn judge(
+    moments: &[Moment],
+    (log, model): (&[SharedEntry<Txn>], &Model),
+    probes: &mut Probes,
+) -> Verdict {
+    let judge = effects(moments, log, model)?;
+    let mut court = Court { model, judge, conns: BTreeMap::new(), probes };
     for moment in moments {
-        judge.see(&moment.deed)?;
+        court.see(moment)?;
     }
-    Ok(())
+    court.cross_check()
 }
 
 /// Every write in the log was asked for, at its place.
-fn effects(moments: &[Moment], model: &Model) -> Result<Writes, crate::check::Violation> {
-    let mut writes = Writes::default();
+fn effects(
+    moments: &[Moment],
+    log: &[SharedEntry<Txn>],
+    model: &Model,
+) -> Result<Judge, crate::check::Violation> {
+    let mut judge = Judge::default();
     for moment in moments {
         match &moment.deed {
             Deed::Hears(conn, Heard::Connected(response)) if response.session != SessionId(0) => {
-                writes.attached(response.session, *conn);
+                judge.writes.attached(response.session, *conn);
             }
             Deed::Asks(conn, _, request) if matches!(**request, Request::Write(_)) => {
-                writes.asked(*conn, request.clone());
+                judge.writes.asked(*conn, request.clone());
             }
             _ => {}
         }
     }
-    for index in 1..=model.last() {
-        let step = model.step(index);
-        writes.took_effect(&step.outcome, step.zxid)?;
+    for (entry, index) in log.iter().zip(1..) {
+        judge.committed(entry, index, model)?;
     }
-    Ok(writes)
+    Ok(judge)
 }
 
-struct Judge<'a> {
+/// Where every connection testifies, as its client saw it.
+struct Court<'a> {
     model: &'a Model,
-    writes: Writes,
-    conns: BTreeMap<ConnId, Conn>,
+    judge: Judge,
+    conns: BTreeMap<ConnId, Testimony>,
     probes: &'a mut Probes,
 }
 
-/// One connection, as its client sees it.
-struct Conn {
-    asked_session: SessionId,
-    /// Its session was known to have ended when it was asked for.
-    ended_before: bool,
-    session: SessionId,
-    order: Order,
-    view: View,
-    watching: Watching,
-}
-
-impl Judge<'_> {
-    fn see(&mut self, deed: &Deed) -> Verdict {
-        let answered = self.writes.answered();
-        match deed {
+impl Court<'_> {
+    fn see(&mut self, moment: &Moment) -> Verdict {
+        let time = moment.time;
+        let answered = self.judge.writes.answered();
+        match &moment.deed {
             Deed::Connects(conn, _, request) => {
+                let mut state = Testimony::new(*conn, address_of(*conn), request);
                 let ended = self.model.ended(request.session);
-                let state = Conn {
-                    asked_session: request.session,
-                    ended_before: ended.is_some_and(|zxid| zxid <= answered),
-                    session: SessionId(0),
-                    order: Order::default(),
-                    view: View::new(Zxid(request.last_zxid_seen)),
-                    watching: Watching::default(),
-                };
+                state.ended_before = ended.is_some_and(|zxid| zxid <= answered);
                 self.conns.insert(*conn, state);
                 Ok(())
             }
             Deed::Asks(conn, xid, request) => {
-                self.conn(*conn).order.asked(*xid, request.clone(), answered);
+                self.conn(*conn).asked(time, *xid, request.clone(), answered);
                 Ok(())
             }
-            Deed::Hears(conn, heard) => self.heard(*conn, heard),
+            Deed::Hears(conn, heard) => self.heard(time, *conn, heard),
             Deed::Leaves(_) | Deed::World(_) => Ok(()),
         }
     }
 
-    fn heard(&mut self, conn: ConnId, heard: &Heard) -> Verdict {
+    fn heard(&mut self, time: Micros, conn: ConnId, heard: &Heard) -> Verdict {
         let model = self.model;
+        let state = self.conns.get_mut(&conn).expect("a connection is opened before it is heard");
         match heard {
-            Heard::Connected(response) if response.session == SessionId(0) => {
-                self.probes.hit("session refused");
-                session::refused(self.conn(conn).asked_session, true, model)
-            }
             Heard::Connected(response) => {
-                let state = self.conn(conn);
-                state.session = response.session;
-                session::accepted(response.session, state.ended_before, model)?;
-                if state.asked_session != SessionId(0) {
-                    self.probes.hit("session resumed");
+                let refused = response.session == SessionId(0);
+                if refused || state.wanted() != SessionId(0) {
+                    let what = if refused { "session refused" } else { "session resumed" };
+                    self.probes.hit(what);
+                }
+                state.connected(time, response, &mut self.judge, model)
+            }
+            Heard::Reply(xid, zxid, result) => {
+                let answer = (*zxid, result);
+                match &*state.replied(time, *xid, answer, &mut self.judge, model)? {
+                    Request::Write(_) => self.probes.hit("write acknowledged"),
+                    Request::SetWatches(_) => self.probes.hit("watches set again"),
+                    _ => {}
                 }
                 Ok(())
             }
-            Heard::Reply(xid, zxid, result) => self.replied(conn, *xid, *zxid, result),
             Heard::Notify(zxid, event) => {
                 self.probes.hit("watch fired");
-                self.conn(conn).watching.notified(*zxid, event, model)
+                state.notified(*zxid, event, model)
             }
             Heard::Closed => {
                 self.probes.hit("connection lost");
-                if self.conn(conn).order.has_write() {
+                if state.order().has_write() {
                     self.probes.hit("connection lost with writes in flight");
                 }
                 Ok(())
@@ -253,30 +248,22 @@ impl Judge<'_> {
         }
     }
 
-    fn replied(
-        &mut self,
-        conn: ConnId,
-        xid: Xid,
-        zxid: Zxid,
-        result: &Result<Response, ErrorCode>,
-    ) -> Verdict {
-        let model = self.model;
-        let state = self.conns.get_mut(&conn).expect("a connection is opened before it is heard");
-        let session = state.session;
-        let asked = state.order.replied(xid)?;
-        state.view.shown(session, zxid, model)?;
-        self.writes.replied((conn, session), &asked, (zxid, result), model)?;
-        match &*asked.request {
-            Request::Read(wanted) => read::answered(wanted, zxid, result, model)?,
-            Request::Sync(_) => read::synced(zxid, asked.answered)?,
-            Request::Write(_) => self.probes.hit("write acknowledged"),
-            Request::SetWatches(_) => self.probes.hit("watches set again"),
-            _ => {}
+    /// Judges the whole history without zxids.
+    fn cross_check(&mut self) -> Verdict {
+        let clients: BTreeSet<u64> = self.conns.keys().map(|conn| conn.0 >> 32).collect();
+        // Those that only read at the end do not count.
+        if clients.len() > 2 * linearizability::MOST_CLIENTS {
+            return Ok(());
         }
-        state.watching.replied(&asked.request, zxid, result, model)
+        for state in self.conns.values() {
+            state.finished(&mut self.judge);
+        }
+        let judged = self.judge.history.judge()?;
+        (0..judged).for_each(|_| self.probes.hit("znode whose history one order explains"));
+        Ok(())
     }
 
-    fn conn(&mut self, conn: ConnId) -> &mut Conn {
+    fn conn(&mut self, conn: ConnId) -> &mut Testimony {
         self.conns.get_mut(&conn).expect("a connection is opened before anything else")
     }
 }
@@ -286,7 +273,7 @@ const BRIEF: usize = 600;
 
 #[cfg(test)]
 mod tests {
-    use zokor_core::proto::{ConnectResponse, Write};
+    use zokor_core::proto::{ConnectResponse, ErrorCode, Write, Zxid};
 
     use super::*;
 
@@ -313,7 +300,7 @@ mod tests {
         ] {
             history.note(0, deed);
         }
-        judge(&history.moments(), &Model::new(), &mut Probes::default())
+        judge(&history.moments(), (&[], &Model::new()), &mut Probes::default())
     }
 
     #[test]

@@ -352,7 +352,7 @@ impl Run {
             self.reap()?;
             let live: BTreeSet<SessionId> =
                 self.clients.iter().filter_map(Running::live_session).collect();
-            let model = self.model()?;
+            let (_, model) = self.model()?;
             let open: BTreeSet<SessionId> = model.newest().state.sessions.keys().copied().collect();
             if open == live {
                 break self.health()?;
@@ -387,18 +387,18 @@ impl Run {
 
     /// Judges everything seen so far.
     fn judge(&mut self) -> Verdict {
-        let model = self.model()?;
-        judge(&self.history.moments(), &model, &mut self.probes)
+        let (log, model) = self.model()?;
+        judge(&self.history.moments(), (&log, &model), &mut self.probes)
     }
 
-    /// What the longest log says that is applied anywhere.
-    fn model(&mut self) -> Result<Model, Violation> {
+    /// The longest log that is applied anywhere, and what it says.
+    fn model(&mut self) -> Result<(Vec<SharedEntry<Txn>>, Model), Violation> {
         let (applied, server) = self.ruined.unwrap_or_else(|| self.furthest());
         let log = self.ensemble.ledger().log(ServerId(server), applied)?;
         self.entries = log.len() as u64;
         let model = history::model(&log)?;
         self.copies = copies(&log, &model);
-        Ok(model)
+        Ok((log, model))
     }
 
     async fn wait_for_health(&mut self) -> Verdict {

@@ -146,7 +146,9 @@ impl<'a> Storm<'a> {
                     self.later(after, Repair::Join(leader, (!hears, true)));
                 }
             }
-            Fault::Break(link, _) | Fault::HalfOpen(link, _) => self.rough.break_between(self.ensemble.network(), link),
+            Fault::Break(link, _) | Fault::HalfOpen(link, _) => {
+                self.rough.break_between(self.ensemble.network(), link)
+            }
             Fault::Pause(server, after, _) => {
                 if self.ensemble.is_up(server) {
                     self.ensemble.pause(server);

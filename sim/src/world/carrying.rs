@@ -13,7 +13,7 @@ use super::disk;
 use super::event::Event;
 use super::network::Link;
 use super::stepped::World;
-use crate::check::{Verdict, Violation, durability, must, progress, snapshot};
+use crate::check::{Verdict, Violation, chain, durability, must};
 use crate::fault::CrashPoint;
 use crate::trace::{EventId, Kind, Lane};
 
@@ -33,8 +33,7 @@ impl World {
                     format!("asks to checkpoint {ticket:?}: {:?}", snapshot.meta.last)
                 });
                 self.server(server).asked.insert(ticket, asked);
-                self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
-                snapshot::made(ServerId(server), &snapshot, &self.checks.model)?;
+                self.pictured(server, &snapshot)?;
                 let disk = &self.plan.disk;
                 let (least, spread) = (disk.latency_min, disk.latency_spread * 10);
                 let time = self.time;
@@ -52,7 +51,7 @@ impl World {
                 }
                 let disk = &mut self.servers[server as usize - 1].disk;
                 let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
-                progress::purges(ServerId(server), through, kept)?;
+                chain::purges(ServerId(server), through, kept)?;
                 disk.purge(through);
                 self.purge_sectors(server, through);
                 return Ok(true);
@@ -120,6 +119,7 @@ impl World {
         let Some(ticket) = (0..n).filter_map(|_| state.disk.complete()).last() else {
             return Ok(());
         };
+        state.progress.kept(state.disk.durable().hard_state);
         if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1)) {
             return Ok(());
         }
@@ -158,13 +158,13 @@ impl World {
             Message::Raft(message) => {
                 let disk = &self.servers[from as usize - 1].disk;
                 durability::said(ServerId(from), ServerId(to), message, disk)?;
-                let (quorum, from, to) = (self.plan.quorum(), ServerId(from), ServerId(to));
+                let (from, to) = (ServerId(from), ServerId(to));
                 self.checks.campaigns.said(from, to, message);
-                self.checks.barriers.said(from, to, message, quorum)?;
+                let membership = self.checks.members.of(from);
+                self.checks.barriers.said(from, to, message, membership)?;
             }
             Message::Snapshot { snapshot, .. } => {
-                self.checks.committed.snapshot(ServerId(from), snapshot.meta.last)?;
-                snapshot::made(ServerId(from), snapshot, &self.checks.model)?;
+                self.pictured(from, snapshot)?;
                 self.probes.hit("snapshot sent");
             }
             Message::Forward(_) | Message::Heard(_) => {}
@@ -181,6 +181,7 @@ impl World {
             return Ok(());
         }
         let epoch = self.network.epoch(link);
+        self.checks.flight.sent(fate.len())?;
         for arrival in fate {
             let message = Box::new(message.clone());
             self.queue.push(arrival, Event::Message { link, epoch, message, cause });
@@ -195,6 +196,7 @@ impl World {
         message: Message,
         cause: EventId,
     ) -> Verdict {
+        self.checks.flight.arrived();
         let (from, to) = link;
         let stale = epoch != self.network.epoch(link) || !self.network.is_up(link);
         let lost = stale && !(self.is_faulty(link) && self.plan.network.late);

@@ -53,9 +53,7 @@ impl World {
         state.disk.adopt(&recovered);
         state.sectors.as_mut().expect("it was opened").use_opened(wal, snapshots);
         state.found = Some(recovered);
-        self.trace.note(self.time, Lane::Server(server), Kind::Note, || {
-            format!("finds {report}")
-        });
+        self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("finds {report}"));
         for (name, seen) in [
             ("storage: torn tail cut", report.cut.is_some()),
             ("storage: older snapshot used", !report.damaged_snapshots.is_empty()),

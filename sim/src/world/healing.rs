@@ -155,9 +155,8 @@ impl World {
     pub(super) fn health(&self) -> Health {
         let healthy = |id: &ServerId| !self.outsiders.contains(&id.0);
         let members = self.members();
-        let counts = |id: &ServerId| {
-            healthy(id) && members.contains(id) && !self.atlas.is_out(id.0)
-        };
+        let counts =
+            |id: &ServerId| healthy(id) && members.contains(id) && !self.atlas.is_out(id.0);
         let servers = self.servers.iter().filter(|server| counts(&server.id));
         let applied = servers.map(|server| {
             let stats = server.replica.as_ref().map(|replica| replica.stats());

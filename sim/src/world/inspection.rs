@@ -8,11 +8,20 @@ use std::time::Duration;
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
 use zokor_core::raft::{self, EntryId, Payload, Persist, Role};
+use zokor_core::replica::Snapshot;
 
 use super::disk::Disk;
+use super::queue::Micros;
+use super::serving::Conn;
 use super::stepped::World;
+use crate::check::chain::Chain;
 use crate::check::commit::Claim;
-use crate::check::{Verdict, leader_completeness, must, session};
+use crate::check::session::left_over::Bound;
+use crate::check::session::{expiry, owner};
+use crate::check::tree::reaping;
+use crate::check::write::kept::End;
+use crate::check::{Verdict, bounds, leader_completeness, linearizability, must, snapshot};
+use crate::client::Client;
 use crate::model::Outcome;
 use crate::rng::mix;
 use crate::trace::{Kind, Lane};
@@ -31,6 +40,7 @@ impl World {
         let mut previous = log.last();
         if let Some(meta) = &persist.reset {
             self.checks.committed.snapshot(id, meta.last)?;
+            self.checks.committed.truncated(id, log, meta.last.index)?;
             let durable = state.disk.snapshot().map(|snapshot| snapshot.meta.last);
             must("purged is in a snapshot (C8)", durable == Some(meta.last), || {
                 format!("server {server} resets its log to {:?}, durable is {durable:?}", meta.last)
@@ -41,6 +51,7 @@ impl World {
                 format!("installs the snapshot {:?}", meta.last)
             });
         } else if let Some(index) = persist.truncate_after {
+            self.checks.committed.truncated(id, log, index)?;
             let term = log.term_at(index).unwrap_or_default();
             previous = EntryId { term, index };
             self.probes.hit("log truncated");
@@ -54,7 +65,7 @@ impl World {
         Ok(())
     }
 
-    /// What a leader proposes to expire must be overdue (S5).
+    /// What a leader proposes to expire must be overdue (S5), and bear the time of its clock (T4).
     pub(super) fn expiries(&mut self, server: u64, persist: &Persist<Txn>) -> Verdict {
         let time = self.time;
         let state = &self.servers[server as usize - 1];
@@ -63,10 +74,19 @@ impl World {
         };
         let stats = replica.stats();
         let (leads, term) = (stats.role == Role::Leader, stats.term);
-        let now = state.clock.instant(time);
+        let now = state.clock.now(time);
+        // What is stamped or attached is seen at the poll, which may come a little after the input.
+        let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
+        let taken_in = state.unpolled_since.unwrap_or(time);
         for entry in &persist.append {
             if !leads || entry.id.term != term {
                 continue;
+            }
+            if let Payload::Command(txn) = &entry.payload
+                && !self.plan.process.wall_jumps
+            {
+                let wait = Duration::from_micros(time - taken_in);
+                reaping::stamped(ServerId(server), txn.time, now.wall, wait)?;
             }
             if let Payload::Command(Txn { action: Action::Expire { session, token }, .. }) =
                 &entry.payload
@@ -82,10 +102,8 @@ impl World {
                     continue;
                 }
                 let timeout = Duration::from_millis(record.timeout_ms.unsigned_abs().into());
-                // An attach is seen at the poll, which may come a little after the input.
-                let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
-                let ago = state.touched.ago(*session, now) + slack;
-                session::expires(ServerId(server), *session, ago, timeout)?;
+                let ago = state.touched.ago(*session, now.instant) + slack;
+                expiry::proposed(ServerId(server), *session, ago, timeout)?;
                 self.probes.hit("session expired");
             }
         }
@@ -114,6 +132,13 @@ impl World {
                 format!("{does} in term {}", stats.term)
             });
         }
+        if stats.applied > before.applied {
+            owner::served(id, replica.database())?;
+        }
+        let chain = Chain::of(&state.disk, stats.applied, stats.commit);
+        chain.holds(id)?;
+        let (keep, every) = (state.config.raft.keep_entries, state.config.snapshot_entries);
+        bounds::log(id, chain.last.0 - chain.purged.0, keep, every)?;
         if stats.role == Role::Leader {
             state.touched.lead(stats.term, state.clock.instant(time));
         }
@@ -146,7 +171,8 @@ impl World {
             crate::check::zxid::told(id, stats.applied, stats.zxid, &self.checks.model)?;
             self.checks.machines.seen(id, stats.zxid, stats.digest)?;
             for index in before.applied.0 + 1..=stats.applied.0 {
-                if let Outcome::Attached(session) = self.checks.model.step(index as usize).outcome {
+                let outcome = &self.checks.model.step(index as usize).outcome;
+                if let Outcome::Opened(session) | Outcome::Attached(session) = *outcome {
                     self.servers[server as usize - 1].touch(session, time);
                 }
             }
@@ -159,6 +185,7 @@ impl World {
     }
 
     pub(super) fn elected(&mut self, server: u64) {
+        self.checks.elected_at = self.time;
         let healthy = |winner: &u64| !self.outsiders.contains(winner);
         if !self.outsiders.is_empty() && self.last_winner.as_ref().is_some_and(healthy) {
             self.depositions += 1;
@@ -168,7 +195,7 @@ impl World {
             self.probes.hit("two leaders at once");
         }
         for conn in self.conns.values_mut() {
-            conn.through_election |= conn.open && conn.order.has_write();
+            conn.through_election |= conn.open && conn.testimony.order().has_write();
         }
     }
 
@@ -186,7 +213,8 @@ impl World {
             self.members_changed(claim.server.0, &entry);
             crate::check::zxid::grows(&self.checks.model)?;
             let step = self.checks.model.newest();
-            self.checks.writes.took_effect(&step.outcome, step.zxid)?;
+            let at = self.checks.model.last();
+            self.checks.judge.committed(&entry, at, &self.checks.model)?;
             self.hash = mix(&[self.hash, step.zxid.0 as u64]);
             if let Outcome::Expired(session) = step.outcome {
                 self.expired(session)?;
@@ -203,6 +231,82 @@ impl World {
 
     pub(super) fn expired(&mut self, ended: SessionId) -> Verdict {
         let alive = self.clients.iter().any(|c| c.session() == Some(ended) && c.is_connected());
-        if self.plan.calm && alive { session::expires_in_calm(ended) } else { Ok(()) }
+        expiry::happened(ended, self.plan.calm && alive)
+    }
+
+    /// A server has made a snapshot, or sends one.
+    pub(super) fn pictured(&mut self, server: u64, picture: &Snapshot) -> Verdict {
+        let id = ServerId(server);
+        self.checks.committed.snapshot(id, picture.meta.last)?;
+        snapshot::made(id, picture, &self.checks.model)?;
+        self.checks.machines.seen(id, picture.zxid, picture.image.digest())
+    }
+
+    /// While all is healed, sessions without clients go in time (S7).
+    pub(super) fn dead_leave_nothing(&mut self) -> Verdict {
+        if self.leaders().len() != 1 {
+            return Ok(());
+        }
+        let alive: Vec<SessionId> =
+            self.clients.iter().filter(|c| !c.is_dead()).filter_map(Client::session).collect();
+        let sessions = &self.checks.model.newest().state.sessions;
+        let open: Vec<_> = sessions
+            .iter()
+            .filter(|(id, _)| !alive.contains(id))
+            .map(|(&id, session)| (id, session.token, session.timeout_ms))
+            .collect();
+        let upkeep = self.plan.core.upkeep_interval.as_micros() as u64 * 2;
+        let bound = Bound {
+            well_since: self.healed_at.max(self.checks.elected_at),
+            upkeep: upkeep + SLOW_COMMIT,
+            slowest_per_mille: 900,
+        };
+        self.checks.left_over.seen(self.time, &open, bound)
+    }
+
+    /// All is well again, and the run ends: nothing may be missing.
+    pub(super) fn finish(&mut self) -> Verdict {
+        let members = self.members();
+        for server in self.servers.iter().filter(|server| members.contains(&server.id)) {
+            let Some(replica) = &server.replica else { continue };
+            let stats = replica.stats();
+            snapshot::state(server.id, &replica.database().freeze(), &self.checks.model)?;
+            let end = End { server: server.id, applied: stats.applied, disk: &server.disk };
+            for zxid in self.checks.judge.writes.acknowledged() {
+                let index = self.checks.model.index_of(zxid).unwrap_or(usize::MAX);
+                let id = self.checks.committed.id(raft::Index(index as u64));
+                end.has(id.expect("only committed writes are answered"))?;
+            }
+            let mut expected = bounds::Memory { requests: 0, watches: 0 };
+            let of_server = |conn: &&mut Conn| conn.open && ServerId(conn.server) == server.id;
+            for conn in self.conns.values_mut().filter(of_server) {
+                let applied = stats.applied.0 as usize;
+                conn.testimony.watching().finished(applied, &self.checks.model)?;
+                expected.requests += conn.testimony.order().waiting().count() as u64;
+                expected.watches += conn.testimony.watches() as u64;
+            }
+            // What it has just done for someone may not be told yet.
+            if !server.poll_due {
+                let found = bounds::Memory { requests: stats.outstanding, watches: stats.watches };
+                bounds::memory(server.id, found, expected)?;
+            }
+        }
+        self.cross_check()
+    }
+
+    /// Judges the whole history without zxids.
+    fn cross_check(&mut self) -> Verdict {
+        if self.clients.len() > linearizability::MOST_CLIENTS {
+            return Ok(());
+        }
+        for conn in self.conns.values() {
+            conn.testimony.finished(&mut self.checks.judge);
+        }
+        let judged = self.checks.judge.history.judge()?;
+        (0..judged).for_each(|_| self.probes.hit("znode whose history one order explains"));
+        Ok(())
     }
 }
+
+/// What the commit of an end may take besides, on the slowest disks.
+const SLOW_COMMIT: Micros = 4_000_000;

@@ -14,6 +14,7 @@ use super::disk::Disk;
 use super::event::Event;
 use super::queue::Micros;
 use super::sectors::Sectors;
+use crate::check::Verdict;
 use crate::check::progress::Progress;
 use crate::fault::CrashPoint;
 use crate::plan::Plan;
@@ -55,6 +56,8 @@ pub struct Server {
     pub stalled_until: Micros,
     /// A poll is due.
     pub poll_due: bool,
+    /// When the oldest input was taken in that is not polled yet.
+    pub unpolled_since: Option<Micros>,
     /// Where it is to crash, and after how long it starts again.
     pub armed: Option<(CrashPoint, Micros)>,
     /// The same for the time after its next start.
@@ -135,6 +138,7 @@ impl Server {
             backlog: VecDeque::new(),
             stalled_until: 0,
             poll_due: false,
+            unpolled_since: None,
             armed: None,
             armed_at_start: None,
             stays_down: false,
@@ -153,15 +157,19 @@ impl Server {
     }
 
     /// Starts the process from what is on the disk.
-    pub fn start(&mut self, time: Micros) {
+    ///
+    /// # Errors
+    /// If the disk has lost what it had told to keep.
+    pub fn start(&mut self, time: Micros) -> Verdict {
         assert!(self.replica.is_none(), "a server is started once");
         let recovered = self.found.take().unwrap_or_else(|| self.disk.recover());
-        self.progress.restart(recovered.hard_state);
+        self.progress.restart(self.id, recovered.hard_state)?;
         self.life += 1;
         self.armed = self.armed_at_start.take();
         let seed = Seed(self.stream.seed());
         let now = self.clock.now(time);
         self.replica = Some(Replica::new(now, self.config.clone(), seed, recovered));
+        Ok(())
     }
 
     /// Changes those settings that may differ between servers and between lives; they count from
@@ -191,6 +199,7 @@ impl Server {
         self.paused_until = 0;
         self.stalled_until = 0;
         self.poll_due = false;
+        self.unpolled_since = None;
         self.armed = None;
         self.peers.clear();
         self.touched = Touched::default();

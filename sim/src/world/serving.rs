@@ -7,9 +7,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use zokor_core::Input;
-use zokor_core::id::{ConnId, SessionId, Xid};
+use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{
     ConnectRequest, ConnectResponse, ErrorCode, Event as WatchEvent, Request, Response, Zxid,
 };
@@ -18,13 +17,15 @@ use zokor_core::replica::CloseReason;
 use super::event::{Event, Frame};
 use super::queue::Micros;
 use super::stepped::World;
-use crate::check::order::Order;
-use crate::check::read::{self, View};
-use crate::check::watch::Watching;
-use crate::check::{Verdict, session};
+use crate::check::Verdict;
+use crate::check::read::committed;
+use crate::check::testimony::Testimony;
 use crate::client::{Heard, Wish};
 use crate::rng::mix;
 use crate::trace::{EventId, Kind, Lane};
+
+/// Where all clients are.
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// One connection of a client to a server.
 #[derive(Debug)]
@@ -38,18 +39,10 @@ pub(super) struct Conn {
     pub(super) through_election: bool,
     /// How many elections there had been when it was made.
     elections: usize,
-    asked_session: SessionId,
-    /// What the client shows for it.
-    shown_password: Bytes,
-    /// The session had ended when it asked for it.
-    ended_before: bool,
-    session: SessionId,
     to_server: Micros,
     to_client: Micros,
     frames: u64,
-    pub(super) order: Order,
-    view: View,
-    watching: Watching,
+    pub(super) testimony: Testimony,
 }
 
 impl World {
@@ -63,16 +56,10 @@ impl World {
                     cut: false,
                     through_election: false,
                     elections: self.elections(),
-                    asked_session: request.session,
-                    shown_password: request.password.clone(),
-                    ended_before: false,
-                    session: SessionId(0),
                     to_server: 0,
                     to_client: 0,
                     frames: 0,
-                    order: Order::default(),
-                    view: View::new(Zxid(request.last_zxid_seen)),
-                    watching: Watching::default(),
+                    testimony: Testimony::new(conn, ADDRESS, &request),
                 };
                 self.conns.insert(conn, state);
                 let cause = self.trace.note(self.time, Lane::Client(client), Kind::Send, || {
@@ -151,7 +138,7 @@ impl World {
                 if !std::mem::take(&mut state.open) {
                     return Ok(());
                 }
-                if state.order.has_write() {
+                if state.testimony.order().has_write() {
                     self.probes.hit("connection lost with writes in flight");
                 }
                 self.input(server, Input::Disconnect { conn })
@@ -167,7 +154,9 @@ impl World {
         let asked = request.session;
         let mut others = self.conns.values();
         if asked != SessionId(0)
-            && others.any(|c| c.open && c.session == asked && c.order.has_write())
+            && others.any(|c| {
+                c.open && c.testimony.session() == asked && c.testimony.order().has_write()
+            })
         {
             self.probes.hit("session moved with writes in flight");
         }
@@ -177,9 +166,8 @@ impl World {
             return Ok(());
         }
         state.open = true;
-        state.ended_before = ended;
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        self.input(server, Input::Connect { conn, address, request })
+        state.testimony.ended_before = ended;
+        self.input(server, Input::Connect { conn, address: ADDRESS, request })
     }
 
     fn take_request(
@@ -192,21 +180,21 @@ impl World {
         // What is committed counts, answered or not: no leader that is confirmed, or commits, can
         // lack it. That shows more than what clients could compare.
         let before = self.checks.model.newest().zxid;
+        let time = self.time;
         let state = self.conns.get_mut(&conn).expect("the caller has seen it");
         if state.cut || !state.open {
             return Ok(());
         }
-        let session = state.session;
-        let counts = !state.order.is_closing();
-        state.order.asked(xid, request.clone(), before);
+        let session = state.testimony.session();
+        let counts = !state.testimony.order().is_closing();
+        state.testimony.asked(time, xid, request.clone(), before);
         if matches!(&*request, Request::Write(_)) {
-            self.checks.writes.asked(conn, request.clone());
+            self.checks.judge.writes.asked(conn, request.clone());
         }
         if matches!(&*request, Request::Sync(_)) && self.leaders().is_empty() {
             self.probes.hit("sync during an election");
         }
         if counts {
-            let time = self.time;
             self.server(server).touch(session, time);
         }
         self.input(server, Input::Request { conn, xid, request: Request::clone(&request) })
@@ -225,22 +213,16 @@ impl World {
         let cause = self.trace.note(self.time, Lane::Server(server), Kind::Send, || {
             format!("{conn:?} <- {response:?}")
         });
-        let model = &self.checks.model;
+        let (judge, model) = (&mut self.checks.judge, &self.checks.model);
+        state.testimony.connected(self.time, &response, judge, model)?;
         if response.session == SessionId(0) {
-            let (asked, shown) = (state.asked_session, &state.shown_password);
-            let right = session::has_password(asked, shown, model);
-            session::refused(asked, right, model)?;
+            let right = state.testimony.has_right_password(model);
             self.probes.hit(if right { "session refused" } else { "wrong password refused" });
         } else {
-            state.session = response.session;
-            if state.asked_session != SessionId(0) {
-                session::opened_by(state.asked_session, &state.shown_password, model)?;
-            }
-            session::accepted(response.session, state.ended_before, model)?;
-            if state.asked_session != SessionId(0) {
+            if state.testimony.wanted() != SessionId(0) {
                 self.probes.hit("session resumed");
             }
-            self.checks.writes.attached(response.session, conn);
+            judge.writes.attached(response.session, conn);
             let time = self.time;
             self.server(server).touch(response.session, time);
         }
@@ -264,23 +246,25 @@ impl World {
         let cause = self.trace.note(self.time, Lane::Server(server), Kind::Send, || {
             format!("{conn:?} <- {xid:?} {zxid} {result:?}")
         });
-        let asked = state.order.replied(xid)?;
-        let model = &self.checks.model;
-        let session = state.session;
-        state.view.shown(session, zxid, model)?;
-        self.checks.writes.replied((conn, session), &asked, (zxid, &result), model)?;
-        match &*asked.request {
-            Request::Read(wanted) => read::answered(wanted, zxid, &result, model)?,
-            Request::Sync(_) => read::synced(zxid, asked.answered)?,
-            Request::SetWatches(_) => self.probes.hit("watches set again"),
-            _ => {}
+        let (judge, model) = (&mut self.checks.judge, &self.checks.model);
+        let answer = (zxid, &result);
+        let request = state.testimony.replied(self.time, xid, answer, judge, model)?;
+        match &*request {
+            // These bear no zxid of their server's.
+            Request::Auth(_) | Request::Unknown(_) => {}
+            _ => {
+                let commit = self.servers[server as usize - 1].progress.commit;
+                committed::here(ServerId(server), zxid, commit, model)?;
+            }
         }
-        state.watching.replied(&asked.request, zxid, &result, model)?;
+        if let Request::SetWatches(_) = &*request {
+            self.probes.hit("watches set again");
+        }
         if std::mem::take(&mut state.through_election) {
             self.probes.hit("write answered over an election");
         }
         let elections = state.elections;
-        if matches!(&*asked.request, Request::Read(_))
+        if matches!(&*request, Request::Read(_))
             && self.observes(server)
             && self.elections() > elections
         {
@@ -306,7 +290,7 @@ impl World {
             format!("{conn:?} <- {event:?} {zxid}")
         });
         self.probes.hit(if zxid.0 == -1 { "watch fired on reconnect" } else { "watch fired" });
-        state.watching.notified(zxid, &event, &self.checks.model)?;
+        state.testimony.notified(zxid, &event, &self.checks.model)?;
         self.tell(conn, Heard::Notify(zxid, event), 0, cause);
         Ok(())
     }
@@ -356,7 +340,7 @@ impl World {
 
     /// Whether a client of `server` waits for a write.
     pub(super) fn has_writes_in_flight(&self, server: u64) -> bool {
-        self.conns.values().any(|c| c.open && c.server == server && c.order.has_write())
+        self.conns.values().any(|c| c.open && c.server == server && c.testimony.order().has_write())
     }
 }
 

@@ -14,15 +14,17 @@ use super::network::Network;
 use super::queue::{Micros, Queue};
 use super::server::Server;
 use super::serving::Conn;
+use crate::check::Verdict;
 use crate::check::barrier::Barriers;
+use crate::check::bounds::{self, Flight};
 use crate::check::campaign::Campaigns;
 use crate::check::commit::Committed;
 use crate::check::election::Elections;
+use crate::check::judge::Judge;
 use crate::check::log_matching::LogMatching;
 use crate::check::machine::Machines;
 use crate::check::membership::Memberships;
-use crate::check::write::Writes;
-use crate::check::{Verdict, must};
+use crate::check::session::left_over::LeftOver;
 use crate::client::{Character, Client, Wish};
 use crate::disk::atlas::Atlas;
 use crate::fault::{CrashPoint, Timed};
@@ -89,12 +91,16 @@ pub(super) struct Checks {
     pub(super) machines: Machines,
     pub(super) members: Memberships,
     pub(super) model: Model,
-    pub(super) writes: Writes,
+    pub(super) judge: Judge,
+    pub(super) flight: Flight,
+    pub(super) left_over: LeftOver,
+    /// When the leader that is there was elected.
+    pub(super) elected_at: Micros,
 }
 
 impl Checks {
-    /// All servers begin with this membership.
-    fn new(members: Membership) -> Self {
+    /// All servers begin with this membership; TTL znodes may be made or not.
+    fn new(members: Membership, extended_types: bool) -> Self {
         Checks {
             elections: Elections::default(),
             campaigns: Campaigns::default(),
@@ -103,14 +109,14 @@ impl Checks {
             committed: Committed::default(),
             machines: Machines::default(),
             members: Memberships::new(members),
-            model: Model::default(),
-            writes: Writes::default(),
+            model: Model::with(extended_types),
+            judge: Judge::default(),
+            flight: Flight::default(),
+            left_over: LeftOver::default(),
+            elected_at: 0,
         }
     }
 }
-
-/// Events in one simulated second, at most: beyond it something runs in a circle (C12).
-const EVENTS_PER_SECOND: u64 = 150_000;
 
 impl World {
     /// The world of `scenario`, before anything happens.
@@ -147,7 +153,7 @@ impl World {
             depositions: 0,
             healed_at: 0,
             wanted: Vec::new(),
-            checks: Checks::new(plan.membership()),
+            checks: Checks::new(plan.membership(), plan.config(1).extended_types),
             atlas: Atlas::new(plan.voters()),
             trace,
             probes: Probes::default(),
@@ -174,8 +180,9 @@ impl World {
             self.hash = mix(&[self.hash, time, event.key()]);
             self.budget()?;
             if matches!(event, Event::CheckUp) {
+                self.dead_leave_nothing()?;
                 match self.health().is_well() {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => return self.finish(),
                     Err(ailment) if time >= self.healed_at + self.patience() => {
                         return Err(ailment);
                     }
@@ -224,9 +231,7 @@ impl World {
             self.events_in_second = 0;
         }
         self.events_in_second += 1;
-        must("bounded work (C12)", self.events_in_second <= EVENTS_PER_SECOND, || {
-            format!("more than {EVENTS_PER_SECOND} events in second {second}")
-        })
+        bounds::events(second, self.events_in_second)
     }
 
     fn happen(&mut self, event: Event) -> Verdict {
@@ -323,7 +328,7 @@ impl World {
         if state.replica.is_some() || state.stays_down || !self.open_disk(server)? {
             return Ok(());
         }
-        self.server(server).start(time);
+        self.server(server).start(time)?;
         let life = self.server(server).life;
         self.trace.note(time, Lane::Server(server), Kind::Start, || format!("starts, life {life}"));
         if let Some(snapshot) = self.servers[server as usize - 1].disk.snapshot() {
@@ -349,6 +354,7 @@ impl World {
             return Ok(());
         };
         replica.handle(now, input);
+        state.unpolled_since.get_or_insert(time);
         if delay == 0 {
             return self.poll(server);
         }
@@ -395,6 +401,7 @@ impl World {
             }
         }
         self.server(server).touched.settle();
+        self.server(server).unpolled_since = None;
         self.set_timer(server);
         Ok(())
     }

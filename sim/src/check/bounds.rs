@@ -1,0 +1,128 @@
+//! C12. Work, messages under way, log and memory have bounds (design: every queue has a limit; a
+//! message storm and a leak are defects even if every answer is right).
+
+use zokor_core::id::ServerId;
+
+use super::{Verdict, must};
+
+/// Events in one simulated second, at most: beyond it something runs in a circle.
+const EVENTS_PER_SECOND: u64 = 150_000;
+
+/// Messages between servers under way at one moment, at most. Far above the windows of all leaders
+/// together; slow links and heavy tails hold many back.
+const IN_FLIGHT: u64 = 5_000;
+
+/// How many entries may come while a snapshot is written, or waits for its disk, at most.
+const ENTRIES_MEANWHILE: u64 = 5_000;
+
+/// There were `events` in second `second` so far.
+///
+/// # Errors
+/// If that is too much.
+pub fn events(second: u64, events: u64) -> Verdict {
+    must("bounded work (C12)", events <= EVENTS_PER_SECOND, || {
+        format!("more than {EVENTS_PER_SECOND} events in second {second}")
+    })
+}
+
+/// Messages between servers that were sent and have not arrived, nor were lost.
+#[derive(Debug, Default)]
+pub struct Flight {
+    under_way: u64,
+    most: u64,
+}
+
+impl Flight {
+    /// So many copies of a message are on their way.
+    ///
+    /// # Errors
+    /// If there are too many by now.
+    pub fn sent(&mut self, copies: usize) -> Verdict {
+        self.under_way += copies as u64;
+        self.most = self.most.max(self.under_way);
+        must("bounded messages in flight (C12)", self.under_way <= IN_FLIGHT, || {
+            format!("{} messages are under way", self.under_way)
+        })
+    }
+
+    /// One has arrived.
+    pub fn arrived(&mut self) {
+        self.under_way = self.under_way.checked_sub(1).expect("it was sent");
+    }
+
+    /// The most at one moment.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+}
+
+/// `server` keeps `entries` in its log, besides those that its snapshot may still leave there, and
+/// a snapshot is due after `interval`.
+///
+/// # Errors
+/// If a snapshot should long have taken their place.
+pub fn log(server: ServerId, entries: u64, keep: u64, interval: u64) -> Verdict {
+    let most = keep + 2 * interval + ENTRIES_MEANWHILE;
+    must("bounded log (C12)", entries <= most, || {
+        format!("the log of server {server} has {entries} entries, {most} at most should be there")
+    })
+}
+
+/// What a server keeps for its clients, and what they are known to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Requests that wait.
+    pub requests: u64,
+    /// Pairs of path and connection that are watched.
+    pub watches: u64,
+}
+
+/// At rest `server` keeps `found` for the clients that are connected to it, who have `expected`.
+///
+/// # Errors
+/// If it keeps anything else: what nobody waits for is never let go.
+pub fn memory(server: ServerId, found: Memory, expected: Memory) -> Verdict {
+    must("bounded memory (C12)", found == expected, || {
+        format!("server {server} keeps {found:?}, its clients have {expected:?}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_events_are_found() {
+        assert!(events(1, EVENTS_PER_SECOND).is_ok());
+        assert!(events(1, EVENTS_PER_SECOND + 1).is_err());
+    }
+
+    #[test]
+    fn too_many_messages_under_way_are_found() {
+        let mut flight = Flight::default();
+        for _ in 0..3 * IN_FLIGHT {
+            assert!(flight.sent(1).is_ok());
+            flight.arrived();
+        }
+        assert!(flight.sent(IN_FLIGHT as usize).is_ok());
+        assert!(flight.sent(1).is_err());
+        assert_eq!(flight.most(), IN_FLIGHT + 1);
+    }
+
+    #[test]
+    fn a_log_that_is_never_cut_is_found() {
+        assert!(log(ServerId(1), 5_120, 100, 10).is_ok());
+        assert!(log(ServerId(1), 5_121, 100, 10).is_err());
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_found() {
+        let memory = |requests, watches| {
+            let expected = Memory { requests: 1, watches: 2 };
+            memory(ServerId(1), Memory { requests, watches }, expected)
+        };
+        assert!(memory(1, 2).is_ok());
+        assert!(memory(2, 2).is_err());
+        assert!(memory(1, 3).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! Everything that is judged of the log, entry by entry, and of all clients together.
+//!
+//! Invariant: entries come in the order of the log, each once, as they are first committed
+//! anywhere.
+
+use zokor_core::db::Txn;
+use zokor_core::proto::Write;
+use zokor_core::raft::{Entry, Payload};
+use zokor_core::time::WallTime;
+
+use super::Verdict;
+use super::linearizability::History;
+use super::session::identity::Ids;
+use super::session::moved::Moves;
+use super::session::{after_end, end, owner};
+use super::tree::numbers::Numbers;
+use super::tree::{multi, reaping};
+use super::write::Writes;
+use crate::model::{Model, Outcome};
+
+/// What the checks of log and clients remember.
+#[derive(Debug, Default)]
+pub struct Judge {
+    /// Writes, asked for and answered.
+    pub writes: Writes,
+    /// Numbers of sequential znodes.
+    pub numbers: Numbers,
+    /// What one order must explain.
+    pub history: History,
+    ids: Ids,
+    moves: Moves,
+}
+
+impl Judge {
+    /// `entry` is committed; the model has taken it at `index`.
+    ///
+    /// # Errors
+    /// If it does what no entry may do.
+    pub fn committed(&mut self, entry: &Entry<Txn>, index: usize, model: &Model) -> Verdict {
+        let (before, step) = (&model.step(index - 1).state, model.step(index));
+        let zxid = step.zxid;
+        let time = match &entry.payload {
+            Payload::Command(txn) => txn.time,
+            Payload::Blank | Payload::Membership(_) => WallTime(0),
+        };
+        match &step.outcome {
+            Outcome::Opened(session) => {
+                self.ids.opened(*session)?;
+                self.moves.attached(*session, zxid);
+            }
+            Outcome::Attached(session) => {
+                after_end::acted(*session, zxid, model.ended(*session))?;
+                self.moves.attached(*session, zxid);
+            }
+            Outcome::Answered { author, write, .. } => {
+                let session = author.session;
+                after_end::acted(session, zxid, model.ended(session))?;
+                self.moves.wrote(session, author.token, zxid)?;
+                if **write == Write::CloseSession {
+                    end::ended(session, before, step)?;
+                }
+            }
+            Outcome::Expired(session) => end::ended(*session, before, step)?,
+            Outcome::Reaped(_) | Outcome::Nothing => {}
+        }
+        self.writes.took_effect(&step.outcome, zxid)?;
+        owner::at(step)?;
+        multi::took_effect(before, step)?;
+        reaping::took_effect(before, time, step)
+    }
+}
