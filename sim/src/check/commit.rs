@@ -59,14 +59,14 @@ impl Committed {
     /// A server's commit index has moved; `log` is its log. Returns how many entries are new.
     ///
     /// # Errors
-    /// If the entries are not those committed before, or not durable on `disks` of a quorum: of the
-    /// membership that the server goes by, or of the one that they set themselves.
+    /// If the entries are not those committed before, or not durable on `disks` of a quorum: of one
+    /// of the memberships that were `in_force` at the server, or of the one that they set.
     pub fn advanced(
         &mut self,
         claim: Claim,
         log: &Log,
         disks: &[(ServerId, &Disk)],
-        present: &Membership,
+        in_force: &[&Membership],
     ) -> Result<usize, super::Violation> {
         let known = self.last();
         let mut index = claim.before.next();
@@ -85,10 +85,12 @@ impl Committed {
             let committed_in = self.entries.last().map_or(claim.term, |entry| entry.id.term);
             self.terms.resize(self.entries.len(), committed_in);
             // Raft §6: a membership is in force with its own entry already, whatever follows.
-            let mut in_force = present;
+            let mut in_force = in_force;
+            let mut own;
             for entry in self.entries[first_new..].iter().rev() {
                 if let Payload::Membership(membership) = &entry.payload {
-                    in_force = membership;
+                    own = [membership];
+                    in_force = &own;
                 }
                 durable(entry.id, disks, in_force)?;
             }
@@ -159,9 +161,10 @@ impl Committed {
     }
 }
 
-fn durable(id: EntryId, disks: &[(ServerId, &Disk)], in_force: &Membership) -> Verdict {
+fn durable(id: EntryId, disks: &[(ServerId, &Disk)], in_force: &[&Membership]) -> Verdict {
     let holds = |server| disks.iter().any(|(of, disk)| *of == server && disk.holds(id));
-    must("durable at commit (C6)", is_quorum(in_force, holds), || {
+    let decides = in_force.iter().any(|membership| is_quorum(membership, holds));
+    must("durable at commit (C6)", decides, || {
         let holding: Vec<u64> =
             disks.iter().map(|(of, _)| *of).filter(|it| holds(*it)).map(|it| it.0).collect();
         format!("{id:?} is committed by {in_force:?} and on the disks of {holding:?}")
@@ -226,8 +229,8 @@ mod tests {
         let disks = [disk(&[entry(1, 1)]), disk(&[entry(1, 1)]), disk(&[])];
         let mut committed = Committed::default();
         let log = &disks[0].asked().log;
-        assert_eq!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &three()), Ok(1));
-        assert_eq!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &three()), Ok(0));
+        assert_eq!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &[&three()]), Ok(1));
+        assert_eq!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &[&three()]), Ok(0));
         assert!(committed.has_of_term(Term(1)));
         assert!(!committed.has_of_term(Term(2)));
     }
@@ -237,7 +240,7 @@ mod tests {
         let disks = [disk(&[entry(1, 1)]), disk(&[]), disk(&[])];
         let log = &disks[0].asked().log;
         let mut committed = Committed::default();
-        assert!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &three()).is_err());
+        assert!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &[&three()]).is_err());
     }
 
     #[test]
@@ -248,7 +251,9 @@ mod tests {
         observed.learners.insert(ServerId(4));
         for membership in [observed, three()] {
             let mut committed = Committed::default();
-            assert!(committed.advanced(claim(1, 0, 1), log, &named(&disks), &membership).is_err());
+            assert!(
+                committed.advanced(claim(1, 0, 1), log, &named(&disks), &[&membership]).is_err()
+            );
         }
     }
 
@@ -273,7 +278,7 @@ mod tests {
             // Whatever has come into force since: the entry itself tells.
             let after = Membership::of_voters([1, 2].map(ServerId));
             let mut committed = Committed::default();
-            let verdict = committed.advanced(claim(1, 0, 1), log, &named(&disks), &after);
+            let verdict = committed.advanced(claim(1, 0, 1), log, &named(&disks), &[&after]);
             assert_eq!(verdict.is_ok(), holds, "{holding:?}");
         }
     }
@@ -284,10 +289,10 @@ mod tests {
         let mut committed = Committed::default();
         let log = &disks[0].asked().log;
         let (disks_of, three) = (named(&disks), three());
-        assert!(Committed::default().advanced(claim(2, 0, 1), log, &disks_of, &three).is_err());
-        committed.advanced(claim(1, 0, 1), log, &disks_of, &three).unwrap();
+        assert!(Committed::default().advanced(claim(2, 0, 1), log, &disks_of, &[&three]).is_err());
+        committed.advanced(claim(1, 0, 1), log, &disks_of, &[&three]).unwrap();
         let other = &disks[2].asked().log;
-        assert!(committed.advanced(claim(2, 0, 1), other, &disks_of, &three).is_err());
+        assert!(committed.advanced(claim(2, 0, 1), other, &disks_of, &[&three]).is_err());
     }
 
     #[test]

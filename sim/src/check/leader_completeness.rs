@@ -79,7 +79,7 @@ mod tests {
         });
         disk.complete();
         let alone = Membership::of_voters([ServerId(1)]);
-        committed.advanced(claim, &log, &[(ServerId(1), &disk)], &alone).unwrap();
+        committed.advanced(claim, &log, &[(ServerId(1), &disk)], &[&alone]).unwrap();
     }
 
     #[test]

@@ -23,6 +23,8 @@ const CHECK: &str = "membership (C10)";
 pub struct Memberships {
     initial: Membership,
     logs: BTreeMap<ServerId, Vec<(Index, Membership)>>,
+    /// Those that were in force on a server since it was looked at last, but for the present one.
+    lately: BTreeMap<ServerId, Vec<Membership>>,
     /// Entries that were judged when they came into the world, in the log of their maker.
     judged: BTreeSet<EntryId>,
     /// Every one that was committed.
@@ -35,6 +37,7 @@ impl Memberships {
         Memberships {
             initial,
             logs: BTreeMap::new(),
+            lately: BTreeMap::new(),
             judged: BTreeSet::new(),
             committed: Vec::new(),
         }
@@ -43,6 +46,17 @@ impl Memberships {
     /// The one that `server` goes by.
     pub fn of(&self, server: ServerId) -> &Membership {
         self.last_of(server).map_or(&self.initial, |(_, membership)| membership)
+    }
+
+    /// The one that `server` goes by, and those that it went by since it was looked at last.
+    pub fn since_last_look(&self, server: ServerId) -> Vec<&Membership> {
+        let lately = self.lately.get(&server).into_iter().flatten();
+        lately.chain([self.of(server)]).collect()
+    }
+
+    /// `server` has been looked at.
+    pub fn looked_at(&mut self, server: ServerId) {
+        self.lately.remove(&server);
     }
 
     /// The last one that is committed.
@@ -70,6 +84,10 @@ impl Memberships {
 
     /// `server` asks for its log to be changed.
     pub fn noted(&mut self, server: ServerId, persist: &Persist<Txn>) {
+        if persist.append.iter().any(|entry| set_by(entry).is_some()) {
+            let before = self.of(server).clone();
+            self.lately.entry(server).or_default().push(before);
+        }
         let log = self.logs.entry(server).or_default();
         if let Some(meta) = &persist.reset {
             *log = meta.membership.clone().into_iter().collect();
@@ -257,7 +275,7 @@ mod tests {
             let one = of(&[1], &[]);
             // Whose quorum is not what these tests are about.
             let disks: Vec<_> = (1..=9).map(|id| (ServerId(id), &disk)).collect();
-            committed.advanced(claim, &disk.durable().log, &disks, &one).unwrap();
+            committed.advanced(claim, &disk.durable().log, &disks, &[&one]).unwrap();
         }
         committed
     }

@@ -153,6 +153,7 @@ impl World {
             };
             self.commit(claim)?;
         }
+        self.checks.members.looked_at(id);
         if self.checks.elections.seen(id, stats.role, stats.term)? {
             let disk = &self.servers[server as usize - 1].disk;
             let membership = self.checks.members.of(id);
@@ -204,8 +205,8 @@ impl World {
         let log = &self.servers[claim.server.0 as usize - 1].disk.asked().log;
         let disks = self.servers.iter().map(|server| (server.id, &server.disk));
         let disks: Vec<(ServerId, &Disk)> = disks.collect();
-        let present = self.checks.members.of(claim.server);
-        let new = self.checks.committed.advanced(claim, log, &disks, present)?;
+        let present = self.checks.members.since_last_look(claim.server);
+        let new = self.checks.committed.advanced(claim, log, &disks, &present)?;
         for _ in 0..new {
             let index = raft::Index(self.checks.model.last() as u64 + 1);
             let entry = self.checks.committed.entry(index).expect("it was just committed").clone();
