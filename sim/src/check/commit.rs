@@ -300,7 +300,7 @@ mod tests {
         let disks = [disk(&[entry(1, 1), entry(1, 2)]), disk(&[entry(1, 1), entry(2, 2)])];
         let log = &disks[0].asked().log;
         let mut committed = Committed::default();
-        committed.advanced(claim(1, 0, 2), log, &named(&disks), &one()).unwrap();
+        committed.advanced(claim(1, 0, 2), log, &named(&disks), &[&one()]).unwrap();
         assert!(committed.truncated(ServerId(1), log, Index(2)).is_ok());
         assert!(committed.truncated(ServerId(1), log, Index(1)).is_err());
         assert!(committed.truncated(ServerId(2), &disks[1].asked().log, Index(1)).is_ok());
@@ -315,6 +315,6 @@ mod tests {
         let disks = [disk(&[entry(1, 1)])];
         let log = &disks[0].asked().log;
         let disks = named(&disks);
-        assert!(Committed::default().advanced(claim(1, 0, 2), log, &disks, &one()).is_err());
+        assert!(Committed::default().advanced(claim(1, 0, 2), log, &disks, &[&one()]).is_err());
     }
 }
