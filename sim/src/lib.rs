@@ -12,6 +12,7 @@ compile_error!(
 
 pub mod check;
 pub mod client;
+pub mod conformance;
 pub mod fault;
 pub mod model;
 pub mod plan;

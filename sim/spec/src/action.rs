@@ -23,6 +23,8 @@ pub enum Action {
     StepDown { server: usize },
     /// A leader makes an entry; one that sets a membership if there is a `change`.
     Propose { server: usize, change: Option<Membership> },
+    /// The leader of `term` says what it has: an entry, and how far all is committed.
+    Offer { server: usize, term: Term, last: Id, commit: usize },
     /// A follower takes over from the leader of `term` the entries above `previous`, up to `upto`.
     Accept { server: usize, term: Term, previous: usize, upto: usize },
     /// A server leaves its term; an acknowledgement that it formed in it may still leave.
@@ -69,6 +71,7 @@ impl Action {
             | Action::Win { server }
             | Action::StepDown { server }
             | Action::Propose { server, .. }
+            | Action::Offer { server, .. }
             | Action::Accept { server, .. }
             | Action::Form { server }
             | Action::Acknowledge { server, .. }

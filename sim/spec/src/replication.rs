@@ -5,7 +5,7 @@
 //! through an entry of its own term.
 
 use crate::action::Broken;
-use crate::log::{Entry, Membership, Servers, Term};
+use crate::log::{Entry, Id, Membership, Servers, Term};
 use crate::server::{Role, Server};
 use crate::state::{Refusal, State, ensure};
 
@@ -59,6 +59,22 @@ impl State {
         if let Some(ledger) = self.said.ledgers.get_mut(&state.term) {
             ledger.log.push(entry);
         }
+    }
+
+    /// A leader says what is in its ledger, and nothing else. It changes nothing: whatever is in the
+    /// ledger may be heard anyway.
+    pub(crate) fn offer(
+        &mut self,
+        server: usize,
+        term: Term,
+        last: Id,
+        commit: usize,
+    ) -> Result<(), Refusal> {
+        let ledger = self.said.ledgers.get(&term).ok_or("nobody leads that term")?;
+        ensure(ledger.leader == server, "another server leads that term")?;
+        let has_it = ledger.log.term_at(last.index) == Some(last.term);
+        ensure(has_it, "a leader offers what is in its log")?;
+        ensure(commit <= ledger.commit, "a leader tells no more than it has committed")
     }
 
     /// A follower takes over entries. What it has beyond them stays, unless it is in conflict.

@@ -102,7 +102,7 @@ impl Disk {
     }
 
     /// Does one write.
-    pub(crate) fn make(&mut self, write: Write) {
+    pub fn make(&mut self, write: Write) {
         match write {
             Write::Hard(term, vote) => (self.term, self.vote) = (term, vote),
             Write::Reset(len) => self.log = self.snapshot.prefix(len.min(self.snapshot.len())),

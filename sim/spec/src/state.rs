@@ -53,6 +53,7 @@ impl State {
             Action::Win { server } => self.win(server, broken),
             Action::StepDown { server } => self.step_down(server),
             Action::Propose { server, change } => self.propose(server, change, broken),
+            Action::Offer { server, term, last, commit } => self.offer(server, term, last, commit),
             Action::Accept { server, term, previous, upto } => {
                 self.accept(server, term, (previous, upto), broken)
             }

@@ -110,6 +110,7 @@ impl World {
             self.probes.hit("crash with a checkpoint under way");
         }
         self.server(server).crash();
+        self.conformance.crashed(ServerId(server), &self.servers[server as usize - 1].disk);
         self.drop_conns(server);
         for peer in (1..=self.plan.servers).filter(|&peer| peer != server) {
             let delay = self.fault_stream.log_between(100, 400_000);

@@ -20,6 +20,7 @@ use crate::check::machine::Machines;
 use crate::check::write::Writes;
 use crate::check::{Verdict, must};
 use crate::client::{Client, Wish};
+use crate::conformance::Conformance;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
@@ -48,6 +49,8 @@ pub struct World {
     pub(super) committed_before: u64,
     pub(super) healed_at: Micros,
     pub(super) checks: Checks,
+    /// The model of the protocol.
+    pub(super) conformance: Conformance,
     /// What happened, for people.
     pub trace: Trace,
     /// Rare states.
@@ -102,6 +105,7 @@ impl World {
             committed_before: 0,
             healed_at: 0,
             checks: Checks::default(),
+            conformance: Conformance::new(plan.servers, &plan.config(1).raft.membership),
             trace,
             probes: Probes::default(),
             hash: plan.seed,
@@ -274,6 +278,7 @@ impl World {
             return Ok(());
         }
         self.server(server).start(time);
+        self.conformance.starts(ServerId(server))?;
         let life = self.server(server).life;
         self.trace.note(time, Some(server), || format!("starts, life {life}"));
         if let Some(snapshot) = self.servers[server as usize - 1].disk.snapshot() {
@@ -289,6 +294,9 @@ impl World {
     pub(super) fn input(&mut self, server: u64, input: Input) -> Verdict {
         let time = self.time;
         let delay = self.plan.process.poll_delay;
+        if self.server(server).replica.is_some() {
+            self.conformance.input(ServerId(server), &input)?;
+        }
         let state = self.server(server);
         let now = state.clock.now(time);
         let Some(replica) = &mut state.replica else {
@@ -322,6 +330,10 @@ impl World {
             if let Output::Persist(persist) = output {
                 self.noted(server, persist)?;
             }
+        }
+        let stats = self.server(server).replica.as_ref().map(|replica| replica.stats().clone());
+        if let Some(stats) = stats {
+            self.conformance.polled(ServerId(server), &stats, &outputs)?;
         }
         self.observe(server)?;
         for output in &outputs {
