@@ -32,7 +32,8 @@ impl State {
     ) -> Result<(), Refusal> {
         self.holds_vote(server, term, server, broken)?;
         let state = &self.servers[server];
-        if state.term == term {
+        // One that has lost may still be heard, but wins nothing any more.
+        if state.term == term && state.role == Role::Candidate {
             ensure(state.log.last() == last, "a candidate says where its log ends")?;
         }
         self.said.requests.insert((term, server), last);

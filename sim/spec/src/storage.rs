@@ -94,6 +94,9 @@ impl State {
         let fresh = Server::default();
         *state = Server { up: true, term, vote, role, log, commit, asked, disk, ..fresh };
         let log = state.log.clone();
+        if log.last().term > term {
+            self.said.violates("a term is durable before an entry of it");
+        }
         self.said.agree(&log, 0, commit, term);
         Ok(())
     }
