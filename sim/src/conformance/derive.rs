@@ -30,6 +30,11 @@ impl Conformance {
         let leaves = stats.term.0 > before;
         self.commit_if_leading(server, commit);
         if leaves {
+            for output in outputs {
+                if let Output::Persist(persist) = output {
+                    self.accepts(server, before, persist)?;
+                }
+            }
             self.say(server, outputs, |term| term <= before)?;
             self.take(Action::Form { server })?;
         }
