@@ -1,32 +1,102 @@
-//! Runs one seed and shows what happened: one column a server, time downwards.
+//! Runs one seed or one scenario file and shows what happened.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
-use zokor_sim::plan::Plan;
-use zokor_sim::run::run;
+use zokor_sim::failure;
+use zokor_sim::run::{Report, run_scenario};
+use zokor_sim::scenario::Scenario;
+use zokor_sim::sweep::number;
+use zokor_sim::trace::Trace;
+use zokor_sim::whole::{self, Scene};
 
-/// Replays one seed of the stepped world.
+/// Replays one seed, or one scenario file, and shows what happened.
+///
+/// Time runs downwards, with one column a server.
 #[derive(Parser)]
 struct Options {
     /// The seed, as `0x...` or decimal.
-    #[arg(long, value_parser = number)]
-    seed: u64,
+    #[arg(long, value_parser = number, required_unless_present = "file")]
+    seed: Option<u64>,
+    /// A scenario file instead.
+    #[arg(long, conflicts_with_all = ["seed", "whole"])]
+    file: Option<PathBuf>,
+    /// Run whole servers, in this scene, instead of replicas alone.
+    #[arg(long, value_name = "SCENE", num_args = 0..=1, default_missing_value = "Storm")]
+    whole: Option<Scene>,
     /// How many of the last lines to show.
     #[arg(long, default_value_t = 200)]
     lines: usize,
+    /// Show the scenario as a text, which `--file` reads again, and run nothing.
+    #[arg(long, conflicts_with = "whole")]
+    scenario: bool,
+    /// Keep the scenario and what happened in files of this folder.
+    #[arg(long, conflicts_with = "whole")]
+    keep: Option<PathBuf>,
+    /// Make the failure small first, with at most so many runs.
+    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "3000", requires = "keep")]
+    shrink: Option<usize>,
 }
 
-fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
-    match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => text.parse(),
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match replay(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
     }
 }
 
-fn main() {
-    let options = Options::parse();
-    println!("{:#?}", Plan::new(options.seed));
-    let report = run(options.seed, options.lines);
-    print!("{}", report.chart);
+/// Whether all was well.
+fn replay(options: &Options) -> Result<bool, String> {
+    if let Some(scene) = options.whole {
+        let report = whole::play(scene, options.seed.unwrap_or_default(), options.lines);
+        print!("{}", report.chart);
+        return Ok(tell(&report.into()));
+    }
+    let scenario = scenario(options)?;
+    if options.scenario {
+        println!("{}", scenario.text());
+        return Ok(true);
+    }
+    if let Some(folder) = &options.keep {
+        return keep(folder, &scenario, options.shrink).map_err(|error| error.to_string());
+    }
+    let servers = scenario.plan.servers;
+    let (report, trace) = run_scenario(scenario, Trace::full());
+    print!("{}", trace.chart(servers, options.lines));
+    Ok(tell(&report))
+}
+
+fn scenario(options: &Options) -> Result<Scenario, String> {
+    let Some(file) = &options.file else {
+        return Ok(Scenario::of_seed(options.seed.expect("clap asks for one of the two")));
+    };
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;
+    Scenario::read(&text).map_err(|error| format!("{name}: {error}"))
+}
+
+fn keep(folder: &Path, scenario: &Scenario, runs: Option<usize>) -> std::io::Result<bool> {
+    let small = match runs {
+        Some(runs) => failure::keep_small(folder, scenario, runs)?.map(|(shrunk, _)| shrunk),
+        None => None,
+    };
+    if let Some(shrunk) = &small {
+        let (faults, steps) = (shrunk.faults(), shrunk.steps());
+        println!("{faults} faults and {steps} steps are left after {} runs", shrunk.runs);
+    }
+    let scenario = small.map_or_else(|| scenario.clone(), |shrunk| shrunk.scenario);
+    let (report, files) = failure::keep(folder, &scenario)?;
+    files.iter().for_each(|file| println!("{}", file.display()));
+    Ok(tell(&report))
+}
+
+fn tell(report: &Report) -> bool {
     println!(
         "{} events, {} faults, {} elections, {} entries, {:.3} s, hash {:016x}",
         report.events,
@@ -37,10 +107,8 @@ fn main() {
         report.hash
     );
     match report.failure() {
-        Some(failure) => {
-            println!("{failure}");
-            std::process::exit(1);
-        }
+        Some(failure) => println!("{failure}"),
         None => println!("all is well"),
     }
+    report.violation.is_none()
 }

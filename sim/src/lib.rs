@@ -1,8 +1,9 @@
 //! Deterministic simulations of zokor: worlds, faults, workloads and checks.
 //!
-//! A [`plan::Plan`] is drawn from a seed; the stepped [`world`] runs replicas by it, with the
-//! faults of [`fault`] and the clients of [`client`]; [`check`] judges everything that leaves a
-//! replica, by the [`model`]. A run is a function of its seed.
+//! A [`scenario::Scenario`] is drawn from a seed or written by hand: the settings of a
+//! [`plan::Plan`], a list of faults ([`fault`]) and the steps of clients ([`workload`]). The stepped
+//! [`world`] runs replicas by it; [`check`] judges everything that leaves a replica, by the
+//! [`model`]. A run is a function of its scenario.
 
 #[cfg(not(any(madsim, doc)))]
 compile_error!(
@@ -13,12 +14,15 @@ compile_error!(
 pub mod check;
 pub mod client;
 pub mod conformance;
+pub mod failure;
 pub mod fault;
 pub mod model;
 pub mod plan;
 pub mod probe;
 pub mod rng;
 pub mod run;
+pub mod scenario;
+pub mod shrink;
 pub mod sweep;
 pub mod trace;
 pub mod whole;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use zokor_core::Config;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Membership};
@@ -13,7 +14,7 @@ use crate::rng::{Concern, Stream};
 use crate::world::queue::Micros;
 
 /// One run, before it runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The seed.
     pub seed: u64,
@@ -36,13 +37,16 @@ pub struct Plan {
 }
 
 /// Settings of the core.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CorePlan {
     /// As in `raft::Config`.
+    #[serde(with = "micros")]
     pub heartbeat_interval: Duration,
     /// As in `raft::Config`.
+    #[serde(with = "micros")]
     pub election_timeout: Duration,
     /// As in `raft::Config`.
+    #[serde(with = "micros")]
     pub disk_stall_timeout: Duration,
     /// As in `raft::Config`.
     pub max_append_bytes: usize,
@@ -57,15 +61,19 @@ pub struct CorePlan {
     /// As in `replica::Config`.
     pub max_session_timeout_ms: i32,
     /// As in `replica::Config`.
+    #[serde(with = "micros")]
     pub upkeep_interval: Duration,
     /// As in `replica::Config`.
+    #[serde(with = "micros")]
     pub orphan_timeout: Duration,
     /// As in `replica::Config`.
+    #[serde(with = "micros")]
     pub resend_interval: Duration,
 }
 
 /// What links are like.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NetworkPlan {
     /// The least latency in microseconds.
     pub latency_min: u64,
@@ -85,12 +93,15 @@ pub struct NetworkPlan {
     pub partitions: bool,
     /// Links are cut in one direction.
     pub one_way: bool,
-    /// Connections break.
+    /// Connections break; one end may hear of it late.
     pub breaks: bool,
+    /// Clients and servers do not hear each other for a time.
+    pub client_cuts: bool,
 }
 
 /// What disks are like.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DiskPlan {
     /// The least time of a write in microseconds.
     pub latency_min: u64,
@@ -105,7 +116,8 @@ pub struct DiskPlan {
 }
 
 /// What happens to processes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProcessPlan {
     /// Servers crash, half of the time right at an effect.
     pub crashes: bool,
@@ -117,12 +129,15 @@ pub struct ProcessPlan {
     pub skew: bool,
     /// Wall clocks jump.
     pub wall_jumps: bool,
+    /// Servers start again with other settings.
+    pub retunes: bool,
     /// Microseconds between an input and the poll that follows, at most.
     pub poll_delay: u64,
 }
 
 /// What clients do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ClientPlan {
     /// How many.
     pub count: u64,
@@ -144,9 +159,22 @@ pub struct ClientPlan {
     pub multis: bool,
     /// They disappear with a session open at the end of the faults.
     pub deaths: bool,
+    /// They use ACLs and identities.
+    pub acls: bool,
+    /// They set watches that stay, and take watches away.
+    pub lasting_watches: bool,
+    /// They make containers and znodes with a time to live.
+    pub containers: bool,
+    /// They try wrong passwords.
+    pub wrong_passwords: bool,
+    /// They send large data, make deep paths and many children.
+    pub extremes: bool,
     /// How many paths they use.
     pub paths: u64,
 }
+
+/// Whether the model knows ACLs, lasting watches and containers.
+const MODELLED: bool = false;
 
 impl Plan {
     /// The plan of `seed`.
@@ -166,6 +194,7 @@ impl Plan {
             pauses: on(s),
             skew: s.coin(),
             wall_jumps: on(s),
+            retunes: on(s),
             poll_delay: if s.coin() { 0 } else { s.log_between(10, 2_000) },
         };
         let clients = ClientPlan {
@@ -179,6 +208,11 @@ impl Plan {
             syncs: s.coin(),
             multis: s.coin(),
             deaths: s.coin(),
+            acls: s.coin() && MODELLED,
+            lasting_watches: s.coin() && MODELLED,
+            containers: s.coin() && MODELLED,
+            wrong_passwords: on(s),
+            extremes: s.coin(),
             paths: s.between(2, 12),
         };
         let fault_time = s.between(8_000_000, 20_000_000);
@@ -247,6 +281,7 @@ fn network(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> NetworkP
         partitions: on(s),
         one_way: on(s),
         breaks: on(s),
+        client_cuts: on(s),
     }
 }
 
@@ -257,6 +292,21 @@ fn disk(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> DiskPlan {
         heavy_tail: on(s),
         stalls: on(s),
         merge: s.coin(),
+    }
+}
+
+/// Durations as whole microseconds.
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(time.as_micros() as u64)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_micros)
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
+use crate::run::Worlds;
+
 /// How often each named state was seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Probes(BTreeMap<&'static str, u64>);
 
 impl Probes {
@@ -29,3 +33,60 @@ impl Probes {
         self.0.iter().map(|(&name, &count)| (name, count))
     }
 }
+
+/// A state that so many runs must come to at least once.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// Its name.
+    pub probe: &'static str,
+    /// How many runs may miss it.
+    pub seeds: u64,
+}
+
+impl Quota {
+    /// Whether enough runs have all missed it.
+    pub fn is_missed(&self, runs: u64, probes: &Probes) -> bool {
+        runs >= self.seeds && probes.count(self.probe) == 0
+    }
+}
+
+/// What sweeps of a world must come to.
+pub fn quotas(world: Worlds) -> &'static [Quota] {
+    match world {
+        Worlds::Stepped => STEPPED,
+        Worlds::Whole(_) => &[],
+    }
+}
+
+const fn quota(probe: &'static str, seeds: u64) -> Quota {
+    Quota { probe, seeds }
+}
+
+/// Each was met by far more than one in so many seeds when it was written down.
+const STEPPED: &[Quota] = &[
+    quota("a server stays cut off while the others get on", 100),
+    quota("a server stays down while the others get on", 100),
+    quota("client cut off from its server", 100),
+    quota("closed: client ahead", 200),
+    quota("closed: no leader", 100),
+    quota("closed: resynchronized", 500),
+    quota("closed: session ended", 200),
+    quota("closed: session moved", 100),
+    quota("connection lost with writes in flight", 100),
+    quota("crash at an effect", 100),
+    quota("crash with a checkpoint under way", 200),
+    quota("crash with a write under way", 100),
+    quota("fault while only a quorum has healed", 100),
+    quota("half-open connection", 100),
+    quota("leader crashed with writes in flight", 100),
+    quota("log truncated", 200),
+    quota("session expired", 100),
+    quota("session moved with writes in flight", 100),
+    quota("session refused", 200),
+    quota("snapshot installed", 100),
+    quota("sync during an election", 200),
+    quota("two leaders at once", 200),
+    quota("watch fired on reconnect", 200),
+    quota("write answered over an election", 100),
+    quota("wrong password refused", 200),
+];

@@ -17,8 +17,12 @@ pub enum Concern {
     Server(u64),
     /// One server's disk.
     Disk(u64),
-    /// One client.
+    /// What one client does.
     Client(u64),
+    /// The end of the faults.
+    Recovery,
+    /// The small print of one fault, by its time and place.
+    Fault(u64),
 }
 
 /// One stream of random numbers.
@@ -34,6 +38,8 @@ impl Stream {
             Concern::Server(id) => (3, id),
             Concern::Disk(id) => (4, id),
             Concern::Client(id) => (5, id),
+            Concern::Recovery => (6, 0),
+            Concern::Fault(id) => (7, id & 0xffff_ffff),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

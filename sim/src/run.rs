@@ -2,16 +2,30 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::Serialize;
+
 use crate::check::Violation;
-use crate::plan::Plan;
 use crate::probe::Probes;
-use crate::trace::Trace;
+use crate::scenario::Scenario;
+use crate::trace::{Kind, Lane, Trace};
+use crate::whole::{self, Scene};
 use crate::world::queue::Micros;
 use crate::world::stepped::World;
 
+/// The worlds that a seed can run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Worlds {
+    /// Replicas alone, driven by a heap of events.
+    Stepped,
+    /// Whole servers on simulated sockets.
+    Whole(Scene),
+}
+
 /// What came of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// In which world.
+    pub world: Worlds,
     /// The seed.
     pub seed: u64,
     /// Everything that happened, as a number.
@@ -30,27 +44,41 @@ pub struct Report {
     pub elections: usize,
     /// Entries committed.
     pub committed: u64,
-    /// The end of the run as a chart, if it was asked for.
-    pub chart: String,
 }
 
 impl Report {
     /// What a person needs to know of a failure: check, sentence, and the command that replays it.
     pub fn failure(&self) -> Option<String> {
         let violation = self.violation.as_ref()?;
-        let seed = self.seed;
+        let world = match self.world {
+            Worlds::Stepped => String::new(),
+            Worlds::Whole(scene) => format!("--whole {scene} "),
+        };
         Some(format!(
             "{violation}\n  cargo run --profile sim -p zokor-sim --example replay -- \
-             --seed {seed:#x}"
+             {world}--seed {:#x}",
+            self.seed
         ))
     }
 }
 
-/// Runs `seed` and keeps the last `lines` lines of what happened.
-pub fn run(seed: u64, lines: usize) -> Report {
-    let plan = Plan::new(seed);
-    let servers = plan.servers;
-    let mut world = World::new(plan, Trace::new(lines));
+/// Runs `seed` in `world`.
+pub fn run_in(world: Worlds, seed: u64) -> Report {
+    match world {
+        Worlds::Stepped => run(seed),
+        Worlds::Whole(scene) => whole::play(scene, seed, 0).into(),
+    }
+}
+
+/// Runs the scenario of `seed`.
+pub fn run(seed: u64) -> Report {
+    run_scenario(Scenario::of_seed(seed), Trace::off()).0
+}
+
+/// Runs `scenario`; what happened is in `trace` if that is on.
+pub fn run_scenario(scenario: Scenario, trace: Trace) -> (Report, Trace) {
+    let seed = scenario.plan.seed;
+    let mut world = World::new(scenario, trace);
     let verdict = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match verdict {
         Ok(verdict) => verdict.err(),
@@ -61,7 +89,11 @@ pub fn run(seed: u64, lines: usize) -> Report {
             Some(Violation { check: "panic", sentence })
         }
     };
-    Report {
+    if let Some(violation) = &violation {
+        world.trace.note(world.time(), Lane::World, Kind::Violation, || violation.to_string());
+    }
+    let report = Report {
+        world: Worlds::Stepped,
         seed,
         hash: world.hash,
         violation,
@@ -71,6 +103,25 @@ pub fn run(seed: u64, lines: usize) -> Report {
         faults: world.faults,
         elections: world.elections(),
         committed: world.committed(),
-        chart: if lines > 0 { world.trace.chart(servers) } else { String::new() },
+    };
+    (report, world.trace)
+}
+
+impl From<whole::Report> for Report {
+    fn from(report: whole::Report) -> Self {
+        let whole::Report { seed, scene, hash, violation, probes, time, faults, entries, .. } =
+            report;
+        Report {
+            world: Worlds::Whole(scene),
+            seed,
+            hash,
+            violation,
+            probes,
+            events: 0,
+            time,
+            faults,
+            elections: 0,
+            committed: entries,
+        }
     }
 }

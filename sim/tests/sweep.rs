@@ -1,25 +1,34 @@
-//! Many seeds of the stepped world. `SIM_SEEDS` says how many, `SIM_SEED` names one.
+//! Many seeds of the stepped world. `SIM_SEEDS` says how many, from `SIM_BASE` on, on `SIM_JOBS`
+//! cores; `SIM_SEED` names one and shows it.
 
-use zokor_sim::run::run;
-use zokor_sim::sweep::sweep;
+use zokor_sim::probe::quotas;
+use zokor_sim::run::{Worlds, run_scenario};
+use zokor_sim::scenario::Scenario;
+use zokor_sim::sweep::{Sweep, knob};
+use zokor_sim::trace::Trace;
 
-const DEFAULT_SEEDS: u64 = 300;
+const SEEDS: u64 = 2_000;
 
 #[test]
 fn every_property_holds_in_many_runs() {
-    if let Ok(seed) = std::env::var("SIM_SEED") {
-        let seed = match seed.strip_prefix("0x") {
-            Some(hex) => u64::from_str_radix(hex, 16),
-            None => seed.parse(),
-        };
-        let report = run(seed.expect("SIM_SEED is a number"), 200);
-        assert!(report.violation.is_none(), "{}{}", report.chart, report.failure().unwrap());
+    if let Some(seed) = knob(&["SIM_SEED"]) {
+        let scenario = Scenario::of_seed(seed);
+        let servers = scenario.plan.servers;
+        let (report, trace) = run_scenario(scenario, Trace::full());
+        let failure = report.failure().unwrap_or_default();
+        assert!(report.violation.is_none(), "{}{failure}", trace.chart(servers, 200));
         return;
     }
-    let seeds = std::env::var("SIM_SEEDS").map_or(DEFAULT_SEEDS, |n| n.parse().expect("a number"));
-    let summary = sweep(0, seeds, |_| {});
+    let summary = Sweep::from_env(Worlds::Stepped, SEEDS).run(|report| {
+        if let Some(failure) = report.failure() {
+            eprintln!("{failure}");
+        }
+        true
+    });
     println!("{summary}");
     let failures: Vec<String> =
         summary.failures.iter().filter_map(|report| report.failure()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let missed = summary.missed(quotas(Worlds::Stepped));
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }

@@ -21,8 +21,10 @@ pub mod zxid;
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// A property that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// Which check found it.
     pub check: &'static str,

@@ -33,6 +33,21 @@ pub fn accepted(session: SessionId, ended_before: bool, model: &Model) -> Verdic
     })
 }
 
+/// Whether `password` is that of `session`; of one that never was, any is.
+pub fn has_password(session: SessionId, password: &[u8], model: &Model) -> bool {
+    model.password(session).is_none_or(|right| right == password)
+}
+
+/// A client that shows `password` may go on with `session`.
+///
+/// # Errors
+/// If it is the wrong one.
+pub fn opened_by(session: SessionId, password: &[u8], model: &Model) -> Verdict {
+    must("passwords are checked (S4)", has_password(session, password, model), || {
+        format!("session {session} goes on for a client that does not know its password")
+    })
+}
+
 /// `server`, as leader, proposes to end `session`, of which it heard `ago`.
 ///
 /// # Errors

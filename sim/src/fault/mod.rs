@@ -1,18 +1,32 @@
-//! Which fault comes next, and when.
+//! What goes wrong, and when.
 //!
-//! Invariant: faults are drawn from a stream of their own and are plain values; the world carries
-//! them out. Half of all crashes are at an effect, where bugs live (simulated: a vote told before
-//! it is durable is found by those and not by others).
+//! Invariant: faults are plain values in a list, drawn before the run begins or written by hand;
+//! the world carries them out. Taking one away changes nothing about the others. Half of all crashes
+//! are at an effect, where bugs live (simulated: a vote told before it is durable is found by those
+//! and not by others).
+
+mod draw;
 
 use std::collections::BTreeSet;
 
-use crate::plan::Plan;
-use crate::rng::Stream;
+use serde::{Deserialize, Serialize};
+
 use crate::world::network::Link;
 use crate::world::queue::Micros;
 
+pub use draw::{draw, next};
+
+/// A fault and when it strikes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timed {
+    /// When.
+    pub at: Micros,
+    /// What.
+    pub fault: Fault,
+}
+
 /// Where a server crashes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CrashPoint {
     /// Right now.
     Now,
@@ -28,10 +42,14 @@ pub enum CrashPoint {
     BeforePurge,
     /// Right after a reply has left it.
     Reply,
+    /// Right after it has applied something, before anybody hears of it.
+    Apply,
+    /// In the n-th thing it does after its next start.
+    Start(u64),
 }
 
 /// Something bad.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fault {
     /// These servers crash, and start again after this time each.
     Crash(Vec<(u64, CrashPoint, Micros)>),
@@ -49,9 +67,34 @@ pub enum Fault {
     Stall(u64, Micros),
     /// A wall clock jumps by milliseconds.
     WallJump(u64, i64),
+    /// What these links carry is held back for a time, and comes then.
+    Clog(Vec<Link>, Micros),
+    /// The connection of two servers is gone, but the second end hears of it only after a time.
+    HalfOpen(Link, Micros),
+    /// A client and a server do not hear each other for a time.
+    CutClient(u64, u64, Micros),
+    /// The server's settings are others after its next start, as this number draws them.
+    Retune(u64, u64),
 }
 
 impl Fault {
+    /// The servers that it names.
+    pub fn names(&self) -> Box<dyn Iterator<Item = u64> + '_> {
+        match self {
+            Fault::Crash(crashes) => Box::new(crashes.iter().map(|(server, ..)| *server)),
+            Fault::CrashLeader(..) | Fault::CutLeader(..) => Box::new(std::iter::empty()),
+            Fault::Cut(links, _) | Fault::Clog(links, _) => {
+                Box::new(links.iter().flat_map(|&(from, to)| [from, to]))
+            }
+            Fault::Break((a, b), _) | Fault::HalfOpen((a, b), _) => Box::new([*a, *b].into_iter()),
+            Fault::Pause(server, ..)
+            | Fault::Stall(server, _)
+            | Fault::WallJump(server, _)
+            | Fault::CutClient(_, server, _)
+            | Fault::Retune(server, _) => Box::new(std::iter::once(*server)),
+        }
+    }
+
     /// What is left of it if it may strike only these servers, and links with one of them.
     pub fn only(self, servers: &BTreeSet<u64>, leader: Option<u64>) -> Option<Fault> {
         let touches = |link: &Link| servers.contains(&link.0) || servers.contains(&link.1);
@@ -64,126 +107,21 @@ impl Fault {
                 links.retain(touches);
                 (!links.is_empty()).then_some(Fault::Cut(links, duration))
             }
-            Fault::Break(link, _) => touches(&link).then_some(self),
+            Fault::Clog(mut links, duration) => {
+                links.retain(touches);
+                (!links.is_empty()).then_some(Fault::Clog(links, duration))
+            }
+            Fault::Break(link, _) | Fault::HalfOpen(link, _) => touches(&link).then_some(self),
             Fault::CrashLeader(..) | Fault::CutLeader(..) => {
                 leader.is_some_and(|leader| servers.contains(&leader)).then_some(self)
             }
-            Fault::Pause(server, ..) | Fault::Stall(server, _) | Fault::WallJump(server, _) => {
-                servers.contains(&server).then_some(self)
-            }
+            Fault::Pause(server, ..)
+            | Fault::Stall(server, _)
+            | Fault::WallJump(server, _)
+            | Fault::CutClient(_, server, _)
+            | Fault::Retune(server, _) => servers.contains(&server).then_some(self),
         }
     }
-}
-
-/// The next fault, if `plan` has any, and the time until the one after it.
-pub fn next(plan: &Plan, s: &mut Stream) -> (Option<Fault>, Micros) {
-    let gap = s.log_between(20_000, 2_000_000);
-    let kinds = Kind::of(plan);
-    let fault = if kinds.is_empty() { None } else { Some(draw(*s.pick(&kinds), plan, s)) };
-    (fault, gap)
-}
-
-/// The classes of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Crash,
-    CrashLeader,
-    MassCrash,
-    Pause,
-    Stall,
-    Partition,
-    Break,
-    WallJump,
-}
-
-impl Kind {
-    /// Those that `plan` has.
-    fn of(plan: &Plan) -> Vec<Kind> {
-        let (process, network) = (&plan.process, &plan.network);
-        let several = plan.servers > 1;
-        let all = [
-            (Kind::Crash, process.crashes),
-            (Kind::CrashLeader, process.crashes),
-            (Kind::MassCrash, process.mass_crashes),
-            (Kind::Pause, process.pauses),
-            (Kind::Stall, plan.disk.stalls),
-            (Kind::Partition, several && (network.partitions || network.one_way)),
-            (Kind::Break, several && network.breaks),
-            (Kind::WallJump, process.wall_jumps),
-        ];
-        all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
-    }
-}
-
-fn draw(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
-    let server = s.between(1, plan.servers);
-    match kind {
-        Kind::Crash => Fault::Crash(vec![(server, point(s), s.log_between(1_000, 8_000_000))]),
-        Kind::CrashLeader => Fault::CrashLeader(point(s), s.log_between(1_000, 8_000_000)),
-        Kind::MassCrash => mass_crash(plan, s),
-        Kind::Pause => Fault::Pause(server, s.log_between(10_000, 10_000_000), s.coin()),
-        Kind::Stall => Fault::Stall(server, s.log_between(10_000, 5_000_000)),
-        Kind::Partition => partition(plan, s),
-        Kind::Break => {
-            let other = 1 + (server + s.below(plan.servers - 1)) % plan.servers;
-            Fault::Break((server, other), s.log_between(100, 1_000_000))
-        }
-        Kind::WallJump => Fault::WallJump(server, s.between(0, 7_200_000) as i64 - 3_600_000),
-    }
-}
-
-fn point(s: &mut Stream) -> CrashPoint {
-    if s.coin() {
-        return CrashPoint::Now;
-    }
-    match s.below(8) {
-        0..3 => CrashPoint::Send(s.log_between(1, 30)),
-        3 => CrashPoint::Persist(s.log_between(1, 10)),
-        4 => CrashPoint::BetweenTickets(s.log_between(1, 10)),
-        5 => CrashPoint::Checkpoint,
-        6 => CrashPoint::BeforePurge,
-        _ => CrashPoint::Reply,
-    }
-}
-
-fn mass_crash(plan: &Plan, s: &mut Stream) -> Fault {
-    let mut servers: Vec<u64> = (1..=plan.servers).collect();
-    let count = if s.coin() { servers.len() } else { plan.quorum() };
-    let mut crashes = Vec::new();
-    while crashes.len() < count {
-        let server = servers.swap_remove(s.below(servers.len() as u64) as usize);
-        crashes.push((server, CrashPoint::Now, s.log_between(1_000, 2_000_000)));
-    }
-    Fault::Crash(crashes)
-}
-
-fn partition(plan: &Plan, s: &mut Stream) -> Fault {
-    let duration = s.log_between(20_000, 8_000_000);
-    let one_way = plan.network.one_way && (!plan.network.partitions || s.coin());
-    let one = s.between(1, plan.servers);
-    let bits = s.bits();
-    let side = |server: u64| bits >> server & 1 == 1;
-    let kind = s.below(4);
-    if kind == 0 {
-        return Fault::CutLeader(one_way, duration);
-    }
-    let mut cuts = Vec::new();
-    for from in 1..=plan.servers {
-        for to in (1..=plan.servers).filter(|&to| to != from) {
-            let cut = match kind {
-                // One server alone.
-                1 => from == one || (to == one && !one_way),
-                // Two sides that see each other only by way of one server.
-                2 => from != one && to != one && side(from) != side(to),
-                // Two sides.
-                _ => side(from) != side(to) && (!one_way || side(from)),
-            };
-            if cut {
-                cuts.push((from, to));
-            }
-        }
-    }
-    Fault::Cut(cuts, duration)
 }
 
 #[cfg(test)]

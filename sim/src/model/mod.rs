@@ -57,6 +57,11 @@ pub struct Step {
 }
 
 impl Model {
+    /// The password of an open session.
+    pub fn password(&self, session: SessionId) -> Option<[u8; 16]> {
+        self.newest().state.sessions.get(&session).map(|session| session.password)
+    }
+
     /// The fresh state.
     pub fn new() -> Self {
         let step = Step {

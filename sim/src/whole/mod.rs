@@ -16,8 +16,10 @@ pub mod storm;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
 
 use ::madsim::runtime::Runtime;
+use serde::Serialize;
 
 use crate::check::Violation;
 use crate::probe::Probes;
@@ -26,7 +28,7 @@ use history::History;
 use run::Run;
 
 /// What happens in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Scene {
     /// Faults as the seed has them.
     Storm,
@@ -52,6 +54,18 @@ impl Scene {
         Scene::PowerCut,
         Scene::Bridge,
     ];
+}
+
+impl FromStr for Scene {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Scene::ALL.into_iter().find(|scene| scene.to_string() == name);
+        found.ok_or_else(|| {
+            let names: Vec<String> = Scene::ALL.iter().map(Scene::to_string).collect();
+            format!("there are the scenes {}", names.join(", "))
+        })
+    }
 }
 
 impl fmt::Display for Scene {
@@ -89,8 +103,8 @@ impl Report {
         let violation = self.violation.as_ref()?;
         let Report { seed, scene, .. } = self;
         Some(format!(
-            "{violation}\n  SIM_SCENE={scene} SIM_SEED={seed:#x} \
-             cargo test -p zokor-sim --test whole replay -- --nocapture"
+            "{violation}\n  cargo run --profile sim -p zokor-sim --example replay -- \
+             --whole {scene} --seed {seed:#x}"
         ))
     }
 }

@@ -21,11 +21,12 @@ use super::storm::{Storm, fair_weather};
 use super::{Scene, bulk, scene};
 use crate::check::liveness::Health;
 use crate::check::{Verdict, Violation, must};
-use crate::client::{Client, Heard, Mood};
+use crate::client::{Character, Client, Heard, Mood};
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
+use crate::workload;
 use crate::world::madsim::{Ensemble, Watch};
 use crate::world::queue::Micros;
 
@@ -98,11 +99,16 @@ impl Run {
     }
 
     fn spawn_client(&mut self, number: u64) {
-        let core = &self.plan.core;
-        let timeouts = (core.min_session_timeout_ms, core.max_session_timeout_ms);
-        let stream = Stream::new(self.plan.seed, Concern::Client(number));
-        let servers = self.plan.servers;
-        let client = Client::new(number, &self.plan.clients, servers, timeouts, stream);
+        let Plan { seed, servers, core, clients, fault_time, .. } = &self.plan;
+        let character = Character {
+            number,
+            seed: *seed,
+            servers: *servers,
+            timeouts_ms: (core.min_session_timeout_ms, core.max_session_timeout_ms),
+            window: clients.window,
+        };
+        let stream = &mut Stream::new(*seed, Concern::Client(number));
+        let client = Client::new(character, workload::draw(clients, *fault_time, stream));
         let (running, life) = Running::new(client, self.watch.clone(), self.history.clone());
         drop(self.ensemble.add_client(number).spawn(life));
         self.clients.push(running);

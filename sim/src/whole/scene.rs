@@ -26,14 +26,11 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
             count: 8,
             interval: 20_000,
             window: 4,
-            disconnects: false,
-            moves: false,
-            closes: false,
             watches: true,
             syncs: true,
             multis: true,
-            deaths: false,
             paths: 6,
+            ..ClientPlan::default()
         },
         ..Plan::new(seed)
     }

@@ -114,7 +114,7 @@ impl<'a> Storm<'a> {
                     self.crash(leader, point, after);
                 }
             }
-            Fault::Cut(links, after) => {
+            Fault::Cut(links, after) | Fault::Clog(links, after) => {
                 for &(from, to) in &links {
                     self.ensemble.clog(from, to, true);
                 }
@@ -128,7 +128,7 @@ impl<'a> Storm<'a> {
                 }
             }
             // Connections of this network break only with a process: an orderly end does it.
-            Fault::Break((server, _), _) => {
+            Fault::Break((server, _), _) | Fault::HalfOpen((server, _), _) => {
                 self.probes.hit("orderly stop");
                 self.ensemble.stop(server);
             }
@@ -143,6 +143,12 @@ impl<'a> Storm<'a> {
                 self.later(after, Repair::Quicken(server));
             }
             Fault::WallJump(server, by_ms) => self.ensemble.jump_wall(server, by_ms),
+            Fault::CutClient(client, server, after) => {
+                self.ensemble.clog_client(client, server, true);
+                self.later(after, Repair::UnclogClient(client, server));
+            }
+            // Settings of whole servers differ by their seats.
+            Fault::Retune(..) => {}
         }
     }
 
@@ -177,7 +183,8 @@ impl<'a> Storm<'a> {
             CrashPoint::Send(n) | CrashPoint::Persist(n) | CrashPoint::BetweenTickets(n) => n,
             CrashPoint::Checkpoint => 3,
             CrashPoint::BeforePurge => 5,
-            CrashPoint::Reply => 1,
+            CrashPoint::Reply | CrashPoint::Apply => 1,
+            CrashPoint::Start(n) => n,
         };
         self.probes.hit("crash in the middle of a write");
         self.ensemble.fail_disk(server, n);

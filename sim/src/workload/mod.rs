@@ -1,129 +1,135 @@
-//! What the model clients ask for.
+//! What model clients do: steps, drawn from a seed before the run begins or written by hand.
 //!
-//! Invariant: a request depends on the client's own stream and on what it has heard, and on nothing
-//! else.
+//! Invariant: a step is a value. Taking one away changes nothing about the others.
 
-use bytes::Bytes;
-use zokor_core::proto::{Acl, Create, CreateKind, Id, Permissions, Read, Request, Write};
+mod draw;
+mod request;
 
-use crate::plan::ClientPlan;
-use crate::rng::Stream;
+use serde::{Deserialize, Serialize};
 
-/// Draws requests.
-#[derive(Debug)]
-pub struct Workload {
-    plan: ClientPlan,
-    /// Makes data unique.
-    client: u64,
-    made: u64,
-    /// Paths that replies named, to be deleted again.
-    known: Vec<String>,
+use crate::world::queue::Micros;
+
+pub use draw::draw;
+pub use request::{Maker, auth};
+
+/// What a client does at some time, or as soon after it as it can.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// When.
+    pub at: Micros,
+    /// What.
+    pub op: Op,
 }
 
-impl Workload {
-    /// The workload of one client.
-    pub fn new(plan: ClientPlan, client: u64) -> Self {
-        Workload { plan, client, made: 0, known: Vec::new() }
-    }
-
-    /// The next request.
-    pub fn next(&mut self, stream: &mut Stream) -> Request {
-        let s = stream;
-        match s.below(100) {
-            0..20 => Request::Write(self.create(s)),
-            20..38 => Request::Write(self.set_data(s)),
-            38..50 => Request::Write(self.delete(s)),
-            50..58 if self.plan.multis => {
-                let parts = (0..s.between(0, 4)).map(|_| self.part(s)).collect();
-                Request::Write(Write::Multi(parts))
-            }
-            58..64 if self.plan.syncs => Request::Sync(self.path(s).into()),
-            64..66 if self.plan.closes => Request::Write(Write::CloseSession),
-            _ => Request::Read(self.read(s)),
-        }
-    }
-
-    /// A fresh write that cannot fail for want of anything.
-    pub fn fresh(&mut self) -> Request {
-        let path = format!("/fresh-{}-", self.client);
-        Request::Write(Write::Create(self.znode(path, 2)))
-    }
-
-    /// A reply named `path`.
-    pub fn learn(&mut self, path: &str) {
-        if self.known.len() < 64 {
-            self.known.push(path.to_owned());
-        }
-    }
-
-    fn part(&mut self, s: &mut Stream) -> Write {
-        match s.below(4) {
-            0 => self.create(s),
-            1 => self.set_data(s),
-            2 => self.delete(s),
-            _ => Write::Check { path: self.path(s).into(), version: version(s) },
-        }
-    }
-
-    fn create(&mut self, s: &mut Stream) -> Write {
-        let mut path = self.path(s);
-        let flags = *s.pick(&[0, 0, 0, 1, 1, 2, 3]);
-        if flags & 2 != 0 {
-            path.push_str(if s.coin() { "/s-" } else { "-" });
-        }
-        Write::Create(Create {
-            kind: if s.coin() { CreateKind::Create } else { CreateKind::Create2 },
-            ..self.znode(path, flags)
-        })
-    }
-
-    fn set_data(&mut self, s: &mut Stream) -> Write {
-        Write::SetData { path: self.path(s).into(), data: self.data(), version: version(s) }
-    }
-
-    fn delete(&mut self, s: &mut Stream) -> Write {
-        let path = match self.known.is_empty() || s.coin() {
-            true => self.path(s),
-            false => self.known.swap_remove(s.below(self.known.len() as u64) as usize),
-        };
-        Write::Delete { path: path.into(), version: version(s) }
-    }
-
-    fn read(&mut self, s: &mut Stream) -> Read {
-        let watch = self.plan.watches && s.coin();
-        let path = if s.below(8) == 0 { "/".to_owned() } else { self.path(s) };
-        match s.below(4) {
-            0 => Read::Exists { path: path.into(), watch },
-            1 => Read::GetData { path: path.into(), watch },
-            _ => Read::GetChildren { path: path.into(), watch, with_stat: s.coin() },
-        }
-    }
-
-    /// `/0`, `/0/1` and so on, of few different ones, so that clients meet.
-    fn path(&self, s: &mut Stream) -> String {
-        let top = s.below(self.plan.paths);
-        match s.below(3) {
-            0 => format!("/n{top}/c{}", s.below(3)),
-            _ => format!("/n{top}"),
-        }
-    }
-
-    fn znode(&mut self, path: String, flags: i32) -> Create {
-        let acl = vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }];
-        let data = self.data();
-        Create { path: path.into(), data, acl, flags, ttl_ms: -1, kind: CreateKind::Create }
-    }
-
-    fn data(&mut self) -> Option<Bytes> {
-        self.made += 1;
-        match self.made % 16 {
-            0 => None,
-            1 => Some(Bytes::new()),
-            _ => Some(Bytes::from(format!("{}-{}", self.client, self.made))),
-        }
-    }
+/// What a client can do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    /// Make a znode.
+    Create(Znode),
+    /// Set data, of this many bytes or null.
+    Set(Place, i32, Option<u32>),
+    /// Delete a znode of this version.
+    Delete(Place, i32),
+    /// See whether a znode has this version; inside a multi only.
+    Check(Place, i32),
+    /// All of these or none.
+    Multi(Vec<Op>),
+    /// Several reads at one zxid.
+    MultiRead(Vec<Op>),
+    /// Read data; `true`: and watch.
+    Get(Place, bool),
+    /// See whether a znode is there; `true`: and watch.
+    Exists(Place, bool),
+    /// Read the names of the children; `true`: and watch; `true`: with the stat.
+    List(Place, bool, bool),
+    /// Read an ACL.
+    GetAcl(Place),
+    /// Set an ACL.
+    SetAcl(Place, Access, i32),
+    /// Set a watch that stays; `true`: also on all that is below.
+    AddWatch(Place, bool),
+    /// Take watches of some kind away; the numbers are ZooKeeper's (`WatcherType`).
+    RemoveWatches(Place, u8),
+    /// See whether there are such watches.
+    CheckWatches(Place, u8),
+    /// Count what is below.
+    CountDescendants(Place),
+    /// The session's own ephemeral znodes below a prefix.
+    Ephemerals(String),
+    /// Ask who one is.
+    WhoAmI,
+    /// Add an identity by name and password.
+    Auth(String),
+    /// A barrier.
+    Sync(Place),
+    /// Close the session.
+    Close,
+    /// Leave the connection; `true`: the server hears of it at once.
+    Leave(bool),
+    /// Connect elsewhere and leave the connection as it is.
+    Move,
+    /// Connect anew with a wrong password.
+    Forget,
 }
 
-fn version(s: &mut Stream) -> i32 {
-    *s.pick(&[-1, -1, -1, 0, 1])
+/// Which znode is meant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Place {
+    /// The one at this path.
+    At(String),
+    /// One of those that replies have named to this client.
+    Learnt(u32),
+}
+
+/// A znode to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Znode {
+    /// Where.
+    pub path: String,
+    /// What kind.
+    #[serde(default)]
+    pub kind: ZnodeKind,
+    /// Whether the answer is to hold the stat.
+    #[serde(default)]
+    pub stat: bool,
+    /// How many bytes of data; none for null.
+    #[serde(default)]
+    pub size: Option<u32>,
+    /// Who may do what.
+    #[serde(default)]
+    pub access: Access,
+}
+
+/// The kinds of znodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ZnodeKind {
+    /// Stays.
+    #[default]
+    Persistent,
+    /// Goes with its session.
+    Ephemeral,
+    /// Stays, and has a number.
+    Sequential,
+    /// Goes with its session, and has a number.
+    EphemeralSequential,
+    /// Goes when it is empty.
+    Container,
+    /// Goes when it was left alone for this many milliseconds.
+    Ttl(u32),
+}
+
+/// A few ACLs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Everybody may do everything.
+    #[default]
+    Open,
+    /// Everybody may read, nobody may do anything else.
+    ReadOnly,
+    /// Who made it may do everything (`CREATOR_ALL_ACL`).
+    Creator,
+    /// `ann` may do everything, the others may read.
+    Ann,
+    /// Not valid.
+    Empty,
 }

@@ -15,17 +15,21 @@ use super::network::Link;
 use super::stepped::World;
 use crate::check::{Verdict, Violation, durability, must, progress, snapshot};
 use crate::fault::CrashPoint;
+use crate::trace::{EventId, Kind, Lane};
 
 impl World {
     /// Carries out one wish; false if the server crashed on it.
     pub(super) fn carry_out(&mut self, server: u64, output: Output) -> Result<bool, Violation> {
+        if self.reaches(server, CrashPoint::Start(1)) {
+            return Ok(false);
+        }
         let point = match output {
             Output::Persist(persist) => {
                 self.persist(server, persist);
                 CrashPoint::Persist(1)
             }
             Output::Checkpoint { ticket, snapshot } => {
-                self.trace.note(self.time, Some(server), || {
+                self.trace.note(self.time, Lane::Server(server), Kind::Persist, || {
                     format!("checkpoints {:?}", snapshot.meta.last)
                 });
                 self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
@@ -78,10 +82,12 @@ impl World {
     pub(super) fn persist(&mut self, server: u64, persist: Persist<Txn>) {
         let time = self.time;
         let plan = self.plan.disk.clone();
+        let faulty = self.faulty || self.outsiders.contains(&server);
+        self.trace.note(time, Lane::Server(server), Kind::Persist, || asks(&persist));
         let state = self.server(server);
         state.disk.persist(persist);
         let mut latency = plan.latency_min + state.disk_stream.below(plan.latency_spread);
-        if plan.heavy_tail && state.disk_stream.below(100) == 0 {
+        if faulty && plan.heavy_tail && state.disk_stream.below(100) == 0 {
             latency *= state.disk_stream.between(2, 50);
         }
         let from = time.max(state.disk.busy_until).max(state.stalled_until);
@@ -107,7 +113,9 @@ impl World {
         if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1)) {
             return Ok(());
         }
-        self.trace.note(self.time, Some(server), || format!("persisted {ticket:?}"));
+        self.trace.note(self.time, Lane::Server(server), Kind::Persisted, || {
+            format!("has persisted {ticket:?}")
+        });
         self.input(server, Input::Persisted { ticket })
     }
 
@@ -119,12 +127,16 @@ impl World {
         let Some(ticket) = state.disk.complete_checkpoint() else {
             return Ok(());
         };
-        self.trace.note(self.time, Some(server), || format!("checkpointed {ticket:?}"));
+        self.trace.note(self.time, Lane::Server(server), Kind::Persisted, || {
+            format!("has checkpointed {ticket:?}")
+        });
         self.input(server, Input::Checkpointed { ticket })
     }
 
     pub(super) fn send(&mut self, from: u64, to: u64, message: Message) -> Verdict {
-        self.trace.note(self.time, Some(from), || format!("-> {to}: {}", brief(&message)));
+        let cause = self.trace.note(self.time, Lane::Server(from), Kind::Send, || {
+            format!("-> {to}: {}", brief(&message))
+        });
         match &message {
             Message::Raft(message) => {
                 let disk = &self.servers[from as usize - 1].disk;
@@ -142,21 +154,35 @@ impl World {
         }
         let link = (from, to);
         let fate = self.network.send(&self.plan.network, self.is_faulty(link), self.time, link);
-        if !self.network.is_up(link) {
+        if !self.network.is_up(link) || fate.is_empty() {
+            self.trace.caused(self.time, Lane::Server(to), Kind::Lose, cause, || {
+                format!("never hears {}", brief(&message))
+            });
             return Ok(());
         }
         let epoch = self.network.epoch(link);
         for arrival in fate {
             let message = Box::new(message.clone());
-            self.queue.push(arrival, Event::Message { link, epoch, message });
+            self.queue.push(arrival, Event::Message { link, epoch, message, cause });
         }
         Ok(())
     }
 
-    pub(super) fn deliver(&mut self, link: Link, epoch: u64, message: Message) -> Verdict {
+    pub(super) fn deliver(
+        &mut self,
+        link: Link,
+        epoch: u64,
+        message: Message,
+        cause: EventId,
+    ) -> Verdict {
         let (from, to) = link;
         let stale = epoch != self.network.epoch(link) || !self.network.is_up(link);
-        if stale && !(self.is_faulty(link) && self.plan.network.late) {
+        let lost = stale && !(self.is_faulty(link) && self.plan.network.late);
+        let kind = if lost { Kind::Lose } else { Kind::Receive };
+        self.trace.caused(self.time, Lane::Server(to), kind, cause, || {
+            format!("<- {from}: {}", brief(&message))
+        });
+        if lost {
             return Ok(());
         }
         let message = match message {
@@ -176,7 +202,9 @@ impl World {
 
     /// Whether the server was to crash at this point; if so, it has.
     pub(super) fn reaches(&mut self, server: u64, point: CrashPoint) -> bool {
-        use CrashPoint::{BeforePurge, BetweenTickets, Checkpoint, Persist, Reply, Send};
+        use CrashPoint::{
+            Apply, BeforePurge, BetweenTickets, Checkpoint, Persist, Reply, Send, Start,
+        };
         let state = self.server(server);
         let Some((armed, restart)) = &mut state.armed else {
             return false;
@@ -184,20 +212,44 @@ impl World {
         let crashes = match (&mut *armed, point) {
             (Send(left), Send(_))
             | (Persist(left), Persist(_))
+            | (Start(left), Start(_))
             | (BetweenTickets(left), BetweenTickets(_)) => {
-                *left -= 1;
+                *left = left.saturating_sub(1);
                 *left == 0
             }
-            (Checkpoint, Checkpoint) | (BeforePurge, BeforePurge) | (Reply, Reply) => true,
+            (Checkpoint, Checkpoint)
+            | (BeforePurge, BeforePurge)
+            | (Reply, Reply)
+            | (Apply, Apply) => true,
             _ => false,
         };
         let restart = *restart;
         if crashes {
             self.probes.hit("crash at an effect");
-            self.crash(server, restart);
+            self.crash(server, Some(restart));
         }
         crashes
     }
+}
+
+fn asks(persist: &Persist<Txn>) -> String {
+    let mut text = format!("asks to persist {:?}:", persist.ticket);
+    if let Some(hard_state) = persist.hard_state {
+        text.push_str(&format!(" t{} vote {:?}", hard_state.term, hard_state.vote));
+    }
+    if let Some(meta) = &persist.reset {
+        text.push_str(&format!(" reset to {:?}", meta.last));
+    }
+    if let Some(index) = persist.truncate_after {
+        text.push_str(&format!(" cut after {index}"));
+    }
+    if let (Some(first), Some(last)) = (persist.append.first(), persist.append.last()) {
+        text.push_str(&format!(
+            " append {}..={}, t{}",
+            first.id.index, last.id.index, last.id.term
+        ));
+    }
+    text
 }
 
 fn brief(message: &Message) -> String {

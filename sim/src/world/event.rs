@@ -12,6 +12,7 @@ use zokor_core::replica::Message;
 use super::network::Link;
 use crate::client::Heard;
 use crate::rng::mix;
+use crate::trace::EventId;
 
 /// One thing that is to happen.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) enum Event {
         link: Link,
         epoch: u64,
         message: Box<Message>,
+        /// Its sending, in the trace.
+        cause: EventId,
     },
     PeerUp {
         server: u64,
@@ -57,9 +60,14 @@ pub(super) enum Event {
     Reconnect {
         link: Link,
     },
-    Fault,
+    /// The fault of this number strikes.
+    Fault {
+        number: usize,
+    },
     CutEnds {
         links: Vec<Link>,
+        /// How often the network had healed when they were cut.
+        heals: u64,
     },
     Heal,
     QuorumCheck,
@@ -71,10 +79,12 @@ pub(super) enum Event {
     ToServer {
         conn: ConnId,
         frame: Frame,
+        cause: EventId,
     },
     ToClient {
         conn: ConnId,
         heard: Heard,
+        cause: EventId,
     },
 }
 
@@ -84,6 +94,17 @@ pub(super) enum Frame {
     Connect(ConnectRequest),
     Request(Xid, Arc<Request>),
     End,
+}
+
+impl Frame {
+    /// In a word.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Frame::Connect(_) => "connects".to_owned(),
+            Frame::Request(xid, _) => format!("asks {xid:?}"),
+            Frame::End => "ends".to_owned(),
+        }
+    }
 }
 
 impl Event {
@@ -100,7 +121,7 @@ impl Event {
             Event::Message { link: (_, to), .. } => Some(*to),
             Event::Start { .. }
             | Event::Reconnect { .. }
-            | Event::Fault
+            | Event::Fault { .. }
             | Event::CutEnds { .. }
             | Event::Heal
             | Event::QuorumCheck
@@ -124,14 +145,14 @@ impl Event {
             Event::DiskDone { server, life } => mix(&[7, *server, *life]),
             Event::CheckpointDone { server, life } => mix(&[8, *server, *life]),
             Event::Reconnect { link } => mix(&[9, link.0, link.1]),
-            Event::Fault => 10,
-            Event::CutEnds { links } => mix(&[11, links.len() as u64]),
+            Event::Fault { number } => mix(&[10, *number as u64]),
+            Event::CutEnds { links, .. } => mix(&[11, links.len() as u64]),
             Event::Heal => 12,
             Event::QuorumCheck => 18,
             Event::CheckUp => 13,
             Event::ClientWake { client, timer } => mix(&[14, *client, *timer]),
             Event::ToServer { conn, .. } => mix(&[15, conn.0]),
-            Event::ToClient { conn, heard } => mix(&[16, conn.0, heard.key()]),
+            Event::ToClient { conn, heard, .. } => mix(&[16, conn.0, heard.key()]),
         }
     }
 }

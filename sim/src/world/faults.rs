@@ -11,35 +11,43 @@ use super::network::Link;
 use super::queue::Micros;
 use super::stepped::World;
 use crate::check::Verdict;
-use crate::fault::{self, CrashPoint, Fault};
+use crate::fault::{CrashPoint, Fault};
+use crate::rng::{Concern, Stream, mix};
+use crate::trace::{Kind, Lane, Trouble};
+
+/// Faults outside the healthy quorum last no longer than this, so that they change.
+const LONGEST_OUTSIDE: Micros = 3_000_000;
 
 impl World {
-    /// Draws and carries out the next fault.
-    pub(super) fn next_fault(&mut self) {
-        if !self.faulty && self.outsiders.is_empty() {
+    /// The fault of this number strikes. Behind those of the list come the faults of what stays
+    /// broken, again and again.
+    pub(super) fn next_fault(&mut self, number: usize) {
+        if let Some(timed) = self.timed.get(number) {
+            if self.faulty {
+                let fault = timed.fault.clone();
+                self.strike(fault);
+            }
             return;
         }
-        let (mut fault, gap) = fault::next(&self.plan, &mut self.fault_stream);
-        if !self.faulty {
-            let leader = self.leaders().last().map(|leader| leader.0);
-            fault = fault.and_then(|fault| fault.only(&self.outsiders, leader));
+        let outside = &self.recovery.outside;
+        if self.restless.is_empty() || outside.is_empty() {
+            return;
         }
-        self.queue.push(self.time + gap, Event::Fault);
-        if let Some(fault) = fault {
-            self.faults += 1;
-            if !self.faulty {
-                self.probes.hit("fault while only a quorum has healed");
-            }
-            self.trace.note(self.time, None, || format!("FAULT {fault:?}"));
+        let (fault, gap) = outside[(number - self.timed.len()) % outside.len()].clone();
+        self.queue.push(self.time + gap, Event::Fault { number: number + 1 });
+        let leader = self.leaders().last().map(|leader| leader.0);
+        if let Some(fault) = fault.only(&self.restless, leader) {
+            self.probes.hit("fault while only a quorum has healed");
             self.strike(fault);
         }
     }
 
     fn strike(&mut self, fault: Fault) {
-        let last = if self.faulty { self.plan.fault_time } else { self.outsiders_until };
-        let left = last.saturating_sub(self.time);
-        let until = self.time + left;
-        let end = |duration: Micros| duration.min(left);
+        self.faults += 1;
+        self.trace.note(self.time, Lane::World, Kind::Fault, || format!("{fault:?}"));
+        let left = self.plan.fault_time.saturating_sub(self.time);
+        let most = if self.faulty { left } else { LONGEST_OUTSIDE };
+        let end = |duration: Micros| duration.min(most);
         match fault {
             Fault::Crash(servers) => {
                 for (server, point, restart) in servers {
@@ -63,42 +71,74 @@ impl World {
                 });
                 self.cut(links.collect(), end(duration));
             }
-            Fault::Break(link, duration) => self.break_off(link, end(duration), 200),
-            Fault::Pause(server, duration, clock_too) => {
-                let duration = end(duration);
-                let until = self.time + duration;
-                let state = self.server(server);
-                if state.replica.is_some() && state.paused_until < until {
-                    if clock_too {
-                        state.clock.freeze(until - state.paused_until.max(until - duration));
-                    }
-                    state.paused_until = until;
-                    self.queue.push(until, Event::Resume { server });
+            Fault::Clog(links, duration) => {
+                let until = self.time + end(duration);
+                for link in links {
+                    self.network.clog(link, until);
+                    self.trace.trouble(Trouble::Cut(link), self.time, until);
                 }
             }
+            Fault::Break(link, duration) => self.break_off(link, end(duration), 200),
+            Fault::HalfOpen(link, duration) => self.half_open(link, end(duration)),
+            Fault::Pause(server, duration, clock_too) => {
+                self.pause(server, end(duration), clock_too);
+            }
             Fault::Stall(server, duration) => {
-                let time = self.time;
-                let state = self.server(server);
-                state.stalled_until = (time + duration).min(until);
+                let until = self.time + end(duration);
+                self.server(server).stalled_until = until;
+                self.trace.trouble(Trouble::Stall(server), self.time, until);
             }
             Fault::WallJump(server, by_ms) => self.server(server).clock.jump_wall(by_ms),
+            Fault::CutClient(client, server, duration) => {
+                let until = self.time + end(duration);
+                self.client_cuts.insert((client, server), until);
+                self.trace.trouble(Trouble::ClientCut(client, server), self.time, until);
+                self.probes.hit("client cut off from its server");
+            }
+            Fault::Retune(server, draw) => self.server(server).retune(draw),
         }
+    }
+
+    fn pause(&mut self, server: u64, duration: Micros, clock_too: bool) {
+        let until = self.time + duration;
+        let time = self.time;
+        let state = self.server(server);
+        if state.replica.is_none() || state.paused_until >= until {
+            return;
+        }
+        if clock_too {
+            state.clock.freeze(until - state.paused_until.max(time));
+        }
+        state.paused_until = until;
+        self.queue.push(until, Event::Resume { server });
+        self.trace.trouble(Trouble::Pause(server), time, until);
     }
 
     fn arm(&mut self, server: u64, point: CrashPoint, restart: Micros) {
-        if point == CrashPoint::Now {
-            self.crash(server, restart);
-        } else if self.server(server).replica.is_some() {
-            self.server(server).armed = Some((point, restart));
+        match point {
+            CrashPoint::Now => self.crash(server, Some(restart)),
+            CrashPoint::Start(_) => {
+                self.crash(server, Some(restart));
+                self.server(server).armed_at_start = Some((point, restart));
+            }
+            _ if self.server(server).replica.is_some() => {
+                self.server(server).armed = Some((point, restart));
+            }
+            _ => {}
         }
     }
 
-    /// A server crashes, and starts again after `restart`.
-    pub(super) fn crash(&mut self, server: u64, restart: Micros) {
+    /// The small print of a fault at this moment.
+    fn small_print(&self, what: u64) -> Stream {
+        Stream::new(self.plan.seed, Concern::Fault(mix(&[self.time, what])))
+    }
+
+    /// A server crashes, and starts again after `restart`, if at all.
+    pub(super) fn crash(&mut self, server: u64, restart: Option<Micros>) {
         if self.server(server).replica.is_none() {
             return;
         }
-        self.trace.note(self.time, Some(server), || "CRASHES".to_owned());
+        self.trace.note(self.time, Lane::Server(server), Kind::Crash, || "crashes".to_owned());
         if self.leaders().contains(&ServerId(server)) && self.has_writes_in_flight(server) {
             self.probes.hit("leader crashed with writes in flight");
         }
@@ -112,26 +152,46 @@ impl World {
         self.server(server).crash();
         self.conformance.crashed(ServerId(server), &self.servers[server as usize - 1].disk);
         self.drop_conns(server);
+        let mut luck = self.small_print(server);
         for peer in (1..=self.plan.servers).filter(|&peer| peer != server) {
-            let delay = self.fault_stream.log_between(100, 400_000);
+            let delay = luck.log_between(100, 400_000);
             self.lose_link((server, peer), delay);
         }
-        self.queue.push(self.time + restart, Event::Start { server });
+        if let Some(restart) = restart {
+            self.queue.push(self.time + restart, Event::Start { server });
+        }
     }
 
-    fn cut(&mut self, links: Vec<Link>, duration: Micros) {
+    pub(super) fn cut(&mut self, links: Vec<Link>, duration: Micros) {
+        let mut luck = self.small_print(0);
+        let until = self.time + duration;
+        let mut heals = 0;
         for &link in &links {
-            self.network.cut(link);
+            heals = self.network.cut(link);
+            self.trace.trouble(Trouble::Cut(link), self.time, until);
             // The ends notice at times that nothing comes any more.
-            if link.0 < link.1 && self.fault_stream.coin() {
-                let delay = self.fault_stream.log_between(1_000, 1_000_000);
+            let notices = luck.coin();
+            let delay = luck.log_between(1_000, 1_000_000);
+            if (link.0 < link.1 || !links.contains(&(link.1, link.0))) && notices {
                 self.break_off(link, duration, delay);
             }
         }
-        self.queue.push(self.time + duration, Event::CutEnds { links });
+        self.queue.push(until, Event::CutEnds { links, heals });
     }
 
-    fn break_off(&mut self, link: Link, duration: Micros, delay: Micros) {
+    /// One end hears soon that the connection is gone, the other one late.
+    fn half_open(&mut self, (a, b): Link, duration: Micros) {
+        let epoch = self.network.epoch((a, b));
+        if !self.network.break_off((a, b)) {
+            return;
+        }
+        self.probes.hit("half-open connection");
+        self.queue.push(self.time + 1, Event::PeerDown { server: a, peer: b, epoch });
+        self.queue.push(self.time + duration, Event::PeerDown { server: b, peer: a, epoch });
+        self.queue.push(self.time + duration, Event::Reconnect { link: (a, b) });
+    }
+
+    pub(super) fn break_off(&mut self, link: Link, duration: Micros, delay: Micros) {
         self.lose_link(link, delay);
         self.queue.push(self.time + duration, Event::Reconnect { link });
     }
@@ -142,8 +202,9 @@ impl World {
         if !self.network.break_off((a, b)) {
             return;
         }
+        let mut luck = self.small_print(mix(&[a, b]));
         for (server, peer) in [(a, b), (b, a)] {
-            let at = self.time + 1 + self.fault_stream.below(delay);
+            let at = self.time + 1 + luck.below(delay);
             self.queue.push(at, Event::PeerDown { server, peer, epoch });
         }
     }
@@ -184,7 +245,7 @@ impl World {
             return Ok(());
         }
         self.server(server).peers.remove(&peer);
-        self.trace.note(self.time, Some(server), || format!("loses peer {peer}"));
+        self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("loses {peer}"));
         self.input(server, Input::PeerDown { peer: ServerId(peer) })
     }
 }

@@ -14,89 +14,127 @@ use super::stepped::World;
 use crate::check::liveness::Health;
 use crate::check::{Verdict, must};
 use crate::client::{Client, Mood};
+use crate::rng::mix;
+use crate::scenario::Fate;
+use crate::trace::{Kind, Lane};
+
+/// How often a healthy leader may lose its office, at most, while only others have faults.
+const MOST_DEPOSITIONS: usize = 3;
 
 impl World {
-    /// A random quorum heals. The faults of the others go on for a while, if there are any.
+    /// A quorum heals. The others stay broken, each in its way.
     pub(super) fn heal(&mut self) {
         self.faulty = false;
         self.healed_at = self.time;
         self.network.heal();
-        let mut order: Vec<u64> = (1..=self.plan.servers).collect();
-        for place in 0..self.plan.quorum() {
-            let other = place + self.fault_stream.below((order.len() - place) as u64) as usize;
-            order.swap(place, other);
-            self.queue.push(self.time, Event::Start { server: order[place] });
+        self.client_cuts.clear();
+        let order = self.recovery.order.clone();
+        let core = &order[..self.plan.quorum()];
+        self.trace.note(self.time, Lane::World, Kind::Heal, || format!("{core:?} heal"));
+        for &server in core {
+            self.make_whole(server, 0);
         }
-        self.trace.note(self.time, None, || format!("HEAL {:?}", &order[..self.plan.quorum()]));
-        for server in &mut self.servers {
-            server.armed = None;
+        for &server in &order[core.len()..] {
+            let fates = &self.recovery.fates;
+            match fates.iter().find(|(named, _)| *named == server).map(|&(_, fate)| fate) {
+                Some(fate) => self.meet(server, fate),
+                None => self.make_whole(server, 0),
+            }
         }
         for client in 1..=self.plan.clients.count {
-            let dies = self.plan.clients.deaths && self.fault_stream.coin();
-            let mood = if dies { Mood::Dead } else { Mood::Settling };
-            let wishes = self.clients[client as usize - 1].become_(self.time, mood);
-            self.grant(client, wishes);
+            let dies = self.recovery.dead.contains(&client);
+            self.become_(client, if dies { Mood::Dead } else { Mood::Settling });
         }
-        if self.plan.calm {
+        if self.outsiders.is_empty() {
             self.heal_all();
             return;
         }
-        self.outsiders = order.split_off(self.plan.quorum()).into_iter().collect();
-        self.outsiders_until = self.time + self.fault_stream.log_between(100_000, 6_000_000);
-        self.committed_before = self.committed();
-        self.cut_outsiders();
-        self.queue.push(self.outsiders_until, Event::QuorumCheck);
+        let number = self.timed.len();
+        self.queue.push(self.time, Event::Fault { number });
+        self.queue.push(self.time + 100_000, Event::QuorumCheck);
     }
 
-    /// Perhaps cuts the others off from the quorum until all heals: both ways, or so that they hear
-    /// nobody, or so that nobody hears them.
-    fn cut_outsiders(&mut self) {
-        let network = &self.plan.network;
-        let pattern = self.fault_stream.below(4);
-        let (deaf, mute) = match pattern {
-            0 if network.partitions => (true, true),
-            1 if network.one_way => (true, false),
-            2 if network.one_way => (false, true),
-            _ => return,
-        };
-        for outsider in self.outsiders.clone() {
-            for other in (1..=self.plan.servers).filter(|&other| other != outsider) {
-                if deaf {
-                    self.network.cut((other, outsider));
-                }
-                if mute {
-                    self.network.cut((outsider, other));
+    /// A server stays broken for as long as the others need to get on.
+    fn meet(&mut self, server: u64, fate: Fate) {
+        self.outsiders.insert(server);
+        self.trace.note(self.time, Lane::World, Kind::Fault, || format!("{server} stays {fate:?}"));
+        let others = (1..=self.plan.servers).filter(|&other| other != server);
+        match fate {
+            Fate::Down => {
+                self.probes.hit("a server stays down while the others get on");
+                self.crash(server, None);
+                self.server(server).stays_down = true;
+            }
+            Fate::Cut { deaf, mute } => {
+                self.probes.hit("a server stays cut off while the others get on");
+                for other in others {
+                    if deaf {
+                        self.network.cut((other, server));
+                    }
+                    if mute {
+                        self.network.cut((server, other));
+                    }
+                    // What is not answered for long enough is noticed.
+                    self.break_off((server, other), 1, 1_000_000);
                 }
             }
+            Fate::Restless => {
+                self.restless.insert(server);
+            }
         }
-        self.probes.hit("outsiders cut off until the quorum has got on");
+    }
+
+    /// Ends what is wrong with a server, and starts it after a while if it is down.
+    fn make_whole(&mut self, server: u64, after: Micros) {
+        let state = self.server(server);
+        state.armed = None;
+        state.armed_at_start = None;
+        state.stays_down = false;
+        self.queue.push(self.time + after, Event::Start { server });
+    }
+
+    fn become_(&mut self, client: u64, mood: Mood) {
+        let wishes = self.clients[client as usize - 1].become_(self.time, mood);
+        self.grant(client, wishes);
     }
 
     /// Whether the quorum gets on without the others; if so, they heal too.
     pub(super) fn check_quorum(&mut self) -> Verdict {
-        let is_asked = self.clients.iter().any(|client| !client.is_dead());
-        let gets_on =
-            !self.leaders().is_empty() && (!is_asked || self.committed() > self.committed_before);
-        if gets_on {
-            self.heal_all();
-            return Ok(());
-        }
-        must("liveness", self.time < self.healed_at + self.patience(), || {
-            format!("nothing is committed while only {:?} have faults", self.outsiders)
+        let health = self.health();
+        must("liveness", self.depositions <= MOST_DEPOSITIONS, || {
+            format!(
+                "{} healthy leaders were deposed although only {:?} have faults",
+                self.depositions, self.outsiders
+            )
         })?;
-        self.queue.push(self.time + 100_000, Event::QuorumCheck);
-        Ok(())
+        match health.is_well() {
+            Ok(()) => {
+                self.heal_all();
+                Ok(())
+            }
+            Err(ailment) if self.time >= self.healed_at + self.patience() => Err(ailment),
+            Err(_) => {
+                self.queue.push(self.time + 100_000, Event::QuorumCheck);
+                Ok(())
+            }
+        }
     }
 
     /// The faults are over, everywhere.
     fn heal_all(&mut self) {
-        self.trace.note(self.time, None, || "HEAL all".to_owned());
+        self.trace.note(self.time, Lane::World, Kind::Heal, || "all heal".to_owned());
         self.healed_at = self.time;
         self.network.heal();
+        self.client_cuts.clear();
+        self.restless.clear();
         for server in std::mem::take(&mut self.outsiders) {
-            self.server(server).armed = None;
-            let after = self.fault_stream.below(4_000_000);
-            self.queue.push(self.time + after, Event::Start { server });
+            let after = mix(&[self.plan.seed, server]) % 4_000_000;
+            self.make_whole(server, after);
+        }
+        for client in 1..=self.plan.clients.count {
+            if !self.clients[client as usize - 1].is_dead() {
+                self.become_(client, Mood::Settling);
+            }
         }
         self.queue.push(self.time + 100_000, Event::CheckUp);
     }
@@ -107,11 +145,16 @@ impl World {
     }
 
     pub(super) fn health(&self) -> Health {
-        let applied = self.servers.iter().map(|server| {
+        let healthy = |id: &ServerId| !self.outsiders.contains(&id.0);
+        let servers = self.servers.iter().filter(|server| healthy(&server.id));
+        let applied = servers.map(|server| {
             let stats = server.replica.as_ref().map(|replica| replica.stats());
             let none = (server.id, raft::Index::ZERO, 0);
             stats.map_or(none, |stats| (server.id, stats.applied, stats.digest))
         });
+        // One of the others may go on to lead if its faults allow it.
+        let (inside, outside): (Vec<_>, Vec<_>) = self.leaders().into_iter().partition(healthy);
+        let leaders = if inside.is_empty() { outside } else { inside };
         let unsettled = (1u64..).zip(&self.clients);
         let unsettled = unsettled.filter(|(_, client)| !client.is_dead() && !client.is_settled());
         let alive: Vec<SessionId> = self.clients.iter().filter_map(Client::session).collect();
@@ -121,7 +164,7 @@ impl World {
         let left_over =
             open.filter(|id| dead.contains(id) || !alive.contains(id)).copied().collect();
         Health {
-            leaders: self.leaders(),
+            leaders,
             applied: applied.collect(),
             unsettled: unsettled.map(|(number, _)| number).collect(),
             left_over,

@@ -15,6 +15,7 @@ use crate::check::commit::Claim;
 use crate::check::{Verdict, leader_completeness, must, session};
 use crate::model::Outcome;
 use crate::rng::mix;
+use crate::trace::{Kind, Lane};
 
 impl World {
     /// A write is asked for: what the log will be.
@@ -35,7 +36,9 @@ impl World {
             })?;
             previous = meta.last;
             self.probes.hit("snapshot installed");
-            self.trace.note(time, Some(server), || format!("installs snapshot {:?}", meta.last));
+            self.trace.note(time, Lane::Server(server), Kind::Note, || {
+                format!("installs the snapshot {:?}", meta.last)
+            });
         } else if let Some(index) = persist.truncate_after {
             let term = log.term_at(index).unwrap_or_default();
             previous = EntryId { term, index };
@@ -126,13 +129,21 @@ impl World {
                 }
             }
             let (applied, zxid) = (stats.applied, stats.zxid);
-            self.trace.note(time, Some(server), || format!("applied {applied}, {zxid}"));
+            self.trace.note(time, Lane::Server(server), Kind::Apply, || {
+                format!("has applied {applied}, {zxid}")
+            });
         }
         Ok(())
     }
 
     pub(super) fn elected(&mut self, server: u64, term: u64) {
-        self.trace.note(self.time, Some(server), || format!("LEADS in term {term}"));
+        self.trace
+            .note(self.time, Lane::Server(server), Kind::Role, || format!("leads in term {term}"));
+        let healthy = |winner: &u64| !self.outsiders.contains(winner);
+        if !self.outsiders.is_empty() && self.last_winner.as_ref().is_some_and(healthy) {
+            self.depositions += 1;
+        }
+        self.last_winner = Some(server);
         if self.leaders().len() > 1 {
             self.probes.hit("two leaders at once");
         }
@@ -162,7 +173,9 @@ impl World {
         }
         let (server, commit) = (claim.server.0, claim.commit);
         if new > 0 {
-            self.trace.note(self.time, Some(server), || format!("COMMITS up to {commit}"));
+            self.trace.note(self.time, Lane::Server(server), Kind::Commit, || {
+                format!("commits up to {commit}")
+            });
         }
         Ok(())
     }

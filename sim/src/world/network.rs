@@ -21,6 +21,10 @@ pub struct Network {
     seed: u64,
     /// Directions in which nothing passes, and by how many cuts.
     cuts: BTreeMap<Link, u32>,
+    /// How often everything has healed.
+    heals: u64,
+    /// Directions in which everything is held back, and until when.
+    clogs: BTreeMap<Link, Micros>,
     /// By unordered pair: how often the connection was made anew.
     epochs: BTreeMap<Link, u64>,
     /// Pairs with a connection.
@@ -35,13 +39,17 @@ impl Network {
         Network { seed, ..Network::default() }
     }
 
-    /// Lets nothing pass from `from` to `to`.
-    pub fn cut(&mut self, link: Link) {
+    /// Lets nothing pass from `from` to `to`. Returns what the end of the cut has to name.
+    pub fn cut(&mut self, link: Link) -> u64 {
         *self.cuts.entry(link).or_default() += 1;
+        self.heals
     }
 
-    /// One cut of a direction ends.
-    pub fn uncut(&mut self, link: Link) {
+    /// One cut of a direction ends, unless the network has healed in between.
+    pub fn uncut(&mut self, link: Link, heals: u64) {
+        if heals != self.heals {
+            return;
+        }
         if let Some(cuts) = self.cuts.get_mut(&link) {
             *cuts -= 1;
             if *cuts == 0 {
@@ -50,9 +58,17 @@ impl Network {
         }
     }
 
+    /// Holds back what is sent until then.
+    pub fn clog(&mut self, link: Link, until: Micros) {
+        let clog = self.clogs.entry(link).or_default();
+        *clog = until.max(*clog);
+    }
+
     /// Lets everything pass again.
     pub fn heal(&mut self) {
         self.cuts.clear();
+        self.clogs.clear();
+        self.heals += 1;
     }
 
     /// Whether `link` is cut in any direction.
@@ -92,10 +108,11 @@ impl Network {
             return Fate::new();
         }
         let mut latency = plan.latency_min + draw(1, plan.latency_spread + 1);
-        if plan.heavy_tail && draw(2, 50) == 0 {
+        if faulty && plan.heavy_tail && draw(2, 50) == 0 {
             latency *= 1 + draw(3, 40);
         }
-        let mut arrival = now + latency;
+        let clog = self.clogs.get(&link).copied().unwrap_or(0);
+        let mut arrival = (now + latency).max(clog);
         let last = self.last_arrival.entry(link).or_default();
         if !(faulty && plan.reorder) {
             arrival = arrival.max(*last + 1);
@@ -131,6 +148,26 @@ mod tests {
             assert!(fate[0] > last);
             last = fate[0];
         }
+    }
+
+    #[test]
+    fn the_end_of_a_cut_before_a_heal_ends_no_cut_after_it() {
+        let mut network = Network::new(3);
+        let heals = network.cut((1, 2));
+        network.heal();
+        network.cut((1, 2));
+        network.uncut((1, 2), heals);
+        assert!(network.is_cut((1, 2)));
+    }
+
+    #[test]
+    fn a_clogged_link_holds_back_and_loses_nothing() {
+        let mut network = Network::new(3);
+        network.clog((1, 2), 50_000);
+        let first = network.send(&plan(), false, 0, (1, 2));
+        let second = network.send(&plan(), false, 1, (1, 2));
+        assert!(first[0] >= 50_000 && second[0] > first[0]);
+        assert!(network.send(&plan(), false, 1, (2, 1))[0] < 50_000);
     }
 
     #[test]

@@ -51,6 +51,10 @@ pub struct Server {
     pub poll_due: bool,
     /// Where it is to crash, and after how long it starts again.
     pub armed: Option<(CrashPoint, Micros)>,
+    /// The same for the time after its next start.
+    pub armed_at_start: Option<(CrashPoint, Micros)>,
+    /// It does not start before everything has healed.
+    pub stays_down: bool,
     /// Numbers that only grow.
     pub progress: Progress,
     /// The connections to peers that it believes to stand, by their numbers.
@@ -120,6 +124,8 @@ impl Server {
             stalled_until: 0,
             poll_due: false,
             armed: None,
+            armed_at_start: None,
+            stays_down: false,
             progress: Progress::default(),
             peers: BTreeMap::new(),
             touched: Touched::default(),
@@ -138,9 +144,22 @@ impl Server {
         let recovered: Recovered = self.disk.recover();
         self.progress.restart(recovered.hard_state);
         self.life += 1;
+        self.armed = self.armed_at_start.take();
         let seed = Seed(self.stream.seed());
         let now = self.clock.now(time);
         self.replica = Some(Replica::new(now, self.config.clone(), seed, recovered));
+    }
+
+    /// Changes those settings that may differ between servers and between lives; they count from
+    /// the next start on.
+    pub fn retune(&mut self, draw: u64) {
+        let s = &mut Stream::new(draw, Concern::Server(self.id.0));
+        let config = &mut self.config;
+        config.snapshot_entries = s.log_between(2, 3_000);
+        config.raft.keep_entries = s.log_between(1, 1_000);
+        config.raft.max_append_bytes = s.log_between(100, 100_000) as usize;
+        config.raft.max_appends_in_flight = s.log_between(1, 64) as usize;
+        config.resend_interval = Duration::from_millis(s.log_between(100, 2_000));
     }
 
     /// Ends the process, and cuts the power of its disk.

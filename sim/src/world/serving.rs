@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use zokor_core::Input;
 use zokor_core::id::{ConnId, SessionId, Xid};
 use zokor_core::proto::{
@@ -23,6 +24,7 @@ use crate::check::watch::Watching;
 use crate::check::{Verdict, session};
 use crate::client::{Heard, Wish};
 use crate::rng::mix;
+use crate::trace::{EventId, Kind, Lane};
 
 /// One connection of a client to a server.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct Conn {
     /// An election came while it waited for a write.
     pub(super) through_election: bool,
     asked_session: SessionId,
+    /// What the client shows for it.
+    shown_password: Bytes,
     /// The session had ended when it asked for it.
     ended_before: bool,
     session: SessionId,
@@ -57,6 +61,7 @@ impl World {
                     cut: false,
                     through_election: false,
                     asked_session: request.session,
+                    shown_password: request.password.clone(),
                     ended_before: false,
                     session: SessionId(0),
                     to_server: 0,
@@ -67,15 +72,16 @@ impl World {
                     watching: Watching::default(),
                 };
                 self.conns.insert(conn, state);
-                self.trace.note(self.time, None, || {
-                    format!("client {client} connects to {server}: {request:?}")
+                let cause = self.trace.note(self.time, Lane::Client(client), Kind::Send, || {
+                    format!("connects to {server}: {request:?}")
                 });
-                self.frame(conn, Frame::Connect(request), 0);
+                self.frame(conn, Frame::Connect(request), 0, cause);
             }
             Wish::Send(conn, xid, request) => {
-                self.trace
-                    .note(self.time, None, || format!("client {client} asks {xid:?} {request:?}"));
-                self.frame(conn, Frame::Request(xid, request), 0);
+                let cause = self.trace.note(self.time, Lane::Client(client), Kind::Send, || {
+                    format!("asks {xid:?} {request:?}")
+                });
+                self.frame(conn, Frame::Request(xid, request), 0, cause);
             }
             Wish::Leave(conn, at_once) => {
                 let Some(state) = self.conns.get_mut(&conn) else {
@@ -85,30 +91,34 @@ impl World {
                 // What was sent arrives before the end, or is lost with it.
                 state.cut = bits & 1 == 0;
                 let late = if at_once { 0 } else { (bits >> 1) % 3_000_000 };
-                self.trace.note(self.time, None, || format!("client {client} leaves {conn:?}"));
-                self.frame(conn, Frame::End, late);
+                let cause = self.trace.note(self.time, Lane::Client(client), Kind::Send, || {
+                    format!("leaves {conn:?}")
+                });
+                self.frame(conn, Frame::End, late, cause);
             }
         }
     }
 
     /// Sends a frame to the server, after what was sent before.
-    fn frame(&mut self, conn: ConnId, frame: Frame, late: Micros) {
+    fn frame(&mut self, conn: ConnId, frame: Frame, late: Micros, cause: EventId) {
         let latency = self.client_latency(conn);
         let Some(state) = self.conns.get_mut(&conn) else {
             return;
         };
-        state.to_server = (self.time + latency + late).max(state.to_server + 1);
-        self.queue.push(state.to_server, Event::ToServer { conn, frame });
+        let cut = self.client_cuts.get(&(conn.0 >> 32, state.server)).copied().unwrap_or(0);
+        state.to_server = (self.time + latency + late).max(state.to_server + 1).max(cut);
+        self.queue.push(state.to_server, Event::ToServer { conn, frame, cause });
     }
 
     /// Lets the client hear something, after what it was told before.
-    pub(super) fn tell(&mut self, conn: ConnId, heard: Heard, late: Micros) {
+    pub(super) fn tell(&mut self, conn: ConnId, heard: Heard, late: Micros, cause: EventId) {
         let latency = self.client_latency(conn);
         let Some(state) = self.conns.get_mut(&conn) else {
             return;
         };
-        state.to_client = (self.time + latency + late).max(state.to_client + 1);
-        self.queue.push(state.to_client, Event::ToClient { conn, heard });
+        let cut = self.client_cuts.get(&(conn.0 >> 32, state.server)).copied().unwrap_or(0);
+        state.to_client = (self.time + latency + late).max(state.to_client + 1).max(cut);
+        self.queue.push(state.to_client, Event::ToClient { conn, heard, cause });
     }
 
     fn client_latency(&mut self, conn: ConnId) -> Micros {
@@ -122,11 +132,14 @@ impl World {
     }
 
     /// A frame arrives at its server.
-    pub(super) fn arrive(&mut self, conn: ConnId, frame: Frame) -> Verdict {
+    pub(super) fn arrive(&mut self, conn: ConnId, frame: Frame, cause: EventId) -> Verdict {
         let Some(state) = self.conns.get(&conn) else {
             return Ok(());
         };
         let server = state.server;
+        self.trace.caused(self.time, Lane::Server(server), Kind::Receive, cause, || {
+            format!("{conn:?} {}", frame.name())
+        });
         match frame {
             Frame::Connect(request) => self.take_connect(server, conn, request),
             Frame::Request(xid, request) => self.take_request(server, conn, xid, request),
@@ -145,7 +158,7 @@ impl World {
 
     fn take_connect(&mut self, server: u64, conn: ConnId, request: ConnectRequest) -> Verdict {
         if self.server(server).replica.is_none() {
-            self.tell(conn, Heard::Closed, 0);
+            self.tell(conn, Heard::Closed, 0, 0);
             return Ok(());
         }
         let asked = request.session;
@@ -204,13 +217,20 @@ impl World {
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
             return Ok(());
         };
-        self.trace.note(self.time, Some(server), || format!("{conn:?} <- {response:?}"));
+        let cause = self.trace.note(self.time, Lane::Server(server), Kind::Send, || {
+            format!("{conn:?} <- {response:?}")
+        });
         let model = &self.checks.model;
         if response.session == SessionId(0) {
-            self.probes.hit("session refused");
-            session::refused(state.asked_session, true, model)?;
+            let (asked, shown) = (state.asked_session, &state.shown_password);
+            let right = session::has_password(asked, shown, model);
+            session::refused(asked, right, model)?;
+            self.probes.hit(if right { "session refused" } else { "wrong password refused" });
         } else {
             state.session = response.session;
+            if state.asked_session != SessionId(0) {
+                session::opened_by(state.asked_session, &state.shown_password, model)?;
+            }
             session::accepted(response.session, state.ended_before, model)?;
             if state.asked_session != SessionId(0) {
                 self.probes.hit("session resumed");
@@ -220,7 +240,7 @@ impl World {
             self.server(server).touch(response.session, time);
         }
         self.hash = mix(&[self.hash, response.session.0 as u64]);
-        self.tell(conn, Heard::Connected(response), 0);
+        self.tell(conn, Heard::Connected(response), 0, cause);
         Ok(())
     }
 
@@ -236,8 +256,9 @@ impl World {
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
             return Ok(());
         };
-        self.trace
-            .note(self.time, Some(server), || format!("{conn:?} <- {xid:?} {zxid} {result:?}"));
+        let cause = self.trace.note(self.time, Lane::Server(server), Kind::Send, || {
+            format!("{conn:?} <- {xid:?} {zxid} {result:?}")
+        });
         let asked = state.order.replied(xid)?;
         let model = &self.checks.model;
         let session = state.session;
@@ -253,7 +274,7 @@ impl World {
         if std::mem::take(&mut state.through_election) {
             self.probes.hit("write answered over an election");
         }
-        self.tell(conn, Heard::Reply(xid, zxid, result), 0);
+        self.tell(conn, Heard::Reply(xid, zxid, result), 0, cause);
         Ok(())
     }
 
@@ -269,10 +290,12 @@ impl World {
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
             return Ok(());
         };
-        self.trace.note(self.time, Some(server), || format!("{conn:?} <- {event:?} {zxid}"));
+        let cause = self.trace.note(self.time, Lane::Server(server), Kind::Send, || {
+            format!("{conn:?} <- {event:?} {zxid}")
+        });
         self.probes.hit(if zxid.0 == -1 { "watch fired on reconnect" } else { "watch fired" });
         state.watching.notified(zxid, &event, &self.checks.model)?;
-        self.tell(conn, Heard::Notify(zxid, event), 0);
+        self.tell(conn, Heard::Notify(zxid, event), 0, cause);
         Ok(())
     }
 
@@ -283,7 +306,9 @@ impl World {
             return;
         };
         if std::mem::take(&mut state.open) {
-            self.trace.note(self.time, Some(server), || format!("{conn:?} closed: {reason:?}"));
+            let cause = self.trace.note(self.time, Lane::Server(server), Kind::Send, || {
+                format!("{conn:?} is closed: {reason:?}")
+            });
             self.probes.hit(match reason {
                 CloseReason::SessionClosed => "closed: session closed",
                 CloseReason::SessionEnded => "closed: session ended",
@@ -295,7 +320,7 @@ impl World {
                 | CloseReason::UnknownRequest
                 | CloseReason::TooManyRequests => "closed: other",
             });
-            self.tell(conn, Heard::Closed, 0);
+            self.tell(conn, Heard::Closed, 0, cause);
         }
     }
 
@@ -311,7 +336,7 @@ impl World {
             let state = self.conns.get_mut(&conn).expect("just listed");
             state.open = false;
             if !mix(&[self.plan.seed, conn.0, 7]).is_multiple_of(4) {
-                self.tell(conn, Heard::Closed, 500);
+                self.tell(conn, Heard::Closed, 500, 0);
             }
         }
     }

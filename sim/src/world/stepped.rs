@@ -19,13 +19,15 @@ use crate::check::log_matching::LogMatching;
 use crate::check::machine::Machines;
 use crate::check::write::Writes;
 use crate::check::{Verdict, must};
-use crate::client::{Client, Wish};
+use crate::client::{Character, Client, Wish};
 use crate::conformance::Conformance;
+use crate::fault::{CrashPoint, Timed};
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
-use crate::rng::{Concern, Stream, mix};
-use crate::trace::Trace;
+use crate::rng::mix;
+use crate::scenario::{Recovery, Scenario};
+use crate::trace::{Kind, Lane, Trace};
 
 /// Everything that happens in it.
 #[derive(Debug)]
@@ -38,15 +40,20 @@ pub struct World {
     pub(super) clients: Vec<Client>,
     pub(super) client_timers: Vec<u64>,
     pub(super) conns: BTreeMap<ConnId, Conn>,
-    pub(super) fault_stream: Stream,
+    pub(super) timed: Vec<Timed>,
+    pub(super) recovery: Recovery,
     /// Faults may happen, anywhere.
     pub(super) faulty: bool,
-    /// Servers that faults may still strike when a quorum has healed.
+    /// Servers that stay broken when a quorum has healed.
     pub(super) outsiders: BTreeSet<u64>,
-    /// Such faults end then, at the latest.
-    pub(super) outsiders_until: Micros,
-    /// How many entries were committed when the quorum healed.
-    pub(super) committed_before: u64,
+    /// Those of them that faults go on to strike.
+    pub(super) restless: BTreeSet<u64>,
+    /// Until when a client and a server do not hear each other.
+    pub(super) client_cuts: BTreeMap<(u64, u64), Micros>,
+    /// The server that won the last election.
+    pub(super) last_winner: Option<u64>,
+    /// How often another one won after a healthy server while only others had faults.
+    pub(super) depositions: usize,
     pub(super) healed_at: Micros,
     pub(super) checks: Checks,
     /// The model of the protocol.
@@ -80,15 +87,21 @@ pub(super) struct Checks {
 const EVENTS_PER_SECOND: u64 = 150_000;
 
 impl World {
-    /// The world of `plan`, before anything happens.
-    pub fn new(plan: Plan, trace: Trace) -> Self {
+    /// The world of `scenario`, before anything happens.
+    pub fn new(scenario: Scenario, trace: Trace) -> Self {
+        let Scenario { plan, faults: timed, clients: steps, recovery } = scenario;
         let servers = (1..=plan.servers).map(|n| Server::new(&plan, n, plan.config(n))).collect();
         let timeouts = (plan.core.min_session_timeout_ms, plan.core.max_session_timeout_ms);
+        let mut steps = steps.into_iter();
+        let character = |number| Character {
+            number,
+            seed: plan.seed,
+            servers: plan.servers,
+            timeouts_ms: timeouts,
+            window: plan.clients.window,
+        };
         let clients: Vec<Client> = (1..=plan.clients.count)
-            .map(|n| {
-                let stream = Stream::new(plan.seed, Concern::Client(n));
-                Client::new(n, &plan.clients, plan.servers, timeouts, stream)
-            })
+            .map(|number| Client::new(character(number), steps.next().unwrap_or_default()))
             .collect();
         let mut world = World {
             time: 0,
@@ -98,11 +111,14 @@ impl World {
             client_timers: vec![0; clients.len()],
             clients,
             conns: BTreeMap::new(),
-            fault_stream: Stream::new(plan.seed, Concern::Faults),
+            timed,
+            recovery,
             faulty: !plan.calm,
             outsiders: BTreeSet::new(),
-            outsiders_until: 0,
-            committed_before: 0,
+            restless: BTreeSet::new(),
+            client_cuts: BTreeMap::new(),
+            last_winner: None,
+            depositions: 0,
             healed_at: 0,
             checks: Checks::default(),
             conformance: Conformance::new(plan.servers, &plan.config(1).raft.membership),
@@ -155,6 +171,11 @@ impl World {
         self.checks.elections.count()
     }
 
+    /// How many actions of the protocol's model the run amounts to, so far.
+    pub fn modelled(&self) -> u64 {
+        self.conformance.actions()
+    }
+
     /// How many entries were committed.
     pub fn committed(&self) -> u64 {
         self.checks.committed.last().0
@@ -168,8 +189,8 @@ impl World {
         for client in 1..=self.plan.clients.count {
             self.rearm_client(client);
         }
-        if self.faulty {
-            self.queue.push(1_000_000, Event::Fault);
+        for (number, timed) in self.timed.iter().enumerate() {
+            self.queue.push(timed.at, Event::Fault { number });
         }
         self.queue.push(self.plan.fault_time, Event::Heal);
     }
@@ -227,7 +248,9 @@ impl World {
                 }
                 self.poll(server)
             }
-            Event::Message { link, epoch, message } => self.deliver(link, epoch, *message),
+            Event::Message { link, epoch, message, cause } => {
+                self.deliver(link, epoch, *message, cause)
+            }
             Event::PeerUp { server, peer, epoch } => self.peer_up(server, peer, epoch),
             Event::PeerDown { server, peer, epoch } => self.peer_down(server, peer, epoch),
             Event::DiskDone { server, life } => self.disk_done(server, life),
@@ -236,12 +259,12 @@ impl World {
                 self.reconnect(link);
                 Ok(())
             }
-            Event::Fault => {
-                self.next_fault();
+            Event::Fault { number } => {
+                self.next_fault(number);
                 Ok(())
             }
-            Event::CutEnds { links } => {
-                links.into_iter().for_each(|link| self.network.uncut(link));
+            Event::CutEnds { links, heals } => {
+                links.into_iter().for_each(|link| self.network.uncut(link, heals));
                 Ok(())
             }
             Event::Heal => {
@@ -258,9 +281,12 @@ impl World {
                 self.grant(client, wishes);
                 Ok(())
             }
-            Event::ToServer { conn, frame } => self.arrive(conn, frame),
-            Event::ToClient { conn, heard } => {
+            Event::ToServer { conn, frame, cause } => self.arrive(conn, frame, cause),
+            Event::ToClient { conn, heard, cause } => {
                 let client = conn.0 >> 32;
+                self.trace.caused(self.time, Lane::Client(client), Kind::Receive, cause, || {
+                    format!("{conn:?} hears {heard:?}")
+                });
                 let wishes = self.clients[client as usize - 1].hear(self.time, conn, heard);
                 self.grant(client, wishes);
                 Ok(())
@@ -274,13 +300,13 @@ impl World {
 
     fn start(&mut self, server: u64) -> Verdict {
         let time = self.time;
-        if self.server(server).replica.is_some() {
+        if self.server(server).replica.is_some() || self.server(server).stays_down {
             return Ok(());
         }
         self.server(server).start(time);
         self.conformance.starts(ServerId(server))?;
         let life = self.server(server).life;
-        self.trace.note(time, Some(server), || format!("starts, life {life}"));
+        self.trace.note(time, Lane::Server(server), Kind::Start, || format!("starts, life {life}"));
         if let Some(snapshot) = self.servers[server as usize - 1].disk.snapshot() {
             self.checks.committed.snapshot(ServerId(server), snapshot.meta.last)?;
         }
@@ -322,6 +348,7 @@ impl World {
         let Some(replica) = &mut state.replica else {
             return Ok(());
         };
+        let before = state.progress.applied;
         let mut outputs = Vec::new();
         while let Some(output) = replica.poll() {
             outputs.push(output);
@@ -331,15 +358,18 @@ impl World {
                 self.noted(server, persist)?;
             }
         }
-        let stats = self.server(server).replica.as_ref().map(|replica| replica.stats().clone());
-        if let Some(stats) = stats {
-            self.conformance.polled(ServerId(server), &stats, &outputs)?;
-        }
         self.observe(server)?;
+        if let Some(replica) = &self.servers[server as usize - 1].replica {
+            self.conformance.polled(ServerId(server), replica.stats(), &outputs)?;
+        }
         for output in &outputs {
             if let Output::Persist(persist) = output {
                 self.expiries(server, persist)?;
             }
+        }
+        let applied = self.server(server).progress.applied;
+        if applied > before && self.reaches(server, CrashPoint::Apply) {
+            return Ok(());
         }
         for output in outputs {
             if !self.carry_out(server, output)? {

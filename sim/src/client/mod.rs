@@ -1,7 +1,10 @@
 //! A model client: connects, asks, pings, loses its connection and goes on elsewhere, as
 //! ZooKeeper's own client does (`ClientCnxn`).
 //!
-//! Invariant: it is a function of its stream and of what it hears; the world carries its wishes.
+//! Invariant: it is a function of its steps, its number and what it hears; the world carries its
+//! wishes. What it draws depends on the connection it draws for, not on what it did before.
+
+mod watches;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -9,14 +12,31 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zokor_core::id::{ConnId, SessionId, Xid};
 use zokor_core::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, Event, EventKind, Read, Request, Response, Rewatch,
-    Write, Zxid,
+    ConnectRequest, ConnectResponse, ErrorCode, Event, Request, Response, Write, Zxid,
 };
 
-use crate::plan::ClientPlan;
-use crate::rng::Stream;
-use crate::workload::Workload;
+use crate::rng::mix;
+use crate::workload::{self, Maker, Op, Step};
 use crate::world::queue::Micros;
+use watches::Watches;
+
+/// What a client is made of.
+#[derive(Clone, Debug)]
+pub struct Character {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What its draws depend on.
+    pub seed: u64,
+    /// The servers that it knows.
+    pub servers: u64,
+    /// The session timeouts in milliseconds that servers grant.
+    pub timeouts_ms: (i32, i32),
+    /// Requests under way, at most.
+    pub window: usize,
+}
+
+/// A step that could not be done this long after its time is left out.
+const LATE: Micros = 500_000;
 
 /// What a client wants done.
 #[derive(Clone, Debug)]
@@ -56,12 +76,11 @@ pub enum Mood {
 /// One client.
 #[derive(Debug)]
 pub struct Client {
-    number: u64,
-    plan: ClientPlan,
-    servers: u64,
-    timeouts_ms: (i32, i32),
-    stream: Stream,
-    workload: Workload,
+    character: Character,
+    steps: Vec<Step>,
+    /// The steps before this one are done.
+    next_step: usize,
+    maker: Maker,
     mood: Mood,
     session: Option<Session>,
     /// The largest zxid seen in a reply.
@@ -69,7 +88,10 @@ pub struct Client {
     link: Option<Link>,
     connections: u64,
     connect_at: Micros,
-    next_request: Micros,
+    /// The next connection shows a wrong password.
+    forgetful: bool,
+    /// The identities that it adds to each connection.
+    names: BTreeSet<String>,
     watches: Watches,
     /// Fresh writes still to be done.
     fresh_left: u32,
@@ -94,37 +116,23 @@ struct Link {
     waiting: VecDeque<(Xid, Arc<Request>)>,
 }
 
-#[derive(Debug, Default)]
-struct Watches {
-    data: BTreeSet<String>,
-    exist: BTreeSet<String>,
-    child: BTreeSet<String>,
-}
-
 impl Client {
-    /// Client `number` of an ensemble of `servers` that grant these timeouts.
-    pub fn new(
-        number: u64,
-        plan: &ClientPlan,
-        servers: u64,
-        timeouts_ms: (i32, i32),
-        mut stream: Stream,
-    ) -> Self {
-        let connect_at = stream.below(500_000);
+    /// A client that does these steps, in order of time.
+    pub fn new(character: Character, steps: Vec<Step>) -> Self {
+        let connect_at = mix(&[character.seed, character.number]) % 500_000;
         Client {
-            number,
-            plan: plan.clone(),
-            servers,
-            timeouts_ms,
-            stream,
-            workload: Workload::new(plan.clone(), number),
+            maker: Maker::new(character.number),
+            character,
+            steps,
+            next_step: 0,
             mood: Mood::Wild,
             session: None,
             seen: Zxid::ZERO,
             link: None,
             connections: 0,
             connect_at,
-            next_request: 0,
+            forgetful: false,
+            names: BTreeSet::new(),
             watches: Watches::default(),
             fresh_left: 0,
             settled: false,
@@ -165,8 +173,9 @@ impl Client {
             (Some(link), mood) => {
                 let ping = link.sent + self.timeout() / 3;
                 let patience = link.heard + self.timeout() * 2 / 3;
-                let request = if mood == Mood::Wild { self.next_request } else { u64::MAX };
-                let busy = link.waiting.len() >= self.plan.window || !link.open;
+                let step = self.steps.get(self.next_step).map_or(u64::MAX, |step| step.at);
+                let request = if mood == Mood::Wild { step } else { u64::MAX };
+                let busy = link.waiting.len() >= self.character.window || !link.open;
                 let request = if busy { u64::MAX } else { request };
                 Some(patience.min(if link.open { ping.min(request) } else { u64::MAX }))
             }
@@ -198,9 +207,14 @@ impl Client {
         if now >= link.heard + timeout * 2 / 3 {
             return self.leave(now, true).into_iter().collect();
         }
-        if link.open && self.mood == Mood::Wild && now >= self.next_request {
-            return self.act(now);
+        let free = link.open && link.waiting.len() < self.character.window;
+        if free
+            && self.mood == Mood::Wild
+            && let Some(op) = self.due(now)
+        {
+            return self.act(now, &op);
         }
+        let link = self.link.as_ref().expect("just seen");
         if link.open && now >= link.sent + timeout / 3 {
             return vec![self.send(now, Request::Ping)];
         }
@@ -229,19 +243,25 @@ impl Client {
     }
 
     fn timeout(&self) -> Micros {
-        let least = self.timeouts_ms.0 as u64 * 1000;
+        let least = self.character.timeouts_ms.0 as u64 * 1000;
         self.session.as_ref().map_or(least, |session| session.timeout)
     }
 
     fn connect(&mut self, now: Micros) -> Vec<Wish> {
         self.connections += 1;
-        let conn = ConnId((self.number << 32) | self.connections);
-        let server = self.stream.between(1, self.servers);
-        let (least, most) = self.timeouts_ms;
-        let timeout_ms = self.stream.between(least as u64 / 2, most as u64 + 1000) as i32;
+        let Character { number, servers, timeouts_ms: (least, most), .. } = self.character;
+        let conn = ConnId((number << 32) | self.connections);
+        // One after the other, as ZooKeeper's clients do.
+        let first = mix(&[self.character.seed, number]) % servers;
+        let server = 1 + (first + self.connections) % servers;
+        let (least, most) = (least as u64 / 2, most as u64 + 1000);
+        let timeout_ms = (least + self.luck(2, most - least + 1)) as i32;
         let zeroes = [0; 16];
-        let (session, password) =
+        let (session, mut password) =
             self.session.as_ref().map_or((SessionId(0), zeroes), |s| (s.id, s.password));
+        if std::mem::take(&mut self.forgetful) {
+            password[0] ^= 1;
+        }
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: self.seen.0,
@@ -274,12 +294,14 @@ impl Client {
         self.session = Some(Session { id, password, timeout });
         let link = self.link.as_mut().expect("an answer comes on the link");
         link.open = true;
-        self.next_request = now + self.stream.below(self.plan.interval * 2);
         let mut wishes = Vec::new();
+        for name in self.names.clone() {
+            wishes.push(self.send(now, workload::auth(&name)));
+        }
         if let Some(rewatch) = self.watches.rewatch(self.seen) {
             wishes.push(self.send(now, Request::SetWatches(rewatch)));
         }
-        if self.mood == Mood::Settling {
+        if self.mood == Mood::Settling && !self.settled {
             self.restart_settling();
             wishes.append(&mut self.settle(now));
         }
@@ -300,7 +322,7 @@ impl Client {
         };
         assert_eq!(asked, xid, "replies come in order");
         match &*request {
-            Request::Read(read) => self.watches.set(read, result.is_ok()),
+            Request::Read(read) => self.watches.set(read, &result),
             Request::Write(Write::CloseSession) => {
                 self.session = None;
                 self.watches = Watches::default();
@@ -309,7 +331,7 @@ impl Client {
             }
             Request::Write(_) => {
                 if let Ok(Response::Path(path) | Response::PathStat(path, _)) = &result {
-                    self.workload.learn(path);
+                    self.maker.learn(path);
                 }
             }
             Request::Sync(_) if self.mood == Mood::Settling && self.fresh_left == 0 => {
@@ -320,20 +342,31 @@ impl Client {
         if self.mood == Mood::Settling { self.settle(now) } else { Vec::new() }
     }
 
+    /// The step whose time has come, if there is one.
+    fn due(&mut self, now: Micros) -> Option<Op> {
+        while self.steps.get(self.next_step).is_some_and(|step| step.at + LATE < now) {
+            self.next_step += 1;
+        }
+        let step = self.steps.get(self.next_step).filter(|step| step.at <= now)?;
+        self.next_step += 1;
+        Some(step.op.clone())
+    }
+
     /// Asks for something, or does something to its connection.
-    fn act(&mut self, now: Micros) -> Vec<Wish> {
-        self.next_request = now + 1 + self.stream.below(self.plan.interval * 2);
-        if self.plan.disconnects && self.stream.per_mille(8) {
-            let at_once = self.stream.coin();
-            return self.leave(now, at_once).into_iter().collect();
+    fn act(&mut self, now: Micros, op: &Op) -> Vec<Wish> {
+        match op {
+            Op::Leave(at_once) => return self.leave(now, *at_once).into_iter().collect(),
+            Op::Move | Op::Forget => {
+                // The former connection stays as it is until its server ends it.
+                self.forgetful = *op == Op::Forget && self.session.is_some();
+                self.lose(now);
+                return self.connect(now);
+            }
+            Op::Auth(name) => drop(self.names.insert(name.clone())),
+            _ => {}
         }
-        if self.plan.moves && self.stream.per_mille(8) {
-            // The former connection stays as it is until its server ends it.
-            self.lose(now);
-            return self.connect(now);
-        }
-        let request = self.workload.next(&mut self.stream);
-        vec![self.send(now, request)]
+        let request = self.maker.request(op);
+        request.map(|request| self.send(now, request)).into_iter().collect()
     }
 
     fn restart_settling(&mut self) {
@@ -351,7 +384,7 @@ impl Client {
             return vec![self.send(now, Request::Sync("/".into()))];
         }
         self.fresh_left -= 1;
-        let request = self.workload.fresh();
+        let request = self.maker.fresh();
         vec![self.send(now, request)]
     }
 
@@ -359,6 +392,7 @@ impl Client {
         let link = self.link.as_mut().expect("only a connected client sends");
         let xid = match request {
             Request::Ping => Xid(-2),
+            Request::Auth(_) => Xid(-4),
             Request::SetWatches(_) => Xid(-8),
             _ => {
                 link.next_xid += 1;
@@ -379,52 +413,13 @@ impl Client {
 
     fn lose(&mut self, now: Micros) {
         self.link = None;
-        self.connect_at = now + self.stream.log_between(1_000, 300_000);
-    }
-}
-
-impl Watches {
-    fn set(&mut self, read: &Read, found: bool) {
-        match read {
-            Read::Exists { path, watch: true } if found => {
-                self.exist.remove(&**path);
-                self.data.insert(path.to_string());
-            }
-            Read::Exists { path, watch: true } => {
-                self.data.remove(&**path);
-                self.exist.insert(path.to_string());
-            }
-            Read::GetData { path, watch: true } if found => {
-                self.exist.remove(&**path);
-                self.data.insert(path.to_string());
-            }
-            Read::GetChildren { path, watch: true, .. } if found => {
-                self.child.insert(path.to_string());
-            }
-            _ => {}
-        }
+        let most = 1_000 << self.luck(3, 9);
+        self.connect_at = now + 1_000 + self.luck(4, most);
     }
 
-    fn fired(&mut self, event: &Event) {
-        let path: &str = &event.path;
-        if event.kind != EventKind::ChildrenChanged {
-            self.data.remove(path);
-            self.exist.remove(path);
-        }
-        if matches!(event.kind, EventKind::ChildrenChanged | EventKind::Deleted) {
-            self.child.remove(path);
-        }
-    }
-
-    fn rewatch(&self, seen: Zxid) -> Option<Rewatch> {
-        let list = |set: &BTreeSet<String>| set.iter().map(|path| path.as_str().into()).collect();
-        let some = !(self.data.is_empty() && self.exist.is_empty() && self.child.is_empty());
-        some.then(|| Rewatch {
-            relative_zxid: seen.0,
-            data: list(&self.data),
-            exist: list(&self.exist),
-            child: list(&self.child),
-            ..Rewatch::default()
-        })
+    /// A number below `n` for the present connection.
+    fn luck(&self, what: u64, n: u64) -> u64 {
+        let Character { seed, number, .. } = self.character;
+        mix(&[seed, number, self.connections, what]) % n
     }
 }

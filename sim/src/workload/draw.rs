@@ -1,0 +1,179 @@
+//! Draws what a client does.
+//!
+//! Invariant: steps depend on the plan and the client's stream alone, and come in order of time.
+
+use super::{Access, Op, Place, Step, Znode, ZnodeKind};
+use crate::plan::ClientPlan;
+use crate::rng::Stream;
+use crate::world::queue::Micros;
+
+/// The steps of one client until `end`.
+pub fn draw(plan: &ClientPlan, end: Micros, s: &mut Stream) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut at = s.below(plan.interval * 2 + 500_000);
+    while at < end {
+        steps.push(Step { at, op: Draw { plan, s }.op() });
+        at += 1 + s.below(plan.interval * 2);
+    }
+    steps
+}
+
+struct Draw<'a> {
+    plan: &'a ClientPlan,
+    s: &'a mut Stream,
+}
+
+impl Draw<'_> {
+    fn op(&mut self) -> Op {
+        let plan = self.plan;
+        match self.s.below(1000) {
+            0..8 if plan.disconnects => Op::Leave(self.s.coin()),
+            8..16 if plan.moves => Op::Move,
+            16..20 if plan.wrong_passwords => Op::Forget,
+            20..50 if plan.acls => Op::Auth((*self.s.pick(&["ann", "bob"])).to_owned()),
+            50..250 => self.create(),
+            250..430 => self.set(),
+            430..550 => self.delete(),
+            550..630 if plan.multis => self.multi(),
+            630..680 if plan.syncs => Op::Sync(self.place()),
+            680..700 if plan.closes => Op::Close,
+            700..740 if plan.acls => Op::SetAcl(self.place(), self.access(), self.version()),
+            740..760 if plan.lasting_watches => Op::AddWatch(self.place(), self.s.coin()),
+            760..780 if plan.lasting_watches => {
+                let kind = self.s.between(1, 5) as u8;
+                let place = self.place();
+                if self.s.coin() {
+                    Op::RemoveWatches(place, kind)
+                } else {
+                    Op::CheckWatches(place, kind)
+                }
+            }
+            _ => self.read(),
+        }
+    }
+
+    fn create(&mut self) -> Op {
+        let kind = match self.s.below(8) {
+            0..3 => ZnodeKind::Persistent,
+            3..5 => ZnodeKind::Ephemeral,
+            5 => ZnodeKind::Sequential,
+            6 => ZnodeKind::EphemeralSequential,
+            _ if !self.plan.containers => ZnodeKind::Persistent,
+            _ if self.s.coin() => ZnodeKind::Container,
+            _ => ZnodeKind::Ttl(self.s.log_between(1, 4_000) as u32),
+        };
+        let mut path = self.path();
+        if matches!(kind, ZnodeKind::Sequential | ZnodeKind::EphemeralSequential) {
+            path.push_str(if self.s.coin() { "/s-" } else { "-" });
+        }
+        let (stat, size, access) = (self.s.coin(), self.size(), self.access());
+        Op::Create(Znode { path, kind, stat, size, access })
+    }
+
+    fn set(&mut self) -> Op {
+        Op::Set(self.place(), self.version(), self.size())
+    }
+
+    fn delete(&mut self) -> Op {
+        let place =
+            if self.s.coin() { Place::Learnt(self.s.below(64) as u32) } else { self.place() };
+        Op::Delete(place, self.version())
+    }
+
+    fn multi(&mut self) -> Op {
+        if self.s.below(6) == 0 {
+            let parts = self.s.between(0, 4);
+            let part = |draw: &mut Self| match draw.s.coin() {
+                true => Op::Get(draw.place(), false),
+                false => Op::List(draw.place(), false, false),
+            };
+            return Op::MultiRead((0..parts).map(|_| part(self)).collect());
+        }
+        let most = if self.plan.extremes && self.s.below(20) == 0 { 60 } else { 4 };
+        let parts = self.s.between(0, most);
+        let part = |draw: &mut Self| match draw.s.below(4) {
+            0 => draw.create(),
+            1 => draw.set(),
+            2 => draw.delete(),
+            _ => Op::Check(draw.place(), draw.version()),
+        };
+        Op::Multi((0..parts).map(|_| part(self)).collect())
+    }
+
+    fn read(&mut self) -> Op {
+        let watch = self.plan.watches && self.s.coin();
+        let place = if self.s.below(8) == 0 { Place::At("/".to_owned()) } else { self.place() };
+        match self.s.below(40) {
+            0..10 => Op::Exists(place, watch),
+            10..20 => Op::Get(place, watch),
+            20 => Op::CountDescendants(place),
+            21 => Op::Ephemerals(if self.s.coin() { "/".to_owned() } else { self.path() }),
+            22 => Op::GetAcl(place),
+            23 if self.plan.acls => Op::WhoAmI,
+            _ => Op::List(place, watch, self.s.coin()),
+        }
+    }
+
+    fn place(&mut self) -> Place {
+        Place::At(self.path())
+    }
+
+    /// Of few different ones, so that clients meet.
+    fn path(&mut self) -> String {
+        let top = self.s.below(self.plan.paths);
+        if self.plan.extremes && self.s.below(100) == 0 {
+            return format!("/n{top}{}", "/deep".repeat(self.s.between(1, 40) as usize));
+        }
+        match self.s.below(3) {
+            0 => format!("/n{top}/c{}", self.s.below(3)),
+            _ => format!("/n{top}"),
+        }
+    }
+
+    fn size(&mut self) -> Option<u32> {
+        match self.s.below(16) {
+            0 => None,
+            1 if self.plan.extremes => Some(self.s.log_between(100, 200_000) as u32),
+            _ => Some(0),
+        }
+    }
+
+    fn access(&mut self) -> Access {
+        if !self.plan.acls {
+            return Access::Open;
+        }
+        *self.s.pick(&[
+            Access::Open,
+            Access::Open,
+            Access::Open,
+            Access::ReadOnly,
+            Access::Creator,
+            Access::Ann,
+            Access::Empty,
+        ])
+    }
+
+    fn version(&mut self) -> i32 {
+        *self.s.pick(&[-1, -1, -1, 0, 1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Concern;
+
+    #[test]
+    fn steps_come_in_order_and_keep_to_the_plan() {
+        let plan = ClientPlan { interval: 1_000, paths: 3, ..ClientPlan::default() };
+        let steps = draw(&plan, 1_000_000, &mut Stream::new(1, Concern::Client(1)));
+        assert!(steps.len() > 500);
+        assert!(steps.is_sorted_by_key(|step| step.at));
+        for step in steps {
+            assert!(
+                !matches!(step.op, Op::Leave(_) | Op::Move | Op::Forget | Op::Close),
+                "{step:?}"
+            );
+        }
+    }
+}
