@@ -33,5 +33,14 @@ fn all_holds_with_snapshots() {
 
 #[test]
 fn all_holds_when_late_votes_are_told() {
-    holds("the same, late votes", Bounds { late_votes: true, ..Bounds::new(3, 2, 2) });
+    let candidates = vec![Servers::of([1, 2]), Servers::of([1])];
+    let bounds = Bounds { candidates, late_votes: true, ..Bounds::new(3, 2, 2) };
+    holds("3 servers, 2 terms, 2 entries, late votes", bounds);
+}
+
+#[test]
+fn all_holds_with_a_read() {
+    let candidates = vec![Servers::of([0]), Servers::of([1])];
+    let bounds = Bounds { candidates, reads: 1, rounds: 1, ..Bounds::new(3, 2, 2) };
+    holds("3 servers, 2 terms, 2 entries, a read", bounds);
 }

@@ -360,7 +360,7 @@ impl World {
         }
         self.observe(server)?;
         if let Some(replica) = &self.servers[server as usize - 1].replica {
-            self.conformance.polled(ServerId(server), replica.stats(), &outputs)?;
+            self.conformance.polled(ServerId(server), &replica.stats(), &outputs)?;
         }
         for output in &outputs {
             if let Output::Persist(persist) = output {

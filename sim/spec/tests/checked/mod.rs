@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, Model, Property};
+use stateright::{Checker, HasDiscoveries, Model, Property};
 use zokor_spec::explore::{Bounds, Node, Space, logs_match};
 use zokor_spec::{Action, Broken};
 
@@ -58,7 +58,8 @@ pub(crate) struct Found {
 pub(crate) fn search(bounds: Bounds, broken: Option<Broken>) -> Found {
     let began = Instant::now();
     let model = Checked(Space::new(bounds, broken));
-    let checker = model.checker().spawn_bfs().join();
+    let any = HasDiscoveries::AnyFailures;
+    let checker = model.checker().finish_when(any).spawn_bfs().join();
     let mut violation = None;
     for name in ["safety", "log matching"] {
         if let Some(path) = checker.discovery(name) {
