@@ -119,9 +119,8 @@ impl State {
         let term = state.term;
         ensure(state.role == Role::Candidate, "only a candidate wins")?;
         let own = self.holds_vote(server, term, server, broken).is_ok();
-        let has_vote = |voter| {
-            (voter == server && own) || self.said.votes.contains(&(term, voter, server))
-        };
+        let has_vote =
+            |voter| (voter == server && own) || self.said.votes.contains(&(term, voter, server));
         let votes = self.those(has_vote);
         ensure(self.membership(&state.log).is_quorum(votes), "no quorum has voted for it")?;
         if self.said.ledgers.contains_key(&term) {

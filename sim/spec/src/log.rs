@@ -64,8 +64,7 @@ impl Membership {
     /// Whether `servers` can decide: a majority of the voters, and of the outgoing ones if there
     /// are any.
     pub fn is_quorum(&self, servers: Servers) -> bool {
-        self.voters.majority_in(servers)
-            && (!self.is_joint() || self.outgoing.majority_in(servers))
+        self.voters.majority_in(servers) && (!self.is_joint() || self.outgoing.majority_in(servers))
     }
 }
 

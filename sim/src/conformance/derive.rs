@@ -120,7 +120,7 @@ impl Conformance {
         let appends = &self.servers[server].appends;
         let followed: BTreeSet<Term> = appends.iter().map(|&(term, _)| term).collect();
         for &term in followed.iter().filter(|&&term| term < last_term) {
-            self.accepts(server, term, persist)?;
+            self.passes(server, term, persist)?;
         }
         if let Some((term, vote)) = hard_state {
             self.enters(server, term, vote)?;
@@ -133,6 +133,16 @@ impl Conformance {
         self.take(Action::Flush { server, writes })
     }
 
+    /// A term that it followed somebody in, and has left by now.
+    fn passes(&mut self, server: usize, term: Term, persist: &Persist<Txn>) -> Verdict {
+        let is_later = term > self.model.servers[server].term;
+        if is_later && self.model.said.ledgers.contains_key(&term) {
+            self.take(Action::Adopt { server, term })?;
+        }
+        self.accepts(server, term, persist)?;
+        if is_later { self.take(Action::Form { server }) } else { Ok(()) }
+    }
+
     /// The entries of `persist` that came from the leader of `term`.
     fn accepts(&mut self, server: usize, term: Term, persist: &Persist<Txn>) -> Verdict {
         let Some(ledger) = self.model.said.ledgers.get(&term) else {
@@ -142,9 +152,8 @@ impl Conformance {
         let appends = self.servers[server].appends.iter();
         let reach = appends.filter(|&&(of, _)| of == term).map(|&(_, last)| last).max();
         let is_new = |id: &Id| state.log.term_at(id.index) != Some(id.term);
-        let of_leader = |id: &Id| {
-            ledger.log.term_at(id.index) == Some(id.term) && Some(id.index) <= reach
-        };
+        let of_leader =
+            |id: &Id| ledger.log.term_at(id.index) == Some(id.term) && Some(id.index) <= reach;
         let entries = persist.append.iter().map(|entry| words::id(entry.id));
         let mut entries = entries.filter(is_new).filter(of_leader);
         let Some(first) = entries.next() else {
@@ -198,12 +207,7 @@ impl Conformance {
     }
 
     /// What a server says in the terms that `wanted` picks.
-    fn say(
-        &mut self,
-        server: usize,
-        outputs: &[Output],
-        wanted: impl Fn(Term) -> bool,
-    ) -> Verdict {
+    fn say(&mut self, server: usize, outputs: &[Output], wanted: impl Fn(Term) -> bool) -> Verdict {
         for output in outputs {
             let Output::Send { to, message } = output else { continue };
             match message {

@@ -37,7 +37,7 @@ pub struct Conformance {
 /// What is remembered of one server.
 #[derive(Debug, Default)]
 struct Followed {
-    /// Appends that came in since the last poll: the term, and the last index.
+    /// What leaders said since the last poll: the term, and the last index of an append.
     appends: Vec<(Term, usize)>,
     /// Snapshots that are durable since the last poll: the last index.
     durable: Vec<usize>,
@@ -98,6 +98,8 @@ impl Conformance {
                 if let Body::Append { previous, entries, .. } = &message.body {
                     let last = entries.last().map_or(*previous, |entry| entry.id);
                     followed.appends.push((message.term.0, last.index.0 as usize));
+                } else if let Body::Heartbeat { .. } = &message.body {
+                    followed.appends.push((message.term.0, 0));
                 }
                 Ok(())
             }

@@ -128,7 +128,8 @@ fn a_commit_without_a_quorum_of_disks_is_refused() {
 #[test]
 fn a_write_that_nothing_led_to_is_refused() {
     let mut run = start();
-    let refused = why(run.polled(ONE, &stats(Role::Follower, 0, 0), &[persist(1, None, &[(1, 1)])]));
+    let refused =
+        why(run.polled(ONE, &stats(Role::Follower, 0, 0), &[persist(1, None, &[(1, 1)])]));
     assert!(refused.contains("what is written is in the log"), "{refused}");
 }
 

@@ -38,8 +38,7 @@ pub(super) fn writes(persist: &Persist<Txn>) -> Vec<Write> {
     }
     let entries = persist.append.iter();
     writes.extend(
-        entries
-            .map(|entry| Write::Append(Entry { term: entry.id.term.0, change: change(entry) })),
+        entries.map(|entry| Write::Append(Entry { term: entry.id.term.0, change: change(entry) })),
     );
     writes
 }
