@@ -13,6 +13,7 @@ compile_error!(
 
 pub mod check;
 pub mod client;
+pub mod conformance;
 pub mod diagram;
 pub mod disk;
 pub mod failure;

@@ -119,7 +119,9 @@ impl<C: Command> Raft<C> {
                 if self.state.hear_leader(now, from, term) {
                     replication::heartbeat(&mut self.state, from, commit, round);
                 } else if term < self.term() {
-                    let (received, persisted) = (Index::ZERO, Index::ZERO);
+                    // The answer is of this term, in which the same server may lead again: the
+                    // round of the former term must not pass for one of this.
+                    let (round, received, persisted) = (0, Index::ZERO, Index::ZERO);
                     self.state.send(from, Body::HeartbeatReply { round, received, persisted });
                 }
             }
@@ -529,5 +531,29 @@ impl<C: Command> Raft<C> {
             self.state.reads.begin(round, self.state.commit);
             self.answer_reads();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_of_a_former_term_is_not_answered_as_one_of_this() {
+        let (old_leader, own) = (ServerId(1), ServerId(2));
+        let membership = Membership::of_voters([1, 2, 3].map(ServerId));
+        let hard_state = HardState { term: Term(2), vote: Some(old_leader) };
+        let recovered = Recovered::<u64> { hard_state, ..Recovered::default() };
+        let now = Instant::ZERO;
+        let mut raft = Raft::new(now, Config::new(own, membership), Seed([0; 32]), recovered);
+        let body = Body::Heartbeat { commit: Index::ZERO, round: 5 };
+        raft.step(now, old_leader, Message { term: Term(1), body });
+        let answer = std::iter::from_fn(|| raft.poll(now)).find_map(|effect| match effect {
+            Effect::Send { to, message } => Some((to, message)),
+            _ => None,
+        });
+        let (received, persisted) = (Index::ZERO, Index::ZERO);
+        let body = Body::HeartbeatReply { round: 0, received, persisted };
+        assert_eq!(answer, Some((old_leader, Message { term: Term(2), body })));
     }
 }

@@ -51,6 +51,9 @@ impl World {
         let state = &mut self.servers[server as usize - 1];
         storage::found(state.id, &recovered, &state.disk, is_damaged)?;
         state.disk.adopt(&recovered);
+        if state.life > 0 {
+            self.conformance.crashed(state.id, &state.disk);
+        }
         state.sectors.as_mut().expect("it was opened").use_opened(wal, snapshots);
         state.found = Some(recovered);
         self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("finds {report}"));

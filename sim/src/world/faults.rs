@@ -157,6 +157,11 @@ impl World {
         }
         self.server(server).crash();
         self.trace.ends(self.time, |trouble| trouble == Trouble::Pause(server));
+        let state = &self.servers[server as usize - 1];
+        // What a disk of sectors has kept comes out when it is opened.
+        if state.sectors.is_none() {
+            self.conformance.crashed(state.id, &state.disk);
+        }
         self.drop_conns(server);
         let mut luck = self.small_print(server);
         for peer in (1..=self.plan.servers).filter(|&peer| peer != server) {

@@ -26,6 +26,7 @@ use crate::check::machine::Machines;
 use crate::check::membership::Memberships;
 use crate::check::session::left_over::LeftOver;
 use crate::client::{Character, Client, Wish};
+use crate::conformance::Conformance;
 use crate::disk::atlas::Atlas;
 use crate::fault::{CrashPoint, Timed};
 use crate::model::Model;
@@ -66,6 +67,8 @@ pub struct World {
     /// Whose disk may be damaged.
     pub(super) atlas: Atlas,
     pub(super) checks: Checks,
+    /// The model of the protocol.
+    pub(super) conformance: Conformance,
     /// What happened, for people.
     pub trace: Trace,
     /// Rare states.
@@ -155,6 +158,7 @@ impl World {
             wanted: Vec::new(),
             checks: Checks::new(plan.membership(), plan.config(1).extended_types),
             atlas: Atlas::new(plan.voters()),
+            conformance: Conformance::new(plan.servers, &plan.config(1).raft.membership),
             trace,
             probes: Probes::default(),
             hash: plan.seed,
@@ -203,6 +207,11 @@ impl World {
     /// How many elections were won.
     pub fn elections(&self) -> usize {
         self.checks.elections.count()
+    }
+
+    /// How many actions of the protocol's model the run amounts to, so far.
+    pub fn modelled(&self) -> u64 {
+        self.conformance.actions()
     }
 
     /// How many entries were committed.
@@ -329,6 +338,7 @@ impl World {
             return Ok(());
         }
         self.server(server).start(time)?;
+        self.conformance.starts(ServerId(server))?;
         let life = self.server(server).life;
         self.trace.note(time, Lane::Server(server), Kind::Start, || format!("starts, life {life}"));
         if let Some(snapshot) = self.servers[server as usize - 1].disk.snapshot() {
@@ -348,6 +358,9 @@ impl World {
     pub(super) fn input(&mut self, server: u64, input: Input) -> Verdict {
         let time = self.time;
         let delay = self.plan.process.poll_delay;
+        if self.server(server).replica.is_some() {
+            self.conformance.input(ServerId(server), &input)?;
+        }
         let state = self.server(server);
         let now = state.clock.now(time);
         let Some(replica) = &mut state.replica else {
@@ -385,6 +398,9 @@ impl World {
             }
         }
         self.observe(server)?;
+        if let Some(replica) = &self.servers[server as usize - 1].replica {
+            self.conformance.polled(ServerId(server), &replica.stats(), &outputs)?;
+        }
         for output in &outputs {
             if let Output::Persist(persist) = output {
                 self.changes(server, persist)?;
