@@ -68,7 +68,7 @@ impl State {
     }
 
     /// Tells a vote. One of a term that was left before it was written down may still be told if
-    /// the later term is durable, and neither was another told of it nor did the voter stand itself.
+    /// the later term is durable, if no other was told of it, and if the voter did not stand itself.
     pub(crate) fn grant(
         &mut self,
         server: usize,
