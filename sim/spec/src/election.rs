@@ -34,7 +34,8 @@ impl State {
         let state = &self.servers[server];
         // One that has lost may still be heard, but wins nothing any more.
         if state.term == term && state.role == Role::Candidate {
-            ensure(state.log.last() == last, "a candidate says where its log ends")?;
+            // A snapshot may have come between, and the log is longer by now.
+            ensure(last <= state.log.last(), "a candidate says where its log ends")?;
         }
         if state.term > term {
             ensure(self.has_voted_for_nobody_but(server, term, server), "one vote a term")?;
@@ -68,7 +69,7 @@ impl State {
     }
 
     /// Tells a vote. One of a term that was left before it was written down may still be told if
-    /// the later term is durable, if no other was told of it, and if the voter did not stand itself.
+    /// the later term is durable, nobody else was told of it, and the voter did not stand itself.
     pub(crate) fn grant(
         &mut self,
         server: usize,
