@@ -13,7 +13,10 @@ fn main() {
     let snapshots = Bounds { snapshots: true, ..Bounds::new(3, 2, 2) };
     let changes = vec![Servers::of([0, 1, 3])];
     let changes = Bounds { voters: Servers::of([0, 1, 2]), changes, ..Bounds::new(4, 2, 4) };
+    let figure_8 = [0, 1, 0, 1].map(|server| Servers::of([server])).to_vec();
+    let figure_8 = Bounds { candidates: figure_8, ..Bounds::new(3, 4, 2) };
     let worlds = [
+        ("figure 8", figure_8),
         ("crash", Bounds::new(3, 2, 2).with_crashes(1)),
         ("reads", Bounds { reads: 1, rounds: 2, ..Bounds::new(3, 2, 2) }),
         ("snapshots", snapshots.with_crashes(1)),

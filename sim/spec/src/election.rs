@@ -34,7 +34,11 @@ impl State {
         let state = &self.servers[server];
         // One that has lost may still be heard, but wins nothing any more.
         if state.term == term && state.role == Role::Candidate {
-            ensure(state.log.last() == last, "a candidate says where its log ends")?;
+            // A snapshot may have come between, and the log is longer by now.
+            ensure(last <= state.log.last(), "a candidate says where its log ends")?;
+        }
+        if state.term > term {
+            ensure(self.has_voted_for_nobody_but(server, term, server), "one vote a term")?;
         }
         self.said.requests.insert((term, server), last);
         Ok(())
@@ -65,7 +69,7 @@ impl State {
     }
 
     /// Tells a vote. One of a term that was left before it was written down may still be told if
-    /// the later term is durable, and nobody else was told of it.
+    /// the later term is durable, nobody else was told of it, and the voter did not stand itself.
     pub(crate) fn grant(
         &mut self,
         server: usize,
@@ -75,14 +79,18 @@ impl State {
     ) -> Result<(), Refusal> {
         ensure(self.said.requests.contains_key(&(term, to)), "nobody asked for that vote")?;
         self.holds_vote(server, term, to, broken)?;
-        let broken_once = broken == Some(Broken::VoteTwice);
-        let mut others = self.said.votes.range((term, server, 0)..=(term, server, usize::MAX));
-        let is_only = others.all(|&(.., candidate)| candidate == to);
-        if self.servers[server].disk.term > term && !broken_once {
-            ensure(is_only, "one vote a term")?;
+        if self.servers[server].disk.term > term && broken != Some(Broken::VoteTwice) {
+            let is_own = self.said.requests.contains_key(&(term, server));
+            ensure(!is_own && self.has_voted_for_nobody_but(server, term, to), "one vote a term")?;
         }
         self.said.votes.insert((term, server, to));
         Ok(())
+    }
+
+    /// Whether `server` has told nobody but `to` that it has its vote of `term`.
+    fn has_voted_for_nobody_but(&self, server: usize, term: Term, to: usize) -> bool {
+        let mut votes = self.said.votes.range((term, server, 0)..=(term, server, usize::MAX));
+        votes.all(|&(.., candidate)| candidate == to)
     }
 
     /// Whether `server` may say that its vote of `term` is with `to`.

@@ -61,8 +61,8 @@ impl State {
         }
     }
 
-    /// A leader says what is in its ledger, and nothing else. It changes nothing: whatever is in the
-    /// ledger may be heard anyway.
+    /// A leader says what is in its ledger, and nothing else. It changes nothing: whatever is in it
+    /// may be heard anyway.
     pub(crate) fn offer(
         &mut self,
         server: usize,

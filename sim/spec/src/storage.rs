@@ -101,7 +101,8 @@ impl State {
         Ok(())
     }
 
-    /// Begins to write a snapshot. It holds what is agreed on, and its own what is applied: durable.
+    /// Begins to write a snapshot. It holds what is agreed on; its own, what is applied and so
+    /// durable.
     pub(crate) fn checkpoint(
         &mut self,
         server: usize,

@@ -159,7 +159,7 @@ impl Conformance {
         let Some(first) = entries.next() else {
             return Ok(());
         };
-        let upto = entries.last().unwrap_or(first).index;
+        let upto = entries.next_back().unwrap_or(first).index;
         let previous = first.index - 1;
         if term < state.term || ledger.leader == server {
             return Ok(());
