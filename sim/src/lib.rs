@@ -20,6 +20,7 @@ pub mod probe;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod script;
 pub mod sweep;
 pub mod trace;
 pub mod whole;

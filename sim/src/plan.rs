@@ -34,6 +34,18 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// Clients.
     pub clients: ClientPlan,
+    /// What is on the disks before the first start; nothing if it is not said.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// A history before the run: a snapshot, and entries behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The zxid of the snapshot.
+    pub zxid: i64,
+    /// Behind it, so many sessions were opened, one an entry; the first belong to the clients.
+    pub sessions: u64,
 }
 
 /// Settings of the core.
@@ -69,6 +81,10 @@ pub struct CorePlan {
     /// As in `replica::Config`.
     #[serde(with = "micros")]
     pub resend_interval: Duration,
+    /// Those who stand for election first, in this order: each waits at least as long as the one
+    /// before waits at most, and those who are not named wait longest. If empty, all are alike.
+    #[serde(default)]
+    pub eager: Vec<u64>,
 }
 
 /// What links are like.
@@ -216,7 +232,8 @@ impl Plan {
             paths: s.between(2, 12),
         };
         let fault_time = s.between(8_000_000, 20_000_000);
-        Plan { seed, servers, calm, fault_time, core: core(s), network, disk, process, clients }
+        let (core, origin) = (core(s), None);
+        Plan { seed, servers, calm, fault_time, core, network, disk, process, clients, origin }
     }
 
     /// The number of servers that make a quorum.
@@ -228,15 +245,21 @@ impl Plan {
     pub fn config(&self, server: u64) -> Config {
         let core = &self.core;
         let voters = Membership::of_voters((1..=self.servers).map(ServerId));
+        let defaults = raft::Config::new(ServerId(server), voters);
+        let rank = core.eager.iter().position(|&eager| eager == server);
+        let rank = rank.unwrap_or(core.eager.len()) as u32;
+        let election_timeout = core.election_timeout * (1 << rank.min(7));
+        let broken = defaults.broken_link_timeout;
         let raft = raft::Config {
             heartbeat_interval: core.heartbeat_interval,
-            election_timeout: core.election_timeout,
+            election_timeout,
+            broken_link_timeout: if core.eager.is_empty() { broken } else { election_timeout },
             disk_stall_timeout: core.disk_stall_timeout,
             max_append_bytes: core.max_append_bytes,
             max_appends_in_flight: core.max_appends_in_flight,
             keep_entries: core.keep_entries,
             snapshot_timeout: core.election_timeout * 20,
-            ..raft::Config::new(ServerId(server), voters)
+            ..defaults
         };
         Config {
             min_session_timeout_ms: core.min_session_timeout_ms,
@@ -266,6 +289,7 @@ fn core(s: &mut Stream) -> CorePlan {
         upkeep_interval: Duration::from_millis(min_session_ms as u64 / s.between(6, 12)),
         orphan_timeout: Duration::from_millis(election_ms * s.between(2, 5)),
         resend_interval: Duration::from_millis(s.log_between(100, 2_000)),
+        eager: Vec::new(),
     }
 }
 
@@ -313,6 +337,17 @@ mod micros {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_eager_stand_for_election_before_the_others() {
+        let mut plan = Plan::new(3);
+        plan.servers = 3;
+        let all = |plan: &Plan| [1, 2, 3].map(|n| plan.config(n).raft.election_timeout);
+        let timeout = plan.core.election_timeout;
+        assert_eq!(all(&plan), [timeout; 3]);
+        plan.core.eager = vec![3, 1];
+        assert_eq!(all(&plan), [timeout * 2, timeout * 4, timeout]);
+    }
 
     #[test]
     fn a_calm_plan_has_no_fault() {

@@ -37,6 +37,11 @@ impl Writes {
         self.answered.last_key_value().map_or(Zxid::ZERO, |(&zxid, _)| zxid)
     }
 
+    /// How many writes were answered.
+    pub fn n_answered(&self) -> usize {
+        self.answered.len()
+    }
+
     /// A committed write takes effect: some connection asked for it, at that place (W3, W5, W6).
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! and not by others).
 
 mod draw;
+mod word;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use crate::world::network::Link;
 use crate::world::queue::Micros;
 
 pub use draw::{draw, next};
+pub use word::Word;
 
 /// A fault and when it strikes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,44 @@ pub enum CrashPoint {
     Apply,
     /// In the n-th thing it does after its next start.
     Start(u64),
+    /// Right after the n-th such word from now on has left it.
+    Say(Word, u64),
+    /// Right before the n-th such word from now on comes in.
+    Hear(Word, u64),
+    /// When it has won an election, before anybody hears of it.
+    Lead,
+    /// When it leads no more, before anybody hears of it.
+    StepDown,
+    /// Right after it has asked its disk to cut off the end of its log.
+    Truncate,
+    /// When a leader's snapshot is durable with it, before it is in force.
+    Install,
+}
+
+impl CrashPoint {
+    /// A server is at `here`: whether that is this point, as often as this one wants it.
+    pub fn is_met(&mut self, here: CrashPoint) -> bool {
+        use CrashPoint::{BetweenTickets, Hear, Persist, Say, Send, Start};
+        let left = match (&mut *self, here) {
+            (Say(word, left), Say(said, _)) if *word == said => left,
+            (Hear(word, left), Hear(heard, _)) if *word == heard => left,
+            (Send(left), Send(_))
+            | (Persist(left), Persist(_))
+            | (Start(left), Start(_))
+            | (BetweenTickets(left), BetweenTickets(_)) => left,
+            (point, here) => {
+                use CrashPoint::{
+                    Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate,
+                };
+                let once = [
+                    Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate,
+                ];
+                return *point == here && once.contains(&here);
+            }
+        };
+        *left = left.saturating_sub(1);
+        *left == 0
+    }
 }
 
 /// Something bad.
@@ -75,6 +115,9 @@ pub enum Fault {
     CutClient(u64, u64, Micros),
     /// The server's settings are others after its next start, as this number draws them.
     Retune(u64, u64),
+    /// When this server reaches this point, or anyone if none is named, the other fault strikes,
+    /// before the server does anything else. It waits for that as long as faults last.
+    When(Option<u64>, CrashPoint, Box<Fault>),
 }
 
 impl Fault {
@@ -92,6 +135,7 @@ impl Fault {
             | Fault::WallJump(server, _)
             | Fault::CutClient(_, server, _)
             | Fault::Retune(server, _) => Box::new(std::iter::once(*server)),
+            Fault::When(who, _, then) => Box::new(who.iter().copied().chain(then.names())),
         }
     }
 
@@ -120,6 +164,10 @@ impl Fault {
             | Fault::WallJump(server, _)
             | Fault::CutClient(_, server, _)
             | Fault::Retune(server, _) => servers.contains(&server).then_some(self),
+            Fault::When(who, point, then) => {
+                let then = Box::new(then.only(servers, leader)?);
+                Some(Fault::When(who, point, then))
+            }
         }
     }
 }
@@ -140,5 +188,24 @@ mod tests {
         assert!(Fault::Pause(1, 5, true).only(&some, None).is_none());
         assert!(Fault::CutLeader(true, 5).only(&some, Some(1)).is_none());
         assert!(Fault::CutLeader(true, 5).only(&some, Some(3)).is_some());
+        let when = |server| {
+            let then = Fault::Crash(vec![crash(server)]);
+            Fault::When(Some(1), CrashPoint::Lead, Box::new(then))
+        };
+        assert!(when(1).only(&some, None).is_none());
+        assert_eq!(when(3).only(&some, None), Some(when(3)));
+        assert_eq!(when(3).names().collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn a_point_is_met_by_its_own_kind_and_after_its_number() {
+        let mut point = CrashPoint::Say(Word::Vote, 2);
+        assert!(!point.is_met(CrashPoint::Say(Word::Append, 1)));
+        assert!(!point.is_met(CrashPoint::Hear(Word::Vote, 1)));
+        assert!(!point.is_met(CrashPoint::Say(Word::Vote, 1)));
+        assert!(point.is_met(CrashPoint::Say(Word::Vote, 1)));
+        assert!(CrashPoint::Lead.is_met(CrashPoint::Lead));
+        assert!(!CrashPoint::Lead.is_met(CrashPoint::StepDown));
+        assert!(!CrashPoint::Now.is_met(CrashPoint::Now));
     }
 }

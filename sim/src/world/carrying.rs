@@ -14,7 +14,7 @@ use super::event::Event;
 use super::network::Link;
 use super::stepped::World;
 use crate::check::{Verdict, Violation, durability, must, progress, snapshot};
-use crate::fault::CrashPoint;
+use crate::fault::{CrashPoint, Word};
 use crate::trace::{EventId, Kind, Lane};
 
 impl World {
@@ -25,7 +25,11 @@ impl World {
         }
         let point = match output {
             Output::Persist(persist) => {
+                let cuts = persist.truncate_after.is_some();
                 self.persist(server, persist);
+                if cuts && self.reaches(server, CrashPoint::Truncate) {
+                    return Ok(false);
+                }
                 CrashPoint::Persist(1)
             }
             Output::Checkpoint { ticket, snapshot } => {
@@ -56,7 +60,11 @@ impl World {
                 return Ok(true);
             }
             Output::Send { to, message } => {
+                let word = Word::of(&message);
                 self.send(server, to.0, message)?;
+                if word.is_some_and(|word| self.reaches(server, CrashPoint::Say(word, 1))) {
+                    return Ok(false);
+                }
                 CrashPoint::Send(1)
             }
             Output::Connected { conn, response } => {
@@ -127,6 +135,11 @@ impl World {
         let Some(ticket) = state.disk.complete_checkpoint() else {
             return Ok(());
         };
+        let applied = state.progress.applied;
+        let is_foreign = state.disk.snapshot().is_some_and(|s| s.meta.last.index > applied);
+        if is_foreign && self.reaches(server, CrashPoint::Install) {
+            return Ok(());
+        }
         self.trace.note(self.time, Lane::Server(server), Kind::Persisted, || {
             format!("has checkpointed {ticket:?}")
         });
@@ -185,6 +198,10 @@ impl World {
         if lost {
             return Ok(());
         }
+        let word = Word::of(&message).filter(|_| self.server(to).replica.is_some());
+        if word.is_some_and(|word| self.reaches(to, CrashPoint::Hear(word, 1))) {
+            return Ok(());
+        }
         let message = match message {
             Message::Snapshot { term, snapshot } => {
                 Message::Snapshot { term, snapshot: disk::copy(&snapshot) }
@@ -200,35 +217,34 @@ impl World {
         self.input(to, Input::Message { from: ServerId(from), message })
     }
 
-    /// Whether the server was to crash at this point; if so, it has.
+    /// A server is at this point: what was to happen there happens. Whether it is down now.
     pub(super) fn reaches(&mut self, server: u64, point: CrashPoint) -> bool {
-        use CrashPoint::{
-            Apply, BeforePurge, BetweenTickets, Checkpoint, Persist, Reply, Send, Start,
-        };
-        let state = self.server(server);
-        let Some((armed, restart)) = &mut state.armed else {
-            return false;
-        };
-        let crashes = match (&mut *armed, point) {
-            (Send(left), Send(_))
-            | (Persist(left), Persist(_))
-            | (Start(left), Start(_))
-            | (BetweenTickets(left), BetweenTickets(_)) => {
-                *left = left.saturating_sub(1);
-                *left == 0
-            }
-            (Checkpoint, Checkpoint)
-            | (BeforePurge, BeforePurge)
-            | (Reply, Reply)
-            | (Apply, Apply) => true,
-            _ => false,
-        };
-        let restart = *restart;
-        if crashes {
+        let armed = self.server(server).armed.as_mut();
+        let restart = armed.and_then(|(armed, restart)| armed.is_met(point).then_some(*restart));
+        if let Some(restart) = restart {
             self.probes.hit("crash at an effect");
             self.crash(server, Some(restart));
+            return true;
         }
-        crashes
+        if !self.awaited.is_empty() {
+            self.awaited_at(server, point);
+        }
+        self.server(server).replica.is_none()
+    }
+
+    /// Somebody leads, or leads no more; whether the server is down after that.
+    pub(super) fn changes_role(&mut self, server: u64) -> bool {
+        let state = self.server(server);
+        let leads = state.replica.as_ref().is_some_and(|r| r.stats().role == raft::Role::Leader);
+        let led = std::mem::replace(&mut state.leads, leads);
+        if led && !leads {
+            self.probes.hit("leader stepped down");
+        }
+        match (led, leads) {
+            (false, true) => self.reaches(server, CrashPoint::Lead),
+            (true, false) => self.reaches(server, CrashPoint::StepDown),
+            (true, true) | (false, false) => false,
+        }
     }
 }
 

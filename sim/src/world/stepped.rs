@@ -18,9 +18,9 @@ use crate::check::election::Elections;
 use crate::check::log_matching::LogMatching;
 use crate::check::machine::Machines;
 use crate::check::write::Writes;
-use crate::check::{Verdict, must};
+use crate::check::{Verdict, Violation, must};
 use crate::client::{Character, Client, Wish};
-use crate::fault::{CrashPoint, Timed};
+use crate::fault::{CrashPoint, Fault, Timed};
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
@@ -41,6 +41,8 @@ pub struct World {
     pub(super) conns: BTreeMap<ConnId, Conn>,
     pub(super) timed: Vec<Timed>,
     pub(super) recovery: Recovery,
+    /// What strikes when a server, or anyone, reaches a point.
+    pub(super) awaited: Vec<(Option<u64>, CrashPoint, Fault)>,
     /// Faults may happen, anywhere.
     pub(super) faulty: bool,
     /// Servers that stay broken when a quorum has healed.
@@ -110,6 +112,7 @@ impl World {
             conns: BTreeMap::new(),
             timed,
             recovery,
+            awaited: Vec::new(),
             faulty: !plan.calm,
             outsiders: BTreeSet::new(),
             restless: BTreeSet::new(),
@@ -127,6 +130,7 @@ impl World {
             events_in_second: 0,
             plan,
         };
+        world.begin_from_origin();
         world.begin();
         world
     }
@@ -136,25 +140,39 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn run(&mut self) -> Verdict {
-        while let Some((time, event)) = self.queue.pop() {
-            assert!(time >= self.time, "time does not run backwards");
-            self.time = time;
-            self.events += 1;
-            self.hash = mix(&[self.hash, time, event.key()]);
-            self.budget()?;
-            if matches!(event, Event::CheckUp) {
-                match self.health().is_well() {
-                    Ok(()) => return Ok(()),
-                    Err(ailment) if time >= self.healed_at + self.patience() => {
-                        return Err(ailment);
-                    }
-                    Err(_) => self.queue.push(time + 100_000, Event::CheckUp),
-                }
-            } else {
-                self.happen(event)?;
-            }
-        }
+        while !self.step()? {}
         Ok(())
+    }
+
+    /// Runs until then, or until all is well after the faults.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run_until(&mut self, time: Micros) -> Verdict {
+        while self.queue.next_time().is_some_and(|next| next <= time) && !self.step()? {}
+        Ok(())
+    }
+
+    /// One event happens. Returns whether it was the last.
+    fn step(&mut self) -> Result<bool, Violation> {
+        let Some((time, event)) = self.queue.pop() else {
+            return Ok(true);
+        };
+        assert!(time >= self.time, "time does not run backwards");
+        self.time = time;
+        self.events += 1;
+        self.hash = mix(&[self.hash, time, event.key()]);
+        self.budget()?;
+        if !matches!(event, Event::CheckUp) {
+            self.happen(event)?;
+            return Ok(false);
+        }
+        match self.health().is_well() {
+            Ok(()) => return Ok(true),
+            Err(ailment) if time >= self.healed_at + self.patience() => return Err(ailment),
+            Err(_) => self.queue.push(time + 100_000, Event::CheckUp),
+        }
+        Ok(false)
     }
 
     /// The simulated time so far.
@@ -350,6 +368,9 @@ impl World {
             if let Output::Persist(persist) = output {
                 self.expiries(server, persist)?;
             }
+        }
+        if self.changes_role(server) {
+            return Ok(());
         }
         let applied = self.server(server).progress.applied;
         if applied > before && self.reaches(server, CrashPoint::Apply) {
