@@ -81,10 +81,10 @@ pub struct CorePlan {
     /// As in `replica::Config`.
     #[serde(with = "micros")]
     pub resend_interval: Duration,
-    /// Those who stand for election first, in this order: each waits at least as long as the one
-    /// before waits at most, and those who are not named wait longest. If empty, all are alike.
+    /// By server, from the first: its election timeout is so many times as long; once if it is not
+    /// said.
     #[serde(default)]
-    pub eager: Vec<u64>,
+    pub slowness: Vec<u32>,
 }
 
 /// What links are like.
@@ -246,14 +246,13 @@ impl Plan {
         let core = &self.core;
         let voters = Membership::of_voters((1..=self.servers).map(ServerId));
         let defaults = raft::Config::new(ServerId(server), voters);
-        let rank = core.eager.iter().position(|&eager| eager == server);
-        let rank = rank.unwrap_or(core.eager.len()) as u32;
-        let election_timeout = core.election_timeout * (1 << rank.min(7));
+        let slowness = core.slowness.get(server as usize - 1).copied();
+        let election_timeout = core.election_timeout * slowness.unwrap_or(1);
         let broken = defaults.broken_link_timeout;
         let raft = raft::Config {
             heartbeat_interval: core.heartbeat_interval,
             election_timeout,
-            broken_link_timeout: if core.eager.is_empty() { broken } else { election_timeout },
+            broken_link_timeout: if slowness.is_none() { broken } else { election_timeout },
             disk_stall_timeout: core.disk_stall_timeout,
             max_append_bytes: core.max_append_bytes,
             max_appends_in_flight: core.max_appends_in_flight,
@@ -289,7 +288,7 @@ fn core(s: &mut Stream) -> CorePlan {
         upkeep_interval: Duration::from_millis(min_session_ms as u64 / s.between(6, 12)),
         orphan_timeout: Duration::from_millis(election_ms * s.between(2, 5)),
         resend_interval: Duration::from_millis(s.log_between(100, 2_000)),
-        eager: Vec::new(),
+        slowness: Vec::new(),
     }
 }
 
@@ -339,13 +338,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_eager_stand_for_election_before_the_others() {
+    fn a_slow_server_waits_longer_before_it_stands_for_election() {
         let mut plan = Plan::new(3);
         plan.servers = 3;
         let all = |plan: &Plan| [1, 2, 3].map(|n| plan.config(n).raft.election_timeout);
         let timeout = plan.core.election_timeout;
         assert_eq!(all(&plan), [timeout; 3]);
-        plan.core.eager = vec![3, 1];
+        plan.core.slowness = vec![2, 4];
         assert_eq!(all(&plan), [timeout * 2, timeout * 4, timeout]);
     }
 

@@ -40,9 +40,9 @@ impl Script {
                 latency_spread: 2_000,
                 ..NetworkPlan::default()
             },
-            disk: DiskPlan { latency_min: 200, latency_spread: 4_000, ..DiskPlan::default() },
+            disk: DiskPlan { latency_min: 100, latency_spread: 1_500, ..DiskPlan::default() },
             process: ProcessPlan::default(),
-            clients: ClientPlan { window: 8, ..ClientPlan::default() },
+            clients: ClientPlan { window: 64, ..ClientPlan::default() },
             origin: None,
         };
         let recovery = Recovery::at_once(servers);
@@ -61,9 +61,17 @@ impl Script {
         self.with(|plan| plan.fault_time = micros(seconds))
     }
 
-    /// Who stands for election first, second, and so on, of those that run. The first leads.
-    pub fn eager(self, order: &[u64]) -> Self {
-        self.with(|plan| plan.core.eager = order.to_vec())
+    /// By server: how many times as long it waits before it stands for election, and as a leader
+    /// before it gives up.
+    pub fn slow(self, times: &[u32]) -> Self {
+        self.with(|plan| plan.core.slowness = times.to_vec())
+    }
+
+    /// Server 1 leads at first: the others wait three times as long.
+    pub fn led(self) -> Self {
+        let others = self.scenario.plan.servers as usize - 1;
+        let times: Vec<u32> = std::iter::once(1).chain(std::iter::repeat_n(3, others)).collect();
+        self.slow(&times)
     }
 
     /// A fault strikes.
@@ -117,19 +125,19 @@ impl Script {
 
 fn core() -> CorePlan {
     CorePlan {
-        heartbeat_interval: Duration::from_millis(30),
-        election_timeout: Duration::from_millis(150),
+        heartbeat_interval: Duration::from_millis(24),
+        election_timeout: Duration::from_millis(120),
         disk_stall_timeout: Duration::from_millis(400),
         max_append_bytes: 10_000,
         max_appends_in_flight: 16,
         keep_entries: 1_000,
         snapshot_entries: 1_000,
-        min_session_timeout_ms: 2_000,
-        max_session_timeout_ms: 3_000,
+        min_session_timeout_ms: 4_000,
+        max_session_timeout_ms: 6_000,
         upkeep_interval: Duration::from_millis(200),
         orphan_timeout: Duration::from_millis(600),
         resend_interval: Duration::from_millis(400),
-        eager: Vec::new(),
+        slowness: Vec::new(),
     }
 }
 

@@ -149,6 +149,8 @@ impl<'a> Storm<'a> {
             }
             // Settings of whole servers differ by their seats.
             Fault::Retune(..) => {}
+            // Nor can one see at what point a whole server is.
+            Fault::When(..) => {}
         }
     }
 
@@ -184,7 +186,11 @@ impl<'a> Storm<'a> {
             CrashPoint::Checkpoint => 3,
             CrashPoint::BeforePurge => 5,
             CrashPoint::Reply | CrashPoint::Apply => 1,
-            CrashPoint::Start(n) => n,
+            CrashPoint::Start(n) | CrashPoint::Say(_, n) | CrashPoint::Hear(_, n) => n,
+            CrashPoint::Lead
+            | CrashPoint::StepDown
+            | CrashPoint::Truncate
+            | CrashPoint::Install => 1,
         };
         self.probes.hit("crash in the middle of a write");
         self.ensemble.fail_disk(server, n);

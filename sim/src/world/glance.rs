@@ -27,7 +27,7 @@ impl World {
     }
 
     /// What a server tells of itself, while it runs.
-    pub fn stats(&self, server: u64) -> Option<&Stats> {
+    pub fn stats(&self, server: u64) -> Option<Stats> {
         self.servers.get(server as usize - 1)?.replica.as_ref().map(|replica| replica.stats())
     }
 

@@ -12,7 +12,6 @@ fn an_ensemble_survives_what_leaves_a_quorum_and_not_one_more() {
     for (servers, survives) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)] {
         let gone: Vec<u64> = (1..=survives).collect();
         let mut script = Script::calm(servers)
-            .eager(&[1, 2, 3])
             .heals_at(6.5)
             .at(2.0, crash(&gone, FOR_GOOD))
             .at(4.5, crash(&[survives + 1], FOR_GOOD));
@@ -42,14 +41,14 @@ fn no_half_of_an_even_ensemble_goes_on_alone() {
         let half: Vec<u64> = (1..=servers / 2).collect();
         let other: Vec<u64> = (servers / 2 + 1..=servers).collect();
         let mut script = Script::calm(servers)
-            .eager(&[1, 2])
+            .led()
             .at(2.0, zokor_sim::script::split(&half, &other, 3.0));
         for client in 1..=4 {
             script = script.writes(client, 1.0, 5.8, 0.05);
         }
         tell_some(5, &script, |story| {
             story.until(1.95);
-            assert_eq!(story.world.leader(), Some(1));
+            assert!(story.world.leader().is_some());
             story.until(3.5);
             assert_eq!(story.world.leader(), None);
             let answered = story.world.n_answered();

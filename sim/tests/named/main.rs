@@ -24,6 +24,7 @@ const VARIATIONS: u64 = 20;
 
 /// One variation while it runs.
 pub struct Story {
+    /// Where it plays.
     pub world: World,
 }
 

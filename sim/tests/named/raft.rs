@@ -8,35 +8,42 @@ use zokor_sim::workload::Op;
 use crate::{tell, tell_some};
 
 /// Raft, figure 8 (LogCabin #44). An entry of an old term is on a quorum of disks and counted as
-/// committed; then a server without it wins and overwrites it. Here 1 comes back and brings the old
-/// entry onto a third disk, but nothing of its own term; 5 has a later term and not the entry. If
-/// it were broken, 1 would commit by counting (C6), and what was committed would change (C4).
+/// committed; then a server without it wins and overwrites it. Here 1 and 2 have such an entry; of
+/// the other three one leads in a later term and writes to its own disk only. Then 1 is back and
+/// brings the old entry onto a third disk, but nothing of its own term, and is gone. If it were
+/// broken, 1 would commit by counting (C6), and what was committed would change (C4).
 #[test]
 fn an_entry_of_an_old_term_is_not_committed_by_counting() {
-    let silence = Fault::Cut([2, 3, 4].map(|to| (1, to)).to_vec(), micros(0.12));
-    let script = Script::calm(5)
-        .eager(&[1, 5])
-        // One entry an append: the old entry travels alone.
-        .with(|plan| plan.core.max_append_bytes = 1)
+    let all = [1, 2, 3, 4, 5];
+    let mut script = Script::calm(5)
+        .slow(&[1, 12, 3, 3, 3])
+        .with(|plan| {
+            // One entry an append, and one append at a time: the old entry travels alone.
+            plan.core.max_append_bytes = 1;
+            plan.core.max_appends_in_flight = 1;
+        })
         .home(1, 1)
-        .at(2.0, split(&[1, 2], &[3, 4, 5], 0.75))
+        .at(2.0, split(&[1, 2], &[3, 4, 5], 1.1))
         .client(1, 2.005, persistent("/x"))
-        .at(2.04, crash_each(&[(1, 0.5), (2, 0.5)]))
-        .when(2.04, 5, CrashPoint::Lead, split(&[5], &[1, 2, 3, 4], 0.3))
-        .when(2.04, 5, CrashPoint::Lead, when(5, CrashPoint::Send(12), crash(&[5], 0.9)))
-        .when(2.5, 3, CrashPoint::Say(Word::Acknowledge, 1), silence)
-        .when(2.5, 1, CrashPoint::StepDown, crash(&[1], FOR_GOOD))
-        .when(2.5, 1, CrashPoint::StepDown, crash(&[4], 1.0));
-    let fates = tell(&script, |story| {
-        story.until(2.03);
-        let on_two = story.world.durable_last(1).index == story.world.durable_last(2).index;
-        story.until(3.9);
-        let struck = story.world.awaited().count() == 0;
+        .at(2.04, crash_each(&[(1, 0.9), (2, 0.9)]))
+        .when(2.5, 1, CrashPoint::Lead, mute(1, 2, 3.0))
+        .when(2.5, 1, CrashPoint::StepDown, crash(&[1], FOR_GOOD));
+    for one in [3, 4, 5] {
+        let others: Vec<u64> = all.into_iter().filter(|&other| other != one).collect();
+        let alone = split(&[one], &others, 0.5);
+        let gone = when(one, CrashPoint::Send(12), crash(&[one], 0.7));
+        let silence = Fault::Cut([2, 3, 4, 5].map(|to| (1, to)).to_vec(), micros(3.0));
+        let third = when(one, CrashPoint::Say(Word::Acknowledge, 1), silence);
+        script = script
+            .when(2.04, one, CrashPoint::Lead, alone)
+            .when(2.04, one, CrashPoint::Lead, gone)
+            .when(2.5, 1, CrashPoint::Lead, third);
+    }
+    let replaced = tell_some(40, &script, |story| {
         story.until(5.5);
-        (on_two && struck, story.has("/x"))
+        story.count("entry on a quorum of disks replaced")
     });
-    let whole: Vec<bool> = fates.iter().filter(|(whole, _)| *whole).map(|&(_, x)| x).collect();
-    assert!(whole.len() >= 3, "{fates:?}");
+    assert!(replaced.iter().filter(|&&n| n > 0).count() >= 2, "{replaced:?}");
 }
 
 /// hashicorp/raft #661, nodedb #161, Keeper #113654. Term and vote were written one after the other,
@@ -47,6 +54,7 @@ fn an_entry_of_an_old_term_is_not_committed_by_counting() {
 #[test]
 fn a_vote_is_remembered_over_a_crash() {
     let mut script = Script::calm(5).writes(1, 1.0, 5.0, 0.05).with(|plan| {
+        plan.core.election_timeout = std::time::Duration::from_millis(200);
         plan.network.latency_spread = 40_000;
         plan.disk.latency_spread = 20_000;
     });
@@ -67,24 +75,28 @@ fn a_vote_is_remembered_over_a_crash() {
 
 /// etcd #7331. A new leader that has committed nothing in its own term does not know what the one
 /// before it committed; a read barrier from its commit index is too early. Here 1 dies when it has
-/// answered a write, 2 leads and cannot commit for a while, though it hears the others. If it were
-/// broken, a barrier at 2 would show less than was answered (R4).
+/// answered a write, another leads and cannot commit for a while, though it hears the others. If it were
+/// broken, a barrier there would show less than was answered (R4).
 #[test]
 fn a_new_leader_gives_no_barrier_before_it_has_committed_in_its_term() {
-    let slow = |server| when(2, CrashPoint::Lead, Fault::Stall(server, micros(0.3)));
+    let slow = |leader| {
+        let stall = |server| when(leader, CrashPoint::Lead, Fault::Stall(server, micros(0.3)));
+        [stall(2), stall(3)]
+    };
     let script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
         .home(1, 1)
         .home(2, 2)
         .writes(1, 1.2, 2.2, 0.02)
+        .home(3, 3)
         .syncs(2, 1.2, 4.0, 0.01)
-        .at(1.99, slow(2))
-        .at(1.99, slow(3))
+        .syncs(3, 1.2, 4.0, 0.01)
         .when(2.0, 1, CrashPoint::Reply, crash(&[1], FOR_GOOD));
+    let script = [2, 3].into_iter().flat_map(slow).fold(script, |script, at| script.at(1.99, at));
     tell(&script, |story| {
         story.until(4.0);
-        story.all_struck();
-        assert_eq!(story.world.leader(), Some(2));
+        assert!(matches!(story.world.leader(), Some(2 | 3)));
+        assert!(story.count("fault at an awaited point") >= 3);
         story.saw("sync during an election");
         story.until(5.0);
     });
@@ -146,7 +158,7 @@ fn a_lone_server_counts_its_own_disk_like_any_other() {
 #[test]
 fn a_log_that_was_cut_is_durable_only_as_far_as_it_was_written_again() {
     let script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
         .home(1, 1)
         .home(2, 2)
         .home(3, 1)
@@ -159,7 +171,7 @@ fn a_log_that_was_cut_is_durable_only_as_far_as_it_was_written_again() {
         .when(2.9, 1, CrashPoint::Say(Word::Acknowledge, 1), crash(&[1, 2, 3], 0.1));
     tell(&script, |story| {
         story.until(2.85);
-        assert_eq!(story.world.leader(), Some(2));
+        assert!(matches!(story.world.leader(), Some(2 | 3)));
         story.until(5.5);
         story.all_struck();
         story.saw("log truncated");
@@ -173,7 +185,7 @@ fn a_log_that_was_cut_is_durable_only_as_far_as_it_was_written_again() {
 #[test]
 fn every_entry_is_applied_exactly_once_over_crashes() {
     let mut script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
         .with(|plan| plan.core.snapshot_entries = 7)
         .writes(1, 1.0, 5.5, 0.02)
         .writes(2, 1.0, 5.5, 0.02);
@@ -198,7 +210,7 @@ fn every_entry_is_applied_exactly_once_over_crashes() {
 #[test]
 fn a_bridge_between_two_halves_keeps_its_leader() {
     let script = Script::calm(5)
-        .eager(&[1, 2])
+        .led()
         .home(1, 1)
         .home(2, 4)
         .home(3, 5)
@@ -225,7 +237,7 @@ fn a_bridge_between_two_halves_keeps_its_leader() {
 fn a_server_that_hears_half_of_it_disturbs_nobody() {
     for link in [(1, 3), (3, 1)] {
         let script = Script::calm(3)
-            .eager(&[1, 2])
+            .led()
             .home(1, 1)
             .writes(1, 1.2, 5.0, 0.02)
             .at(2.0, mute(link.0, link.1, 2.5));
@@ -239,10 +251,10 @@ fn a_server_that_hears_half_of_it_disturbs_nobody() {
         });
     }
     let deaf = Fault::Cut(vec![(2, 1), (3, 1)], micros(2.5));
-    let script = Script::calm(3).eager(&[1, 2]).home(2, 2).writes(2, 1.2, 5.0, 0.02).at(2.0, deaf);
+    let script = Script::calm(3).led().home(2, 2).writes(2, 1.2, 5.0, 0.02).at(2.0, deaf);
     tell_some(10, &script, |story| {
         story.until(4.4);
-        assert_eq!(story.world.leader(), Some(2), "1 hears nobody, and leads no more");
+        assert!(matches!(story.world.leader(), Some(2 | 3)), "1 hears nobody, and leads no more");
     });
 }
 
@@ -273,7 +285,7 @@ fn no_clock_is_trusted() {
 #[test]
 fn writes_that_race_end_alike_on_all_servers() {
     let mut script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
         .at(2.5, crash(&[1], 0.5))
         .at(4.0, Fault::CrashLeader(CrashPoint::Say(Word::Append, 2), micros(0.3)));
     let race = zokor_sim::script::at_path("/race");
@@ -299,7 +311,7 @@ fn a_hand_over_that_fails_leaves_an_election() {
         [(1, CrashPoint::Say(Word::TimeoutNow, 1)), (2, CrashPoint::Lead), (3, CrashPoint::Lead)]
     {
         let script = Script::calm(3)
-            .eager(&[1])
+            .led()
             .writes(1, 1.2, 5.0, 0.01)
             .writes(2, 1.2, 5.0, 0.01)
             // The leader's disk stands still: it hands over to the best follower.

@@ -18,7 +18,7 @@ fn services_that_register_and_watch_each_other_lose_nothing_over_a_crash_of_the_
     let register = || create("/services/s-", ZnodeKind::EphemeralSequential);
     let watch = || Op::List(at_path("/services"), true, false);
     let mut script = Script::calm(5)
-        .eager(&[1, 2])
+        .led()
         .heals_at(7.0)
         .with(|plan| plan.clients.window = 4)
         .client(SERVICES + 1, 0.9, persistent("/services"))
@@ -40,7 +40,7 @@ fn services_that_register_and_watch_each_other_lose_nothing_over_a_crash_of_the_
     tell_some(2, &script, |story| {
         story.until(2.95);
         story.saw("watch fired");
-        story.until(4.1);
+        story.until(5.2);
         story.saw("crash at an effect");
         story.until(6.9);
         let state = story.world.tree();
@@ -51,7 +51,7 @@ fn services_that_register_and_watch_each_other_lose_nothing_over_a_crash_of_the_
         assert!(distinct.iter().all(|owner| state.sessions.contains_key(owner)));
         assert!(owners.len() as u64 >= SERVICES - 10, "{} are there", owners.len());
         assert_eq!(story.world.n_expired(), 0);
-        assert!(story.count("watch fired") > 1_000);
+        assert!(story.count("watch fired") > 400);
     });
 }
 
@@ -61,23 +61,24 @@ fn services_that_register_and_watch_each_other_lose_nothing_over_a_crash_of_the_
 fn a_lock_passes_on_when_its_holder_leaves_and_not_when_its_server_dies() {
     let queue = || create("/lock-", ZnodeKind::EphemeralSequential);
     let script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
+        .heals_at(9.0)
         .home(1, 3)
-        .client(1, 1.2, queue())
-        .client(2, 1.4, queue())
-        .client(3, 1.4, queue())
-        .at(2.0, zokor_sim::script::crash(&[3], 1.0))
-        .client(1, 4.0, Op::Close);
+        .client(1, 1.6, queue())
+        .client(2, 2.2, queue())
+        .client(3, 2.2, queue())
+        .at(2.6, zokor_sim::script::crash(&[3], 1.0))
+        .client(1, 8.0, Op::Close);
     tell_some(20, &script, |story| {
         let holder = |story: &crate::Story| {
             let nodes = &story.world.tree().nodes;
             nodes.iter().find(|(path, _)| path.starts_with("/lock-")).map(|(path, _)| path.clone())
         };
-        story.until(1.95);
+        story.until(2.55);
         let first = holder(story).expect("somebody holds it");
-        story.until(3.9);
+        story.until(7.9);
         assert_eq!(holder(story), Some(first.clone()), "its session goes on elsewhere");
-        story.until(4.5);
+        story.until(8.8);
         let next = holder(story).expect("the next holds it");
         assert!(next > first);
     });

@@ -14,7 +14,7 @@ use crate::{tell, tell_some};
 #[test]
 fn a_leader_whose_disk_stands_still_gives_way_and_clients_go_on() {
     let script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
         .home(1, 1)
         .home(2, 2)
         .home(3, 3)
@@ -45,7 +45,7 @@ fn a_full_counter_carries_and_sessions_from_before_the_edge_go_on() {
     let edge = (7 << 32) | 0xffff_fff0;
     let script = Script::calm(3)
         .with(|plan| plan.origin = Some(Origin { zxid: edge, sessions: 40 }))
-        .eager(&[1, 2])
+        .led()
         .writes(1, 1.2, 4.0, 0.05)
         .writes(40, 1.2, 4.0, 0.05)
         .client(1, 1.3, ephemeral("/before"))
@@ -80,14 +80,17 @@ fn a_barrier_at_a_deposed_leader_shows_nothing_old() {
     assert!(both.iter().filter(|&&n| n > 0).count() >= 5, "{both:?}");
 }
 
-/// Server 1 leads though 2 is quicker, since 2 starts late; so 1 gives up later than 2 takes over.
-pub fn reluctant() -> Script {
+/// Server 1 leads though it is the slowest, since 2 is away and the disk of 3 stands still; so it
+/// gives up later than another takes over.
+pub(crate) fn reluctant() -> Script {
     Script::calm(3)
-        .eager(&[2, 1])
+        .slow(&[2, 1, 1])
         .at(0.12, crash(&[2], 1.4))
+        .at(0.8, Fault::Stall(3, micros(0.8)))
         .home(1, 1)
         .client(2, 1.9, Op::MoveTo(2))
         .home(3, 3)
+        .writes(4, 0.5, 1.8, 0.02)
         .writes(2, 2.0, 4.5, 0.01)
         .writes(3, 2.0, 4.5, 0.01)
 }
@@ -98,7 +101,7 @@ pub fn reluctant() -> Script {
 #[test]
 fn a_barrier_at_the_leader_waits_until_the_leader_has_applied() {
     let script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
         .with(|plan| plan.process.poll_delay = 2_000)
         .home(1, 1)
         .home(2, 2)
@@ -116,7 +119,7 @@ fn a_barrier_at_the_leader_waits_until_the_leader_has_applied() {
 /// broken, an event would come without a watch, twice, or not at all (V1, V6, V8).
 #[test]
 fn watches_follow_their_session_and_end_with_their_connection() {
-    let mut script = Script::calm(3).eager(&[1, 2]).heals_at(5.0);
+    let mut script = Script::calm(3).led().heals_at(5.0);
     for n in 0..30 {
         let path = format!("/p-{n}");
         script = script.client(1, 1.2 + 0.01 * f64::from(n), Op::Exists(at_path(&path), true));
@@ -124,7 +127,8 @@ fn watches_follow_their_session_and_end_with_their_connection() {
     }
     for n in 0u32..8 {
         let to = 1 + u64::from(n) % 3;
-        script = script.client(1, 1.7 + 0.3 * f64::from(n), Op::MoveTo(to));
+        let at = 1.7 + 0.3 * f64::from(n);
+        script = script.client(1, at, Op::MoveTo(to)).client(1, at + 0.15, Op::Leave(true));
     }
     tell(&script, |story| {
         story.until(4.9);
@@ -143,7 +147,7 @@ fn watches_follow_their_session_and_end_with_their_connection() {
 #[test]
 fn a_server_that_starts_late_and_empty_disturbs_nobody() {
     let script = Script::calm(5)
-        .eager(&[1, 2])
+        .led()
         .with(|plan| {
             plan.core.snapshot_entries = 20;
             plan.core.keep_entries = 5;
@@ -167,7 +171,7 @@ fn a_server_that_starts_late_and_empty_disturbs_nobody() {
 #[test]
 fn ephemerals_and_sessions_come_back_together_after_a_power_cut() {
     let script = Script::calm(3)
-        .eager(&[1, 2])
+        .led()
         .client(1, 1.3, ephemeral("/stays"))
         .client(2, 1.3, ephemeral("/goes"))
         .when(1.6, 1, CrashPoint::Say(Word::Append, 1), crash(&[1, 2, 3], 0.2))
