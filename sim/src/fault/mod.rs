@@ -77,9 +77,8 @@ impl CrashPoint {
                 use CrashPoint::{
                     Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate,
                 };
-                let once = [
-                    Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate,
-                ];
+                let once =
+                    [Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate];
                 return *point == here && once.contains(&here);
             }
         };

@@ -40,9 +40,8 @@ fn no_half_of_an_even_ensemble_goes_on_alone() {
     for servers in [2, 4, 6] {
         let half: Vec<u64> = (1..=servers / 2).collect();
         let other: Vec<u64> = (servers / 2 + 1..=servers).collect();
-        let mut script = Script::calm(servers)
-            .led()
-            .at(2.0, zokor_sim::script::split(&half, &other, 3.0));
+        let mut script =
+            Script::calm(servers).led().at(2.0, zokor_sim::script::split(&half, &other, 3.0));
         for client in 1..=4 {
             script = script.writes(client, 1.0, 5.8, 0.05);
         }

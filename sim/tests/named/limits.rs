@@ -107,7 +107,8 @@ impl Lone {
         self.xid += 1;
         self.said.clear();
         self.handle(Input::Request { conn: ConnId(conn), xid: Xid(self.xid), request });
-        let own = |output: &Output| matches!(output, Output::Reply { xid, .. } if xid.0 == self.xid);
+        let own =
+            |output: &Output| matches!(output, Output::Reply { xid, .. } if xid.0 == self.xid);
         let at = self.said.iter().position(own).expect("it is answered at once");
         match self.said.remove(at) {
             Output::Reply { result, .. } => result,
@@ -137,7 +138,8 @@ fn a_hundred_thousand_watches_are_set_again_in_parts() {
     const N: usize = 100_000;
     let mut lone = Lone::start(Disk::default(), 1);
     lone.connect(1);
-    let paths: Vec<Text> = (0..N).map(|n| Text::from(format!("/services/of-a-kind/{n:06}"))).collect();
+    let paths: Vec<Text> =
+        (0..N).map(|n| Text::from(format!("/services/of-a-kind/{n:06}"))).collect();
     assert!(paths.iter().map(|path| path.len()).sum::<usize>() > 2 * MAX_BUFFER);
     for part in paths.chunks(4_000) {
         let rewatch = Rewatch { exist: part.to_vec(), ..Rewatch::default() };
@@ -237,7 +239,8 @@ fn what_the_door_lets_in_can_be_read_back_from_the_log() {
 fn garbage_where_quotas_would_be_stops_no_server() {
     let mut lone = Lone::start(Disk::default(), 1);
     lone.connect(1);
-    let garbage = ["", "count=", "count=x,bytes=-", "=,=,=", "\u{0}\u{ffff}", "count=99999999999999"];
+    let garbage =
+        ["", "count=", "count=x,bytes=-", "=,=,=", "\u{0}\u{ffff}", "count=99999999999999"];
     for (n, text) in garbage.into_iter().enumerate() {
         let data = Bytes::copy_from_slice(text.as_bytes());
         for path in [

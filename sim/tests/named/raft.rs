@@ -2,7 +2,9 @@
 //! `core/tests/raft_script/two_changes.txt`, figure 8 to the letter by `old_term_commit.txt`.
 
 use zokor_sim::fault::{CrashPoint, Fault, Word};
-use zokor_sim::script::{FOR_GOOD, Script, crash, crash_each, micros, mute, persistent, split, when};
+use zokor_sim::script::{
+    FOR_GOOD, Script, crash, crash_each, micros, mute, persistent, split, when,
+};
 use zokor_sim::workload::Op;
 
 use crate::{tell, tell_some};
@@ -108,15 +110,16 @@ fn a_new_leader_gives_no_barrier_before_it_has_committed_in_its_term() {
 /// it were broken, a barrier at the former leader would show something old (R4).
 #[test]
 fn late_answers_confirm_no_leader() {
-    let script = crate::zookeeper::reluctant()
+    let script = crate::zookeeper::three_homes()
         .with(|plan| {
             plan.network.duplicate_ppm = 300_000;
             plan.network.late = true;
             plan.network.reorder = true;
         })
-        .syncs(1, 2.0, 5.0, 0.005)
-        .at(2.6, Fault::Pause(1, micros(0.7), true))
-        .at(4.0, Fault::Pause(2, micros(0.7), true));
+        .syncs(1, 2.0, 6.8, 0.005)
+        .heals_at(7.0)
+        .at(2.6, Fault::Pause(1, micros(1.7), true))
+        .at(4.6, Fault::Pause(2, micros(1.7), true));
     let both = tell(&script, |story| {
         story.until(2.55);
         assert_eq!(story.world.leader(), Some(1));
@@ -264,12 +267,12 @@ fn a_server_that_hears_half_of_it_disturbs_nobody() {
 #[test]
 fn no_clock_is_trusted() {
     let hour = 3_600_000;
-    let mut script = crate::zookeeper::reluctant().syncs(1, 2.0, 5.0, 0.01);
+    let mut script = crate::zookeeper::three_homes().syncs(1, 2.0, 5.0, 0.01);
     for (server, by) in [(1, 5 * hour), (2, -7 * hour), (3, hour), (1, -9 * hour), (2, 9 * hour)] {
         let at = 2.2 + 0.3 * server as f64;
         script = script.at(at, Fault::WallJump(server, by));
     }
-    script = script.at(3.2, Fault::Pause(1, micros(0.6), false));
+    script = script.at(3.2, Fault::Pause(1, micros(0.9), false));
     tell(&script, |story| {
         story.until(5.5);
         assert_eq!(story.world.n_expired(), 0);

@@ -32,9 +32,8 @@ fn services_that_register_and_watch_each_other_lose_nothing_over_a_crash_of_the_
             .client(number, 4.2 + late, watch())
             .client(number, 5.5 + late, watch());
         if number % 3 == 0 {
-            script = script
-                .client(number, 1.9 + late, Op::Close)
-                .client(number, 4.6 + late, register());
+            script =
+                script.client(number, 1.9 + late, Op::Close).client(number, 4.6 + late, register());
         }
     }
     tell_some(2, &script, |story| {
