@@ -233,9 +233,32 @@ fn a_bridge_between_two_halves_keeps_its_leader() {
     });
 }
 
-/// The same with one server that does not hear the leader, or is not heard by it, and with a leader
-/// that hears nobody. If it were broken, the first two would cost the leader its office, and the
-/// third would keep the ensemble without one.
+/// The same when nobody writes: those who do not hear the leader have logs as good as his, and only
+/// that others hear him keeps them from an election. So too with one server that does not hear the
+/// leader, or is not heard by him. If it were broken, the leader would lose its office.
+#[test]
+fn who_cannot_hear_the_leader_of_a_quiet_ensemble_disturbs_nobody() {
+    let faults = [
+        split(&[1, 2], &[4, 5], 2.5),
+        Fault::Cut(vec![(1, 5)], micros(2.5)),
+        Fault::Cut(vec![(5, 1)], micros(2.5)),
+    ];
+    for fault in faults {
+        let script = Script::calm(5).led().writes(1, 1.2, 1.6, 0.02).at(2.0, fault);
+        tell_some(10, &script, |story| {
+            story.until(1.95);
+            assert_eq!(story.world.leader(), Some(1));
+            let elections = story.world.elections();
+            assert_eq!(story.world.durable_last(5), story.world.durable_last(1));
+            story.until(5.9);
+            assert_eq!((story.world.leader(), story.world.elections()), (Some(1), elections));
+        });
+    }
+}
+
+/// One server that does not hear the leader, or is not heard by him, under load; and a leader that
+/// hears nobody. If it were broken, the first two would cost the leader its office, and the third
+/// would keep the ensemble without one.
 #[test]
 fn a_server_that_hears_half_of_it_disturbs_nobody() {
     for link in [(1, 3), (3, 1)] {
