@@ -1,9 +1,9 @@
 //! What goes wrong, and when.
 //!
 //! Invariant: faults are plain values in a list, drawn before the run begins or written by hand;
-//! the world carries them out. Taking one away changes nothing about the others. Half of all crashes
-//! are at an effect, where bugs live (simulated: a vote told before it is durable is found by those
-//! and not by others).
+//! the world carries them out. Taking one away changes nothing about the others. Half of all
+//! crashes are at an effect, where bugs live (simulated: a vote told before it is durable is found
+//! by those and not by others). A fault that is written by hand may wait for such a point too.
 
 mod draw;
 mod word;

@@ -4,9 +4,9 @@ use zokor_sim::script::{FOR_GOOD, Script, crash};
 
 use crate::tell_some;
 
-/// An ensemble of an even size survives no more than the one smaller by one; it must survive as many.
-/// Quorums too small would let both halves go on (M09: C1, C6), too large ones would stop at one
-/// loss less.
+/// An ensemble of an even size survives no more than the one smaller by one; it must survive as
+/// many. Quorums too small would let both halves go on (M09: C1, C6), too large ones would stop at
+/// one loss less.
 #[test]
 fn an_ensemble_survives_what_leaves_a_quorum_and_not_one_more() {
     for (servers, survives) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)] {

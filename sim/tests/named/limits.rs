@@ -129,10 +129,10 @@ fn n_bytes(entry: &Entry<Txn>) -> usize {
     out.len()
 }
 
-/// ZOOKEEPER-706. A client with so many watches that setting them again took more than a frame could
-/// never reconnect. Clients send them in parts since; here are 100,000 of them. If it were broken, a
-/// part would not be answered, a watch would be lost or fire twice, or some would stay behind when
-/// the connection ends.
+/// ZOOKEEPER-706. A client with so many watches that setting them again took more than a frame
+/// could never reconnect. Clients send them in parts since; here are 100,000 of them. If it were
+/// broken, a part would not be answered, a watch would be lost or fire twice, or some would stay
+/// behind when the connection ends.
 #[test]
 fn a_hundred_thousand_watches_are_set_again_in_parts() {
     const N: usize = 100_000;
@@ -166,9 +166,9 @@ fn a_hundred_thousand_watches_are_set_again_in_parts() {
 }
 
 /// ZOOKEEPER-3496, 4306. The end of a session was logged as the list of its ephemeral znodes; with
-/// very many of them it was larger than `jute.maxbuffer`, and nobody could read the log again. Here
-/// their paths are twice that. If it were broken, the entry of the close would grow with them, or not
-/// be read back.
+/// very many of them it was larger than `jute.maxbuffer`, and nobody could read the log again.
+/// Here their paths are twice that. If it were broken, the entry of the close would grow with
+/// them, or not be read back.
 #[test]
 fn the_end_of_a_session_weighs_the_same_however_much_goes_with_it() {
     const N: usize = 5_000;
@@ -195,10 +195,10 @@ fn the_end_of_a_session_weighs_the_same_however_much_goes_with_it() {
     assert_eq!(lone.replica.stats().sessions, 0);
 }
 
-/// ZOOKEEPER-2101. A txn that grew on its way into the log passed the limit at the door and not that
-/// of the reader: no server could start. Here the largest request that a frame can hold, by an author
-/// with many identities, goes into the log's format and back. If it were broken, it would not come
-/// back.
+/// ZOOKEEPER-2101. A txn that grew on its way into the log passed the limit at the door and not
+/// that of the reader: no server could start. Here the largest request that a frame can hold, by
+/// an author with many identities, goes into the log's format and back. If it were broken, it
+/// would not come back.
 #[test]
 fn what_the_door_lets_in_can_be_read_back_from_the_log() {
     let data = Bytes::from(vec![b'd'; MAX_BUFFER - 100]);
@@ -232,9 +232,9 @@ fn what_the_door_lets_in_can_be_read_back_from_the_log() {
 }
 
 /// CVE-2026-100300. Garbage below `/zookeeper/quota`, where anyone may write, threw when it was
-/// applied, and again at every start. Quotas are not built: what stands there is data like any other.
-/// If it were broken, a write below the path that the garbage names would panic, now or after a
-/// restart.
+/// applied, and again at every start. Quotas are not built: what stands there is data like any
+/// other. If it were broken, a write below the path that the garbage names would panic, now or
+/// after a restart.
 #[test]
 fn garbage_where_quotas_would_be_stops_no_server() {
     let mut lone = Lone::start(Disk::default(), 1);

@@ -1,5 +1,5 @@
-//! The faults that hit ZooKeeper and Raft systems in production, each as a story that must end well
-//! here. `docs/known-faults.md` lists them all, with the test that guards each.
+//! The faults that hit ZooKeeper and Raft systems in production, each as a story that must end
+//! well here. `docs/known-faults.md` lists them all, with the test that guards each.
 //!
 //! Invariant: a story is not over before every fault of its script has found the moment that it
 //! waits for. A story that no longer reaches the state it is about fails.

@@ -48,11 +48,11 @@ fn an_entry_of_an_old_term_is_not_committed_by_counting() {
     assert!(replaced.iter().filter(|&&n| n > 0).count() >= 2, "{replaced:?}");
 }
 
-/// hashicorp/raft #661, nodedb #161, Keeper #113654. Term and vote were written one after the other,
-/// or told before they were durable; after a crash the server voted a second time in the same term.
-/// Here voters die at the very moment at which their vote has left, and are back in time for the
-/// next candidate. If it were broken, a vote would be told that is not durable (C7), or two servers
-/// would lead in one term (C1).
+/// hashicorp/raft #661, nodedb #161, Keeper #113654. Term and vote were written one after the
+/// other, or told before they were durable; after a crash the server voted a second time in the
+/// same term. Here voters die at the very moment at which their vote has left, and are back in
+/// time for the next candidate. If it were broken, a vote would be told that is not durable (C7),
+/// or two servers would lead in one term (C1).
 #[test]
 fn a_vote_is_remembered_over_a_crash() {
     let mut script = Script::calm(5).writes(1, 1.0, 5.0, 0.05).with(|plan| {
@@ -77,8 +77,8 @@ fn a_vote_is_remembered_over_a_crash() {
 
 /// etcd #7331. A new leader that has committed nothing in its own term does not know what the one
 /// before it committed; a read barrier from its commit index is too early. Here 1 dies when it has
-/// answered a write, another leads and cannot commit for a while, though it hears the others. If it were
-/// broken, a barrier there would show less than was answered (R4).
+/// answered a write, another leads and cannot commit for a while, though it hears the others. If
+/// it were broken, a barrier there would show less than was answered (R4).
 #[test]
 fn a_new_leader_gives_no_barrier_before_it_has_committed_in_its_term() {
     let slow = |leader| {
@@ -105,9 +105,9 @@ fn a_new_leader_gives_no_barrier_before_it_has_committed_in_its_term() {
 }
 
 /// etcd #20418 (2025). Ids of read barriers were reused, and late copies of old heartbeat answers
-/// confirmed a leader that no longer was one; found by stopping processes. Here the leader's process
-/// stands still with its clock, twice, while others lead, and what was said comes late and twice. If
-/// it were broken, a barrier at the former leader would show something old (R4).
+/// confirmed a leader that no longer was one; found by stopping processes. Here the leader's
+/// process stands still with its clock, twice, while others lead, and what was said comes late and
+/// twice. If it were broken, a barrier at the former leader would show something old (R4).
 #[test]
 fn late_answers_confirm_no_leader() {
     let script = crate::zookeeper::three_homes()
@@ -130,10 +130,10 @@ fn late_answers_confirm_no_leader() {
     assert!(both.iter().filter(|&&n| n > 0).count() >= 10, "{both:?}");
 }
 
-/// etcd #14370, etcd raft #105. An ensemble of one acknowledged before its own disk had the entry, or
-/// read before it had replayed its log. Here the only server dies at a write, at a reply, and between
-/// both. If it were broken, an answered write would be gone, or a session would be shown the past
-/// (R2).
+/// etcd #14370, etcd raft #105. An ensemble of one acknowledged before its own disk had the entry,
+/// or read before it had replayed its log. Here the only server dies at a write, at a reply, and
+/// between both. If it were broken, an answered write would be gone, or a session would be shown
+/// the past (R2).
 #[test]
 fn a_lone_server_counts_its_own_disk_like_any_other() {
     let mut script = Script::calm(1).writes(1, 0.6, 5.5, 0.01).writes(2, 0.6, 5.5, 0.01);
@@ -154,10 +154,10 @@ fn a_lone_server_counts_its_own_disk_like_any_other() {
     });
 }
 
-/// Keeper #102629 (2026). The index up to which the log is durable was not taken back with a log that
-/// was cut; entries that came later counted as durable too early. Here the disk of the former leader
-/// stands still while its tail is replaced by later entries; then all lose power at its word. If it
-/// were broken, it would acknowledge what it does not hold (C7).
+/// Keeper #102629 (2026). The index up to which the log is durable was not taken back with a log
+/// that was cut; entries that came later counted as durable too early. Here the disk of the former
+/// leader stands still while its tail is replaced by later entries; then all lose power at its
+/// word. If it were broken, it would acknowledge what it does not hold (C7).
 #[test]
 fn a_log_that_was_cut_is_durable_only_as_far_as_it_was_written_again() {
     let script = Script::calm(3)
@@ -181,10 +181,10 @@ fn a_log_that_was_cut_is_durable_only_as_far_as_it_was_written_again() {
     });
 }
 
-/// etcd #13766, #14685, #20426. State, applied index and snapshot were written apart; after a crash
-/// entries were applied twice or never. Here each server dies when it has applied something, between
-/// two writes, and with a snapshot half written. If it were broken, a number of a sequential znode
-/// would be left out or come twice (W3), or digests would differ.
+/// etcd #13766, #14685, #20426. State, applied index and snapshot were written apart; after a
+/// crash entries were applied twice or never. Here each server dies when it has applied something,
+/// between two writes, and with a snapshot half written. If it were broken, a number of a
+/// sequential znode would be left out or come twice (W3), or digests would differ.
 #[test]
 fn every_entry_is_applied_exactly_once_over_crashes() {
     let mut script = Script::calm(3)
@@ -208,8 +208,8 @@ fn every_entry_is_applied_exactly_once_over_crashes() {
 }
 
 /// Disruption by servers that cannot hear the leader: two halves that meet in one server only
-/// ("bridge"). Terms rose for ever, and every election deposed a good leader. If it were broken, there
-/// would be elections, or no progress, while the bridge stands.
+/// ("bridge"). Terms rose for ever, and every election deposed a good leader. If it were broken,
+/// there would be elections, or no progress, while the bridge stands.
 #[test]
 fn a_bridge_between_two_halves_keeps_its_leader() {
     let script = Script::calm(5)
@@ -233,9 +233,9 @@ fn a_bridge_between_two_halves_keeps_its_leader() {
     });
 }
 
-/// The same when nobody writes: those who do not hear the leader have logs as good as his, and only
-/// that others hear him keeps them from an election. So too with one server that does not hear the
-/// leader, or is not heard by him. If it were broken, the leader would lose its office.
+/// The same when nobody writes: those who do not hear the leader have logs as good as his, and
+/// only that others hear him keeps them from an election. So too with one server that does not
+/// hear the leader, or is not heard by him. If it were broken, the leader would lose its office.
 #[test]
 fn who_cannot_hear_the_leader_of_a_quiet_ensemble_disturbs_nobody() {
     let faults = [
@@ -284,9 +284,9 @@ fn a_server_that_hears_half_of_it_disturbs_nobody() {
     });
 }
 
-/// Leases by the clock (Consul, and leader leases in general). A pause or a jump of the clock, and two
-/// leaders answer reads, or sessions end. Here every wall clock jumps by hours and the leader's
-/// process stands still. If it were broken, a session would expire (S5), or R4.
+/// Leases by the clock (Consul, and leader leases in general). A pause or a jump of the clock, and
+/// two leaders answer reads, or sessions end. Here every wall clock jumps by hours and the
+/// leader's process stands still. If it were broken, a session would expire (S5), or R4.
 #[test]
 fn no_clock_is_trusted() {
     let hour = 3_600_000;
@@ -329,8 +329,8 @@ fn writes_that_race_end_alike_on_all_servers() {
     });
 }
 
-/// A leader that dies as it hands over (TimeoutNow), and a successor that dies as it hears of it. If it
-/// were broken, two would lead in a term (C1), or nobody in the end.
+/// A leader that dies as it hands over (TimeoutNow), and a successor that dies as it hears of it.
+/// If it were broken, two would lead in a term (C1), or nobody in the end.
 #[test]
 fn a_hand_over_that_fails_leaves_an_election() {
     for (server, point) in

@@ -15,9 +15,9 @@ fn trio() -> Script {
 }
 
 /// ZOOKEEPER-335, 1653, 2164, 1818, 1732. The epoch, the vote and the log were several files; a
-/// crash between two writes left a server that refused to start, or an election that never settled.
-/// Here a server crashes at each write of an election in turn. If it were broken, the server would
-/// stop at its start, or nobody would lead in the end.
+/// crash between two writes left a server that refused to start, or an election that never
+/// settled. Here a server crashes at each write of an election in turn. If it were broken, the
+/// server would stop at its start, or nobody would lead in the end.
 #[test]
 fn a_crash_between_the_writes_of_an_election_leaves_servers_that_start() {
     let points = [
@@ -46,10 +46,10 @@ fn a_crash_between_the_writes_of_an_election_leaves_servers_that_start() {
 }
 
 /// ZOOKEEPER-3911, 4646, 3023, 4785. A follower that was brought up to date said so before the
-/// entries were on its disk; the leader counted it, answered its clients, and after a power cut the
-/// answered writes were gone. Here 3 comes back, is brought up to date and is the one whose word
-/// makes the quorum; all lose power at that word. If it were broken, an entry would be acknowledged
-/// that is not durable (C7), or committed on too few disks (C6).
+/// entries were on its disk; the leader counted it, answered its clients, and after a power cut
+/// the answered writes were gone. Here 3 comes back, is brought up to date and is the one whose
+/// word makes the quorum; all lose power at that word. If it were broken, an entry would be
+/// acknowledged that is not durable (C7), or committed on too few disks (C6).
 #[test]
 fn what_a_follower_acknowledges_in_its_synchronisation_survives_a_power_cut() {
     let script = trio()
@@ -71,9 +71,9 @@ fn what_a_follower_acknowledges_in_its_synchronisation_survives_a_power_cut() {
 
 /// ZOOKEEPER-4643. A server raised its epoch before it logged the entries of the synchronisation;
 /// after a crash it looked newer than it was, won, and had committed entries cut from the others.
-/// Here 3 has voted in a new term and crashes before it gets the first entry; 2 has missed that term,
-/// and has all that is committed. If it were broken, 3 would win and lead without committed entries
-/// (C5).
+/// Here 3 has voted in a new term and crashes before it gets the first entry; 2 has missed that
+/// term, and has all that is committed. If it were broken, 3 would win and lead without committed
+/// entries (C5).
 #[test]
 fn a_server_with_a_new_term_and_an_old_log_does_not_lead() {
     let gone = crash_each(&[(3, 0.1), (1, FOR_GOOD)]);
@@ -101,10 +101,10 @@ fn a_server_with_a_new_term_and_an_old_log_does_not_lead() {
     });
 }
 
-/// ZOOKEEPER-4685, 4394. A COMMIT or an ACK that came between NEWLEADER and UPTODATE met no case in
-/// the code: a null pointer, or an acknowledgement in the wrong phase. Here what servers say comes
-/// late, twice and in any order while three leaders die. If it were broken, a replica would panic or
-/// acknowledge too much (C7).
+/// ZOOKEEPER-4685, 4394. A COMMIT or an ACK that came between NEWLEADER and UPTODATE met no case
+/// in the code: a null pointer, or an acknowledgement in the wrong phase. Here what servers say
+/// comes late, twice and in any order while three leaders die. If it were broken, a replica would
+/// panic or acknowledge too much (C7).
 #[test]
 fn messages_of_a_synchronisation_may_come_in_any_order() {
     let script = trio()
@@ -126,10 +126,10 @@ fn messages_of_a_synchronisation_may_come_in_any_order() {
     });
 }
 
-/// ZOOKEEPER-3104, 3642. A snapshot of the leader was in memory only when the leader died; the next
-/// synchronisation was a DIFF on top of it, and a restart lost all that was before. Here the two die
-/// at each step of taking a snapshot over. If it were broken, the log would begin behind a snapshot
-/// that is not there (C8), or the digests would differ in the end.
+/// ZOOKEEPER-3104, 3642. A snapshot of the leader was in memory only when the leader died; the
+/// next synchronisation was a DIFF on top of it, and a restart lost all that was before. Here the
+/// two die at each step of taking a snapshot over. If it were broken, the log would begin behind a
+/// snapshot that is not there (C8), or the digests would differ in the end.
 #[test]
 fn a_snapshot_that_is_taken_over_is_durable_before_it_counts() {
     let points = [
@@ -159,9 +159,9 @@ fn a_snapshot_that_is_taken_over_is_durable_before_it_counts() {
     }
 }
 
-/// ZOOKEEPER-5094. A server that was to cut its log broke off; its memory was ahead of its log, and
-/// the next entries left a gap. Here the former leader crashes when it has asked for the cut. If it
-/// were broken, two logs would differ below a common entry (C3), or digests in the end.
+/// ZOOKEEPER-5094. A server that was to cut its log broke off; its memory was ahead of its log,
+/// and the next entries left a gap. Here the former leader crashes when it has asked for the cut.
+/// If it were broken, two logs would differ below a common entry (C3), or digests in the end.
 #[test]
 fn a_cut_of_the_log_that_breaks_off_leaves_no_gap() {
     for (point, then) in [
@@ -185,10 +185,10 @@ fn deposed_with_a_tail() -> Script {
     others.writes(2, 1.2, 4.5, 0.02).at(2.0, split(&[1], &[2, 3], 1.0))
 }
 
-/// ZOOKEEPER-4882. The disk of one member failed to write while the quorum committed; it applied in
-/// memory, its log kept a hole, and later it led. Here the disk of 3 stands still while the others
-/// commit. If it were broken, 3 would have applied what its own disk does not hold, and after the
-/// power cut it would differ.
+/// ZOOKEEPER-4882. The disk of one member failed to write while the quorum committed; it applied
+/// in memory, its log kept a hole, and later it led. Here the disk of 3 stands still while the
+/// others commit. If it were broken, 3 would have applied what its own disk does not hold, and
+/// after the power cut it would differ.
 #[test]
 fn a_server_applies_nothing_that_its_own_disk_does_not_hold() {
     let script = trio()
@@ -249,9 +249,9 @@ fn nothing_but_the_log_outlives_a_change_of_role() {
 }
 
 /// ZOOKEEPER-2355, 5010. A session ended while a follower was away or half synchronised; its
-/// ephemeral znode stayed on that follower for good. Here 3 misses the end of the session, or is the
-/// only one with the znode and never sees it committed. If it were broken, digests would differ in
-/// the end.
+/// ephemeral znode stayed on that follower for good. Here 3 misses the end of the session, or is
+/// the only one with the znode and never sees it committed. If it were broken, digests would
+/// differ in the end.
 #[test]
 fn an_ephemeral_is_gone_everywhere_when_its_session_ended_during_a_synchronisation() {
     let script = trio()
@@ -271,8 +271,8 @@ fn an_ephemeral_is_gone_everywhere_when_its_session_ended_during_a_synchronisati
     });
 }
 
-/// ZOOKEEPER-5010, 1154. The leader dies when one follower has its last entry, an ephemeral, and the
-/// others do not. Whether the znode is to be or not, it is so on all servers in the end.
+/// ZOOKEEPER-5010, 1154. The leader dies when one follower has its last entry, an ephemeral, and
+/// the others do not. Whether the znode is to be or not, it is so on all servers in the end.
 #[test]
 fn an_entry_of_a_dead_leader_is_kept_by_all_or_by_none() {
     let script = Script::calm(5)
@@ -293,10 +293,10 @@ fn an_entry_of_a_dead_leader_is_kept_by_all_or_by_none() {
     assert!(kept.iter().all(|kept| !kept), "3 of 5 went on without it: {kept:?}");
 }
 
-/// ZOOKEEPER-2846, 4352, 3526, 2325, 3644, 3056, 3781. DIFF, TRUNC or SNAP was chosen by numbers at
-/// their edges: the first or last entry kept, no snapshot, an empty one. Here a follower is away for
-/// every number of entries around what is kept. If it were broken, it would get a hole, or never
-/// catch up.
+/// ZOOKEEPER-2846, 4352, 3526, 2325, 3644, 3056, 3781. DIFF, TRUNC or SNAP was chosen by numbers
+/// at their edges: the first or last entry kept, no snapshot, an empty one. Here a follower is
+/// away for every number of entries around what is kept. If it were broken, it would get a hole,
+/// or never catch up.
 #[test]
 fn a_follower_that_was_away_for_any_number_of_entries_catches_up() {
     let mut with_snapshot = 0;
@@ -340,10 +340,10 @@ fn a_former_leader_whose_tail_is_behind_a_snapshot_catches_up() {
     });
 }
 
-/// ZOOKEEPER-3144, 3306, 1046, 1264, 1367. Snapshots were taken while txns ran and replayed on top:
-/// sessions, ACLs, counters of children or digests differed after a restart. Here servers die while
-/// they write one and before they purge. If it were broken, digests would differ, a number of a
-/// sequential znode would come twice (model), or an ephemeral would outlive its session.
+/// ZOOKEEPER-3144, 3306, 1046, 1264, 1367. Snapshots were taken while txns ran and replayed on
+/// top: sessions, ACLs, counters of children or digests differed after a restart. Here servers die
+/// while they write one and before they purge. If it were broken, digests would differ, a number
+/// of a sequential znode would come twice (model), or an ephemeral would outlive its session.
 #[test]
 fn a_snapshot_is_of_one_entry_exactly() {
     let mut script = trio()
@@ -370,8 +370,8 @@ fn a_snapshot_is_of_one_entry_exactly() {
 }
 
 /// ZOOKEEPER-2164. A server that came back met an election in which nobody would change his mind.
-/// Here the third comes and goes every 300 ms while the other two have no leader. If it were broken,
-/// nobody would lead.
+/// Here the third comes and goes every 300 ms while the other two have no leader. If it were
+/// broken, nobody would lead.
 #[test]
 fn a_server_that_comes_and_goes_does_not_keep_the_others_from_an_election() {
     let mut script = trio().writes(2, 1.2, 5.0, 0.02).at(2.0, crash(&[1], 3.0));

@@ -36,10 +36,11 @@ fn a_leader_whose_disk_stands_still_gives_way_and_clients_go_on() {
     });
 }
 
-/// ZOOKEEPER-1277. The counter in a zxid's lower half overflowed after 2^32 writes in one epoch; the
-/// epoch changed without an election and servers disagreed. Here the log crosses that edge, in the
-/// middle of what servers read back at their start; sessions opened before and behind it go on. If it
-/// were broken, zxids would go back (C9), or clients be refused as if they came from the future.
+/// ZOOKEEPER-1277. The counter in a zxid's lower half overflowed after 2^32 writes in one epoch;
+/// the epoch changed without an election and servers disagreed. Here the log crosses that edge, in
+/// the middle of what servers read back at their start; sessions opened before and behind it go
+/// on. If it were broken, zxids would go back (C9), or clients be refused as if they came from the
+/// future.
 #[test]
 fn a_full_counter_carries_and_sessions_from_before_the_edge_go_on() {
     let edge = (7 << 32) | 0xffff_fff0;
@@ -63,9 +64,9 @@ fn a_full_counter_carries_and_sessions_from_before_the_edge_go_on() {
 }
 
 /// ZOOKEEPER-1675, 2136. `sync` asked nobody, so that a leader deposed without knowing it answered
-/// from the past. Here the former leader's process stood still with its clock: it believes that
-/// it leads while another one does, and its clients ask for barriers. If it were broken, a barrier would show less than was answered before
-/// it (R4).
+/// from the past. Here the former leader's process stood still with its clock: it believes that it
+/// leads while another one does, and its clients ask for barriers. If it were broken, a barrier
+/// would show less than was answered before it (R4).
 #[test]
 fn a_barrier_at_a_deposed_leader_shows_nothing_old() {
     let script = three_homes()
@@ -93,8 +94,8 @@ pub(crate) fn three_homes() -> Script {
 }
 
 /// ZOOKEEPER-1675, 2136, the other half: followers are told of a commit, and answer, before the
-/// leader itself has applied it; a barrier asked of the leader then must not pass early. If it were
-/// broken, R4 again.
+/// leader itself has applied it; a barrier asked of the leader then must not pass early. If it
+/// were broken, R4 again.
 #[test]
 fn a_barrier_at_the_leader_waits_until_the_leader_has_applied() {
     let script = Script::calm(3)
@@ -137,10 +138,10 @@ fn watches_follow_their_session_and_end_with_their_connection() {
     });
 }
 
-/// ZOOKEEPER-2172, 2164. A server that joins, or restarts, in the middle of an election crashed the
-/// quorum. Membership by clients is not built; what is there is a server that starts from nothing
-/// beside a long log. If it were broken, the others would lose their leader, or it would not catch
-/// up.
+/// ZOOKEEPER-2172, 2164. A server that joins, or restarts, in the middle of an election crashed
+/// the quorum. Membership by clients is not built; what is there is a server that starts from
+/// nothing beside a long log. If it were broken, the others would lose their leader, or it would
+/// not catch up.
 #[test]
 fn a_server_that_starts_late_and_empty_disturbs_nobody() {
     let script = Script::calm(5)
@@ -163,8 +164,8 @@ fn a_server_that_starts_late_and_empty_disturbs_nobody() {
     });
 }
 
-/// ZOOKEEPER-1367, 2355 with a power cut: sessions and their ephemerals after a restart of all. If it
-/// were broken, an ephemeral would stay without its session, or go with its session alive (S1).
+/// ZOOKEEPER-1367, 2355 with a power cut: sessions and their ephemerals after a restart of all. If
+/// it were broken, an ephemeral would stay without its session, or go with its session alive (S1).
 #[test]
 fn ephemerals_and_sessions_come_back_together_after_a_power_cut() {
     let script = Script::calm(3)
