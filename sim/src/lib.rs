@@ -1,8 +1,8 @@
 //! Deterministic simulations of zokor: worlds, faults, workloads and checks.
 //!
-//! A [`scenario::Scenario`] is drawn from a seed or written by hand: the settings of a
-//! [`plan::Plan`], a list of faults ([`fault`]) and the steps of clients ([`workload`]). The stepped
-//! [`world`] runs replicas by it; [`check`] judges everything that leaves a replica, by the
+//! A [`scenario::Scenario`] is drawn from a seed or written by hand ([`script`]): the settings of a
+//! [`plan::Plan`], a list of faults ([`fault`]) and the steps of clients ([`workload`]). The
+//! stepped [`world`] runs replicas by it; [`check`] judges everything that leaves a replica, by the
 //! [`model`]. A run is a function of its scenario.
 
 #[cfg(not(any(madsim, doc)))]
@@ -25,6 +25,7 @@ pub mod probe;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod script;
 pub mod shrink;
 pub mod sweep;
 pub mod trace;

@@ -35,7 +35,11 @@ pub struct Plan {
     /// Clients.
     pub clients: ClientPlan,
     /// Who is a member.
+    #[serde(default)]
     pub members: MembersPlan,
+    /// What is on the disks before the first start; nothing if it is not said.
+    #[serde(default)]
+    pub origin: Option<Origin>,
 }
 
 /// Who is a member at the beginning, and whether that changes.
@@ -48,6 +52,15 @@ pub struct MembersPlan {
     pub spares: u64,
     /// Operators change the membership.
     pub changes: bool,
+}
+
+/// A history before the run: a snapshot, and entries behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The zxid of the snapshot.
+    pub zxid: i64,
+    /// Behind it, so many sessions were opened, one an entry; the first belong to the clients.
+    pub sessions: u64,
 }
 
 /// Settings of the core.
@@ -83,6 +96,10 @@ pub struct CorePlan {
     /// As in `replica::Config`.
     #[serde(with = "micros")]
     pub resend_interval: Duration,
+    /// By server, from the first: its election timeout is so many times as long; once if it is not
+    /// said.
+    #[serde(default)]
+    pub slowness: Vec<u32>,
 }
 
 /// What links are like.
@@ -262,7 +279,7 @@ impl Plan {
             paths: s.between(2, 12),
         };
         let fault_time = s.between(8_000_000, 20_000_000);
-        let core = core(s);
+        let (core, origin) = (core(s), None);
         let changes = on(s);
         let members = MembersPlan {
             observers: if s.coin() { s.between(1, 3) } else { 0 },
@@ -275,7 +292,19 @@ impl Plan {
             let sectors = SectorPlan::new(seed, calm, all);
             SectorPlan { damage: sectors.damage && !members.changes, ..sectors }
         });
-        Plan { seed, servers, calm, fault_time, core, network, disk, process, clients, members }
+        Plan {
+            seed,
+            servers,
+            calm,
+            fault_time,
+            core,
+            network,
+            disk,
+            process,
+            clients,
+            members,
+            origin,
+        }
     }
 
     /// The same with none but those who vote, for good.
@@ -307,16 +336,21 @@ impl Plan {
     /// The settings of one of the servers.
     pub fn config(&self, server: u64) -> Config {
         let core = &self.core;
+        let defaults = raft::Config::new(ServerId(server), self.membership());
+        let slowness = core.slowness.get(server as usize - 1).copied();
+        let election_timeout = core.election_timeout * slowness.unwrap_or(1);
+        let broken = defaults.broken_link_timeout;
         let raft = raft::Config {
             heartbeat_interval: core.heartbeat_interval,
-            election_timeout: core.election_timeout,
+            election_timeout,
+            broken_link_timeout: if slowness.is_none() { broken } else { election_timeout },
             disk_stall_timeout: core.disk_stall_timeout,
             max_append_bytes: core.max_append_bytes,
             max_appends_in_flight: core.max_appends_in_flight,
             keep_entries: core.keep_entries,
             max_promotion_lag: core.keep_entries / 4,
             snapshot_timeout: core.election_timeout * 20,
-            ..raft::Config::new(ServerId(server), self.membership())
+            ..defaults
         };
         Config {
             min_session_timeout_ms: core.min_session_timeout_ms,
@@ -347,6 +381,7 @@ fn core(s: &mut Stream) -> CorePlan {
         upkeep_interval: Duration::from_millis(min_session_ms as u64 / s.between(6, 12)),
         orphan_timeout: Duration::from_millis(election_ms * s.between(2, 5)),
         resend_interval: Duration::from_millis(s.log_between(100, 2_000)),
+        slowness: Vec::new(),
     }
 }
 
@@ -395,6 +430,17 @@ mod micros {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slow_server_waits_longer_before_it_stands_for_election() {
+        let mut plan = Plan::new(3);
+        plan.servers = 3;
+        let all = |plan: &Plan| [1, 2, 3].map(|n| plan.config(n).raft.election_timeout);
+        let timeout = plan.core.election_timeout;
+        assert_eq!(all(&plan), [timeout; 3]);
+        plan.core.slowness = vec![2, 4];
+        assert_eq!(all(&plan), [timeout * 2, timeout * 4, timeout]);
+    }
 
     #[test]
     fn a_calm_plan_has_no_fault() {

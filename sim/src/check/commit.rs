@@ -36,6 +36,13 @@ pub struct Claim {
 }
 
 impl Committed {
+    /// A history begins with this entry, which is in every server's snapshot.
+    pub fn begin(&mut self, entry: SharedEntry<Txn>) {
+        assert!(self.entries.is_empty(), "a history begins once");
+        self.terms.push(entry.id.term);
+        self.entries.push(entry);
+    }
+
     /// The last index committed anywhere.
     pub fn last(&self) -> Index {
         Index(self.entries.len() as u64)

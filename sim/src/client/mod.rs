@@ -88,6 +88,8 @@ pub struct Client {
     link: Option<Link>,
     connections: u64,
     connect_at: Micros,
+    /// Where it connects next, if not as usual.
+    next_server: Option<u64>,
     /// The next connection shows a wrong password.
     forgetful: bool,
     /// The identities that it adds to each connection.
@@ -131,6 +133,7 @@ impl Client {
             link: None,
             connections: 0,
             connect_at,
+            next_server: None,
             forgetful: false,
             names: BTreeSet::new(),
             watches: Watches::default(),
@@ -138,6 +141,13 @@ impl Client {
             settled: false,
             expired: 0,
         }
+    }
+
+    /// A session that was opened before, and what was seen in it.
+    pub fn resume(&mut self, id: SessionId, password: [u8; 16], seen: Zxid) {
+        let timeout = self.timeout();
+        self.session = Some(Session { id, password, timeout });
+        self.seen = seen;
     }
 
     /// Its session, if it has one.
@@ -256,6 +266,7 @@ impl Client {
         // One after the other, as ZooKeeper's clients do.
         let first = mix(&[self.character.seed, number]) % servers;
         let server = 1 + (first + self.connections) % servers;
+        let server = self.next_server.take().unwrap_or(server);
         let (least, most) = (least as u64 / 2, most as u64 + 1000);
         let timeout_ms = (least + self.luck(2, most - least + 1)) as i32;
         let zeroes = [0; 16];
@@ -358,6 +369,12 @@ impl Client {
     fn act(&mut self, now: Micros, op: &Op) -> Vec<Wish> {
         match op {
             Op::Leave(at_once) => return self.leave(now, *at_once).into_iter().collect(),
+            Op::MoveTo(server) => {
+                let mut wishes: Vec<Wish> = self.leave(now, true).into_iter().collect();
+                self.next_server = Some(*server);
+                wishes.append(&mut self.connect(now));
+                return wishes;
+            }
             Op::Move | Op::Forget => {
                 // The former connection stays as it is until its server ends it.
                 self.forgetful = *op == Op::Forget && self.session.is_some();

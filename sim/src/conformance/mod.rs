@@ -13,10 +13,10 @@ mod words;
 use std::collections::{BTreeMap, VecDeque};
 
 use zokor_core::id::ServerId;
-use zokor_core::raft::{self, Body, ReadToken, Ticket};
+use zokor_core::raft::{self, Body, EntryId, ReadToken, Ticket};
 use zokor_core::replica::Message;
 use zokor_core::{Input, replica};
-use zokor_spec::{Action, Servers, State, Term};
+use zokor_spec::{Action, Entry, Servers, State, Term};
 
 use crate::check::{Verdict, Violation};
 use crate::world::disk::Disk;
@@ -54,6 +54,17 @@ impl Conformance {
         model.servers.iter_mut().for_each(|server| server.up = false);
         let servers = (0..count).map(|_| Followed::default()).collect();
         Conformance { model, servers, asks: BTreeMap::new(), actions: 0, found: None }
+    }
+
+    /// All disks begin with a snapshot that ends with `first`, and so many entries of its term.
+    pub fn begin(&mut self, first: EntryId, entries: u64) {
+        for server in &mut self.model.servers {
+            let log = &mut server.disk.log;
+            for _ in 0..first.index.0 + entries {
+                log.push(Entry { term: first.term.0, change: None });
+            }
+            server.disk.snapshot = log.prefix(first.index.0 as usize);
+        }
     }
 
     /// How many actions the model has taken.

@@ -1,12 +1,13 @@
 //! What goes wrong, and when.
 //!
 //! Invariant: faults are plain values in a list, drawn before the run begins or written by hand;
-//! the world carries them out. Taking one away changes nothing about the others. Half of all crashes
-//! are at an effect, where bugs live (simulated: a vote told before it is durable is found by those
-//! and not by others).
+//! the world carries them out. Taking one away changes nothing about the others. Half of all
+//! crashes are at an effect, where bugs live (simulated: a vote told before it is durable is found
+//! by those and not by others). A fault that is written by hand may wait for such a point too.
 
 mod draw;
 mod membership;
+mod word;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,7 @@ use crate::world::queue::Micros;
 
 pub use draw::{draw, next};
 pub use membership::{Place, Reform};
+pub use word::Word;
 
 /// A fault and when it strikes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,43 @@ pub enum CrashPoint {
     Apply,
     /// In the n-th thing it does after its next start.
     Start(u64),
+    /// Right after the n-th such word from now on has left it.
+    Say(Word, u64),
+    /// Right before the n-th such word from now on comes in.
+    Hear(Word, u64),
+    /// When it has won an election, before anybody hears of it.
+    Lead,
+    /// When it leads no more, before anybody hears of it.
+    StepDown,
+    /// Right after it has asked its disk to cut off the end of its log.
+    Truncate,
+    /// When a leader's snapshot is durable with it, before it is in force.
+    Install,
+}
+
+impl CrashPoint {
+    /// A server is at `here`: whether that is this point, as often as this one wants it.
+    pub fn is_met(&mut self, here: CrashPoint) -> bool {
+        use CrashPoint::{BetweenTickets, Hear, Persist, Say, Send, Start};
+        let left = match (&mut *self, here) {
+            (Say(word, left), Say(said, _)) if *word == said => left,
+            (Hear(word, left), Hear(heard, _)) if *word == heard => left,
+            (Send(left), Send(_))
+            | (Persist(left), Persist(_))
+            | (Start(left), Start(_))
+            | (BetweenTickets(left), BetweenTickets(_)) => left,
+            (point, here) => {
+                use CrashPoint::{
+                    Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate,
+                };
+                let once =
+                    [Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate];
+                return *point == here && once.contains(&here);
+            }
+        };
+        *left = left.saturating_sub(1);
+        *left == 0
+    }
 }
 
 /// Something bad.
@@ -86,6 +125,9 @@ pub enum Fault {
     DiskFull(u64, u64, Micros),
     /// A disk is damaged, if it may be; its server loses power after this time.
     DiskDamage(u64, Damage, Micros),
+    /// When this server reaches this point, or anyone if none is named, the other fault strikes,
+    /// before the server does anything else. It waits for that as long as faults last.
+    When(Option<u64>, CrashPoint, Box<Fault>),
 }
 
 /// What is worse than a crash for a disk. A damaged server is out for good.
@@ -122,6 +164,7 @@ impl Fault {
             | Fault::DiskFull(server, ..)
             | Fault::DiskDamage(server, ..) => Box::new(std::iter::once(*server)),
             Fault::ChangeMembership(reform) => Box::new(reform.servers.iter().map(|(it, _)| *it)),
+            Fault::When(who, _, then) => Box::new(who.iter().copied().chain(then.names())),
         }
     }
 
@@ -155,6 +198,10 @@ impl Fault {
             | Fault::DiskDamage(server, ..) => servers.contains(&server).then_some(self),
             // Operators wait until all is well.
             Fault::ChangeMembership(_) => None,
+            Fault::When(who, point, then) => {
+                let then = Box::new(then.only(servers, leader)?);
+                Some(Fault::When(who, point, then))
+            }
         }
     }
 }
@@ -175,5 +222,24 @@ mod tests {
         assert!(Fault::Pause(1, 5, true).only(&some, None).is_none());
         assert!(Fault::CutLeader(true, 5).only(&some, Some(1)).is_none());
         assert!(Fault::CutLeader(true, 5).only(&some, Some(3)).is_some());
+        let when = |server| {
+            let then = Fault::Crash(vec![crash(server)]);
+            Fault::When(Some(1), CrashPoint::Lead, Box::new(then))
+        };
+        assert!(when(1).only(&some, None).is_none());
+        assert_eq!(when(3).only(&some, None), Some(when(3)));
+        assert_eq!(when(3).names().collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn a_point_is_met_by_its_own_kind_and_after_its_number() {
+        let mut point = CrashPoint::Say(Word::Vote, 2);
+        assert!(!point.is_met(CrashPoint::Say(Word::Append, 1)));
+        assert!(!point.is_met(CrashPoint::Hear(Word::Vote, 1)));
+        assert!(!point.is_met(CrashPoint::Say(Word::Vote, 1)));
+        assert!(point.is_met(CrashPoint::Say(Word::Vote, 1)));
+        assert!(CrashPoint::Lead.is_met(CrashPoint::Lead));
+        assert!(!CrashPoint::Lead.is_met(CrashPoint::StepDown));
+        assert!(!CrashPoint::Now.is_met(CrashPoint::Now));
     }
 }

@@ -83,6 +83,13 @@ impl Model {
         Model { steps: vec![step], ended: BTreeMap::new(), passwords: BTreeMap::new() }
     }
 
+    /// The first entry left the fresh state as it is, and has this zxid.
+    pub fn begin(&mut self, zxid: Zxid) {
+        assert_eq!(self.last(), 0, "a history begins once");
+        let state = self.newest().state.clone();
+        self.steps.push(Step { zxid, outcome: Outcome::Nothing, changes: Vec::new(), state });
+    }
+
     /// The number of entries.
     pub fn last(&self) -> usize {
         self.steps.len() - 1

@@ -68,5 +68,6 @@ fn core() -> CorePlan {
         upkeep_interval: Duration::from_millis(300),
         orphan_timeout: Duration::from_secs(2),
         resend_interval: Duration::from_secs(1),
+        slowness: Vec::new(),
     }
 }

@@ -168,6 +168,8 @@ impl<'a> Storm<'a> {
             Fault::Retune(..) => {}
             // Its members stay the same: no plan of this world asks for it.
             Fault::ChangeMembership(_) => {}
+            // Nor can one see at what point a whole server is.
+            Fault::When(..) => {}
             Fault::DiskError(server, is_sync, n, _) => self.ensemble.fail_call(server, is_sync, n),
             Fault::DiskFull(server, n_bytes, after) => {
                 self.ensemble.leave_room(server, Some(n_bytes));
@@ -255,6 +257,11 @@ impl<'a> Storm<'a> {
             CrashPoint::Apply => 1,
             CrashPoint::Checkpoint => 3,
             CrashPoint::BeforePurge => 5,
+            CrashPoint::Say(_, n) | CrashPoint::Hear(_, n) => n,
+            CrashPoint::Lead
+            | CrashPoint::StepDown
+            | CrashPoint::Truncate
+            | CrashPoint::Install => 1,
         };
         self.probes.hit("crash in the middle of a write");
         self.ensemble.fail_disk(server, n);

@@ -70,6 +70,8 @@ pub enum Op {
     Move,
     /// Connect anew with a wrong password.
     Forget,
+    /// Leave the connection and connect to this server.
+    MoveTo(u64),
 }
 
 /// Which znode is meant.

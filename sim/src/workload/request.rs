@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_about_the_connection_is_no_request() {
-        for op in [Op::Leave(true), Op::Move, Op::Forget] {
+        for op in [Op::Leave(true), Op::Move, Op::Forget, Op::MoveTo(1)] {
             assert!(Maker::new(1).request(&op).is_none(), "{op:?}");
         }
     }

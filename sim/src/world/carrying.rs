@@ -14,18 +14,22 @@ use super::event::Event;
 use super::network::Link;
 use super::stepped::World;
 use crate::check::{Verdict, Violation, chain, durability, must};
-use crate::fault::CrashPoint;
+use crate::fault::{CrashPoint, Word};
 use crate::trace::{EventId, Kind, Lane};
 
 impl World {
     /// Carries out one wish; false if the server crashed on it.
     pub(super) fn carry_out(&mut self, server: u64, output: Output) -> Result<bool, Violation> {
-        if self.reaches(server, CrashPoint::Start(1)) {
+        if self.reaches(server, CrashPoint::Start(1))? {
             return Ok(false);
         }
         let point = match output {
             Output::Persist(persist) => {
+                let cuts = persist.truncate_after.is_some();
                 self.persist(server, persist);
+                if cuts && self.reaches(server, CrashPoint::Truncate)? {
+                    return Ok(false);
+                }
                 CrashPoint::Persist(1)
             }
             Output::Checkpoint { ticket, snapshot } => {
@@ -46,7 +50,7 @@ impl World {
                 CrashPoint::Checkpoint
             }
             Output::Purge { through } => {
-                if self.reaches(server, CrashPoint::BeforePurge) {
+                if self.reaches(server, CrashPoint::BeforePurge)? {
                     return Ok(false);
                 }
                 let disk = &mut self.servers[server as usize - 1].disk;
@@ -57,7 +61,13 @@ impl World {
                 return Ok(true);
             }
             Output::Send { to, message } => {
+                let word = Word::of(&message);
                 self.send(server, to.0, message)?;
+                if let Some(word) = word
+                    && self.reaches(server, CrashPoint::Say(word, 1))?
+                {
+                    return Ok(false);
+                }
                 CrashPoint::Send(1)
             }
             Output::Connected { conn, response } => {
@@ -81,7 +91,7 @@ impl World {
                 return Ok(true);
             }
         };
-        Ok(!self.reaches(server, point))
+        Ok(!self.reaches(server, point)?)
     }
 
     pub(super) fn persist(&mut self, server: u64, persist: Persist<Txn>) {
@@ -120,7 +130,7 @@ impl World {
             return Ok(());
         };
         state.progress.kept(state.disk.durable().hard_state);
-        if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1)) {
+        if state.disk.pending() > 0 && self.reaches(server, CrashPoint::BetweenTickets(1))? {
             return Ok(());
         }
         self.disk_answers(server, ticket, "persisted");
@@ -139,6 +149,11 @@ impl World {
         let Some(ticket) = state.disk.complete_checkpoint() else {
             return Ok(());
         };
+        let applied = state.progress.applied;
+        let is_foreign = state.disk.snapshot().is_some_and(|s| s.meta.last.index > applied);
+        if is_foreign && self.reaches(server, CrashPoint::Install)? {
+            return Ok(());
+        }
         self.disk_answers(server, ticket, "checkpointed");
         self.input(server, Input::Checkpointed { ticket })
     }
@@ -207,6 +222,12 @@ impl World {
         if lost {
             return Ok(());
         }
+        let word = Word::of(&message).filter(|_| self.server(to).replica.is_some());
+        if let Some(word) = word
+            && self.reaches(to, CrashPoint::Hear(word, 1))?
+        {
+            return Ok(());
+        }
         let message = match message {
             Message::Snapshot { term, snapshot } => {
                 Message::Snapshot { term, snapshot: disk::copy(&snapshot) }
@@ -226,35 +247,37 @@ impl World {
         self.input(to, Input::Message { from: ServerId(from), message })
     }
 
-    /// Whether the server was to crash at this point; if so, it has.
-    pub(super) fn reaches(&mut self, server: u64, point: CrashPoint) -> bool {
-        use CrashPoint::{
-            Apply, BeforePurge, BetweenTickets, Checkpoint, Persist, Reply, Send, Start,
-        };
-        let state = self.server(server);
-        let Some((armed, restart)) = &mut state.armed else {
-            return false;
-        };
-        let crashes = match (&mut *armed, point) {
-            (Send(left), Send(_))
-            | (Persist(left), Persist(_))
-            | (Start(left), Start(_))
-            | (BetweenTickets(left), BetweenTickets(_)) => {
-                *left = left.saturating_sub(1);
-                *left == 0
-            }
-            (Checkpoint, Checkpoint)
-            | (BeforePurge, BeforePurge)
-            | (Reply, Reply)
-            | (Apply, Apply) => true,
-            _ => false,
-        };
-        let restart = *restart;
-        if crashes {
+    /// A server is at this point: what was to happen there happens. Whether it is down now.
+    ///
+    /// # Errors
+    /// If what strikes there shows a violation.
+    pub(super) fn reaches(&mut self, server: u64, point: CrashPoint) -> Result<bool, Violation> {
+        let armed = self.server(server).armed.as_mut();
+        let restart = armed.and_then(|(armed, restart)| armed.is_met(point).then_some(*restart));
+        if let Some(restart) = restart {
             self.probes.hit("crash at an effect");
             self.crash(server, Some(restart));
+            return Ok(true);
         }
-        crashes
+        if !self.awaited.is_empty() {
+            self.awaited_at(server, point)?;
+        }
+        Ok(self.server(server).replica.is_none())
+    }
+
+    /// Somebody leads, or leads no more; whether the server is down after that.
+    pub(super) fn changes_role(&mut self, server: u64) -> Result<bool, Violation> {
+        let state = self.server(server);
+        let leads = state.replica.as_ref().is_some_and(|r| r.stats().role == raft::Role::Leader);
+        let led = std::mem::replace(&mut state.leads, leads);
+        if led && !leads {
+            self.probes.hit("leader stepped down");
+        }
+        match (led, leads) {
+            (false, true) => self.reaches(server, CrashPoint::Lead),
+            (true, false) => self.reaches(server, CrashPoint::StepDown),
+            (true, true) | (false, false) => Ok(false),
+        }
     }
 }
 

@@ -168,6 +168,16 @@ impl Disk {
         self.durable.log.last().index.max(snapshot)
     }
 
+    /// Begins with a history: a snapshot, and the entries that follow it.
+    pub fn begin(&mut self, snapshot: Snapshot, entries: &[SharedEntry<Txn>]) {
+        let last = snapshot.meta.last;
+        self.durable.hard_state = HardState { term: last.term, vote: None };
+        self.durable.log.reset(last);
+        entries.iter().for_each(|entry| self.durable.log.append(entry.clone()));
+        self.asked = self.durable.clone();
+        self.snapshot = Some(snapshot);
+    }
+
     /// How many writes are under way.
     pub fn pending(&self) -> usize {
         self.pending.len()

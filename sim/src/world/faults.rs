@@ -98,6 +98,25 @@ impl World {
             Fault::DiskError(..) | Fault::DiskFull(..) | Fault::DiskDamage(..) => {
                 self.strike_disk(fault, self.time + most);
             }
+            Fault::When(_, CrashPoint::Now, then) => self.strike(*then)?,
+            Fault::When(who, point, then) => self.awaited.push((who, point, *then)),
+        }
+        Ok(())
+    }
+
+    /// What waits for this server to reach this point strikes.
+    pub(super) fn awaited_at(&mut self, server: u64, here: CrashPoint) -> Verdict {
+        let mut due = Vec::new();
+        for (who, mut point, then) in std::mem::take(&mut self.awaited) {
+            if who.is_none_or(|who| who == server) && point.is_met(here) {
+                due.push(then);
+            } else {
+                self.awaited.push((who, point, then));
+            }
+        }
+        for then in due {
+            self.probes.hit("fault at an awaited point");
+            self.strike(then)?;
         }
         Ok(())
     }

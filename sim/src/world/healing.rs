@@ -25,6 +25,7 @@ impl World {
     /// A quorum heals. The others stay broken, each in its way.
     pub(super) fn heal(&mut self) {
         self.faulty = false;
+        self.awaited.clear();
         self.healed_at = self.time;
         self.network.heal();
         self.client_cuts.clear();
@@ -135,6 +136,7 @@ impl World {
         self.network.heal();
         self.client_cuts.clear();
         self.restless.clear();
+        self.awaited.clear();
         for server in std::mem::take(&mut self.outsiders) {
             let after = mix(&[self.plan.seed, server]) % 4_000_000;
             self.make_whole(server, after);

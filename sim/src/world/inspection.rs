@@ -55,13 +55,19 @@ impl World {
             let term = log.term_at(index).unwrap_or_default();
             previous = EntryId { term, index };
             self.probes.hit("log truncated");
+            if let Some(first) = log.entry(index.next()).map(|entry| entry.id) {
+                let holders = self.servers.iter().filter(|server| server.disk.holds(first));
+                if holders.count() >= self.plan.quorum() {
+                    self.probes.hit("entry on a quorum of disks replaced");
+                }
+            }
         }
         for entry in &persist.append {
             self.checks.logs.appended(id, previous, entry)?;
             previous = entry.id;
         }
         self.checks.members.noted(id, persist);
-        state.disk.note(persist);
+        self.servers[server as usize - 1].disk.note(persist);
         Ok(())
     }
 

@@ -28,6 +28,11 @@ impl<E> Queue<E> {
         self.heap.push(Reverse(Slot { time, sequence, event }));
     }
 
+    /// When something happens next.
+    pub fn next_time(&self) -> Option<Micros> {
+        self.heap.peek().map(|Reverse(slot)| slot.time)
+    }
+
     /// What happens next, and when.
     pub fn pop(&mut self) -> Option<(Micros, E)> {
         self.heap.pop().map(|Reverse(slot)| (slot.time, slot.event))
@@ -78,6 +83,7 @@ mod tests {
         queue.push(1, 'a');
         queue.push(5, 'd');
         queue.push(2, 'b');
+        assert_eq!(queue.next_time(), Some(1));
         let mut order = String::new();
         while let Some((_, event)) = queue.pop() {
             order.push(event);

@@ -70,6 +70,8 @@ pub struct Server {
     pub peers: BTreeMap<u64, u64>,
     /// What it heard as leader.
     pub touched: Touched,
+    /// It led when it was last looked at.
+    pub leads: bool,
     /// Tokens of sessions that it proposed to expire, so that each is judged once.
     pub expiring: BTreeSet<SessionId>,
     /// The role in which it was last seen, for the trace.
@@ -145,6 +147,7 @@ impl Server {
             progress: Progress::default(),
             peers: BTreeMap::new(),
             touched: Touched::default(),
+            leads: false,
             expiring: BTreeSet::new(),
             role: Role::default(),
             asked: BTreeMap::new(),
@@ -203,6 +206,7 @@ impl Server {
         self.armed = None;
         self.peers.clear();
         self.touched = Touched::default();
+        self.leads = false;
         self.expiring.clear();
         self.role = Role::default();
         self.asked.clear();

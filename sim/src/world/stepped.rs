@@ -14,7 +14,7 @@ use super::network::Network;
 use super::queue::{Micros, Queue};
 use super::server::Server;
 use super::serving::Conn;
-use crate::check::Verdict;
+use crate::check::{Verdict, Violation};
 use crate::check::barrier::Barriers;
 use crate::check::bounds::{self, Flight};
 use crate::check::campaign::Campaigns;
@@ -28,7 +28,7 @@ use crate::check::session::left_over::LeftOver;
 use crate::client::{Character, Client, Wish};
 use crate::conformance::Conformance;
 use crate::disk::atlas::Atlas;
-use crate::fault::{CrashPoint, Timed};
+use crate::fault::{CrashPoint, Fault, Timed};
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
@@ -49,6 +49,8 @@ pub struct World {
     pub(super) conns: BTreeMap<ConnId, Conn>,
     pub(super) timed: Vec<Timed>,
     pub(super) recovery: Recovery,
+    /// What strikes when a server, or anyone, reaches a point.
+    pub(super) awaited: Vec<(Option<u64>, CrashPoint, Fault)>,
     /// Faults may happen, anywhere.
     pub(super) faulty: bool,
     /// Servers that stay broken when a quorum has healed.
@@ -148,6 +150,7 @@ impl World {
             conns: BTreeMap::new(),
             timed,
             recovery,
+            awaited: Vec::new(),
             faulty: !plan.calm,
             outsiders: BTreeSet::new(),
             restless: BTreeSet::new(),
@@ -168,6 +171,7 @@ impl World {
             events_in_second: 0,
             plan,
         };
+        world.begin_from_origin();
         world.begin();
         world
     }
@@ -177,26 +181,43 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn run(&mut self) -> Verdict {
-        while let Some((time, event)) = self.queue.pop() {
-            assert!(time >= self.time, "time does not run backwards");
-            self.time = time;
-            self.events += 1;
-            self.hash = mix(&[self.hash, time, event.key()]);
-            self.budget()?;
-            if matches!(event, Event::CheckUp) {
-                self.dead_leave_nothing()?;
-                match self.health().is_well() {
-                    Ok(()) => return self.finish(),
-                    Err(ailment) if time >= self.healed_at + self.patience() => {
-                        return Err(ailment);
-                    }
-                    Err(_) => self.queue.push(time + 100_000, Event::CheckUp),
-                }
-            } else {
-                self.happen(event)?;
-            }
-        }
+        while !self.step()? {}
         Ok(())
+    }
+
+    /// Runs until then, or until all is well after the faults.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run_until(&mut self, time: Micros) -> Verdict {
+        while self.queue.next_time().is_some_and(|next| next <= time) && !self.step()? {}
+        Ok(())
+    }
+
+    /// One event happens. Returns whether it was the last.
+    fn step(&mut self) -> Result<bool, Violation> {
+        let Some((time, event)) = self.queue.pop() else {
+            return Ok(true);
+        };
+        assert!(time >= self.time, "time does not run backwards");
+        self.time = time;
+        self.events += 1;
+        self.hash = mix(&[self.hash, time, event.key()]);
+        self.budget()?;
+        if !matches!(event, Event::CheckUp) {
+            self.happen(event)?;
+            return Ok(false);
+        }
+        self.dead_leave_nothing()?;
+        match self.health().is_well() {
+            Ok(()) => {
+                self.finish()?;
+                return Ok(true);
+            }
+            Err(ailment) if time >= self.healed_at + self.patience() => return Err(ailment),
+            Err(_) => self.queue.push(time + 100_000, Event::CheckUp),
+        }
+        Ok(false)
     }
 
     /// The simulated time so far.
@@ -407,8 +428,11 @@ impl World {
                 self.expiries(server, persist)?;
             }
         }
+        if self.changes_role(server)? {
+            return Ok(());
+        }
         let applied = self.server(server).progress.applied;
-        if applied > before && self.reaches(server, CrashPoint::Apply) {
+        if applied > before && self.reaches(server, CrashPoint::Apply)? {
             return Ok(());
         }
         for output in outputs {
