@@ -72,7 +72,7 @@ pub enum Body<C> {
     },
     /// The answer.
     HeartbeatReply {
-        /// The round answered.
+        /// The round answered; 0 if the heartbeat was of a former term.
         round: u64,
         /// As in `AppendReply`.
         received: Index,
