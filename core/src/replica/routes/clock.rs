@@ -16,7 +16,7 @@ impl Replica {
     pub(in crate::replica) fn do_upkeep(&mut self, stood_still: Duration) {
         let now = self.now.instant;
         let departed = std::mem::take(&mut self.departed);
-        if mutated!(DeposedLeaderExpires) {
+        if mutated!(DeposedLeaderExpires if self.raft.role() != Role::Leader) {
             self.expire_overdue();
         }
         if self.raft.role() == Role::Leader {
