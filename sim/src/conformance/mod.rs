@@ -59,6 +59,7 @@ impl Conformance {
     /// All disks begin with a snapshot that ends with `first`, and so many entries of its term.
     pub fn begin(&mut self, first: EntryId, entries: u64) {
         for server in &mut self.model.servers {
+            server.disk.term = first.term.0;
             let log = &mut server.disk.log;
             for _ in 0..first.index.0 + entries {
                 log.push(Entry { term: first.term.0, change: None });
