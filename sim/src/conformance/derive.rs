@@ -35,6 +35,7 @@ impl Conformance {
                     self.accepts(server, before, persist)?;
                 }
             }
+            self.installs_early(server, outputs, before)?;
             self.say(server, outputs, |term| term <= before)?;
             self.take(Action::Form { server })?;
         }
@@ -50,6 +51,7 @@ impl Conformance {
         let state = &self.model.servers[server];
         if state.role == Role::Leader && stats.role != raft::Role::Leader {
             self.commit_if_leading(server, commit);
+            self.begins_rounds(server, outputs)?;
             self.take(Action::StepDown { server })?;
         }
         self.commits(server, commit)?;
@@ -59,6 +61,52 @@ impl Conformance {
         for output in outputs {
             if let Output::Checkpoint { snapshot, .. } = output {
                 self.checkpoints(server, words::id(snapshot.meta.last))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The heartbeat rounds of a leader that steps down in the same poll.
+    fn begins_rounds(&mut self, server: usize, outputs: &[Output]) -> Verdict {
+        for output in outputs {
+            if let Output::Send { message: Message::Raft(message), .. } = output
+                && let Body::Heartbeat { round, .. } = message.body
+            {
+                self.begins(server, message.term.0, round)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A round begins, unless it has.
+    fn begins(&mut self, server: usize, term: Term, round: u64) -> Verdict {
+        let begun = self.model.said.ledgers.get(&term);
+        let last = begun.and_then(|ledger| ledger.rounds.last_key_value());
+        let is_known = last.map_or(0, |(&last, _)| last) >= round;
+        if is_known || self.model.servers[server].term != term {
+            return Ok(());
+        }
+        self.take(Action::Begin { server, round })
+    }
+
+    /// What it acknowledges in the term that it leaves may rest on a snapshot that it installed
+    /// before it left. To install it once more below changes nothing.
+    fn installs_early(&mut self, server: usize, outputs: &[Output], before: Term) -> Verdict {
+        let acknowledged = outputs.iter().filter_map(|output| match output {
+            Output::Send { message: Message::Raft(message), .. } if message.term.0 <= before => {
+                match message.body {
+                    Body::AppendReply { received, .. } => Some(received.0 as usize),
+                    Body::HeartbeatReply { received, .. } => Some(received.0 as usize),
+                    Body::SnapshotReply { index } => Some(index.0 as usize),
+                    _ => None,
+                }
+            }
+            _ => None,
+        });
+        let most = acknowledged.max().unwrap_or(0);
+        for upto in self.servers[server].durable.clone() {
+            if upto <= most {
+                self.take(Action::Install { server, upto })?;
             }
         }
         Ok(())
@@ -245,13 +293,7 @@ impl Conformance {
             Body::Heartbeat { commit, round } => {
                 let (last, commit) = (Id::default(), index(*commit));
                 self.take(Action::Offer { server, term, last, commit })?;
-                let begun = self.model.said.ledgers.get(&term);
-                let last = begun.and_then(|ledger| ledger.rounds.last_key_value());
-                let is_known = last.map_or(0, |(&last, _)| last) >= *round;
-                if is_known || self.model.servers[server].term != term {
-                    return Ok(());
-                }
-                self.take(Action::Begin { server, round: *round })
+                self.begins(server, term, *round)
             }
             Body::AppendReply { received, persisted } => {
                 let (received, durable) = (index(*received), index(*persisted));
