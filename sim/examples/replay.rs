@@ -21,7 +21,7 @@ struct Options {
     #[arg(long, value_parser = number, required_unless_present = "file")]
     seed: Option<u64>,
     /// A scenario file instead.
-    #[arg(long, conflicts_with_all = ["seed", "whole"])]
+    #[arg(long, conflicts_with = "seed")]
     file: Option<PathBuf>,
     /// Run whole servers, in this scene, instead of replicas alone.
     #[arg(long, value_name = "SCENE", num_args = 0..=1, default_missing_value = "Storm")]
@@ -33,7 +33,7 @@ struct Options {
     #[arg(long, default_value_t = 200)]
     lines: usize,
     /// Show the scenario as a text, which `--file` reads again, and run nothing.
-    #[arg(long, conflicts_with = "whole")]
+    #[arg(long)]
     scenario: bool,
     /// Keep the scenario and what happened in files of this folder.
     #[arg(long, conflicts_with = "whole")]
@@ -65,15 +65,19 @@ fn main() -> ExitCode {
 
 /// Whether all was well.
 fn replay(options: &Options) -> Result<bool, String> {
-    if let Some(scene) = options.whole {
-        let report = whole::play(scene, options.seed.unwrap_or_default(), options.lines);
-        print!("{}", report.chart);
-        return Ok(tell(&report.into()));
-    }
     let scenario = scenario(options)?;
     if options.scenario {
         println!("{}", scenario.text());
         return Ok(true);
+    }
+    if let Some(scene) = options.whole {
+        let report = match options.seed {
+            Some(seed) => whole::play(scene, seed, options.lines),
+            None if scene == Scene::Storm => whole::play_scenario(&scenario, options.lines),
+            None => return Err(format!("a file is played as a storm, not as {scene}")),
+        };
+        print!("{}", report.chart);
+        return Ok(tell(&report.into()));
     }
     if let Some(folder) = &options.keep {
         return keep(folder, &scenario, options.shrink).map_err(|error| error.to_string());
@@ -86,7 +90,10 @@ fn replay(options: &Options) -> Result<bool, String> {
 
 fn scenario(options: &Options) -> Result<Scenario, String> {
     let Some(file) = &options.file else {
-        return Ok(Scenario::of_seed(options.seed.expect("clap asks for one of the two")));
+        let seed = options.seed.expect("clap asks for one of the two");
+        return Ok(options
+            .whole
+            .map_or_else(|| Scenario::of_seed(seed), |scene| whole::scenario(scene, seed)));
     };
     let name = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| format!("{name}: {error}"))?;

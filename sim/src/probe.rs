@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::run::Worlds;
+use crate::whole::Scene;
 
 /// How often each named state was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -54,6 +55,7 @@ impl Quota {
 pub fn quotas(world: Worlds) -> &'static [Quota] {
     match world {
         Worlds::Stepped => STEPPED,
+        Worlds::Whole(Scene::Storm) => STORMS,
         Worlds::Whole(_) => &[],
     }
 }
@@ -89,4 +91,38 @@ const STEPPED: &[Quota] = &[
     quota("watch fired on reconnect", 200),
     quota("write answered over an election", 100),
     quota("wrong password refused", 200),
+];
+
+/// The same of storms over whole servers.
+const STORMS: &[Quota] = &[
+    quota("answer cut in the middle of a frame", 60),
+    quota("bytes in flight lost with their connection", 60),
+    quota("client broke off in the middle of a frame", 60),
+    quota("client that does not read", 60),
+    quota("closed with bytes unread", 60),
+    quota("connect hung", 60),
+    quota("connect refused", 60),
+    quota("connection lost with writes in flight", 60),
+    quota("connection reset in the middle of a write", 60),
+    quota("crash in the middle of a write", 60),
+    quota("crash right after bytes were sent", 60),
+    quota("disk: power cut over several sectors", 60),
+    quota("disk: sync failed", 60),
+    quota("disk: write failed", 60),
+    quota("half-open connection", 60),
+    quota("leader crashes", 60),
+    quota("leader cut off", 60),
+    quota("orderly stop", 60),
+    quota("sent bytes were not acknowledged in time", 60),
+    quota("session refused", 60),
+    quota("session resumed", 60),
+    quota("slow link", 60),
+    quota("slow reader", 60),
+    quota("snapshot in the place of a log", 60),
+    quota("storage: damaged server refused to start", 60),
+    quota("storage: server ended by a failed write", 60),
+    quota("storage: server ended for want of room", 60),
+    quota("two connections for one session", 60),
+    quota("watches set again", 60),
+    quota("writer blocked by a full buffer", 60),
 ];

@@ -1,126 +1,36 @@
 //! Whole servers under faults: one test a scene, and a sweep of storms. `SIM_WHOLE_SEEDS` or
-//! `MADSIM_TEST_NUM` says how many storms, `SIM_SCENE_SEEDS` how many of each other scene,
-//! `MADSIM_TEST_SEED` where storms begin; `SIM_SEED` with `SIM_SCENE` replays one run and shows it.
+//! `MADSIM_TEST_NUM` says how many storms, from `SIM_BASE` or `MADSIM_TEST_SEED` on, on `SIM_JOBS`
+//! cores; `SIM_SCENE_SEEDS` how many of each other scene. A failure names the command that shows it.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use zokor_sim::fault::{CrashPoint, Fault, Timed};
+use zokor_sim::probe::quotas;
+use zokor_sim::run::Worlds;
+use zokor_sim::scenario::Scenario;
+use zokor_sim::sweep::{Summary, Sweep, knob};
+use zokor_sim::whole::{Scene, play, play_scenario, scenario};
 
-use zokor_sim::probe::Probes;
-use zokor_sim::sweep;
-use zokor_sim::whole::{Report, Scene, play};
+const STORMS: u64 = 60;
 
-const DEFAULT_STORMS: u64 = 20;
+const SCENES: u64 = 2;
 
-const DEFAULT_SCENES: u64 = 2;
-
-/// What storms are for: a sweep that never sees these says nothing.
-const SEEN: [&str; 30] = [
-    "leader crashes",
-    "leader cut off",
-    "crash in the middle of a write",
-    "connection lost with writes in flight",
-    "session resumed",
-    "session refused",
-    "watches set again",
-    "snapshot in the place of a log",
-    "disk: power cut over several sectors",
-    "disk: write failed",
-    "disk: sync failed",
-    "storage: server ended by a failed write",
-    "storage: server ended for want of room",
-    "storage: damaged server refused to start",
-    "orderly stop",
-    "half-open connection",
-    "bytes in flight lost with their connection",
-    "connection reset in the middle of a write",
-    "answer cut in the middle of a frame",
-    "client broke off in the middle of a frame",
-    "client that does not read",
-    "slow reader",
-    "two connections for one session",
-    "writer blocked by a full buffer",
-    "closed with bytes unread",
-    "connect hung",
-    "connect refused",
-    "slow link",
-    "sent bytes were not acknowledged in time",
-    "crash right after bytes were sent",
-];
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    let number = match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => text.parse(),
-    };
-    Some(number.unwrap_or_else(|error| panic!("{name}={text}: {error}")))
-}
-
-/// Plays a run, twice if its number says so.
-fn one(scene: Scene, seed: u64, twice: bool) -> Result<Report, String> {
-    let report = play(scene, seed, 0);
-    if let Some(failure) = report.failure() {
-        return Err(failure);
-    }
-    if twice {
-        let again = play(scene, seed, 0);
-        if again.hash != report.hash {
-            return Err(format!(
-                "{scene} {seed:#x} does not repeat: {:x}, {:x}",
-                report.hash, again.hash
-            ));
+/// Runs them all, and wants none to fail.
+fn sweep(sweep: Sweep) -> Summary {
+    let summary = sweep.run(|report| {
+        if let Some(failure) = report.failure() {
+            eprintln!("{failure}");
         }
-    }
-    Ok(report)
-}
-
-/// Plays `scene` by `count` seeds on all cores.
-fn sweep(scene: Scene, base: u64, count: u64) -> Probes {
-    let next = AtomicU64::new(0);
-    let reports = Mutex::new(Vec::new());
-    let failures = Mutex::new(Vec::new());
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= count {
-                        break;
-                    }
-                    match one(scene, sweep::seed(base, n), n.is_multiple_of(10)) {
-                        Ok(report) => {
-                            reports.lock().expect("no worker panics with it").push(report)
-                        }
-                        Err(failure) => {
-                            println!("{failure}");
-                            failures.lock().expect("no worker panics with it").push(failure);
-                        }
-                    }
-                }
-            });
-        }
+        true
     });
-    let reports = reports.into_inner().expect("no worker panics with it");
-    let mut probes = Probes::default();
-    reports.iter().for_each(|report| probes.add(&report.probes));
-    println!(
-        "{scene}: {} runs, {} simulated seconds, {} faults, {} entries",
-        reports.len(),
-        reports.iter().map(|report| report.time / 1_000_000).sum::<u64>(),
-        reports.iter().map(|report| report.faults).sum::<u64>(),
-        reports.iter().map(|report| report.entries).sum::<u64>(),
-    );
-    for (name, count) in probes.iter() {
-        println!("  {count:>9}  {name}");
-    }
-    let failures = failures.into_inner().expect("no worker panics with it");
-    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
-    probes
+    println!("{:?}\n{summary}", sweep.world);
+    let failures: Vec<String> =
+        summary.failures.iter().filter_map(|report| report.failure()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    summary
 }
 
 fn few(scene: Scene) {
-    sweep(scene, 0, number("SIM_SCENE_SEEDS").unwrap_or(DEFAULT_SCENES));
+    let seeds = knob(&["SIM_SCENE_SEEDS"]).unwrap_or(SCENES);
+    sweep(Sweep { seeds, ..Sweep::from_env(Worlds::Whole(scene), seeds) });
 }
 
 #[test]
@@ -169,7 +79,7 @@ const SEEDS: &[(u64, &str)] = &[
 #[test]
 fn storms_that_failed_once_fail_no_more() {
     for (seed, story) in SEEDS {
-        if let Err(failure) = one(Scene::Storm, *seed, false) {
+        if let Some(failure) = play(Scene::Storm, *seed, 0).failure() {
             panic!("{story}: {failure}");
         }
     }
@@ -177,23 +87,42 @@ fn storms_that_failed_once_fail_no_more() {
 
 #[test]
 fn every_property_holds_in_every_storm() {
-    let count = number("SIM_WHOLE_SEEDS").or(number("MADSIM_TEST_NUM")).unwrap_or(DEFAULT_STORMS);
-    let probes = sweep(Scene::Storm, number("MADSIM_TEST_SEED").unwrap_or(0), count);
-    if count >= DEFAULT_STORMS {
-        for name in SEEN {
-            assert!(probes.count(name) > 0, "no storm saw: {name}");
-        }
-    }
+    let storms = Worlds::Whole(Scene::Storm);
+    let missed = sweep(Sweep::from_env(storms, STORMS)).missed(quotas(storms));
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// A scenario of the stepped world, with faults, members and points that whole servers do not know.
+#[test]
+fn a_scenario_is_played_by_whole_servers_as_far_as_they_can() {
+    let seed = (0..).find(|&seed| scenario_has_all(&Scenario::of_seed(seed)));
+    let mut stepped = Scenario::of_seed(seed.expect("one in a few has"));
+    let point = CrashPoint::Lead;
+    let fault = Fault::When(None, point, Box::new(Fault::CrashLeader(CrashPoint::Now, 1)));
+    stepped.faults.push(Timed { at: 0, fault });
+    let read = Scenario::read(&stepped.text()).expect("it was written so");
+    let [report, again] = [&stepped, &read].map(|scenario| play_scenario(scenario, 0));
+    assert_eq!(report.failure(), None);
+    assert!(report.faults > 0 && report.entries > 0);
+    assert_eq!((report.hash, report.faults), (again.hash, again.faults));
+}
+
+fn scenario_has_all(scenario: &Scenario) -> bool {
+    let members = &scenario.plan.members;
+    members.observers > 0 && members.spares > 0 && members.changes
 }
 
 #[test]
-fn replay_shows_one_run() {
-    let Some(seed) = number("SIM_SEED") else { return };
-    let name = std::env::var("SIM_SCENE").unwrap_or_else(|_| Scene::Storm.to_string());
-    let scene = Scene::ALL.into_iter().find(|scene| scene.to_string() == name);
-    let scene = scene.unwrap_or_else(|| panic!("SIM_SCENE is one of {:?}", Scene::ALL));
-    let lines = number("SIM_LINES").unwrap_or(300) as usize;
-    let report = play(scene, seed, lines);
-    println!("{}hash {:016x}, {} entries", report.chart, report.hash, report.entries);
-    assert!(report.violation.is_none(), "{}", report.failure().unwrap());
+fn what_is_taken_from_a_scenario_is_not_played() {
+    let seed = (0..).find(|&seed| !scenario(Scene::Storm, seed).plan.calm).expect("most are not");
+    let mut scenario = scenario(Scene::Storm, seed);
+    let all = play_scenario(&scenario, 0);
+    assert_eq!(all.hash, play(Scene::Storm, seed, 0).hash);
+    let n_faults = scenario.faults.len() as u64;
+    scenario.faults.clear();
+    scenario.clients.iter_mut().for_each(Vec::clear);
+    let fewer = play_scenario(&scenario, 0);
+    assert_eq!(fewer.failure(), None);
+    assert_eq!(fewer.faults + n_faults, all.faults);
+    assert!(fewer.entries < all.entries);
 }

@@ -1,7 +1,7 @@
 //! Whole servers under faults: the real sources of `net` on a simulated network, the real wire,
 //! and the same judges as in the stepped world.
 //!
-//! Invariant: a run is a function of its seed and scene. Each has a thread of its own, since the
+//! Invariant: a run is a function of its scenario and scene. Each has a thread of its own, since the
 //! order of a hash map inside the simulated network is fixed only for the first run of a thread.
 
 pub mod audit;
@@ -26,6 +26,7 @@ use tokio::net::Net;
 
 use crate::check::Violation;
 use crate::probe::Probes;
+use crate::scenario::Scenario;
 use crate::world::queue::Micros;
 use history::History;
 use run::Run;
@@ -33,7 +34,7 @@ use run::Run;
 /// What happens in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Scene {
-    /// Faults as the seed has them.
+    /// Faults as the scenario has them, and some that only this world has.
     Storm,
     /// The leader dies under load and stays dead for a while; nothing else happens.
     LeaderDies,
@@ -118,24 +119,42 @@ impl Report {
     }
 }
 
+/// The scenario of `scene` by `seed`. A storm's is of the same kind as the stepped world's, and
+/// either world can play it.
+pub fn scenario(scene: Scene, seed: u64) -> Scenario {
+    Scenario::of_plan(scene::plan(scene, seed))
+}
+
 /// Plays `scene` by `seed`, and keeps the last `lines` lines of what happened.
 pub fn play(scene: Scene, seed: u64, lines: usize) -> Report {
+    play_in(scene, &scenario(scene, seed), lines)
+}
+
+/// Plays any scenario as a storm. What whole servers cannot do yet is left out: changes of the
+/// membership, servers that are no members, faults that wait for a point of a server
+/// (`Fault::When`), disks with a history; and all heals at once.
+pub fn play_scenario(scenario: &Scenario, lines: usize) -> Report {
+    play_in(Scene::Storm, scenario, lines)
+}
+
+fn play_in(scene: Scene, scenario: &Scenario, lines: usize) -> Report {
     let mutant = zokor_mutants::active();
     std::thread::scope(|scope| {
-        let playing = || zokor_mutants::with(mutant, || play_here(scene, seed, lines));
+        let playing = || zokor_mutants::with(mutant, || play_here(scene, scenario, lines));
         let thread = scope.spawn(playing);
         thread.join().expect("a panic of the run is part of its report")
     })
 }
 
-fn play_here(scene: Scene, seed: u64, lines: usize) -> Report {
+fn play_here(scene: Scene, scenario: &Scenario, lines: usize) -> Report {
+    let seed = scenario.plan.seed;
     let history = History::default();
     let mut runtime = Runtime::with_seed_and_config(seed, ::madsim::Config::default());
     runtime.add_simulator::<Net>();
     runtime.set_time_limit(TIME_LIMIT);
     let shared = history.clone();
     let played = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async { Run::new(scene, seed, shared).play().await })
+        runtime.block_on(async { Run::new(scene, scenario.clone(), shared).play().await })
     }));
     let mut report = Report {
         seed,

@@ -4,7 +4,6 @@
 //! bound.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
@@ -17,8 +16,8 @@ use zokor_core::replica::Stats;
 use zokor_net::runtime::Limits;
 use zokor_net::transport::PEER_GONE_AFTER;
 
-use super::audit::audit;
-use super::client::Running;
+use super::audit::{self, audit};
+use super::client::{ODD, Running, address_of};
 use super::history::{self, Deed, History, Moment, judge};
 use super::storm::{Storm, fair_weather};
 use super::{Scene, bulk, odd, scene};
@@ -29,7 +28,7 @@ use crate::model::Model;
 use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream};
-use crate::workload;
+use crate::scenario::Scenario;
 use crate::world::madsim::{Ensemble, PEER_PORT, Watch, server_ip};
 use crate::world::queue::Micros;
 
@@ -45,7 +44,7 @@ pub(super) struct Outcome {
 /// A run under way.
 pub(super) struct Run {
     scene: Scene,
-    plan: Plan,
+    scenario: Scenario,
     watch: Watch,
     history: History,
     ensemble: Ensemble,
@@ -60,14 +59,15 @@ pub(super) struct Run {
 
 impl Run {
     /// Inside a simulation only.
-    pub(super) fn new(scene: Scene, seed: u64, history: History) -> Self {
-        let plan = scene::plan(scene, seed);
+    pub(super) fn new(scene: Scene, scenario: Scenario, history: History) -> Self {
+        let scenario = scene::playable(scenario);
+        let plan = &scenario.plan;
         let watch = Watch::start();
         let configs = (1..=plan.servers).map(|server| plan.config(server)).collect();
-        let ensemble = Ensemble::new(&plan, configs, &watch);
+        let ensemble = Ensemble::new(plan, configs, &watch);
         Run {
             scene,
-            plan,
+            scenario,
             watch,
             history,
             ensemble,
@@ -81,11 +81,11 @@ impl Run {
     }
 
     pub(super) async fn play(mut self) -> Outcome {
-        fair_weather(&self.plan, &self.ensemble);
-        for server in 1..=self.plan.servers {
+        fair_weather(&self.scenario.plan, &self.ensemble);
+        for server in 1..=self.scenario.plan.servers {
             self.ensemble.start(server);
         }
-        for number in 1..=self.plan.clients.count {
+        for number in 1..=self.scenario.plan.clients.count {
             self.spawn_client(number);
         }
         let mut verdict = self.act().await;
@@ -108,7 +108,7 @@ impl Run {
     }
 
     fn spawn_client(&mut self, number: u64) {
-        let Plan { seed, servers, core, clients, fault_time, .. } = &self.plan;
+        let Plan { seed, servers, core, clients, .. } = &self.scenario.plan;
         let character = Character {
             number,
             seed: *seed,
@@ -116,8 +116,8 @@ impl Run {
             timeouts_ms: (core.min_session_timeout_ms, core.max_session_timeout_ms),
             window: clients.window,
         };
-        let stream = &mut Stream::new(*seed, Concern::Client(number));
-        let client = Client::new(character, workload::draw(clients, *fault_time, stream));
+        let steps = self.scenario.clients.get(number as usize - 1).cloned();
+        let client = Client::new(character, steps.unwrap_or_default());
         let (running, life) = Running::new(client, self.watch.clone(), self.history.clone());
         drop(self.ensemble.add_client(number).spawn(life));
         self.clients.push(running);
@@ -125,17 +125,18 @@ impl Run {
 
     /// Clients that no client library would have: each sort in half of the storms.
     fn spawn_odd_clients(&self) -> Vec<NodeHandle> {
-        let mut stream = Stream::new(self.plan.seed, Concern::Client(ODD));
+        let mut stream = Stream::new(self.scenario.plan.seed, Concern::Client(ODD));
         let mut nodes = Vec::new();
         for (n, habit) in odd::Habit::ALL.into_iter().enumerate() {
-            let own = Stream::new(self.plan.seed, Concern::Client(ODD + 1 + n as u64));
-            if self.plan.calm || stream.coin() {
+            let own = Stream::new(self.scenario.plan.seed, Concern::Client(ODD + 1 + n as u64));
+            if self.scenario.plan.calm || stream.coin() {
                 continue;
             }
-            let node = extra_node(&format!("{habit:?}"), 3 + n as u8);
+            let number = ODD + n as u64;
+            let node = extra_node(&format!("{habit:?}"), number);
             let odd = odd::Odd {
-                number: ODD + n as u64,
-                servers: self.plan.servers,
+                number,
+                servers: self.scenario.plan.servers,
                 stream: own,
                 watch: self.watch.clone(),
                 history: self.history.clone(),
@@ -149,16 +150,16 @@ impl Run {
     /// The first half.
     async fn act(&mut self) -> Verdict {
         if self.scene == Scene::Storm {
-            let mut stream = Stream::new(self.plan.seed, Concern::Client(0));
-            let bulk = stream.coin().then(|| extra_node("bulk", 2));
+            let mut stream = Stream::new(self.scenario.plan.seed, Concern::Client(0));
+            let bulk = stream.coin().then(|| extra_node("bulk", bulk::NUMBER));
             if let Some(node) = &bulk {
                 let (watch, history) = (self.watch.clone(), self.history.clone());
-                let filling = bulk::fill(self.plan.servers, stream, watch, history);
+                let filling = bulk::fill(self.scenario.plan.servers, stream, watch, history);
                 drop(node.spawn(filling));
             }
             let odd = self.spawn_odd_clients();
             let tools = (&self.watch, &self.history, &mut self.probes);
-            let mut storm = Storm::new(&self.plan, &mut self.ensemble, tools);
+            let mut storm = Storm::new(&self.scenario, &mut self.ensemble, tools);
             let verdict = storm.rage().await;
             self.faults = storm.faults;
             for node in bulk.into_iter().chain(odd) {
@@ -206,7 +207,7 @@ impl Run {
 
     /// Between the leader and its peers nothing passes; clients reach everybody.
     async fn leader_cut_off(&mut self, leader: u64, (inward, outward): (bool, bool)) -> Verdict {
-        for peer in (1..=self.plan.servers).filter(|&peer| peer != leader) {
+        for peer in (1..=self.scenario.plan.servers).filter(|&peer| peer != leader) {
             self.ensemble.clog(leader, peer, outward);
             self.ensemble.clog(peer, leader, inward);
         }
@@ -238,18 +239,18 @@ impl Run {
         sleep(Duration::from_secs(3)).await;
         let now = self.acknowledged();
         must("writing goes on", now > written + 20, || format!("{written} writes, then {now}"))?;
-        let all = (1..=self.plan.servers).filter_map(|server| self.ensemble.stats(server));
+        let all = (1..=self.scenario.plan.servers).filter_map(|server| self.ensemble.stats(server));
         let leaders: BTreeSet<Option<ServerId>> = all.map(|stats| stats.leader).collect();
         must("all hear of one leader again", leaders.len() == 1, || format!("{leaders:?}"))
     }
 
     async fn power_cut(&mut self) -> Verdict {
-        for server in 1..=self.plan.servers {
+        for server in 1..=self.scenario.plan.servers {
             self.ensemble.kill(server, true);
         }
         self.note("all servers lose power".to_owned());
         sleep(Duration::from_millis(500)).await;
-        for server in 1..=self.plan.servers {
+        for server in 1..=self.scenario.plan.servers {
             self.ensemble.start(server);
         }
         self.wait_for_leader(Duration::from_secs(3), |_| true).await?;
@@ -281,8 +282,9 @@ impl Run {
     async fn ruin(&mut self, leader: u64) -> Verdict {
         self.ruined = Some(self.furthest());
         self.ensemble.lift_limit();
-        let others = (1..=self.plan.servers).filter(|&server| server != leader);
-        let lost: Vec<u64> = [leader].into_iter().chain(others).take(self.plan.quorum()).collect();
+        let others = (1..=self.scenario.plan.servers).filter(|&server| server != leader);
+        let lost: Vec<u64> =
+            [leader].into_iter().chain(others).take(self.scenario.plan.quorum()).collect();
         for &server in &lost {
             let damaged = self.ensemble.spoil_log(server);
             must("the scene is set", damaged, || format!("the log of {server} is empty"))?;
@@ -323,9 +325,9 @@ impl Run {
         self.ensemble.heal();
         self.note("everything heals".to_owned());
         self.ensemble.weather(Weather::default());
-        let n_dead = if self.plan.clients.deaths { self.clients.len() / 2 } else { 0 };
-        for (n, client) in self.clients.iter().enumerate() {
-            client.order(if n < n_dead { Mood::Dead } else { Mood::Settling });
+        let dead = &self.scenario.recovery.dead;
+        for (number, client) in (1..).zip(&self.clients) {
+            client.order(if dead.contains(&number) { Mood::Dead } else { Mood::Settling });
         }
         let healthy = self.wait_for_health().await;
         if healthy.is_err() {
@@ -334,7 +336,7 @@ impl Run {
             return healthy;
         }
         self.note("all is well".to_owned());
-        let node = extra_node("auditor", 1);
+        let node = extra_node("auditor", audit::FIRST_NUMBER);
         for server in self.ensemble.present() {
             let reading = node.spawn(audit(server, self.watch.clone(), self.history.clone()));
             reading.await.expect("a reader that panics ends the run")?;
@@ -371,7 +373,7 @@ impl Run {
         loop {
             let connected = |client: &&Running| client.look().is_connected();
             let live = self.clients.iter().filter(connected).count();
-            let servers = 1..=self.plan.servers;
+            let servers = 1..=self.scenario.plan.servers;
             let kept: Vec<usize> =
                 servers.map(|server| self.ensemble.n_connections(server)).collect();
             if kept.iter().sum::<usize>() == live {
@@ -415,13 +417,13 @@ impl Run {
 
     /// How long healing may take.
     fn bound(&self) -> Micros {
-        let core = &self.plan.core;
+        let core = &self.scenario.plan.core;
         let sessions = Duration::from_millis(core.max_session_timeout_ms as u64) * 2;
         (HELD_BACK * 3 + core.election_timeout * 20 + sessions).as_micros() as Micros
     }
 
     fn health(&self) -> Verdict {
-        let all: BTreeMap<u64, Stats> = (1..=self.plan.servers)
+        let all: BTreeMap<u64, Stats> = (1..=self.scenario.plan.servers)
             .filter_map(|server| Some((server, self.ensemble.stats(server)?)))
             .collect();
         let unsettled = self.clients.iter().enumerate().filter(|(_, client)| {
@@ -504,7 +506,7 @@ impl Run {
     }
 
     fn term(&self) -> u64 {
-        let all = (1..=self.plan.servers).filter_map(|server| self.ensemble.stats(server));
+        let all = (1..=self.scenario.plan.servers).filter_map(|server| self.ensemble.stats(server));
         all.map(|stats| stats.term.0).max().unwrap_or_default()
     }
 
@@ -533,13 +535,10 @@ fn copies(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
     copies.count() as u64
 }
 
-/// A node for clients that are not of the plan.
-fn extra_node(name: &str, number: u8) -> NodeHandle {
-    let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, number));
-    Net::current().add_host(name, ip)
+/// A node for a client that is not of the plan.
+fn extra_node(name: &str, number: u64) -> NodeHandle {
+    Net::current().add_host(name, address_of(ConnId(number << 32)))
 }
 
-/// The first number of odd clients.
-const ODD: u64 = 910;
 /// What a clogged link held back may come this much later than its end.
 const HELD_BACK: Duration = Duration::from_secs(10);

@@ -1,12 +1,36 @@
-//! The plans of the scenes that are about one thing.
+//! The scenarios of the scenes, and what of any other scenario this world can play.
 //!
-//! Invariant: nothing varies in them but what the seed draws inside the ordinary: latencies, who
-//! connects where, what is asked.
+//! Invariant: in a scene that is about one thing nothing varies but what the seed draws inside the
+//! ordinary: latencies, who connects where, what is asked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Scene;
+use crate::fault::Timed;
 use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan, SectorPlan};
+use crate::scenario::Scenario;
+
+/// `scenario` without what whole servers cannot do yet: servers that are no members do not run, and
+/// nobody changes the membership; disks are empty at the beginning. Faults that wait for a point of
+/// a server (`Fault::When`) do not strike, and of the recovery only the dead clients count:
+/// everything heals at once.
+pub(super) fn playable(mut scenario: Scenario) -> Scenario {
+    let plan = &mut scenario.plan;
+    plan.servers -= plan.members.spares;
+    plan.members.spares = 0;
+    plan.members.changes = false;
+    plan.origin = None;
+    let members: BTreeSet<u64> = (1..=plan.servers).collect();
+    let faults = std::mem::take(&mut scenario.faults).into_iter();
+    let faults = faults.filter_map(|Timed { at, fault }| {
+        // Whoever leads is a member.
+        Some(Timed { at, fault: fault.only(&members, Some(1))? })
+    });
+    scenario.faults = faults.collect();
+    scenario.faults.sort_by_key(|timed| timed.at);
+    scenario
+}
 
 /// The plan of `scene` by `seed`.
 pub(super) fn plan(scene: Scene, seed: u64) -> Plan {

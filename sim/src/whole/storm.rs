@@ -1,7 +1,9 @@
-//! Faults by the seed, over whole servers.
+//! The faults of a scenario over whole servers, and those that only this world has.
 //!
 //! Invariant: one task does everything that is done to the ensemble, in the order of time;
-//! whatever a fault breaks for a time has its repair on the list from the start.
+//! whatever a fault breaks for a time has its repair on the list from the start. What this world
+//! adds is drawn from a stream of its own, and taking a fault out of the scenario changes no time
+//! of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +15,11 @@ use super::client::client_address;
 use super::history::{Deed, History};
 use super::rough::{self, Rough};
 use crate::check::{Verdict, must};
-use crate::fault::{self, CrashPoint, Damage, Fault};
+use crate::fault::{CrashPoint, Damage, Fault};
 use crate::plan::Plan;
 use crate::probe::Probes;
-use crate::rng::{Concern, Stream};
+use crate::rng::{Concern, Stream, mix};
+use crate::scenario::Scenario;
 use crate::world::madsim::{Ensemble, PEER_PORT, Watch};
 use crate::world::queue::Micros;
 
@@ -41,13 +44,16 @@ enum Repair {
 
 /// The faults of one run.
 pub struct Storm<'a> {
-    plan: &'a Plan,
+    scenario: &'a Scenario,
     ensemble: &'a mut Ensemble,
     watch: &'a Watch,
     history: &'a History,
     probes: &'a mut Probes,
+    /// For what only this world has.
     stream: Stream,
     rough: Rough,
+    /// The faults of the scenario before this one have struck.
+    next_fault: usize,
     repairs: BTreeMap<(Micros, u64), Repair>,
     n_repairs: u64,
     /// How many faults there were.
@@ -55,36 +61,39 @@ pub struct Storm<'a> {
 }
 
 impl<'a> Storm<'a> {
-    /// The storm of `plan`.
+    /// The storm of `scenario`, whose faults stand in the order of time.
     pub fn new(
-        plan: &'a Plan,
+        scenario: &'a Scenario,
         ensemble: &'a mut Ensemble,
         (watch, history, probes): (&'a Watch, &'a History, &'a mut Probes),
     ) -> Self {
-        let stream = Stream::new(plan.seed, Concern::Faults);
+        let seed = scenario.plan.seed;
         Storm {
-            plan,
+            scenario,
             ensemble,
             watch,
             history,
             probes,
-            stream,
-            rough: Rough::new(plan.seed),
+            stream: Stream::new(seed, Concern::Extra),
+            rough: Rough::new(seed),
+            next_fault: 0,
             repairs: BTreeMap::new(),
             n_repairs: 0,
             faults: 0,
         }
     }
 
-    /// Lasts as long as the plan has it.
+    /// Lasts as long as the plan has it. A calm one has no more faults than it names.
     ///
     /// # Errors
     /// If a server ends that had no reason to.
     pub async fn rage(&mut self) -> Verdict {
-        let mut next = self.watch.micros() + 1_000_000;
-        while self.watch.micros() < self.plan.fault_time {
+        let scenario = self.scenario;
+        let mut extra_at = if scenario.plan.calm { u64::MAX } else { 1_000_000 + self.gap() };
+        while self.watch.micros() < scenario.plan.fault_time {
+            let fault = scenario.faults.get(self.next_fault).map_or(u64::MAX, |timed| timed.at);
             let repair = self.repairs.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
-            let until = next.min(repair).saturating_sub(self.watch.micros());
+            let until = fault.min(extra_at).min(repair).saturating_sub(self.watch.micros());
             sleep(Duration::from_micros(until.min(REAP_INTERVAL))).await;
             self.reap()?;
             let now = self.watch.micros();
@@ -94,17 +103,29 @@ impl<'a> Storm<'a> {
                 let repair = first.remove();
                 self.repair(repair);
             }
-            if now >= next {
-                let (fault, gap) = fault::next(self.plan, &mut self.stream);
-                next = now + gap;
-                match fault {
-                    Some(_) if self.stream.per_mille(300) => self.extra(),
-                    Some(fault) => self.strike(fault),
-                    None => {}
-                }
+            while let Some(timed) = scenario.faults.get(self.next_fault)
+                && timed.at <= now
+            {
+                self.next_fault += 1;
+                self.strike(timed.fault.clone());
+            }
+            if now >= extra_at {
+                extra_at = now + self.gap();
+                self.extra();
             }
         }
         Ok(())
+    }
+
+    /// The time until the next fault of those that only this world has.
+    fn gap(&mut self) -> Micros {
+        self.stream.log_between(50_000, 4_000_000)
+    }
+
+    /// A stream for the small print of what happens now, so that it depends on nothing else.
+    fn small_print(&self, server: u64) -> Stream {
+        let seed = mix(&[self.scenario.plan.seed, self.watch.micros(), server]);
+        Stream::new(seed, Concern::Extra)
     }
 
     fn reap(&mut self) -> Verdict {
@@ -112,7 +133,7 @@ impl<'a> Storm<'a> {
         must("no server ends by itself", reaped.is_ok(), || format!("{reaped:?}"))?;
         for server in reaped.unwrap_or_default() {
             self.note(format!("server {server} has ended"));
-            let after = self.stream.log_between(20_000, 3_000_000);
+            let after = self.small_print(server).log_between(20_000, 3_000_000);
             self.later(after, Repair::Start(server));
         }
         Ok(())
@@ -166,7 +187,7 @@ impl<'a> Storm<'a> {
             }
             // Settings of whole servers differ by their seats.
             Fault::Retune(..) => {}
-            // Its members stay the same: no plan of this world asks for it.
+            // Whole servers have no door for it yet.
             Fault::ChangeMembership(_) => {}
             // Nor can one see at what point a whole server is.
             Fault::When(..) => {}
@@ -195,8 +216,9 @@ impl<'a> Storm<'a> {
     fn extra(&mut self) {
         self.faults += 1;
         let after = self.stream.log_between(100_000, 5_000_000);
-        let client = self.stream.between(1, self.plan.clients.count);
-        let server = self.stream.between(1, self.plan.servers);
+        let plan = &self.scenario.plan;
+        let client = self.stream.between(1, plan.clients.count.max(1));
+        let server = self.stream.between(1, plan.servers);
         match self.stream.below(10) {
             0..2 => {
                 self.note(format!("client {client} and server {server} do not hear each other"));
@@ -238,18 +260,18 @@ impl<'a> Storm<'a> {
         }
         let n = match point {
             CrashPoint::Send(n) => {
-                let partly = self.stream.coin();
+                let partly = self.small_print(server).coin();
                 self.ensemble.crash_at_send(server, PEER_PORT, (n, partly));
                 return self.later(500_000, Repair::PowerCut(server, after));
             }
             CrashPoint::Reply => {
-                let partly = self.stream.coin();
+                let partly = self.small_print(server).coin();
                 let port = client_address(server).port();
                 self.ensemble.crash_at_send(server, port, (1, partly));
                 return self.later(500_000, Repair::PowerCut(server, after));
             }
             CrashPoint::Now => {
-                let loses_power = self.stream.coin();
+                let loses_power = self.small_print(server).coin();
                 self.ensemble.kill(server, loses_power);
                 return self.later(after, Repair::Start(server));
             }
@@ -296,7 +318,7 @@ impl<'a> Storm<'a> {
             }
             Repair::ClearLinks => self.ensemble.network().clear_links(),
             Repair::OpenDoor(server) => self.ensemble.door(server, Door::Open),
-            Repair::CalmDown => fair_weather(self.plan, self.ensemble),
+            Repair::CalmDown => fair_weather(&self.scenario.plan, self.ensemble),
         }
     }
 

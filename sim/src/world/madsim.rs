@@ -302,7 +302,7 @@ impl Ensemble {
             clients: BTreeMap::new(),
             ledger: Ledger::default(),
             watch: watch.clone(),
-            atlas: Atlas::new(plan.servers),
+            atlas: Atlas::new(plan.voters()),
         }
     }
 
