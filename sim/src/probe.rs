@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use zokor_chance::Chances;
 
 use crate::run::Worlds;
 
@@ -20,6 +21,13 @@ impl Probes {
     pub fn add(&mut self, other: &Probes) {
         for (name, count) in &other.0 {
             *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    /// Adds the chances that a run has taken.
+    pub fn add_chances(&mut self, chances: &Chances) {
+        for (chance, count) in chances.taken() {
+            *self.0.entry(chance.deviation()).or_default() += count;
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Concern {
     Platter(u64),
     /// What sockets and links are like, and what is done to connections.
     Network,
+    /// Which chances servers take.
+    Chance,
 }
 
 /// One stream of random numbers.
@@ -49,6 +51,7 @@ impl Stream {
             Concern::Sectors => (8, 0),
             Concern::Platter(id) => (9, id),
             Concern::Network => (10, 0),
+            Concern::Chance => (11, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

@@ -119,6 +119,8 @@ impl Scenario {
         must((1..=13).contains(&plan.servers), "plan.servers is not in 1..=13")?;
         let others = plan.members.observers.checked_add(plan.members.spares);
         must(others.is_some_and(|others| others < plan.servers), "nobody votes")?;
+        let bits = plan.core.counter_bits.unwrap_or(32);
+        must((1..=32).contains(&bits), "plan.core.counter_bits is not in 1..=32")?;
         must(plan.clients.count <= 1_000, "plan.clients.count is above 1,000")?;
         must(plan.fault_time <= 3_600_000_000, "plan.fault_time is above an hour")?;
         must(self.clients.len() as u64 <= plan.clients.count, "more step lists than clients")?;

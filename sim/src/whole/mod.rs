@@ -134,8 +134,11 @@ fn play_here(scene: Scene, seed: u64, lines: usize) -> Report {
     runtime.add_simulator::<Net>();
     runtime.set_time_limit(TIME_LIMIT);
     let shared = history.clone();
+    let plan = scene::plan(scene, seed);
+    let mut chances = plan.chances();
     let played = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async { Run::new(scene, seed, shared).play().await })
+        let playing = || runtime.block_on(async { Run::new(scene, plan, shared).play().await });
+        zokor_chance::with(&mut chances, playing)
     }));
     let mut report = Report {
         seed,
@@ -152,6 +155,7 @@ fn play_here(scene: Scene, seed: u64, lines: usize) -> Report {
         Ok(outcome) => {
             report.violation = outcome.verdict.err();
             report.probes = outcome.probes;
+            report.probes.add_chances(&chances);
             report.time = outcome.time;
             report.faults = outcome.faults;
             report.entries = outcome.entries;

@@ -21,7 +21,7 @@ use super::audit::audit;
 use super::client::Running;
 use super::history::{self, Deed, History, Moment, judge};
 use super::storm::{Storm, fair_weather};
-use super::{Scene, bulk, odd, scene};
+use super::{Scene, bulk, odd};
 use crate::check::liveness::Health;
 use crate::check::{Verdict, Violation, must};
 use crate::client::{Character, Client, Heard, Mood};
@@ -60,8 +60,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Inside a simulation only.
-    pub(super) fn new(scene: Scene, seed: u64, history: History) -> Self {
-        let plan = scene::plan(scene, seed);
+    pub(super) fn new(scene: Scene, plan: Plan, history: History) -> Self {
         let watch = Watch::start();
         let configs = (1..=plan.servers).map(|server| plan.config(server)).collect();
         let ensemble = Ensemble::new(&plan, configs, &watch);
@@ -320,6 +319,7 @@ impl Run {
 
     /// The second half: everything heals, then everything is read and judged.
     async fn end(&mut self) -> Verdict {
+        zokor_chance::rest();
         self.ensemble.heal();
         self.note("everything heals".to_owned());
         self.ensemble.weather(Weather::default());
@@ -396,7 +396,8 @@ impl Run {
         let (applied, server) = self.ruined.unwrap_or_else(|| self.furthest());
         let log = self.ensemble.ledger().log(ServerId(server), applied)?;
         self.entries = log.len() as u64;
-        let model = history::model(&log)?;
+        let fresh = Model::new().counting(self.plan.core.counter_bits);
+        let model = history::model(fresh, &log)?;
         self.copies = copies(&log, &model);
         Ok((log, model))
     }
