@@ -49,4 +49,4 @@ async fn walk(server: u64, watch: Watch, history: History) -> Result<(), String>
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Above the numbers of all other clients.
-const FIRST_NUMBER: u64 = 1_000;
+pub const FIRST_NUMBER: u64 = 1_000;

@@ -52,4 +52,4 @@ fn large(stream: &mut Stream) -> Request {
 /// Shorter than the session that it asks for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Its number among the clients.
-const NUMBER: u64 = 900;
+pub const NUMBER: u64 = 900;

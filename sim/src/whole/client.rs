@@ -168,13 +168,17 @@ impl Hands {
 
 /// Where the client of a connection is: the numbers from 900 on are those of the run itself.
 pub fn address_of(conn: ConnId) -> IpAddr {
-    let number = (conn.0 >> 32) as u8;
-    IpAddr::V4(match conn.0 >> 32 {
-        0..900 => Ipv4Addr::new(10, 0, 1, number),
-        900..1_000 => Ipv4Addr::new(10, 0, 2, 2),
+    let number = conn.0 >> 32;
+    IpAddr::V4(match number {
+        0..900 => Ipv4Addr::new(10, 0, 1, number as u8),
+        900..ODD => Ipv4Addr::new(10, 0, 2, 2),
+        ODD..1_000 => Ipv4Addr::new(10, 0, 2, (number - ODD) as u8 + 3),
         _ => Ipv4Addr::new(10, 0, 2, 1),
     })
 }
+
+/// The first number of odd clients.
+pub const ODD: u64 = 910;
 
 /// Where `server` takes clients.
 pub fn client_address(server: u64) -> SocketAddr {

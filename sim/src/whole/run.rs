@@ -4,7 +4,6 @@
 //! bound.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
@@ -17,8 +16,8 @@ use zokor_core::replica::Stats;
 use zokor_net::runtime::Limits;
 use zokor_net::transport::PEER_GONE_AFTER;
 
-use super::audit::audit;
-use super::client::Running;
+use super::audit::{self, audit};
+use super::client::{ODD, Running, address_of};
 use super::history::{self, Deed, History, Moment, judge};
 use super::storm::{Storm, fair_weather};
 use super::{Scene, bulk, odd};
@@ -131,9 +130,10 @@ impl Run {
             if self.plan.calm || stream.coin() {
                 continue;
             }
-            let node = extra_node(&format!("{habit:?}"), 3 + n as u8);
+            let number = ODD + n as u64;
+            let node = extra_node(&format!("{habit:?}"), number);
             let odd = odd::Odd {
-                number: ODD + n as u64,
+                number,
                 servers: self.plan.servers,
                 stream: own,
                 watch: self.watch.clone(),
@@ -149,7 +149,7 @@ impl Run {
     async fn act(&mut self) -> Verdict {
         if self.scene == Scene::Storm {
             let mut stream = Stream::new(self.plan.seed, Concern::Client(0));
-            let bulk = stream.coin().then(|| extra_node("bulk", 2));
+            let bulk = stream.coin().then(|| extra_node("bulk", bulk::NUMBER));
             if let Some(node) = &bulk {
                 let (watch, history) = (self.watch.clone(), self.history.clone());
                 let filling = bulk::fill(self.plan.servers, stream, watch, history);
@@ -334,7 +334,7 @@ impl Run {
             return healthy;
         }
         self.note("all is well".to_owned());
-        let node = extra_node("auditor", 1);
+        let node = extra_node("auditor", audit::FIRST_NUMBER);
         for server in self.ensemble.present() {
             let reading = node.spawn(audit(server, self.watch.clone(), self.history.clone()));
             reading.await.expect("a reader that panics ends the run")?;
@@ -534,13 +534,10 @@ fn copies(log: &[SharedEntry<Txn>], model: &Model) -> u64 {
     copies.count() as u64
 }
 
-/// A node for clients that are not of the plan.
-fn extra_node(name: &str, number: u8) -> NodeHandle {
-    let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 2, number));
-    Net::current().add_host(name, ip)
+/// A node for a client that is not of the plan.
+fn extra_node(name: &str, number: u64) -> NodeHandle {
+    Net::current().add_host(name, address_of(ConnId(number << 32)))
 }
 
-/// The first number of odd clients.
-const ODD: u64 = 910;
 /// What a clogged link held back may come this much later than its end.
 const HELD_BACK: Duration = Duration::from_secs(10);
