@@ -250,8 +250,11 @@ pub struct ClientPlan {
 impl Plan {
     /// The plan of `seed`.
     pub fn new(seed: u64) -> Self {
-        let mut stream = Stream::new(seed, Concern::Plan);
-        let s = &mut stream;
+        Plan::draw(seed, &mut Stream::new(seed, Concern::Plan))
+    }
+
+    /// The plan of `seed` that `s` draws.
+    pub fn draw(seed: u64, s: &mut Stream) -> Self {
         let kind = s.below(10);
         let calm = kind == 0;
         let all = kind == 1;

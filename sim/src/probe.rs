@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use zokor_chance::Chances;
+use zokor_chance::{Chance, Chances};
 
 use crate::run::Worlds;
 
@@ -62,8 +62,12 @@ impl Quota {
 pub fn quotas(world: Worlds) -> &'static [Quota] {
     match world {
         Worlds::Stepped => STEPPED,
-        Worlds::Whole(_) => &[],
+        Worlds::Whole(_) => WHOLE,
     }
+}
+
+const fn chance(chance: Chance) -> Quota {
+    quota(chance.deviation(), 200)
 }
 
 const fn quota(probe: &'static str, seeds: u64) -> Quota {
@@ -74,6 +78,20 @@ const fn quota(probe: &'static str, seeds: u64) -> Quota {
 const STEPPED: &[Quota] = &[
     quota("a server stays cut off while the others get on", 100),
     quota("a server stays down while the others get on", 100),
+    chance(Chance::ApplyLater),
+    chance(Chance::BarrierLater),
+    chance(Chance::CheckpointNow),
+    chance(Chance::EarlyBeat),
+    chance(Chance::EarlyElection),
+    chance(Chance::ForwardTwice),
+    chance(Chance::HeardUnreported),
+    chance(Chance::HeartbeatUnanswered),
+    chance(Chance::OneEntryAppend),
+    chance(Chance::ProbeAgain),
+    chance(Chance::SegmentRolled),
+    chance(Chance::SmallChunk),
+    chance(Chance::SnapshotInstead),
+    chance(Chance::TailForgotten),
     quota("client cut off from its server", 100),
     quota("closed: client ahead", 200),
     quota("closed: no leader", 100),
@@ -98,3 +116,6 @@ const STEPPED: &[Quota] = &[
     quota("write answered over an election", 100),
     quota("wrong password refused", 200),
 ];
+
+/// The chances that only whole servers come to.
+const WHOLE: &[Quota] = &[chance(Chance::QueueFull), chance(Chance::ShortRead)];

@@ -27,7 +27,7 @@ macro_rules! chances {
             pub const ALL: &[Chance] = &[$(Chance::$name),*];
 
             /// What happens when it is taken; the name of the probe that counts it.
-            pub fn deviation(self) -> &'static str {
+            pub const fn deviation(self) -> &'static str {
                 match self {
                     $(Chance::$name => concat!("chance: ", $deviation),)*
                 }
