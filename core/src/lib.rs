@@ -35,6 +35,53 @@ macro_rules! mutated {
 #[doc(hidden)]
 pub use zokor_mutants as mutants;
 
+/// Whether the run takes this chance to do something rare and harmless, if the condition behind
+/// `if` holds. Constantly false, and without a trace in the binary, but in the twin of this
+/// package.
+#[cfg(not(feature = "chances"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! maybe {
+    ($chance:ident $(if $condition:expr)?) => {
+        false
+    };
+}
+
+/// See the other one.
+#[cfg(feature = "chances")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! maybe {
+    ($chance:ident $(if $condition:expr)?) => {
+        $($condition &&)? $crate::chance::is_taken($crate::chance::Chance::$chance)
+    };
+}
+
+/// How many bits the counter in a zxid has: 32, but in some runs of the twin of this package, where
+/// a full counter is nothing rare.
+#[cfg(not(feature = "chances"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! counter_bits {
+    () => {
+        32u32
+    };
+}
+
+/// See the other one.
+#[cfg(feature = "chances")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! counter_bits {
+    () => {
+        $crate::chance::counter_bits()
+    };
+}
+
+#[cfg(feature = "chances")]
+#[doc(hidden)]
+pub use zokor_chance as chance;
+
 pub mod db;
 pub mod id;
 mod pages;

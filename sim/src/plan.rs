@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zokor_chance::Chances;
 use zokor_core::Config;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Membership};
@@ -40,6 +41,10 @@ pub struct Plan {
     /// What is on the disks before the first start; nothing if it is not said.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// Until everything heals, servers take chances to do what is legal and rare: which ones is up
+    /// to the seed.
+    #[serde(default)]
+    pub buggify: bool,
 }
 
 /// Who is a member at the beginning, and whether that changes.
@@ -100,6 +105,9 @@ pub struct CorePlan {
     /// said.
     #[serde(default)]
     pub slowness: Vec<u32>,
+    /// Bits of the counter in a zxid, 1 to 32; 32 if it is not said.
+    #[serde(default)]
+    pub counter_bits: Option<u8>,
 }
 
 /// What links are like.
@@ -242,8 +250,11 @@ pub struct ClientPlan {
 impl Plan {
     /// The plan of `seed`.
     pub fn new(seed: u64) -> Self {
-        let mut stream = Stream::new(seed, Concern::Plan);
-        let s = &mut stream;
+        Plan::draw(seed, &mut Stream::new(seed, Concern::Plan))
+    }
+
+    /// The plan of `seed` that `s` draws.
+    pub fn draw(seed: u64, s: &mut Stream) -> Self {
         let kind = s.below(10);
         let calm = kind == 0;
         let all = kind == 1;
@@ -279,7 +290,7 @@ impl Plan {
             paths: s.between(2, 12),
         };
         let fault_time = s.between(8_000_000, 20_000_000);
-        let (core, origin) = (core(s), None);
+        let (mut core, origin) = (core(s), None);
         let changes = on(s);
         let members = MembersPlan {
             observers: if s.coin() { s.between(1, 3) } else { 0 },
@@ -292,6 +303,9 @@ impl Plan {
             let sectors = SectorPlan::new(seed, calm, all);
             SectorPlan { damage: sectors.damage && !members.changes, ..sectors }
         });
+        let s = &mut Stream::new(seed, Concern::Chance);
+        let buggify = s.coin() && !calm;
+        core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);
         Plan {
             seed,
             servers,
@@ -304,7 +318,15 @@ impl Plan {
             clients,
             members,
             origin,
+            buggify,
         }
+    }
+
+    /// What servers may do that is legal and rare.
+    pub fn chances(&self) -> Chances {
+        let chances = if self.buggify { Chances::of(self.seed) } else { Chances::none() };
+        let bits = self.core.counter_bits;
+        bits.map_or(chances.clone(), |bits| chances.with_counter_bits(bits.into()))
     }
 
     /// The same with none but those who vote, for good.
@@ -382,6 +404,7 @@ fn core(s: &mut Stream) -> CorePlan {
         orphan_timeout: Duration::from_millis(election_ms * s.between(2, 5)),
         resend_interval: Duration::from_millis(s.log_between(100, 2_000)),
         slowness: Vec::new(),
+        counter_bits: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use zokor_chance::{Chance, Chances};
 
 use crate::run::Worlds;
 use crate::whole::Scene;
@@ -21,6 +22,13 @@ impl Probes {
     pub fn add(&mut self, other: &Probes) {
         for (name, count) in &other.0 {
             *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    /// Adds the chances that a run has taken.
+    pub fn add_chances(&mut self, chances: &Chances) {
+        for (chance, count) in chances.taken() {
+            *self.0.entry(chance.deviation()).or_default() += count;
         }
     }
 
@@ -60,6 +68,10 @@ pub fn quotas(world: Worlds) -> &'static [Quota] {
     }
 }
 
+const fn chance(chance: Chance) -> Quota {
+    quota(chance.deviation(), 200)
+}
+
 const fn quota(probe: &'static str, seeds: u64) -> Quota {
     Quota { probe, seeds }
 }
@@ -68,6 +80,20 @@ const fn quota(probe: &'static str, seeds: u64) -> Quota {
 const STEPPED: &[Quota] = &[
     quota("a server stays cut off while the others get on", 100),
     quota("a server stays down while the others get on", 100),
+    chance(Chance::ApplyLater),
+    chance(Chance::BarrierLater),
+    chance(Chance::CheckpointNow),
+    chance(Chance::EarlyBeat),
+    chance(Chance::EarlyElection),
+    chance(Chance::ForwardTwice),
+    chance(Chance::HeardUnreported),
+    chance(Chance::HeartbeatUnanswered),
+    chance(Chance::OneEntryAppend),
+    chance(Chance::ProbeAgain),
+    chance(Chance::SegmentRolled),
+    chance(Chance::SmallChunk),
+    chance(Chance::SnapshotInstead),
+    chance(Chance::TailForgotten),
     quota("client cut off from its server", 100),
     quota("closed: client ahead", 200),
     quota("closed: no leader", 100),
@@ -125,4 +151,7 @@ const STORMS: &[Quota] = &[
     quota("two connections for one session", 60),
     quota("watches set again", 60),
     quota("writer blocked by a full buffer", 60),
+    // The chances that only whole servers come to.
+    chance(Chance::QueueFull),
+    chance(Chance::ShortRead),
 ];

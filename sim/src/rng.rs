@@ -3,6 +3,8 @@
 //! Invariant: every concern draws from its own stream, so that taking one fault away does not
 //! reshuffle the rest; and nothing but the run's seed goes in.
 
+use std::collections::VecDeque;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -31,11 +33,24 @@ pub enum Concern {
     Network,
     /// The faults that only whole servers have, and the small print of the others there.
     Extra,
+    /// Which chances servers take.
+    Chance,
 }
 
 /// One stream of random numbers.
 #[derive(Clone, Debug)]
-pub struct Stream(ChaCha8Rng);
+pub struct Stream {
+    source: Source,
+    /// What was drawn, if that is wanted.
+    drawn: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Seed(ChaCha8Rng),
+    /// These, in order. Each draw takes as many as the largest number that it could give has.
+    Bytes(VecDeque<u8>),
+}
 
 impl Stream {
     /// The stream of `concern` in the run of `seed`.
@@ -52,20 +67,56 @@ impl Stream {
             Concern::Platter(id) => (9, id),
             Concern::Network => (10, 0),
             Concern::Extra => (11, 0),
+            Concern::Chance => (12, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);
-        Stream(rng)
+        Stream { source: Source::Seed(rng), drawn: None }
+    }
+
+    /// The stream that draws what these bytes say. After their end it draws the largest numbers
+    /// that it can.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Stream { source: Source::Bytes(bytes.iter().copied().collect()), drawn: None }
+    }
+
+    /// The same, and keeps what it draws.
+    pub fn noted(self) -> Self {
+        Stream { drawn: Some(Vec::new()), ..self }
+    }
+
+    /// What was drawn since then: the bytes of a stream that draws the same.
+    pub fn into_drawn(self) -> Vec<u8> {
+        self.drawn.unwrap_or_default()
     }
 
     /// Any 64 bits.
     pub fn bits(&mut self) -> u64 {
-        self.0.next_u64()
+        self.at_most(u64::MAX)
     }
 
     /// A number from 0 to `n - 1`; 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.0.next_u64() % n }
+        if n == 0 { 0 } else { self.at_most(n - 1) }
+    }
+
+    fn at_most(&mut self, most: u64) -> u64 {
+        let n_bytes = most.max(1).ilog2() as usize / 8 + 1;
+        let number = match &mut self.source {
+            Source::Seed(rng) => rng.next_u64(),
+            Source::Bytes(bytes) if bytes.len() < n_bytes => {
+                bytes.clear();
+                most
+            }
+            Source::Bytes(bytes) => {
+                bytes.drain(..n_bytes).rev().fold(0, |number, byte| number << 8 | u64::from(byte))
+            }
+        };
+        let drawn = if most == u64::MAX { number } else { number % (most + 1) };
+        if let Some(bytes) = &mut self.drawn {
+            bytes.extend_from_slice(&drawn.to_le_bytes()[..n_bytes]);
+        }
+        drawn
     }
 
     /// A number from `least` to `most`, both possible.
@@ -101,7 +152,9 @@ impl Stream {
     /// 32 random bytes.
     pub fn seed(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        self.0.fill_bytes(&mut bytes);
+        for word in bytes.chunks_exact_mut(8) {
+            word.copy_from_slice(&self.bits().to_le_bytes());
+        }
         bytes
     }
 }

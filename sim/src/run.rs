@@ -103,7 +103,7 @@ pub fn run_scenario(scenario: Scenario, trace: Trace) -> (Report, Trace) {
         seed,
         hash: world.hash,
         violation,
-        probes: world.probes.clone(),
+        probes: world.probes(),
         events: world.events,
         time: world.time(),
         faults: world.faults,

@@ -81,15 +81,30 @@ impl Scenario {
     /// What the plan's seed makes of a plan.
     pub fn of_plan(plan: Plan) -> Self {
         let seed = plan.seed;
-        let s = &mut Stream::new(seed, Concern::Faults);
-        let faults =
-            if plan.calm { Vec::new() } else { fault::draw(&plan, 1_000_000, plan.fault_time, s) };
-        let clients = (1..=plan.clients.count).map(|number| {
-            let stream = &mut Stream::new(seed, Concern::Client(number));
-            workload::draw(&plan.clients, plan.fault_time, stream)
-        });
-        let clients = clients.collect();
-        let recovery = Recovery::draw(&plan, &mut Stream::new(seed, Concern::Recovery));
+        Scenario::draw(plan, |concern, draw| draw(&mut Stream::new(seed, concern)))
+    }
+
+    /// What other streams make of a plan: `with` is told of each concern, and has to call what it
+    /// is given with the stream for it.
+    pub(crate) fn draw(
+        plan: Plan,
+        mut with: impl FnMut(Concern, &mut dyn FnMut(&mut Stream)),
+    ) -> Self {
+        let (mut faults, mut recovery) = (Vec::new(), Recovery::default());
+        let mut clients = vec![Vec::new(); plan.clients.count as usize];
+        if !plan.calm {
+            let draw = &mut |s: &mut Stream| {
+                faults = fault::draw(&plan, 1_000_000, plan.fault_time, s);
+            };
+            with(Concern::Faults, draw);
+        }
+        for (number, steps) in (1..).zip(&mut clients) {
+            let draw = &mut |s: &mut Stream| {
+                *steps = workload::draw(&plan.clients, plan.fault_time, s);
+            };
+            with(Concern::Client(number), draw);
+        }
+        with(Concern::Recovery, &mut |s| recovery = Recovery::draw(&plan, s));
         Scenario { plan, faults, clients, recovery }
     }
 
@@ -111,7 +126,7 @@ impl Scenario {
     }
 
     /// Whether everything in it exists: servers, clients, times.
-    fn check(&self) -> Result<(), Unreadable> {
+    pub(crate) fn check(&self) -> Result<(), Unreadable> {
         let plan = &self.plan;
         let must = |right: bool, what: &str| {
             if right { Ok(()) } else { Err(Unreadable(what.to_owned())) }
@@ -119,6 +134,8 @@ impl Scenario {
         must((1..=13).contains(&plan.servers), "plan.servers is not in 1..=13")?;
         let others = plan.members.observers.checked_add(plan.members.spares);
         must(others.is_some_and(|others| others < plan.servers), "nobody votes")?;
+        let bits = plan.core.counter_bits.unwrap_or(32);
+        must((1..=32).contains(&bits), "plan.core.counter_bits is not in 1..=32")?;
         must(plan.clients.count <= 1_000, "plan.clients.count is above 1,000")?;
         must(plan.fault_time <= 3_600_000_000, "plan.fault_time is above an hour")?;
         must(self.clients.len() as u64 <= plan.clients.count, "more step lists than clients")?;

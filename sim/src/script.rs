@@ -45,6 +45,7 @@ impl Script {
             clients: ClientPlan { window: 64, ..ClientPlan::default() },
             members: MembersPlan::default(),
             origin: None,
+            buggify: false,
         };
         let recovery = Recovery::at_once(servers);
         let (faults, clients) = (Vec::new(), Vec::new());
@@ -139,6 +140,7 @@ fn core() -> CorePlan {
         orphan_timeout: Duration::from_millis(600),
         resend_interval: Duration::from_millis(400),
         slowness: Vec::new(),
+        counter_bits: None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! The simulations run against the simulated tokio, and the shipped server against the real one;
-//! deliberate defects are part of the twins alone.
+//! deliberate defects and chances are part of the twins alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use zokor_chance::{Chance, Chances};
+use zokor_core::proto::Zxid;
 use zokor_mutants::Mutant;
 
 #[test]
@@ -29,10 +31,11 @@ fn the_server_has_nothing_of_madsim_in_it() {
     assert!(tree.contains("tokio v"), "{tree}");
     assert!(!tree.contains("madsim"), "{tree}");
     assert!(!tree.contains("zokor-mutants"), "{tree}");
+    assert!(!tree.contains("zokor-chance"), "{tree}");
 }
 
-#[test]
-fn every_mutant_has_a_site() {
+/// All sources of which there are twins.
+fn sources_of_the_twins() -> String {
     let mut sources = String::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("sim is in the workspace");
     let mut folders: Vec<PathBuf> = ["core/src", "net/src"].map(|path| root.join(path)).into();
@@ -46,11 +49,30 @@ fn every_mutant_has_a_site() {
             }
         }
     }
+    sources
+}
+
+#[test]
+fn every_mutant_has_a_site() {
+    let sources = sources_of_the_twins();
     let sites = sources.split("mutated!(").skip(1);
     let named: Vec<&str> = sites.flat_map(|site| mutants_of(site).split('|')).collect();
     let lacks = |mutant: &&Mutant| !named.iter().any(|name| name.trim() == format!("{mutant:?}"));
     let without: Vec<&Mutant> = Mutant::ALL.iter().filter(lacks).collect();
     assert!(without.is_empty(), "{without:?} are active nowhere");
+}
+
+#[test]
+fn every_chance_has_a_site_that_says_why_it_does_no_harm() {
+    let sources = sources_of_the_twins();
+    for chance in Chance::ALL {
+        let site = format!("maybe!({chance:?}");
+        let lines: Vec<&str> = sources.lines().collect();
+        let at = lines.iter().position(|line| line.contains(&site));
+        let at = at.unwrap_or_else(|| panic!("{chance:?} is taken nowhere"));
+        let says = lines[at.saturating_sub(4)..at].iter().any(|line| line.contains("// Legal: "));
+        assert!(says, "{chance:?} has to say why it does no harm");
+    }
 }
 
 /// What stands before the condition, or the end.
@@ -66,4 +88,23 @@ fn a_mutant_of_this_thread_is_active_in_the_twin() {
     assert!(!asks());
     assert!(zokor_mutants::with(Some(Mutant::RandomOrder), asks));
     assert!(!zokor_mutants::with(Some(Mutant::CopyApplied), asks));
+}
+
+#[test]
+fn a_chance_of_this_thread_is_taken_in_the_twin() {
+    let asks = || (0..100).any(|_| zokor_core::maybe!(EarlyBeat));
+    assert!(!asks());
+    let mut active = (0..).map(Chances::of).find(|it| it.is_active(Chance::EarlyBeat)).unwrap();
+    assert!(zokor_chance::with(&mut active, asks));
+    assert!(!zokor_chance::with(&mut Chances::none(), asks));
+}
+
+#[test]
+fn a_narrow_counter_carries_into_the_epoch() {
+    let next = |counter| Zxid((7 << 32) | counter).next();
+    let narrow = || (next(14), next(15), next(0xffff_ffff));
+    let mut chances = Chances::none().with_counter_bits(4);
+    let carried = Zxid(8 << 32);
+    assert_eq!(zokor_chance::with(&mut chances, narrow), (Zxid((7 << 32) | 15), carried, carried));
+    assert_eq!(narrow(), (Zxid((7 << 32) | 15), Zxid((7 << 32) | 16), carried));
 }

@@ -23,7 +23,9 @@ impl Zxid {
         if mutated!(CounterWraps if self.counter() & 63 == 63) {
             return Zxid(self.0 - 63);
         }
-        Zxid(self.0.checked_add(1).expect("2^63 entries take longer than any ensemble lives"))
+        let full = u32::MAX >> (32 - counter_bits!());
+        let left = if self.counter() < full { 1 } else { (1 << 32) - i64::from(self.counter()) };
+        Zxid(self.0.checked_add(left).expect("2^63 entries take longer than any ensemble lives"))
     }
 
     /// The zxid of the entry after this one, if that entry opens `term`: counter 0 of the first

@@ -29,6 +29,11 @@ pub(super) fn compact<C: Command>(state: &mut State<C>, meta: &SnapshotMeta) {
         let bytes = state.config.keep_bytes.saturating_mul(factor as usize);
         by_count.max(state.log.weighing_at_most(last, bytes).0)
     };
+    // Legal: who needs what is gone gets the snapshot.
+    if maybe!(TailForgotten) {
+        forget_before(state, last);
+        return;
+    }
     let (mut upto, floor) = (keeping(1), keeping(4));
     if let Standing::Leader(leadership) = &state.standing {
         for (peer, progress) in &leadership.peers {

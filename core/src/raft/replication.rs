@@ -211,11 +211,17 @@ fn leave_snapshot(progress: &mut Progress, received: Index, first: Index) {
 pub(super) fn send_appends<C: Command>(state: &mut State<C>, now: Instant) {
     let Standing::Leader(leadership) = &mut state.standing else { return };
     let (config, log, commit) = (&state.config, &state.log, state.commit);
+    // Legal: how much an append holds is up to the leader.
+    let is_short = maybe!(OneEntryAppend);
+    let max_append_bytes = if is_short { 0 } else { config.max_append_bytes };
     for (&to, progress) in &mut leadership.peers {
         let is_connected = state.connected.contains(&to);
         while progress.may_send(config.max_appends_in_flight) {
             let next = progress.next();
-            let Some(term) = log.term_at(next.previous()) else {
+            // Legal: a snapshot says what the entries before it say.
+            let is_instead =
+                maybe!(SnapshotInstead if is_connected && progress.flow() == Flow::Probe);
+            let Some(term) = log.term_at(next.previous()).filter(|_| !is_instead) else {
                 if is_connected {
                     progress.await_snapshot(now + config.snapshot_timeout);
                     state.outbox.effects.push_back(Effect::SendSnapshot { to });
@@ -224,7 +230,7 @@ pub(super) fn send_appends<C: Command>(state: &mut State<C>, now: Instant) {
             };
             // A peer without a connection is asked, but not fed.
             let entries = match is_connected {
-                true => log.batch(next, config.max_append_bytes),
+                true => log.batch(next, max_append_bytes),
                 false => Vec::new(),
             };
             let is_probe = progress.flow() == Flow::Probe;
@@ -289,8 +295,16 @@ pub(super) fn beat_if_due<C: Command>(state: &mut State<C>, now: Instant) {
 fn beat<C: Command>(state: &mut State<C>, now: Instant) {
     let Standing::Leader(leadership) = &mut state.standing else { return };
     leadership.next_beat = now + state.config.heartbeat_interval;
+    // Legal: the interval is the longest that a leader may be silent.
+    if maybe!(EarlyBeat) {
+        leadership.next_beat = now + state.config.heartbeat_interval / 4;
+    }
     for progress in leadership.peers.values_mut() {
         progress.retry();
+        // Legal: a leader that knows nothing of its follower does the same.
+        if maybe!(ProbeAgain if progress.flow() == Flow::Pipeline) {
+            progress.probe_from(progress.received().next());
+        }
         let is_over = progress.snapshot_until().is_some_and(|until| until <= now);
         if is_over && !mutated!(SnapshotWaitedForEver) {
             progress.disconnected();
@@ -499,7 +513,10 @@ pub(super) fn heartbeat<C: Command>(
     if mutated!(MatchIsTheEnd) {
         (received, persisted) = (state.last().index, state.log.persisted());
     }
-    state.send(from, Body::HeartbeatReply { round, received, persisted });
+    // Legal: the network may lose it.
+    if !maybe!(HeartbeatUnanswered) {
+        state.send(from, Body::HeartbeatReply { round, received, persisted });
+    }
 }
 
 /// Tells the leader how far the log matches and is durable, if it has to know.

@@ -254,7 +254,9 @@ impl<C: Command> State<C> {
             }
             None => full,
         };
-        self.election_deadline = now + timeout + self.draw_below(timeout);
+        // Legal: clocks run as they like; the others may not vote for it.
+        let least = if maybe!(EarlyElection) { timeout / 8 } else { timeout };
+        self.election_deadline = now + least + self.draw_below(timeout);
     }
 
     /// A random duration below `limit`.
@@ -349,7 +351,8 @@ impl<C: Command> State<C> {
     /// Gives out what is both committed and durable here.
     pub(super) fn give_out(&mut self) {
         let upto = self.commit.min(self.log.persisted());
-        if upto > self.delivered {
+        // Legal: that it is committed could have become known with the next input.
+        if upto > self.delivered && !maybe!(ApplyLater) {
             let entries = self.log.range(self.delivered, upto);
             self.delivered = upto;
             self.outbox.effects.push_back(Effect::Committed(entries));

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use zokor_core::db::Txn;
-use zokor_core::mutated;
 use zokor_core::raft::{HardState, Index, Persist};
+use zokor_core::{maybe, mutated};
 
 use super::body;
 use super::disk::{Disk, DiskFile};
@@ -153,7 +153,9 @@ impl<D: Disk> Wal<D> {
         self.guarded(|wal| {
             let Some(after) = wal.encode(batch) else { return Ok(()) };
             let n_bytes = wal.buffer.len() as u64;
-            if wal.size_bytes - wal.offset < n_bytes {
+            // Legal: how long a segment is is up to the log.
+            let is_ended = maybe!(SegmentRolled if wal.offset > HEAD_BYTES);
+            if wal.size_bytes - wal.offset < n_bytes || is_ended {
                 wal.roll(n_bytes)?;
             }
             let write = wal.file.write_durable(wal.offset, &wal.buffer);

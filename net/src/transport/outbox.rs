@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
-use zokor_core::mutated;
 use zokor_core::replica::Message;
+use zokor_core::{maybe, mutated};
 
 use super::codec::encode;
 
@@ -57,7 +57,9 @@ impl Outbox {
         }
         let snapshot = encode(&mut queue.bytes, message);
         queue.snapshots.extend(snapshot);
-        if queue.bytes.len() + queue.taken > self.max_bytes {
+        // Legal: how much a queue holds is up to the server; the link comes back.
+        let is_full = maybe!(QueueFull if queue.bytes.len() + queue.taken > 10_000);
+        if queue.bytes.len() + queue.taken > self.max_bytes || is_full {
             self.give_up(&mut queue, "it does not keep up: its queue is full");
         } else if queue.snapshots.len() > MAX_SNAPSHOTS {
             self.give_up(&mut queue, "it does not keep up: too many snapshots wait");

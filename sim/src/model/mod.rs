@@ -51,6 +51,8 @@ pub struct Model {
     ended: BTreeMap<SessionId, Zxid>,
     /// By session: the password of every one that ever was.
     passwords: BTreeMap<SessionId, [u8; 16]>,
+    /// The counter in a zxid is below this.
+    counters: i64,
 }
 
 /// One entry, and what it left.
@@ -80,7 +82,13 @@ impl Model {
             changes: Vec::new(),
             state: Arc::new(State::fresh(extended_types)),
         };
-        Model { steps: vec![step], ended: BTreeMap::new(), passwords: BTreeMap::new() }
+        let (ended, passwords) = (BTreeMap::new(), BTreeMap::new());
+        Model { steps: vec![step], ended, passwords, counters: 1 << 32 }
+    }
+
+    /// The same with a counter of so many bits in zxids; of 32 if it is not said.
+    pub fn counting(self, bits: Option<u8>) -> Self {
+        Model { counters: 1 << bits.unwrap_or(32), ..self }
     }
 
     /// The first entry left the fresh state as it is, and has this zxid.
@@ -135,10 +143,10 @@ impl Model {
                 (zxid, Outcome::Nothing, Vec::new(), before.state.clone())
             }
             Payload::Membership(_) => {
-                (Zxid(before.zxid.0 + 1), Outcome::Nothing, Vec::new(), before.state.clone())
+                (self.after(before.zxid), Outcome::Nothing, Vec::new(), before.state.clone())
             }
             Payload::Command(txn) => {
-                let zxid = Zxid(before.zxid.0 + 1);
+                let zxid = self.after(before.zxid);
                 let mut state = State::clone(&before.state);
                 let mut changes = Vec::new();
                 let outcome = apply(&mut state, zxid, txn, &mut changes);
@@ -159,6 +167,12 @@ impl Model {
             | Outcome::Nothing => {}
         }
         self.steps.push(Step { zxid, outcome, changes, state });
+    }
+
+    /// The zxid of an entry that opens no term, after an entry of `zxid`.
+    fn after(&self, Zxid(zxid): Zxid) -> Zxid {
+        let (epoch, counter) = (zxid >> 32, (zxid & 0xffff_ffff) + 1);
+        Zxid(if counter < self.counters { zxid + 1 } else { (epoch + 1) << 32 })
     }
 }
 

@@ -170,7 +170,7 @@ impl<R: FnMut(&Scenario) -> Option<(String, Micros)>> Search<R> {
 
     /// An even network, even disks, even clocks.
     fn quieten(&mut self, best: &mut Scenario) {
-        let changes: [fn(&mut Scenario); 12] = [
+        let changes: [fn(&mut Scenario); 14] = [
             |s| s.plan.network.loss_ppm = 0,
             |s| s.plan.network.duplicate_ppm = 0,
             |s| s.plan.network.heavy_tail = false,
@@ -183,6 +183,8 @@ impl<R: FnMut(&Scenario) -> Option<(String, Micros)>> Search<R> {
             |s| s.plan.process.skew = false,
             |s| s.plan.process.poll_delay = 0,
             |s| s.plan.clients.window = 1,
+            |s| s.plan.buggify = false,
+            |s| s.plan.core.counter_bits = None,
         ];
         for change in changes {
             self.attempt(best, change);

@@ -130,12 +130,11 @@ impl History {
     }
 }
 
-/// The state after every entry of `log`.
+/// The state after every entry of `log`, from the fresh one in `model`.
 ///
 /// # Errors
 /// If zxids do not grow.
-pub fn model(log: &[SharedEntry<Txn>]) -> Result<Model, crate::check::Violation> {
-    let mut model = Model::new();
+pub fn model(mut model: Model, log: &[SharedEntry<Txn>]) -> Result<Model, crate::check::Violation> {
     for entry in log {
         model.append(entry);
         zxid::grows(&model)?;

@@ -153,8 +153,11 @@ fn play_here(scene: Scene, scenario: &Scenario, lines: usize) -> Report {
     runtime.add_simulator::<Net>();
     runtime.set_time_limit(TIME_LIMIT);
     let shared = history.clone();
+    let mut chances = scenario.plan.chances();
     let played = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(async { Run::new(scene, scenario.clone(), shared).play().await })
+        let playing =
+            || runtime.block_on(async { Run::new(scene, scenario.clone(), shared).play().await });
+        zokor_chance::with(&mut chances, playing)
     }));
     let mut report = Report {
         seed,
@@ -171,6 +174,7 @@ fn play_here(scene: Scene, scenario: &Scenario, lines: usize) -> Report {
         Ok(outcome) => {
             report.violation = outcome.verdict.err();
             report.probes = outcome.probes;
+            report.probes.add_chances(&chances);
             report.time = outcome.time;
             report.faults = outcome.faults;
             report.entries = outcome.entries;

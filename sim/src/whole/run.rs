@@ -322,6 +322,7 @@ impl Run {
 
     /// The second half: everything heals, then everything is read and judged.
     async fn end(&mut self) -> Verdict {
+        zokor_chance::rest();
         self.ensemble.heal();
         self.note("everything heals".to_owned());
         self.ensemble.weather(Weather::default());
@@ -398,7 +399,8 @@ impl Run {
         let (applied, server) = self.ruined.unwrap_or_else(|| self.furthest());
         let log = self.ensemble.ledger().log(ServerId(server), applied)?;
         self.entries = log.len() as u64;
-        let model = history::model(&log)?;
+        let fresh = Model::new().counting(self.scenario.plan.core.counter_bits);
+        let model = history::model(fresh, &log)?;
         self.copies = copies(&log, &model);
         Ok((log, model))
     }

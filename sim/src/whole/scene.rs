@@ -47,6 +47,7 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
     Plan {
         servers,
         calm: true,
+        buggify: false,
         core: core(),
         network: NetworkPlan { latency_min: 200, latency_spread: 1_000, ..NetworkPlan::default() },
         disk: DiskPlan { latency_min: 500, latency_spread: 3_000, ..DiskPlan::default() },
@@ -93,5 +94,6 @@ fn core() -> CorePlan {
         orphan_timeout: Duration::from_secs(2),
         resend_interval: Duration::from_secs(1),
         slowness: Vec::new(),
+        counter_bits: None,
     }
 }

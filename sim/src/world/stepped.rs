@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zokor_chance::Chances;
 use zokor_core::id::{ConnId, ServerId};
 use zokor_core::raft::{Membership, SnapshotMeta};
 use zokor_core::{Input, Output};
@@ -69,12 +70,13 @@ pub struct World {
     /// Whose disk may be damaged.
     pub(super) atlas: Atlas,
     pub(super) checks: Checks,
+    /// What servers may do that is legal and rare.
+    chances: Chances,
     /// The model of the protocol.
     pub(super) conformance: Conformance,
     /// What happened, for people.
     pub trace: Trace,
-    /// Rare states.
-    pub probes: Probes,
+    pub(super) probes: Probes,
     /// What happened, as a number.
     pub hash: u64,
     /// How many events there were.
@@ -104,8 +106,8 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// All servers begin with this membership; TTL znodes may be made or not.
-    fn new(members: Membership, extended_types: bool) -> Self {
+    /// All servers begin with this membership, and `model` is of a fresh ensemble.
+    fn new(members: Membership, model: Model) -> Self {
         Checks {
             elections: Elections::default(),
             campaigns: Campaigns::default(),
@@ -114,7 +116,7 @@ impl Checks {
             committed: Committed::default(),
             machines: Machines::default(),
             members: Memberships::new(members),
-            model: Model::with(extended_types),
+            model,
             judge: Judge::default(),
             flight: Flight::default(),
             left_over: LeftOver::default(),
@@ -140,6 +142,7 @@ impl World {
         let clients: Vec<Client> = (1..=plan.clients.count)
             .map(|number| Client::new(character(number), steps.next().unwrap_or_default()))
             .collect();
+        let model = Model::with(plan.config(1).extended_types).counting(plan.core.counter_bits);
         let mut world = World {
             time: 0,
             queue: Queue::new(),
@@ -159,7 +162,8 @@ impl World {
             depositions: 0,
             healed_at: 0,
             wanted: Vec::new(),
-            checks: Checks::new(plan.membership(), plan.config(1).extended_types),
+            checks: Checks::new(plan.membership(), model),
+            chances: plan.chances(),
             atlas: Atlas::new(plan.voters()),
             conformance: Conformance::new(plan.servers, &plan.config(1).raft.membership),
             trace,
@@ -181,8 +185,7 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn run(&mut self) -> Verdict {
-        while !self.step()? {}
-        Ok(())
+        self.run_until(Micros::MAX)
     }
 
     /// Runs until then, or until all is well after the faults.
@@ -190,8 +193,20 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn run_until(&mut self, time: Micros) -> Verdict {
-        while self.queue.next_time().is_some_and(|next| next <= time) && !self.step()? {}
-        Ok(())
+        let mut chances = std::mem::take(&mut self.chances);
+        let verdict = zokor_chance::with(&mut chances, || {
+            while self.queue.next_time().is_some_and(|next| next <= time) && !self.step()? {}
+            Ok(())
+        });
+        self.chances = chances;
+        verdict
+    }
+
+    /// Rare states, and the chances that were taken.
+    pub fn probes(&self) -> Probes {
+        let mut probes = self.probes.clone();
+        probes.add_chances(&self.chances);
+        probes
     }
 
     /// One event happens. Returns whether it was the last.
@@ -322,6 +337,7 @@ impl World {
                 Ok(())
             }
             Event::Heal => {
+                zokor_chance::rest();
                 self.heal();
                 Ok(())
             }

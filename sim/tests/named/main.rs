@@ -42,12 +42,12 @@ impl Story {
 
     /// A state that the story is about was reached.
     pub fn saw(&self, probe: &str) {
-        assert!(self.world.probes.count(probe) > 0, "never seen: {probe}");
+        assert!(self.world.probes().count(probe) > 0, "never seen: {probe}");
     }
 
     /// How often a state was reached.
     pub fn count(&self, probe: &str) -> u64 {
-        self.world.probes.count(probe)
+        self.world.probes().count(probe)
     }
 
     /// How far `server` has applied the log.

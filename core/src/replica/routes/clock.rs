@@ -82,7 +82,8 @@ impl Replica {
                 heard.push(attachment.session);
             }
         }
-        if !heard.is_empty() {
+        // Legal: the network may lose it; the next ping of the session is reported again.
+        if !heard.is_empty() && !maybe!(HeardUnreported) {
             let message = Message::Heard(heard);
             self.outputs.push_back(Output::Send { to: leader, message });
         }

@@ -46,6 +46,11 @@ impl Replica {
         match self.raft.leader() {
             Some(to) if to != self.config.raft.id => {
                 for actions in batches(actions) {
+                    // Legal: what is not applied may be sent again at any time.
+                    if maybe!(ForwardTwice) {
+                        let message = Message::Forward(actions.clone());
+                        self.outputs.push_back(Output::Send { to, message });
+                    }
                     let message = Message::Forward(actions);
                     self.outputs.push_back(Output::Send { to, message });
                 }

@@ -16,9 +16,10 @@ impl Replica {
             return true;
         }
         let (entries, bytes) = (self.config.snapshot_entries, self.config.snapshot_bytes);
-        if self.checkpoints.is_installing()
-            || !self.checkpoints.is_due(self.applied.index, entries, bytes)
-        {
+        let is_due = |entries| self.checkpoints.is_due(self.applied.index, entries, bytes);
+        // Legal: a snapshot may be taken after any entry.
+        let is_now = maybe!(CheckpointNow if is_due(1));
+        if self.checkpoints.is_installing() || !(is_now || is_due(entries)) {
             return false;
         }
         let (ticket, snapshot) = self.checkpoints.take(self.snapshot());
