@@ -108,7 +108,7 @@ catalogue! {
         when its attachment, later in the log than all that, is applied",
     "M39b" AttachedAtOnce: "the same, and served without an attachment if its session is known",
     "M40" SyncWithoutQuorum: "a barrier asks no quorum",
-    "M42" WatchSetLate: "a watch is set after the change that follows its read",
+    "M42" WatchSetLate: "a watch is set after its read: not at all if a change is on its way then",
     "M43a" RewatchLost: "watches are not set again after a reconnect",
     "M43b" RewatchAlwaysFires: "every watch fires after a reconnect",
     "M44" ReplyOvertakesEvent: "a reply leaves before the events that come before it",
