@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use zokor_mutants::{Mutant, with};
 use zokor_sim::failure;
 use zokor_sim::run::{Report, run_scenario};
 use zokor_sim::scenario::Scenario;
@@ -25,6 +26,9 @@ struct Options {
     /// Run whole servers, in this scene, instead of replicas alone.
     #[arg(long, value_name = "SCENE", num_args = 0..=1, default_missing_value = "Storm")]
     whole: Option<Scene>,
+    /// With a deliberate defect: its number (`M07`) or its name.
+    #[arg(long, value_parser = mutant)]
+    mutant: Option<Mutant>,
     /// How many of the last lines to show.
     #[arg(long, default_value_t = 200)]
     lines: usize,
@@ -39,9 +43,17 @@ struct Options {
     shrink: Option<usize>,
 }
 
+fn mutant(text: &str) -> Result<Mutant, String> {
+    match Mutant::named(text)[..] {
+        [mutant] => Ok(mutant),
+        [] => Err("there is no such mutant; the example `mutants` lists them".to_owned()),
+        ref several => Err(format!("one of {several:?}")),
+    }
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
-    match replay(&options) {
+    match with(options.mutant, || replay(&options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

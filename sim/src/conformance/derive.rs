@@ -64,12 +64,18 @@ impl Conformance {
         Ok(())
     }
 
-    /// A leader may have committed before it heard of a later term.
+    /// A leader may have committed before it heard of a later term, or before it left a joint
+    /// membership, after which more may be committed.
     fn commit_if_leading(&mut self, server: usize, upto: usize) {
         let state = &self.model.servers[server];
-        if state.role == Role::Leader && upto > state.commit {
+        if state.role != Role::Leader {
+            return;
+        }
+        for upto in (state.commit + 1..=upto).rev() {
             // If it had no right to, it is refused below, unless another leader said so.
-            let _ = self.model.take(&Action::Commit { server, upto }, None);
+            if self.model.take(&Action::Commit { server, upto }, None).is_ok() {
+                return;
+            }
         }
     }
 
