@@ -88,7 +88,9 @@ catalogue! {
     "M22c" CountersLeftOut: "a snapshot leaves out the counters of sequential znodes",
     "M23" EntryRepeated: "the first entry after a start from a snapshot is applied twice",
     "M24" EntrySkipped: "the first entry after a start from a snapshot is skipped",
-    "M25" TornTailKept: "a torn tail of the log is left behind its last record",
+    "M25a" TornTailKept: "a torn tail of the log is left behind its last record; masked, since its \
+        batch has passed by the time it could be read",
+    "M25b" TornTailRead: "the same, and what does not follow from the record before is read too",
     "M26" ChecksumIgnored: "the checksum of a record's body is not looked at",
     "M27" SyncErrorIgnored: "the log's sync fails and counts as done",
     "M30a" EpochNotOpened: "a new term opens no new epoch",

@@ -4,7 +4,7 @@
 
 use zokor_mutants::Mutant;
 
-use super::Standing::{Masked, Sought, Waits};
+use super::Standing::{Masked, Sought};
 use super::Where::{Stepped, SteppedTwice, Whole};
 use super::{Case, Standing, Where};
 
@@ -57,7 +57,14 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::CountersLeftOut, &["C11"], Stepped, 200, Sought),
     row(Mutant::EntryRepeated, &["C9", "C11", "C2"], Stepped, 100, Sought),
     row(Mutant::EntrySkipped, &["C11", "C9"], Stepped, 200, Sought),
-    row(Mutant::TornTailKept, &["no server ends", "C4", "W7"], Whole, 500, Waits(BATCH_HAS_PASSED)),
+    row(
+        Mutant::TornTailKept,
+        &["no server ends", "C4", "W7"],
+        Whole,
+        500,
+        Masked(BATCH_HAS_PASSED),
+    ),
+    row(Mutant::TornTailRead, &["no server ends", "C4", "W7", "C2", "W1"], Stepped, 500, Sought),
     row(Mutant::ChecksumIgnored, &["no server ends", "C3", "C11", "R1"], Whole, 200, Sought),
     row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5"], Whole, 300, Sought),
     row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
@@ -107,8 +114,10 @@ pub static CATALOGUE: &[Case] = &[
 ];
 
 const BATCH_HAS_PASSED: &str = "\
-    the repair of logs; today nothing comes of it, since what is left behind \
-    is of a batch whose number has passed by the time it could be read";
+    Every record names its batch and the checksum of the record before it. The \
+    torn batch has the number of the next one, which is written over its \
+    beginning; behind that one only later numbers count, so that what is left \
+    of the torn batch is never read, nor taken for a later record.";
 const ONLY_LEADERS: &str = "\
     What expires a session is an entry, and only a leader makes entries.";
 const ATTACHED_BEHIND: &str = "\
