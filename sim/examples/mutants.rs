@@ -1,10 +1,12 @@
 //! Looks for every mutant of the catalogue, and fails if one is not found within its budget.
 
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use clap::Parser;
 use zokor_mutants::Mutant;
-use zokor_sim::mutation::{CATALOGUE, Case, Hunt, Standing, case, hunt};
+use zokor_sim::mutation::{CATALOGUE, Case, Hunt, Standing, Where, case, hunt, small};
 
 /// Measures the simulator by the mutants that it finds.
 #[derive(Parser)]
@@ -24,14 +26,24 @@ struct Options {
     /// Says in a sentence what was found.
     #[arg(long)]
     sentences: bool,
+    /// Makes the runs that were found in the stepped world small and keeps them in this folder, one
+    /// file a mutant.
+    #[arg(long, value_name = "DIR")]
+    shrink: Option<PathBuf>,
+    /// Runs for each of them, at most.
+    #[arg(long, default_value_t = 1_500)]
+    runs: usize,
 }
+
+/// A file that is longer is not kept.
+const MAX_BYTES: usize = 20 << 10;
 
 fn main() {
     let options = Options::parse();
     // A mutant may well run into an assertion: that is a hit, and no news.
     std::panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
-    let (mut firsts, mut missed) = (Vec::new(), Vec::new());
+    let (mut firsts, mut missed, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for case in chosen(&options.only) {
         let is_sought = case.standing == Standing::Sought;
         if !is_sought && !options.all && options.only.is_empty() {
@@ -42,7 +54,10 @@ fn main() {
         let hunt = hunt(case, budget);
         tell(case, &hunt, &options);
         match &hunt.hit {
-            Some(_) => firsts.push(hunt.tried),
+            Some(_) => {
+                firsts.push(hunt.tried);
+                found.push((case, hunt));
+            }
             None if is_sought => missed.push(case.mutant),
             None => {}
         }
@@ -53,11 +68,59 @@ fn main() {
         let (n, seconds) = (firsts.len(), begun.elapsed().as_secs());
         println!("{n} found, the median at seed {median}; {} missed; {seconds} s", missed.len());
     }
+    if let Some(folder) = &options.shrink {
+        shrink_all(folder, found, options.runs);
+    }
     if !missed.is_empty() {
         let names: Vec<String> = missed.iter().map(Mutant::to_string).collect();
         eprintln!("not found within the budget: {}", names.join(", "));
         std::process::exit(1);
     }
+}
+
+/// Shrinks what was found, one after the other on each core.
+fn shrink_all(folder: &Path, mut found: Vec<(&Case, Hunt)>, runs: usize) {
+    std::fs::create_dir_all(folder).expect("the folder can be made");
+    found.retain(|(case, _)| case.place == Where::Stepped);
+    found.reverse();
+    let left = Mutex::new(found);
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let next = left.lock().expect("no worker panics with it").pop();
+                    let Some((case, hunt)) = next else { break };
+                    shrink_one(folder, case, &hunt, runs);
+                }
+            });
+        }
+    });
+}
+
+fn shrink_one(folder: &Path, case: &Case, hunt: &Hunt, runs: usize) {
+    let begun = Instant::now();
+    let shrunk = hunt.hit.as_ref().and_then(|hit| small(case, hit, runs));
+    let Some(shrunk) = shrunk else { return };
+    let text = shrunk.scenario.text();
+    let is_kept = text.len() <= MAX_BYTES;
+    if is_kept {
+        let name = format!("{}-{:?}.ron", case.mutant.number(), case.mutant);
+        std::fs::write(folder.join(name), &text).expect("the folder can be written to");
+    }
+    let plan = &shrunk.scenario.plan;
+    println!(
+        "{:<36} {:>3} faults {:>3} steps {:>2} servers {:>5} runs {:>5.1} s {:>6} bytes{} {}",
+        case.mutant.to_string(),
+        shrunk.faults(),
+        shrunk.steps(),
+        plan.servers,
+        shrunk.runs,
+        begun.elapsed().as_secs_f64(),
+        text.len(),
+        if is_kept { "" } else { " (too many)" },
+        shrunk.check
+    );
 }
 
 fn chosen(only: &[String]) -> Vec<&'static Case> {

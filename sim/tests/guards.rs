@@ -101,7 +101,7 @@ fn a_chance_of_this_thread_is_taken_in_the_twin() {
 
 #[test]
 fn a_narrow_counter_carries_into_the_epoch() {
-    let next = |counter| Zxid((7 << 32) | counter).next();
+    let next = |counter: i64| Zxid((7 << 32) | counter).next();
     let narrow = || (next(14), next(15), next(0xffff_ffff));
     let mut chances = Chances::none().with_counter_bits(4);
     let carried = Zxid(8 << 32);

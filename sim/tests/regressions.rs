@@ -1,8 +1,17 @@
-//! Every seed that ever failed, and what it found. They are replayed for good measure: when plans
-//! or the core's own draws change, a seed leads elsewhere, which is why each mended defect of the
-//! core has a test there as well.
+//! What has failed once. Seeds are replayed for good measure: when plans or the core's own draws
+//! change, a seed leads elsewhere, which is why each mended defect of the core has a test there as
+//! well.
+//!
+//! The scenarios in `regressions/` are runs that have found a mutant, made small. They show that the
+//! checks still bite, and are made anew by the example `mutants`, with `--shrink`.
 
-use zokor_sim::run::run;
+use std::path::{Path, PathBuf};
+
+use zokor_mutants::{Mutant, with};
+use zokor_sim::mutation::case;
+use zokor_sim::run::{run, run_scenario};
+use zokor_sim::scenario::Scenario;
+use zokor_sim::trace::Trace;
 
 /// A seed and its story.
 const SEEDS: &[(u64, &str)] = &[
@@ -23,4 +32,39 @@ fn seeds_that_failed_once_fail_no_more() {
         .filter_map(|&(seed, story)| Some(format!("{story}\n{}", run(seed).failure()?)))
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn small_scenarios_fail_with_their_mutant_and_with_nothing_else() {
+    // A mutant may well run into an assertion: that is a hit, and no news.
+    std::panic::set_hook(Box::new(|_| {}));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 20, "{files:?}");
+    let wrong: Vec<String> = files.iter().filter_map(|file| wrong_with(file)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is not as it should be with a scenario and the mutant that its file is named after.
+fn wrong_with(file: &Path) -> Option<String> {
+    let name = file.file_stem().unwrap().to_str().unwrap();
+    let mutants = Mutant::named(name.split_once('-').unwrap().1);
+    let [mutant] = mutants[..] else { return Some(format!("{name} names no mutant")) };
+    let scenario = Scenario::read(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let check = |mutant| {
+        let play = || run_scenario(scenario.clone(), Trace::off()).0.violation;
+        with(mutant, play)
+    };
+    if let Some(violation) = check(None) {
+        return Some(format!("{name} fails without its mutant: {violation}"));
+    }
+    match check(Some(mutant)) {
+        None => Some(format!("{name}: its mutant is not found any more")),
+        Some(violation) if !case(mutant).expects(violation.check) => {
+            Some(format!("{name} finds its mutant by another check: {violation}"))
+        }
+        Some(_) => None,
+    }
 }

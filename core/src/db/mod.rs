@@ -255,19 +255,8 @@ impl Database {
         changes: &mut Vec<Change>,
     ) -> Outcome {
         let Some(session) = self.session(author.session) else { return Outcome::Ended };
-        let is_former = author.token != session.token;
-        if is_former && !mutated!(FormerConnectionWrites | FormerConnectionGoesOn | FormerWriteDone)
-        {
-            return Outcome::Moved;
-        }
-        let is_any = mutated!(FormerConnectionGoesOn | FormerWriteDone if is_former);
-        let is_copy = author.sequence <= session.sequence && !is_any;
-        if is_copy && !mutated!(CopyApplied | CopyAdmittedAndApplied) {
-            return Outcome::Copy;
-        }
-        let is_gap = author.sequence > Sequence(session.sequence.0 + 1) && !is_any;
-        if is_gap && !mutated!(GapsAdmittedAndApplied) {
-            return Outcome::Gap;
+        if let Some(outcome) = untimely(session, author) {
+            return outcome;
         }
         // The session is noted first, for the write may end it.
         self.sessions.update(author.session, |session| session.sequence = author.sequence);
@@ -349,5 +338,22 @@ impl Database {
         if !mutated!(SessionOutlivesClose) {
             self.sessions.remove(id);
         }
+    }
+}
+
+/// What becomes of a write whose turn it is not.
+fn untimely(session: &Session, author: &Author) -> Option<Outcome> {
+    let next = Sequence(session.sequence.0 + 1);
+    let is_former = author.token != session.token;
+    if mutated!(FormerConnectionGoesOn | FormerWriteDone if is_former) {
+        None
+    } else if is_former && !mutated!(FormerConnectionWrites) {
+        Some(Outcome::Moved)
+    } else if author.sequence < next && !mutated!(CopyApplied | CopyAdmittedAndApplied) {
+        Some(Outcome::Copy)
+    } else if author.sequence > next && !mutated!(GapsAdmittedAndApplied) {
+        Some(Outcome::Gap)
+    } else {
+        None
     }
 }

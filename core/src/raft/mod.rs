@@ -87,8 +87,8 @@ impl<C: Command> Raft<C> {
     /// A message has come. Whatever it says, it does no harm.
     pub fn step(&mut self, now: Instant, from: ServerId, message: Message<C>) {
         self.observe(now);
-        let is_deaf = mutated!(LeaderDeafToTerms | LeaderForLife if message.term > self.term());
-        let is_ignored = is_deaf && self.role() == Role::Leader;
+        let is_deaf = mutated!(LeaderDeafToTerms | LeaderForLife if self.role() == Role::Leader);
+        let is_ignored = is_deaf && message.term > self.term();
         if from == self.id() || message.term.0 >= BEYOND_REACH || is_ignored {
             return;
         }

@@ -183,9 +183,8 @@ impl Progress {
             Flow::Pipeline => previous < self.next && self.may_leave(retry),
             Flow::Snapshot => false,
         };
-        if !(is_current || mutated!(AppendPerRefusal | WindowPerRefusal))
-            || previous <= self.persisted
-        {
+        let is_news = is_current || mutated!(AppendPerRefusal | WindowPerRefusal);
+        if !is_news || previous <= self.persisted {
             return false;
         }
         if self.flow == Flow::Pipeline {

@@ -26,8 +26,8 @@ pub(super) fn agreed<T: Ord + Copy>(
     membership: &Membership,
     reached: impl Fn(ServerId) -> T,
 ) -> Option<T> {
-    let everyone = mutated!(LearnersCount).then(|| membership.servers());
-    let incoming = agreed_by_majority(everyone.as_ref().unwrap_or(&membership.voters), &reached)?;
+    let voters = if mutated!(LearnersCount) { &membership.servers() } else { &membership.voters };
+    let incoming = agreed_by_majority(voters, &reached)?;
     if !membership.is_joint() || mutated!(NewMajorityDecides) {
         return Some(incoming);
     }

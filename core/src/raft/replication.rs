@@ -509,10 +509,8 @@ pub(super) fn heartbeat<C: Command>(
     round: u64,
 ) {
     state.commit_up_to(commit.min(state.shown_to_match()));
-    let (mut received, mut persisted) = state.matching();
-    if mutated!(MatchIsTheEnd) {
-        (received, persisted) = (state.last().index, state.log.persisted());
-    }
+    let end = (state.last().index, state.log.persisted());
+    let (received, persisted) = if mutated!(MatchIsTheEnd) { end } else { state.matching() };
     // Legal: the network may lose it.
     if !maybe!(HeartbeatUnanswered) {
         state.send(from, Body::HeartbeatReply { round, received, persisted });

@@ -102,12 +102,6 @@ impl Checkpoints {
         }
     }
 
-    /// Whether the snapshot that the server started from holds all that is applied.
-    #[cfg(feature = "mutants")]
-    pub(super) fn is_all(&self, applied: Index) -> bool {
-        self.taken == 0 && applied == self.last && applied > Index::ZERO
-    }
-
     /// Snapshots of this server's own state taken since it started.
     pub(super) fn taken(&self) -> u64 {
         self.taken

@@ -9,6 +9,8 @@ mod config;
 mod connection;
 mod input;
 mod message;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod output;
 mod pipeline;
 mod read;
@@ -192,11 +194,6 @@ impl Replica {
     /// The next thing to be done, or `None` when all is said.
     pub fn poll(&mut self) -> Option<Output> {
         loop {
-            if mutated!(ReplyOvertakesEvent)
-                && matches!(self.outputs.front(), Some(Output::Notify { .. }))
-            {
-                self.outputs.rotate_left(1);
-            }
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
             }

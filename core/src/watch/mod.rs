@@ -7,8 +7,6 @@
 //! table, child ones in the child table; so one set of modes for each path and connection says it
 //! all.
 
-#[cfg(feature = "mutants")]
-mod late;
 mod rearm;
 #[cfg(test)]
 mod tests;
@@ -52,8 +50,6 @@ pub struct Watches {
     n_data: u64,
     n_child: u64,
     n_recursive: u64,
-    #[cfg(feature = "mutants")]
-    late: late::Late,
 }
 
 /// A path that someone watches; an unused place has no watchers.
@@ -82,9 +78,6 @@ impl Watches {
 
     /// Sets a watch; nothing happens if it is set already. Any text is a path.
     pub fn set(&mut self, conn: ConnId, path: &str, kind: WatchKind) {
-        if mutated!(WatchSetLate if self.is_put_off(conn, path, kind)) {
-            return;
-        }
         let place = self.find(path).unwrap_or_else(|| self.intern(path));
         self.conns.entry(conn).or_default().insert(place);
         let watchers = &mut self.paths[place as usize].watchers;
@@ -106,8 +99,6 @@ impl Watches {
         mut may_read: impl FnMut(ConnId, &AclList) -> bool,
         mut deliver: impl FnMut(ConnId, Event),
     ) {
-        #[cfg(feature = "mutants")]
-        self.set_put_off();
         let kind = match change.kind {
             ChangeKind::Created => EventKind::Created,
             ChangeKind::Deleted => EventKind::Deleted,

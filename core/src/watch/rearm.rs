@@ -20,10 +20,8 @@ pub fn rearm(
     mut deliver: impl FnMut(Event),
 ) {
     let seen = rewatch.relative_zxid;
-    let mut fire_or_set = |path: &Text, fires: Option<EventKind>, kind| match fires {
-        None if mutated!(RewatchAlwaysFires) => {
-            deliver(Event { kind: EventKind::DataChanged, path: path.clone() });
-        }
+    let otherwise = mutated!(RewatchAlwaysFires).then_some(EventKind::DataChanged);
+    let mut fire_or_set = |path: &Text, fires: Option<EventKind>, kind| match fires.or(otherwise) {
         Some(kind) => deliver(Event { kind, path: path.clone() }),
         None if mutated!(RewatchLost) => {}
         None => watches.set(conn, path, kind),

@@ -97,7 +97,7 @@ fn settle<D: Disk>(
 ) -> Result<(), Error> {
     let start = tail.offset - last_batch.len() as u64;
     let mut bytes = last_batch;
-    let n_zeros = if mutated!(TornTailKept) { 0 } else { torn_bytes };
+    let n_zeros = if mutated!(TornTailKept | TornTailRead) { 0 } else { torn_bytes };
     bytes.resize(bytes.len() + n_zeros, 0);
     if !bytes.is_empty() {
         tail.file.write_at(start, &bytes).map_err(failed(log, "write", name))?;

@@ -309,7 +309,8 @@ fn check(
     previous: u32,
 ) -> Result<(Header, u32), &'static str> {
     let (header, crc) = Header::read(salt, bytes).ok_or("there is no record's header")?;
-    if header.batch != batch || header.previous != previous {
+    let follows = header.batch == batch && header.previous == previous;
+    if !(follows || mutated!(TornTailRead)) {
         return Err("the record does not follow the one before it");
     }
     let record = bytes.get(..header.record_bytes()).ok_or("the record is too long")?;

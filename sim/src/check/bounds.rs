@@ -1,7 +1,10 @@
 //! C12. Work, messages under way, log and memory have bounds (design: every queue has a limit; a
 //! message storm and a leak are defects even if every answer is right).
 
+use std::collections::BTreeMap;
+
 use zokor_core::id::ServerId;
+use zokor_core::raft::{Body, Message, Term};
 
 use super::{Verdict, must};
 
@@ -56,6 +59,67 @@ impl Flight {
     }
 }
 
+/// How leaders feed their followers: what goes out without an answer.
+///
+/// Without a word from its follower, a leader sends one window of appends; and one more with each
+/// heartbeat and each new connection, to find out where the logs match. A follower that is left out
+/// of the membership and comes back is a new one, with a window of its own.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    /// By leader and follower.
+    unanswered: BTreeMap<(ServerId, ServerId), Feed>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Feed {
+    term: Term,
+    appends: u64,
+    allowed: u64,
+}
+
+impl Feeds {
+    /// A server whose window is so large says something to another.
+    ///
+    /// # Errors
+    /// If it has sent too much since it last heard from it.
+    pub fn said<C>(
+        &mut self,
+        from: ServerId,
+        to: ServerId,
+        message: &Message<C>,
+        window: usize,
+    ) -> Verdict {
+        let feed = self.unanswered.entry((from, to)).or_default();
+        if feed.term != message.term {
+            *feed = Feed { term: message.term, ..Feed::default() };
+        }
+        match &message.body {
+            Body::Heartbeat { .. } => feed.allowed += 1,
+            Body::Append { entries, .. } if !entries.is_empty() => feed.appends += 1,
+            _ => {}
+        }
+        let Feed { appends, allowed, .. } = *feed;
+        must("bounded feeding (C12)", appends <= 2 * (window as u64 + 1) + allowed, || {
+            format!(
+                "server {from} has sent {appends} appends to server {to} without a word from it, \
+                 with a window of {window} and {allowed} more for heartbeats and connections"
+            )
+        })
+    }
+
+    /// A word from `from` has come to `to`.
+    pub fn came(&mut self, from: ServerId, to: ServerId) {
+        self.unanswered.remove(&(to, from));
+    }
+
+    /// A connection from `from` to `to` was made, or has ended.
+    pub fn connected(&mut self, from: ServerId, to: ServerId) {
+        if let Some(feed) = self.unanswered.get_mut(&(from, to)) {
+            feed.allowed += 1;
+        }
+    }
+}
+
 /// `server` keeps `entries` in its log, besides those that its snapshot may still leave there, and
 /// a snapshot is due after `interval`.
 ///
@@ -89,6 +153,10 @@ pub fn memory(server: ServerId, found: Memory, expected: Memory) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use zokor_core::raft::{Entry, EntryId, Index, Payload};
+
     use super::*;
 
     #[test]
@@ -107,6 +175,27 @@ mod tests {
         assert!(flight.sent(IN_FLIGHT as usize).is_ok());
         assert!(flight.sent(1).is_err());
         assert_eq!(flight.most(), IN_FLIGHT + 1);
+    }
+
+    #[test]
+    fn an_append_for_every_refusal_that_never_came_is_found() {
+        let (from, to, term) = (ServerId(1), ServerId(2), Term(3));
+        let append = || {
+            let id = EntryId { term, index: Index(1) };
+            let entries = vec![Arc::new(Entry::<()> { id, payload: Payload::Blank })];
+            Body::Append { previous: EntryId::default(), commit: Index(0), entries }
+        };
+        let mut feeds = Feeds::default();
+        let send =
+            |feeds: &mut Feeds, body| feeds.said(from, to, &Message { term, body }, 1).is_ok();
+        assert!((0..4).all(|_| send(&mut feeds, append())));
+        assert!(send(&mut feeds, Body::Heartbeat { commit: Index(0), round: 1 }));
+        assert!(send(&mut feeds, append()), "a heartbeat allows one");
+        feeds.connected(from, to);
+        assert!(send(&mut feeds, append()), "a connection allows one");
+        assert!(!send(&mut feeds, append()));
+        feeds.came(to, from);
+        assert!((0..4).all(|_| send(&mut feeds, append())));
     }
 
     #[test]

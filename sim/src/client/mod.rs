@@ -231,6 +231,18 @@ impl Client {
         Vec::new()
     }
 
+    /// Its connection, if it has one that serves it or may yet.
+    pub fn conn(&self) -> Option<ConnId> {
+        self.link.as_ref().map(|link| link.conn)
+    }
+
+    /// It does not lose patience with its connection yet.
+    pub fn hold_on(&mut self, now: Micros) {
+        if let Some(link) = &mut self.link {
+            link.heard = now;
+        }
+    }
+
     /// Something comes in on `conn`.
     pub fn hear(&mut self, now: Micros, conn: ConnId, heard: Heard) -> Vec<Wish> {
         let current = self.link.as_mut().filter(|link| link.conn == conn);

@@ -15,6 +15,8 @@ pub use catalogue::{CATALOGUE, case};
 
 use crate::check::Violation;
 use crate::run;
+use crate::scenario::Scenario;
+use crate::shrink::{Shrunk, shrink};
 use crate::sweep;
 use crate::whole::{self, Scene};
 
@@ -110,10 +112,22 @@ pub fn hunt(case: &Case, budget: u64) -> Hunt {
     }
 }
 
-/// Runs the `n`-th seed of a hunt.
+/// Makes the run that shows a mutant of the stepped world small, with at most `runs` runs.
+pub fn small(case: &Case, hit: &Hit, runs: usize) -> Option<Shrunk> {
+    let is_stepped = case.place == Where::Stepped;
+    let scenario = || Scenario::of_seed(hit.seed);
+    is_stepped.then(|| with(Some(case.mutant), || shrink(&scenario(), runs))).flatten()
+}
+
+/// Runs the `n`-th seed of a hunt. A seed that fails without the mutant as well shows nothing of it.
 fn try_one(case: &Case, n: u64) -> Option<Hit> {
+    let hit = try_with(case, Some(case.mutant), n)?;
+    try_with(case, None, n).is_none().then_some(hit)
+}
+
+fn try_with(case: &Case, mutant: Option<Mutant>, n: u64) -> Option<Hit> {
     let seed = sweep::seed(BASE, n);
-    let stepped = || with(Some(case.mutant), || run::run(seed));
+    let stepped = || with(mutant, || run::run(seed));
     let (scene, violation) = match case.place {
         Where::Stepped => (None, stepped().violation),
         Where::SteppedTwice => {
@@ -125,7 +139,7 @@ fn try_one(case: &Case, n: u64) -> Option<Hit> {
         }
         Where::Whole => {
             let scene = scene(n);
-            let report = with(Some(case.mutant), || whole::play(scene, seed, 0));
+            let report = with(mutant, || whole::play(scene, seed, 0));
             (Some(scene), report.violation)
         }
     };

@@ -1,9 +1,10 @@
-//! Makes a failing scenario small: fewer faults, fewer steps, fewer clients, a quieter world.
+//! Makes a failing scenario small: fewer faults, steps, clients and servers, a quieter world.
 //!
 //! Invariant: what comes out still breaks the same check. The order of attempts is fixed and their
 //! number is bounded, so that a scenario always shrinks to the same one.
 
 mod ddmin;
+mod smaller;
 
 use crate::fault::Fault;
 use crate::run::{Report, run_scenario};
@@ -57,11 +58,14 @@ pub fn shrink_by(
     search.cut_end(&mut best, time);
     search.faults(&mut best);
     search.steps(&mut best);
+    search.servers(&mut best);
     search.quieten(&mut best);
-    search.shorten(&mut best);
+    search.simplify(&mut best);
+    search.end_early(&mut best);
     // With less going on, some of what was needed may not be any more.
     search.faults(&mut best);
     search.steps(&mut best);
+    search.servers(&mut best);
     Some(Shrunk { scenario: best, check: search.check, runs: runs - search.left })
 }
 
@@ -170,7 +174,9 @@ impl<R: FnMut(&Scenario) -> Option<(String, Micros)>> Search<R> {
 
     /// An even network, even disks, even clocks.
     fn quieten(&mut self, best: &mut Scenario) {
-        let changes: [fn(&mut Scenario); 14] = [
+        let changes: [fn(&mut Scenario); 16] = [
+            |s| s.plan.disk.sectors = None,
+            |s| s.plan.members.changes = false,
             |s| s.plan.network.loss_ppm = 0,
             |s| s.plan.network.duplicate_ppm = 0,
             |s| s.plan.network.heavy_tail = false,
@@ -191,32 +197,40 @@ impl<R: FnMut(&Scenario) -> Option<(String, Micros)>> Search<R> {
         }
     }
 
-    fn shorten(&mut self, best: &mut Scenario) {
+    /// Fewer servers: from the last on, which are those that do not vote.
+    fn servers(&mut self, best: &mut Scenario) {
+        while best.plan.servers > 1 && self.attempt(best, smaller::without_last_server) {}
+    }
+
+    /// Shorter faults, of simpler kinds.
+    fn simplify(&mut self, best: &mut Scenario) {
         for place in 0..best.faults.len() {
+            self.attempt(best, |scenario| smaller::at_once(&mut scenario.faults[place].fault));
             for _ in 0..8 {
-                if !self.attempt(best, |scenario| halve(&mut scenario.faults[place].fault)) {
+                let halved = |scenario: &mut Scenario| {
+                    smaller::halve(&mut scenario.faults[place].fault);
+                };
+                if !self.attempt(best, halved) {
                     break;
                 }
             }
         }
     }
-}
 
-/// Lets a fault last half as long.
-fn halve(fault: &mut Fault) {
-    match fault {
-        Fault::Crash(crashes) => crashes.iter_mut().for_each(|(.., restart)| *restart /= 2),
-        Fault::CrashLeader(_, time)
-        | Fault::Cut(_, time)
-        | Fault::CutLeader(_, time)
-        | Fault::Break(_, time)
-        | Fault::Pause(_, time, _)
-        | Fault::Stall(_, time)
-        | Fault::Clog(_, time)
-        | Fault::HalfOpen(_, time)
-        | Fault::CutClient(_, _, time) => *time /= 2,
-        Fault::WallJump(_, by) => *by /= 2,
-        _ => {}
+    /// All heals sooner after the last that goes wrong.
+    fn end_early(&mut self, best: &mut Scenario) {
+        let faults = best.faults.iter().map(|timed| timed.at);
+        let steps = best.clients.iter().flatten().map(|step| step.at);
+        let last = faults.chain(steps).max().unwrap_or(0);
+        for after in [1, 1_000_000, 3_000_000] {
+            let ends = |scenario: &mut Scenario| {
+                let end = &mut scenario.plan.fault_time;
+                *end = (last + after).min(*end);
+            };
+            if self.attempt(best, ends) {
+                break;
+            }
+        }
     }
 }
 

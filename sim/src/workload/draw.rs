@@ -12,7 +12,16 @@ pub fn draw(plan: &ClientPlan, end: Micros, s: &mut Stream) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut at = s.below(plan.interval * 2 + 500_000);
     while at < end {
-        steps.push(Step { at, op: Draw { plan, s }.op() });
+        let op = Draw { plan, s }.op();
+        let is_write = matches!(op, Op::Create(_) | Op::Set(..));
+        steps.push(Step { at, op });
+        // Away from one connection, a write on the next, and away from that while it is under way.
+        if is_write && plan.moves && s.below(16) == 0 {
+            steps.push(Step { at: at + 1, op: Op::Move });
+            steps.push(Step { at: at + 2, op: Draw { plan, s }.create() });
+            at += 3 + s.log_between(1, 3_000);
+            steps.push(Step { at, op: Op::Move });
+        }
         at += 1 + s.below(plan.interval * 2);
     }
     steps

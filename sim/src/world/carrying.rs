@@ -177,6 +177,8 @@ impl World {
                 self.checks.campaigns.said(from, to, message);
                 let membership = self.checks.members.of(from);
                 self.checks.barriers.said(from, to, message, membership)?;
+                let window = self.servers[from.0 as usize - 1].window;
+                self.checks.feeds.said(from, to, message, window)?;
             }
             Message::Snapshot { snapshot, .. } => {
                 self.pictured(from, snapshot)?;
@@ -228,6 +230,7 @@ impl World {
         {
             return Ok(());
         }
+        self.checks.feeds.came(ServerId(from), ServerId(to));
         let message = match message {
             Message::Snapshot { term, snapshot } => {
                 Message::Snapshot { term, snapshot: disk::copy(&snapshot) }

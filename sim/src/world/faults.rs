@@ -264,9 +264,11 @@ impl World {
             return Ok(());
         }
         if self.server(server).peers.remove(&peer).is_some() {
+            self.checks.feeds.connected(ServerId(server), ServerId(peer));
             self.input(server, Input::PeerDown { peer: ServerId(peer) })?;
         }
         self.server(server).peers.insert(peer, epoch);
+        self.checks.feeds.connected(ServerId(server), ServerId(peer));
         self.input(server, Input::PeerUp { peer: ServerId(peer) })
     }
 
@@ -275,6 +277,7 @@ impl World {
             return Ok(());
         }
         self.server(server).peers.remove(&peer);
+        self.checks.feeds.connected(ServerId(server), ServerId(peer));
         self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("loses {peer}"));
         self.input(server, Input::PeerDown { peer: ServerId(peer) })
     }

@@ -149,6 +149,15 @@ impl World {
         self.queue.push(self.time + 100_000, Event::CheckUp);
     }
 
+    /// Whether nothing excuses that a client is not answered on the connection that it has. It holds
+    /// on then, instead of trying its luck elsewhere, and [`Health`] tells if it is in vain.
+    pub(super) fn is_to_be_served(&self, client: u64) -> bool {
+        let conn = self.clients[client as usize - 1].conn();
+        let state = conn.and_then(|conn| self.conns.get(&conn));
+        let is_healed = self.healed_at > 0 && !self.faulty;
+        is_healed && state.is_some_and(|it| it.open && !self.outsiders.contains(&it.server))
+    }
+
     /// Whether what passes a link may be lost, doubled or late.
     pub(super) fn is_faulty(&self, link: Link) -> bool {
         self.faulty || self.outsiders.contains(&link.0) || self.outsiders.contains(&link.1)

@@ -28,6 +28,8 @@ pub struct Server {
     pub id: ServerId,
     /// Its settings.
     pub config: Config,
+    /// As in the settings that it has started with: `max_appends_in_flight`.
+    pub window: usize,
     /// Its clocks.
     pub clock: Clock,
     /// Its disk.
@@ -125,6 +127,7 @@ impl Server {
         let wall = 1_700_000_000_000 + stream.below(10_000) as i64;
         Server {
             id: ServerId(number),
+            window: config.raft.max_appends_in_flight,
             config,
             clock: Clock::new(offset, rate, wall),
             disk: Disk::default(),
@@ -171,6 +174,7 @@ impl Server {
         self.armed = self.armed_at_start.take();
         let seed = Seed(self.stream.seed());
         let now = self.clock.now(time);
+        self.window = self.config.raft.max_appends_in_flight;
         self.replica = Some(Replica::new(now, self.config.clone(), seed, recovered));
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::queue::{Micros, Queue};
 use super::server::Server;
 use super::serving::Conn;
 use crate::check::barrier::Barriers;
-use crate::check::bounds::{self, Flight};
+use crate::check::bounds::{self, Feeds, Flight};
 use crate::check::campaign::Campaigns;
 use crate::check::commit::Committed;
 use crate::check::election::Elections;
@@ -100,6 +100,7 @@ pub(super) struct Checks {
     pub(super) model: Model,
     pub(super) judge: Judge,
     pub(super) flight: Flight,
+    pub(super) feeds: Feeds,
     pub(super) left_over: LeftOver,
     /// When the leader that is there was elected.
     pub(super) elected_at: Micros,
@@ -119,6 +120,7 @@ impl Checks {
             model,
             judge: Judge::default(),
             flight: Flight::default(),
+            feeds: Feeds::default(),
             left_over: LeftOver::default(),
             elected_at: 0,
         }
@@ -347,7 +349,13 @@ impl World {
                 if self.client_timers[client as usize - 1] != timer {
                     return Ok(());
                 }
-                let wishes = self.clients[client as usize - 1].wake(self.time);
+                let time = self.time;
+                let is_to_be_served = self.is_to_be_served(client);
+                let state = &mut self.clients[client as usize - 1];
+                if is_to_be_served {
+                    state.hold_on(time);
+                }
+                let wishes = state.wake(time);
                 self.grant(client, wishes);
                 Ok(())
             }

@@ -16,14 +16,9 @@ use crate::tree::permits;
 impl Replica {
     pub(in crate::replica) fn apply(&mut self, entry: &Entry<Txn>) {
         let is_next = entry.id.index == self.applied.index.next();
-        assert!(is_next || mutated!(EntryRepeated), "entries are applied one by one");
-        if mutated!(EntrySkipped if self.checkpoints.is_all(self.applied.index)) {
-            self.applied = entry.id;
+        assert!(is_next, "entries are applied one by one");
+        if mutated!(EntryRepeated | EntrySkipped if self.is_done_by_mistake(entry)) {
             return;
-        }
-        if mutated!(EntryRepeated if self.checkpoints.is_all(self.applied.index)) {
-            self.applied = entry.id;
-            self.apply(entry);
         }
         let zxid = match &entry.payload {
             Payload::Blank => self.db.zxid().open_epoch(entry.id.term.0),
@@ -122,7 +117,8 @@ impl Replica {
         }
         let finished = self.connections.line(conn, |line| line.finish_write(author.sequence));
         let Some(PendingWrite { xid, .. }) = finished else { return };
-        self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
+        let end = if mutated!(ReplyOvertakesEvent) { 0 } else { self.outputs.len() };
+        self.outputs.insert(end, Output::Reply { conn, xid, zxid, result });
         self.advance(conn);
     }
 

@@ -11,8 +11,6 @@ use rand_core::RngCore;
 use crate::db::{Action, Refusal};
 use crate::id::{ConnId, Nonce, SessionId, Token};
 use crate::proto::{ConnectRequest, ConnectResponse, Id};
-#[cfg(feature = "mutants")]
-use crate::replica::connection::Attachment;
 use crate::replica::connection::{Attempt, Connection, Phase};
 use crate::replica::{CloseReason, Output, Replica};
 
@@ -52,31 +50,9 @@ impl Replica {
         let identities = Arc::from([Id::new("ip", &java_address(address))]);
         self.connections
             .insert(conn, Connection::new(identities, request.read_only.is_some(), attempt));
-        if mutated!(AttachedAtOnce if self.attach_at_once(conn, nonce, &request)) {
-            return;
+        if !mutated!(AttachedAtOnce if self.attaches_at_once(&action, &request)) {
+            self.dispatch(action);
         }
-        self.dispatch(action);
-    }
-
-    /// Serves a session that is known here as if it were attached; whether it did.
-    #[cfg(feature = "mutants")]
-    fn attach_at_once(&mut self, conn: ConnId, nonce: Nonce, request: &ConnectRequest) -> bool {
-        let Some(session) = self.db.session(request.session).cloned() else { return false };
-        let is_ahead = request.last_zxid_seen > self.db.zxid().0;
-        if !is_ahead || request.password != session.password[..] {
-            return false;
-        }
-        if let Some((former, _)) = self.connections.of_session(session.id) {
-            self.close(former, CloseReason::SessionMoved);
-        }
-        self.connections.take_attempt(nonce);
-        if let Some(connection) = self.connections.get_mut(conn) {
-            connection.sequence = session.sequence;
-        }
-        let (id, token, timeout_ms) = (session.id, session.token, session.timeout_ms);
-        let attachment = Attachment { session: id, token, timeout_ms };
-        self.attached(conn, attachment, session.password);
-        true
     }
 
     /// What a connect request asks of the log; `None` if it can be refused at once.

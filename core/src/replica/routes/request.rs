@@ -15,7 +15,7 @@ use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Pipeline, Step
 use crate::replica::read::{self, Place};
 use crate::replica::{CloseReason, Output, Replica};
 use crate::tree::authenticate;
-use crate::watch::rearm;
+use crate::watch::{Watches, rearm};
 
 impl Replica {
     pub(in crate::replica) fn request(&mut self, conn: ConnId, xid: Xid, request: Request) {
@@ -150,7 +150,9 @@ impl Replica {
         let (xid, result) = match work {
             Local::Read(read) => {
                 let reader = Reader { session: attachment.session, identities: &identities };
-                (xid, read::answer(&self.db, &mut self.watches, conn, &reader, &read))
+                let is_late = mutated!(WatchSetLate if self.raft.last().index > self.applied.index);
+                let watches = if is_late { &mut Watches::new() } else { &mut self.watches };
+                (xid, read::answer(&self.db, watches, conn, &reader, &read))
             }
             // Whatever the client called it.
             Local::Ping => (Xid(-2), Ok(Response::Empty)),
