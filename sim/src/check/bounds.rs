@@ -28,6 +28,19 @@ pub fn events(second: u64, events: u64) -> Verdict {
     })
 }
 
+/// What a server may wish for at one poll, at most: far more than all watches of all clients.
+const WISHES: usize = 200_000;
+
+/// A server has wished for `count` things in one poll so far.
+///
+/// # Errors
+/// If that is too much: it wishes in a circle.
+pub fn wishes(server: ServerId, count: usize) -> Verdict {
+    must("bounded work (C12)", count <= WISHES, || {
+        format!("server {server} wishes for more than {WISHES} things at once")
+    })
+}
+
 /// Messages between servers that were sent and have not arrived, nor were lost.
 #[derive(Debug, Default)]
 pub struct Flight {
@@ -158,6 +171,12 @@ mod tests {
     use zokor_core::raft::{Entry, EntryId, Index, Payload};
 
     use super::*;
+
+    #[test]
+    fn a_server_that_wishes_in_a_circle_is_found() {
+        assert!(wishes(ServerId(1), WISHES).is_ok());
+        assert!(wishes(ServerId(1), WISHES + 1).is_err());
+    }
 
     #[test]
     fn too_many_events_are_found() {

@@ -436,6 +436,7 @@ impl World {
         let mut outputs = Vec::new();
         while let Some(output) = replica.poll() {
             outputs.push(output);
+            bounds::wishes(ServerId(server), outputs.len())?;
         }
         for output in &outputs {
             if let Output::Persist(persist) = output {
