@@ -1,6 +1,7 @@
 //! Whole servers under faults: one test a scene, and a sweep of storms. `SIM_WHOLE_SEEDS` or
 //! `MADSIM_TEST_NUM` says how many storms, from `SIM_BASE` or `MADSIM_TEST_SEED` on, on `SIM_JOBS`
-//! cores; `SIM_SCENE_SEEDS` how many of each other scene. A failure names the command that shows it.
+//! cores; `SIM_SCENE_SEEDS` how many of each other scene. A failure names the command that
+//! shows it.
 
 use zokor_sim::fault::{CrashPoint, Fault, Timed};
 use zokor_sim::probe::quotas;

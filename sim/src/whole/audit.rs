@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zokor_core::id::ConnId;
 use zokor_core::proto::{Read, Request, Response, Write};
 
@@ -27,8 +27,7 @@ pub async fn audit(server: u64, watch: Watch, history: History) -> Verdict {
 }
 
 async fn walk(server: u64, watch: Watch, history: History) -> Result<(), String> {
-    let conn = ConnId(((FIRST_NUMBER + server) << 32) | 1);
-    let mut caller = Caller::connect(conn, server, watch, history).await?;
+    let mut caller = connect(server, watch, history).await?;
     caller.ask(Request::Sync("/".into())).await?.map_err(|error| format!("sync: {error:?}"))?;
     let mut paths = VecDeque::from(["/".to_owned()]);
     while let Some(path) = paths.pop_front() {
@@ -46,6 +45,21 @@ async fn walk(server: u64, watch: Watch, history: History) -> Result<(), String>
     let closed = caller.ask(Request::Write(Write::CloseSession)).await?;
     closed.map(drop).map_err(|error| format!("close: {error:?}"))
 }
+
+/// Connects, once more if the server has no leader at that moment, as any client would.
+async fn connect(server: u64, watch: Watch, history: History) -> Result<Caller, String> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let conn = ConnId(((FIRST_NUMBER + server) << 32) | attempt);
+        match Caller::connect(conn, server, watch.clone(), history.clone()).await {
+            Err(_) if attempt < ATTEMPTS => sleep(Duration::from_millis(500)).await,
+            connected => return connected,
+        }
+    }
+}
+
+const ATTEMPTS: u64 = 20;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Above the numbers of all other clients.

@@ -1,7 +1,8 @@
 //! Whole servers under faults: the real sources of `net` on a simulated network, the real wire,
 //! and the same judges as in the stepped world.
 //!
-//! Invariant: a run is a function of its scenario and scene. Each has a thread of its own, since the
+//! Invariant: a run is a function of its scenario and scene. Each has a thread of its own,
+//! since the
 //! order of a hash map inside the simulated network is fixed only for the first run of a thread.
 
 pub mod audit;

@@ -47,6 +47,8 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
     Plan {
         servers,
         calm: true,
+        // Clients have things to do for as long as any scene lasts.
+        fault_time: 60_000_000,
         buggify: false,
         core: core(),
         network: NetworkPlan { latency_min: 200, latency_spread: 1_000, ..NetworkPlan::default() },
