@@ -4,7 +4,7 @@
 
 use zokor_mutants::Mutant;
 
-use super::Standing::{Masked, Sought};
+use super::Standing::{Masked, Sought, Waits};
 use super::Where::{Stepped, SteppedTwice, Whole};
 use super::{Case, Standing, Where};
 
@@ -47,7 +47,7 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::LeaderForLife, &["liveness", MODEL], Stepped, 500, Sought),
     row(Mutant::PreVoteRaisesTerm, &["C1", "liveness", MODEL], Stepped, 500, Sought),
     row(Mutant::NoCheckQuorum, &["liveness", MODEL], Stepped, 500, Sought),
-    row(Mutant::VotersAtCommit, &["C10", MODEL], Stepped, 2000, Sought),
+    row(Mutant::VotersAtCommit, &["C10", MODEL, "C1"], Stepped, 2000, Sought),
     row(Mutant::NewMajorityDecides, &["C10", "C1", MODEL, "C6"], Stepped, 1000, Sought),
     row(Mutant::LearnersCount, &["C6", MODEL], Stepped, 300, Sought),
     row(Mutant::SnapshotOverNewer, &["C2", "C4", MODEL], Stepped, 1000, Sought),
@@ -66,7 +66,7 @@ pub static CATALOGUE: &[Case] = &[
     ),
     row(Mutant::TornTailRead, &["no server ends", "C4", "W7", "C2", "W1"], Stepped, 500, Sought),
     row(Mutant::ChecksumIgnored, &["no server ends", "C3", "C11", "R1"], Whole, 200, Sought),
-    row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5"], Whole, 300, Sought),
+    row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5", "storage keeps"], Whole, 300, Sought),
     row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
     row(Mutant::EpochIgnoresTerm, &["C9"], Stepped, 50, Sought),
     row(Mutant::CounterWraps, &["C9", "panic"], Stepped, 200, Sought),
@@ -75,16 +75,16 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::ExpiryByWallClock, &["S5"], Stepped, 300, Sought),
     row(Mutant::EphemeralsOutliveClose, &["S1", "S2", "R1", "C11"], Stepped, 50, Sought),
     row(Mutant::SessionOutlivesClose, &["S1", "S3", "S9", "C11"], Stepped, 500, Sought),
-    row(Mutant::FormerConnectionWrites, &["C11", "(W"], Stepped, 2000, Sought),
+    row(Mutant::FormerConnectionWrites, &["C11", "(W", "panic"], Stepped, 2000, Sought),
     row(Mutant::FormerConnectionGoesOn, &["C11", "R1", "(W", "panic"], Stepped, 300, Sought),
     row(Mutant::ReadOvertakesWrite, &["R3", "W5"], Stepped, 100, Sought),
     row(Mutant::NewerClientAccepted, &["R2"], Stepped, 200, Masked(ATTACHED_BEHIND)),
-    row(Mutant::AttachedAtOnce, &["R2"], Stepped, 200, Sought),
+    row(Mutant::AttachedAtOnce, &["R2", "panic"], Stepped, 200, Sought),
     row(Mutant::SyncWithoutQuorum, &["R4", MODEL], Stepped, 500, Sought),
     row(Mutant::WatchSetLate, &["V1", "V2", "V5"], Stepped, 500, Sought),
     row(Mutant::RewatchLost, &["V6", "V8", "V2"], Stepped, 300, Sought),
     row(Mutant::RewatchAlwaysFires, &["V6"], Stepped, 300, Sought),
-    row(Mutant::ReplyOvertakesEvent, &["V2", "V5"], Stepped, 200, Sought),
+    row(Mutant::ReplyOvertakesEvent, &["V2", "V5", "W5"], Stepped, 200, Sought),
     row(Mutant::DeletionUnseenByChildWatch, &["V1", "V2"], Stepped, 100, Sought),
     row(Mutant::MultiFiresNothing, &["V1", "V2"], Stepped, 100, Sought),
     row(Mutant::SequenceIsChildCount, &["T1", "W2", "C11"], Stepped, 50, Sought),
@@ -98,7 +98,7 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::RandomOrder, &["a run repeats", "C11"], SteppedTwice, 50, Sought),
     row(Mutant::LocalTime, &["C11", "W2", "T3"], Stepped, 50, Sought),
     row(Mutant::AppendPerRefusal, &["C12"], Stepped, 50, Masked(ONE_UNDER_WAY)),
-    row(Mutant::WindowPerRefusal, &["C12"], Stepped, 2000, Sought),
+    row(Mutant::WindowPerRefusal, &["C12"], Stepped, 2000, Waits(NEVER_ENDS)),
     row(Mutant::SnapshotWaitedForEver, &["liveness"], Stepped, 500, Sought),
     row(
         Mutant::PartialFrameDropped,
@@ -133,6 +133,9 @@ const ONLY_THE_NEXT: &str = "\
 const ONE_UNDER_WAY: &str = "\
     After a refusal one append is under way until its answer shows progress, \
     so that a conversation that goes in circles does not grow.";
+const NEVER_ENDS: &str = "\
+    a bound on what a server wishes at once: one poll never ends, and the run \
+    takes all memory before a check can speak";
 const NO_EFFECT: &str = "\
     The new connection is served when the attachment is applied; from then on \
     no write of a former one takes effect, and so none has an answer.";
