@@ -35,7 +35,7 @@ impl Conformance {
                     self.accepts(server, before, persist)?;
                 }
             }
-            self.installs_early(server, outputs, before)?;
+            self.takes_early(server, outputs, before)?;
             self.say(server, outputs, |term| term <= before)?;
             self.take(Action::Form { server })?;
         }
@@ -49,30 +49,21 @@ impl Conformance {
         }
         self.servers[server].appends.clear();
         let state = &self.model.servers[server];
-        if state.role == Role::Leader && stats.role != raft::Role::Leader {
+        let led =
+            (state.role == Role::Leader && stats.role != raft::Role::Leader).then_some(state.term);
+        if let Some(led) = led {
             self.commit_if_leading(server, commit);
-            self.begins_rounds(server, outputs)?;
+            // It may have begun rounds and answered reads before.
+            self.say(server, outputs, |term| term == led)?;
             self.take(Action::StepDown { server })?;
         }
         self.commits(server, commit)?;
         self.take(Action::Flush { server, writes: Vec::new() })?;
         self.compare(server, stats)?;
-        self.say(server, outputs, |term| !leaves || term > before)?;
+        self.say(server, outputs, |term| (!leaves || term > before) && led != Some(term))?;
         for output in outputs {
             if let Output::Checkpoint { snapshot, .. } = output {
                 self.checkpoints(server, words::id(snapshot.meta.last))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The heartbeat rounds of a leader that steps down in the same poll.
-    fn begins_rounds(&mut self, server: usize, outputs: &[Output]) -> Verdict {
-        for output in outputs {
-            if let Output::Send { message: Message::Raft(message), .. } = output
-                && let Body::Heartbeat { round, .. } = message.body
-            {
-                self.begins(server, message.term.0, round)?;
             }
         }
         Ok(())
@@ -90,8 +81,9 @@ impl Conformance {
     }
 
     /// What it acknowledges in the term that it leaves may rest on a snapshot that it installed
-    /// before it left. To install it once more below changes nothing.
-    fn installs_early(&mut self, server: usize, outputs: &[Output], before: Term) -> Verdict {
+    /// before it left, or on entries that a later leader had it cut off before it wrote them. To
+    /// install a snapshot once more below changes nothing.
+    fn takes_early(&mut self, server: usize, outputs: &[Output], before: Term) -> Verdict {
         let acknowledged = outputs.iter().filter_map(|output| match output {
             Output::Send { message: Message::Raft(message), .. } if message.term.0 <= before => {
                 match message.body {
@@ -103,13 +95,20 @@ impl Conformance {
             }
             _ => None,
         });
-        let most = acknowledged.max().unwrap_or(0);
-        for upto in self.servers[server].durable.clone() {
-            if upto <= most {
-                self.take(Action::Install { server, upto })?;
+        let upto = acknowledged.max().unwrap_or(0);
+        for durable in self.servers[server].durable.clone() {
+            if durable <= upto {
+                self.take(Action::Install { server, upto: durable })?;
             }
         }
-        Ok(())
+        let state = &self.model.servers[server];
+        let (term, len) = (state.term, state.log.len());
+        let Some(ledger) = self.model.said.ledgers.get(&term) else { return Ok(()) };
+        if upto <= len || ledger.leader == server || ledger.log.len() < upto {
+            return Ok(());
+        }
+        let previous = ledger.log.common(&state.log);
+        self.take(Action::Accept { server, term, previous, upto })
     }
 
     /// A leader may have committed before it heard of a later term, or before it left a joint

@@ -148,3 +148,14 @@ fn a_disk_that_keeps_what_was_never_written_is_refused_at_the_next_start() {
     run.crashed(ONE, &Disk::default());
     assert!(why(run.starts(ONE)).contains("its power is cut"));
 }
+
+#[test]
+fn a_leader_may_begin_a_round_and_step_down_before_it_is_polled() {
+    let round = send(2, 1, Body::Heartbeat { commit: Index(0), round: 1 });
+    let mut run = elected(true).expect("the model allows it");
+    run.polled(ONE, &stats(Role::Follower, 1, 0), std::slice::from_ref(&round))
+        .expect("it led until then");
+    let next = send(2, 1, Body::Heartbeat { commit: Index(0), round: 2 });
+    let refused = why(run.polled(ONE, &stats(Role::Follower, 1, 0), &[next]));
+    assert!(refused.contains("only a leader has rounds"), "{refused}");
+}
