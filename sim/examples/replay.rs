@@ -39,7 +39,8 @@ struct Options {
     #[arg(long, conflicts_with = "whole")]
     keep: Option<PathBuf>,
     /// Make the failure small first, with at most so many runs.
-    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "3000", requires = "keep")]
+    #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "3000")]
+    #[arg(requires = "keep")]
     shrink: Option<usize>,
 }
 

@@ -47,7 +47,7 @@ pub struct Stream {
 
 #[derive(Clone, Debug)]
 enum Source {
-    Seed(ChaCha8Rng),
+    Seed(Box<ChaCha8Rng>),
     /// These, in order. Each draw takes as many as the largest number that it could give has.
     Bytes(VecDeque<u8>),
 }
@@ -71,7 +71,7 @@ impl Stream {
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);
-        Stream { source: Source::Seed(rng), drawn: None }
+        Stream { source: Source::Seed(Box::new(rng)), drawn: None }
     }
 
     /// The stream that draws what these bytes say. After their end it draws the largest numbers

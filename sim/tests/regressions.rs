@@ -2,8 +2,8 @@
 //! change, a seed leads elsewhere, which is why each mended defect of the core has a test there as
 //! well.
 //!
-//! The scenarios in `regressions/` are runs that have found a mutant, made small. They show that the
-//! checks still bite, and are made anew by the example `mutants`, with `--shrink`.
+//! The scenarios in `regressions/` are runs that have found a mutant, made small. They show that
+//! the checks still bite, and are made anew by the example `mutants`, with `--shrink`.
 
 use std::path::{Path, PathBuf};
 
@@ -49,10 +49,10 @@ fn small_scenarios_fail_with_their_mutant_and_with_nothing_else() {
 
 /// What is not as it should be with a scenario and the mutant that its file is named after.
 fn wrong_with(file: &Path) -> Option<String> {
-    let name = file.file_stem().unwrap().to_str().unwrap();
-    let mutants = Mutant::named(name.split_once('-').unwrap().1);
+    let name = file.file_stem().and_then(|name| name.to_str()).expect("files have plain names");
+    let mutants = Mutant::named(name.split_once('-').expect("NUMBER-NAME.ron").1);
     let [mutant] = mutants[..] else { return Some(format!("{name} names no mutant")) };
-    let scenario = Scenario::read(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let scenario = read(file);
     let check = |mutant| {
         let play = || run_scenario(scenario.clone(), Trace::off()).0.violation;
         with(mutant, play)
@@ -67,4 +67,9 @@ fn wrong_with(file: &Path) -> Option<String> {
         }
         Some(_) => None,
     }
+}
+
+fn read(file: &Path) -> Scenario {
+    let text = std::fs::read_to_string(file).expect("the folder was just listed");
+    Scenario::read(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }

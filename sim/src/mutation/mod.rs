@@ -119,7 +119,8 @@ pub fn small(case: &Case, hit: &Hit, runs: usize) -> Option<Shrunk> {
     is_stepped.then(|| with(Some(case.mutant), || shrink(&scenario(), runs))).flatten()
 }
 
-/// Runs the `n`-th seed of a hunt. A seed that fails without the mutant as well shows nothing of it.
+/// Runs the `n`-th seed of a hunt. A seed that fails without the mutant as well shows nothing of
+/// it.
 fn try_one(case: &Case, n: u64) -> Option<Hit> {
     let hit = try_with(case, Some(case.mutant), n)?;
     try_with(case, None, n).is_none().then_some(hit)

@@ -6,7 +6,7 @@
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Persist, Ticket};
-use zokor_core::replica::Message;
+use zokor_core::replica::{Message, Snapshot};
 use zokor_core::{Input, Output};
 
 use super::disk;
@@ -33,20 +33,7 @@ impl World {
                 CrashPoint::Persist(1)
             }
             Output::Checkpoint { ticket, snapshot } => {
-                let asked = self.trace.note(self.time, Lane::Server(server), Kind::Persist, || {
-                    format!("asks to checkpoint {ticket:?}: {:?}", snapshot.meta.last)
-                });
-                self.server(server).asked.insert(ticket, asked);
-                self.pictured(server, &snapshot)?;
-                let disk = &self.plan.disk;
-                let (least, spread) = (disk.latency_min, disk.latency_spread * 10);
-                let time = self.time;
-                let state = self.server(server);
-                state.disk.checkpoint(ticket, snapshot);
-                let latency = least + state.disk_stream.below(spread);
-                let at = (time + latency).max(state.stalled_until);
-                let life = state.life;
-                self.queue.push(at, Event::CheckpointDone { server, life });
+                self.checkpoint(server, ticket, snapshot)?;
                 CrashPoint::Checkpoint
             }
             Output::Purge { through } => {
@@ -92,6 +79,23 @@ impl World {
             }
         };
         Ok(!self.reaches(server, point)?)
+    }
+
+    fn checkpoint(&mut self, server: u64, ticket: Ticket, snapshot: Snapshot) -> Verdict {
+        let time = self.time;
+        let asked = self.trace.note(time, Lane::Server(server), Kind::Persist, || {
+            format!("asks to checkpoint {ticket:?}: {:?}", snapshot.meta.last)
+        });
+        self.server(server).asked.insert(ticket, asked);
+        self.pictured(server, &snapshot)?;
+        let (least, spread) = (self.plan.disk.latency_min, self.plan.disk.latency_spread * 10);
+        let state = self.server(server);
+        state.disk.checkpoint(ticket, snapshot);
+        let latency = least + state.disk_stream.below(spread);
+        let at = (time + latency).max(state.stalled_until);
+        let life = state.life;
+        self.queue.push(at, Event::CheckpointDone { server, life });
+        Ok(())
     }
 
     pub(super) fn persist(&mut self, server: u64, persist: Persist<Txn>) {

@@ -149,8 +149,8 @@ impl World {
         self.queue.push(self.time + 100_000, Event::CheckUp);
     }
 
-    /// Whether nothing excuses that a client is not answered on the connection that it has. It holds
-    /// on then, instead of trying its luck elsewhere, and [`Health`] tells if it is in vain.
+    /// Whether nothing excuses that a client is not answered on the connection that it has. It
+    /// holds on then, instead of trying its luck elsewhere, and [`Health`] tells if it is in vain.
     pub(super) fn is_to_be_served(&self, client: u64) -> bool {
         let conn = self.clients[client as usize - 1].conn();
         let state = conn.and_then(|conn| self.conns.get(&conn));

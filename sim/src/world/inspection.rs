@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
-use zokor_core::raft::{self, EntryId, Payload, Persist, Role};
+use zokor_core::raft::{self, EntryId, Payload, Persist, Role, Term};
 use zokor_core::replica::Snapshot;
 
 use super::disk::Disk;
@@ -161,18 +161,7 @@ impl World {
         }
         self.checks.members.looked_at(id);
         if self.checks.elections.seen(id, stats.role, stats.term)? {
-            let disk = &self.servers[server as usize - 1].disk;
-            let membership = self.checks.members.of(id);
-            let votes = disk.durable().hard_state;
-            self.checks.campaigns.won(id, stats.term, votes, membership)?;
-            let log = &disk.asked().log;
-            leader_completeness::elected(id, stats.term, log, &self.checks.committed)?;
-            let disks = |voter: ServerId| {
-                let disk = self.servers.get(voter.0 as usize - 1).map(|server| &server.disk);
-                disk.map(|disk| disk.durable().hard_state).unwrap_or_default()
-            };
-            self.checks.members.elected(id, stats.term, disks)?;
-            self.elected(server);
+            self.wins(id, stats.term)?;
         }
         if stats.applied > before.applied {
             crate::check::zxid::told(id, stats.applied, stats.zxid, &self.checks.model)?;
@@ -188,6 +177,21 @@ impl World {
                 format!("has applied {applied}, {zxid}")
             });
         }
+        Ok(())
+    }
+
+    /// A server has won an election.
+    fn wins(&mut self, id: ServerId, term: Term) -> Verdict {
+        let disk = &self.servers[id.0 as usize - 1].disk;
+        let membership = self.checks.members.of(id);
+        self.checks.campaigns.won(id, term, disk.durable().hard_state, membership)?;
+        leader_completeness::elected(id, term, &disk.asked().log, &self.checks.committed)?;
+        let disks = |voter: ServerId| {
+            let disk = self.servers.get(voter.0 as usize - 1).map(|server| &server.disk);
+            disk.map(|disk| disk.durable().hard_state).unwrap_or_default()
+        };
+        self.checks.members.elected(id, term, disks)?;
+        self.elected(id.0);
         Ok(())
     }
 

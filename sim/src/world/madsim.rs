@@ -28,6 +28,7 @@ use zokor_net::storage::{self, Options};
 use zokor_net::transport::{PEER_GONE_AFTER, SocketOptions};
 
 use super::clock::Clock;
+use super::pace::Pace;
 use super::queue::Micros;
 use crate::disk::atlas::Atlas;
 use crate::disk::{Fault, SectorDisk};
@@ -79,29 +80,6 @@ impl runtime::Clock for OwnClock {
     fn until(&self, deadline: Instant) -> Duration {
         let at = self.lock().when(deadline);
         Duration::from_micros(at.saturating_sub(self.watch.micros()))
-    }
-}
-
-/// How long a server's disk takes.
-struct Pace {
-    stream: Mutex<Stream>,
-    least: Micros,
-    spread: Micros,
-    heavy_tail: bool,
-    slow: AtomicBool,
-}
-
-impl Pace {
-    fn draw(&self) -> Duration {
-        let mut stream = self.stream.lock().expect("nobody panics with a pace");
-        let mut micros = self.least + stream.below(self.spread);
-        if self.heavy_tail && stream.below(100) == 0 {
-            micros *= stream.between(2, 50);
-        }
-        if self.slow.load(Ordering::Relaxed) {
-            micros += stream.between(100_000, 3_000_000);
-        }
-        Duration::from_micros(micros)
     }
 }
 

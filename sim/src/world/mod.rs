@@ -13,6 +13,7 @@ pub mod madsim;
 mod membership;
 pub mod network;
 mod origin;
+mod pace;
 pub mod queue;
 pub mod sectors;
 pub mod server;
