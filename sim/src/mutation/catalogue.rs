@@ -65,7 +65,13 @@ pub static CATALOGUE: &[Case] = &[
         500,
         Masked(BATCH_HAS_PASSED),
     ),
-    row(Mutant::TornTailRead, &["no server ends", "C4", "W7", "C2", "W1"], Stepped, 500, Sought),
+    row(
+        Mutant::TornTailRead,
+        &["no server ends", "C4", "W7", "C2"],
+        Stepped,
+        500,
+        Waits(NO_SUCH_TAIL),
+    ),
     row(Mutant::ChecksumIgnored, &["no server ends", "C3", "C11", "R1"], Whole, 200, Sought),
     row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5", "storage keeps"], Whole, 300, Sought),
     row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
@@ -99,7 +105,7 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::RandomOrder, &["a run repeats", "C11"], SteppedTwice, 50, Sought),
     row(Mutant::LocalTime, &["C11", "W2", "T3"], Stepped, 50, Sought),
     row(Mutant::AppendPerRefusal, &["C12"], Stepped, 50, Masked(ONE_UNDER_WAY)),
-    row(Mutant::WindowPerRefusal, &["C12"], Stepped, 2000, Waits(NEVER_ENDS)),
+    row(Mutant::WindowPerRefusal, &["C12"], Stepped, 2000, Sought),
     row(Mutant::SnapshotWaitedForEver, &["liveness"], Stepped, 500, Sought),
     row(
         Mutant::PartialFrameDropped,
@@ -134,9 +140,9 @@ const ONLY_THE_NEXT: &str = "\
 const ONE_UNDER_WAY: &str = "\
     After a refusal one append is under way until its answer shows progress, \
     so that a conversation that goes in circles does not grow.";
-const NEVER_ENDS: &str = "\
-    a bound on what a server wishes at once: one poll never ends, and the run \
-    takes all memory before a check can speak";
+const NO_SUCH_TAIL: &str = "In none of 2,000 seeds did what is left of a torn batch line up with the \
+    end of a later one, so that it could be read. The storage issue changes this part of the format \
+    and has to show it, or to say why it cannot be.";
 const NO_EFFECT: &str = "\
     The new connection is served when the attachment is applied; from then on \
     no write of a former one takes effect, and so none has an answer.";
