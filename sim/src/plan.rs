@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn a_slow_server_waits_longer_before_it_stands_for_election() {
         let mut plan = Plan::new(3);
-        plan.servers = 3;
+        (plan.servers, plan.members) = (3, MembersPlan::default());
         let all = |plan: &Plan| [1, 2, 3].map(|n| plan.config(n).raft.election_timeout);
         let timeout = plan.core.election_timeout;
         assert_eq!(all(&plan), [timeout; 3]);
