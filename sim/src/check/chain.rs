@@ -1,5 +1,6 @@
 //! C8. On every server: purged <= snapshot <= applied <= commit <= last, and nothing is applied
-//! that its own disk would lose (Raft thesis §5.1, §10.2.1; design: a server applies what it persisted).
+//! that its own disk would lose (Raft thesis §5.1, §10.2.1; design: a server applies what it
+//! persisted).
 
 use zokor_core::id::ServerId;
 use zokor_core::raft::Index;

@@ -140,9 +140,10 @@ const ONLY_THE_NEXT: &str = "\
 const ONE_UNDER_WAY: &str = "\
     After a refusal one append is under way until its answer shows progress, \
     so that a conversation that goes in circles does not grow.";
-const NO_SUCH_TAIL: &str = "In none of 2,000 seeds did what is left of a torn batch line up with the \
-    end of a later one, so that it could be read. The storage issue changes this part of the format \
-    and has to show it, or to say why it cannot be.";
+const NO_SUCH_TAIL: &str = "\
+    In none of 2,000 seeds did what is left of a torn batch line up with the end \
+    of a later one, so that it could be read. The storage issue changes this part \
+    of the format and has to show it, or to say why it cannot be.";
 const NO_EFFECT: &str = "\
     The new connection is served when the attachment is applied; from then on \
     no write of a former one takes effect, and so none has an answer.";
