@@ -115,6 +115,11 @@ impl Conformance {
                 }
                 Ok(())
             }
+            // It is followed like a heartbeat: what it is answered is said in its term.
+            Input::Message { message: Message::Snapshot { term, .. }, .. } => {
+                followed.appends.push((term.0, 0));
+                Ok(())
+            }
             Input::Persisted { ticket } => {
                 let mut writes = 0;
                 while let Some((_, more)) = followed.tickets.pop_front_if(|(t, _)| *t <= *ticket) {
