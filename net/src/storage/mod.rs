@@ -29,7 +29,9 @@ use zokor_core::raft::Index;
 use zokor_core::replica::Recovered;
 use zokor_core::time::WallTime;
 
-pub use disk::{Disk, DiskFile, Fault, MemoryDisk, MemoryFile, MemoryLock, RealDisk, RealFile};
+pub use disk::{
+    Disk, DiskFile, Fault, MemoryDisk, MemoryFile, MemoryLock, Move, Names, RealDisk, RealFile,
+};
 pub use error::Error;
 pub use snapshots::Snapshots;
 pub use wal::Wal;

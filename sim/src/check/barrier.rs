@@ -36,13 +36,14 @@ impl Barriers {
     /// `server` sends `message` to `to`.
     ///
     /// # Errors
-    /// If it gives a barrier that no quorum of its membership has confirmed, itself counted.
+    /// If it gives a barrier that no quorum has confirmed, itself counted: of one of `memberships`,
+    /// by which it went since it was looked at last.
     pub fn said(
         &mut self,
         server: ServerId,
         to: ServerId,
         message: &Message<Txn>,
-        membership: &Membership,
+        memberships: &[&Membership],
     ) -> Verdict {
         let term = message.term;
         match message.body {
@@ -63,7 +64,8 @@ impl Barriers {
                     let round = answered.and_then(|answered| answered.get(&voter));
                     voter == server || round.is_some_and(|&round| round > after)
                 };
-                must("barriers are confirmed (R4)", is_quorum(membership, confirms), || {
+                let is_confirmed = memberships.iter().any(|it| is_quorum(it, confirms));
+                must("barriers are confirmed (R4)", is_confirmed, || {
                     format!(
                         "server {server} gives {to} a barrier in term {term} after round {after}, \
                          and was answered {answered:?}"
@@ -107,15 +109,16 @@ mod tests {
         let (three, five) = (of(3), of(5));
         let mut barriers = Barriers::default();
         let barrier = message(Body::ReadIndexReply { token: TOKEN, index: Some(Index(5)) });
-        barriers.said(leader, other, &beat(7), &three).unwrap();
+        barriers.said(leader, other, &beat(7), &[&three]).unwrap();
         barriers.came(leader, &message(Body::ReadIndex { token: TOKEN }));
-        assert!(barriers.said(leader, third, &barrier, &three).is_err());
-        barriers.said(other, leader, &reply(7), &three).unwrap();
-        assert!(barriers.said(leader, third, &barrier, &three).is_err());
-        barriers.said(leader, other, &beat(8), &three).unwrap();
-        assert!(barriers.said(leader, third, &barrier, &three).is_err());
-        barriers.said(other, leader, &reply(8), &three).unwrap();
-        assert!(barriers.said(leader, third, &barrier, &three).is_ok());
-        assert!(barriers.said(leader, third, &barrier, &five).is_err());
+        assert!(barriers.said(leader, third, &barrier, &[&three]).is_err());
+        barriers.said(other, leader, &reply(7), &[&three]).unwrap();
+        assert!(barriers.said(leader, third, &barrier, &[&three]).is_err());
+        barriers.said(leader, other, &beat(8), &[&three]).unwrap();
+        assert!(barriers.said(leader, third, &barrier, &[&three]).is_err());
+        barriers.said(other, leader, &reply(8), &[&three]).unwrap();
+        assert!(barriers.said(leader, third, &barrier, &[&three]).is_ok());
+        assert!(barriers.said(leader, third, &barrier, &[&five]).is_err());
+        assert!(barriers.said(leader, third, &barrier, &[&five, &three]).is_ok());
     }
 }

@@ -80,6 +80,7 @@ impl Memberships {
         let later = entries.filter(|entry| entry.id.index > snapshot.last.index);
         let log = snapshot.membership.clone().into_iter().chain(later.filter_map(set_by)).collect();
         self.logs.insert(server, log);
+        self.lately.remove(&server);
     }
 
     /// `server` asks for its log to be changed.

@@ -39,6 +39,7 @@ impl Conformance {
             self.say(server, outputs, |term| term <= before)?;
             self.take(Action::Form { server })?;
         }
+        self.answers_early(server, outputs)?;
         for output in outputs {
             if let Output::Persist(persist) = output {
                 self.persists(server, persist)?;
@@ -61,6 +62,7 @@ impl Conformance {
         self.take(Action::Flush { server, writes: Vec::new() })?;
         self.compare(server, stats)?;
         self.say(server, outputs, |term| (!leaves || term > before) && led != Some(term))?;
+        self.servers[server].answered.clear();
         for output in outputs {
             if let Output::Checkpoint { snapshot, .. } = output {
                 self.checkpoints(server, words::id(snapshot.meta.last))?;
@@ -78,6 +80,36 @@ impl Conformance {
             return Ok(());
         }
         self.take(Action::Begin { server, round })
+    }
+
+    /// A leader that changes the membership may have answered reads by the one before. Those that
+    /// this does not allow are judged by the new one, with all that it says.
+    fn answers_early(&mut self, server: usize, outputs: &[Output]) -> Verdict {
+        let changes = outputs.iter().any(|output| match output {
+            Output::Persist(persist) => {
+                persist.append.iter().any(|entry| words::change(entry).is_some())
+            }
+            _ => false,
+        });
+        if !changes || self.model.servers[server].role != Role::Leader {
+            return Ok(());
+        }
+        for output in outputs {
+            let Output::Send { to, message: Message::Raft(message) } = output else { continue };
+            match message.body {
+                Body::Heartbeat { round, .. } => self.begins(server, message.term.0, round)?,
+                Body::ReadIndexReply { token, index: Some(index) } => {
+                    let to = number(*to);
+                    let ask = self.asks.get(&(to, token)).copied().unwrap_or(usize::MAX);
+                    let index = index.0 as usize;
+                    if self.model.take(&Action::Readable { server, ask, index }, None).is_ok() {
+                        self.servers[server].answered.insert((to, token));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// What it acknowledges in the term that it leaves may rest on a snapshot that it installed
@@ -313,6 +345,11 @@ impl Conformance {
                 }
                 self.asks.insert((server, *token), self.model.said.asks.len());
                 self.take(Action::Ask)
+            }
+            Body::ReadIndexReply { token, .. }
+                if self.servers[server].answered.contains(&(to, *token)) =>
+            {
+                Ok(())
             }
             Body::ReadIndexReply { token, index: Some(upto) } => {
                 let ask = self.asks.get(&(to, *token)).copied().unwrap_or(usize::MAX);

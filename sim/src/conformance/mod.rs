@@ -10,7 +10,7 @@
 mod derive;
 mod words;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Body, EntryId, ReadToken, Ticket};
@@ -43,6 +43,8 @@ struct Followed {
     durable: Vec<usize>,
     /// Writes of each ticket under way.
     tickets: VecDeque<(Ticket, usize)>,
+    /// Reads that were answered before the last index of this poll was proposed: by whom asked.
+    answered: BTreeSet<(usize, ReadToken)>,
     /// The last index in the snapshot that is being written.
     checkpoint: usize,
 }

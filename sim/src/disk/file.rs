@@ -22,6 +22,8 @@ pub(super) struct FileNode {
     dropped: BTreeMap<usize, Vec<u8>>,
     /// Sectors that were acknowledged and synced, and what the platter has in their place.
     ghosts: BTreeMap<usize, Vec<u8>>,
+    /// Ghosts that a write without a sync lies over, and what they pretended to hold.
+    overlaid: BTreeMap<usize, Vec<u8>>,
     /// Sectors that rotted, until they are written again.
     rotten: BTreeSet<usize>,
     /// Sectors that the platter cannot read any more, until they are written again.
@@ -94,7 +96,11 @@ impl FileNode {
             let shown = self.sector(sector, disk.sector).to_vec();
             self.rotten.remove(&sector);
             self.unreadable.remove(&sector);
-            let other = self.ghosts.remove(&sector).or_else(|| self.dropped.remove(&sector));
+            let ghost = self.ghosts.remove(&sector);
+            if ghost.is_some() {
+                self.overlaid.insert(sector, shown.clone());
+            }
+            let other = ghost.or_else(|| self.dropped.remove(&sector));
             if aim != Aim::True {
                 let old = self.dirty.remove(&sector).or(other).unwrap_or(shown);
                 self.ghosts.insert(sector, old);
@@ -143,6 +149,7 @@ impl FileNode {
     /// Makes everything durable.
     pub(super) fn sync(&mut self) {
         self.dirty.clear();
+        self.overlaid.clear();
         self.durable_bytes = self.shown.len();
         if let Some(range) = self.unsynced.take() {
             self.last_synced = range;
@@ -165,6 +172,7 @@ impl FileNode {
                 self.dropped.insert(sector, content);
             }
         }
+        self.overlaid.clear();
         self.unsynced = None;
         self.durable_bytes = self.shown.len();
     }
@@ -183,8 +191,11 @@ impl FileNode {
         for (sector, old) in std::mem::take(&mut self.dropped) {
             self.put(sector, &old, 0, disk.sector);
         }
+        let mut overlaid = std::mem::take(&mut self.overlaid);
         for (sector, old) in std::mem::take(&mut self.dirty) {
             let kept = disk.kept_bytes();
+            let pretended = overlaid.remove(&sector).filter(|_| spared.contains(&sector));
+            let old = pretended.unwrap_or(old);
             self.put(sector, &old, kept, disk.sector);
             if kept > 0 {
                 end = end.max((sector * disk.sector + kept).min(self.shown.len()));

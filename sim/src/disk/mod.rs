@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use zokor_net::storage::{Disk, DiskFile};
+use zokor_net::storage::{Disk, DiskFile, Move, Names};
 
 use crate::rng::Stream;
 use file::{Aim, Dice, FileNode, Reading};
@@ -75,11 +75,7 @@ struct Shared {
     stream: Stream,
     sector_bytes: usize,
     nodes: BTreeMap<u64, FileNode>,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
-    /// Changes of names since the folder was synced, in order.
-    moves: Vec<Move>,
-    next_node: u64,
+    names: Names,
     /// Counts lives: files and locks of an earlier one are dead.
     life: u64,
     locked: bool,
@@ -91,13 +87,6 @@ struct Shared {
     met: BTreeSet<&'static str>,
 }
 
-#[derive(Clone, Debug)]
-enum Move {
-    Bind { name: String, node: u64 },
-    Unbind { name: String, node: u64 },
-    Rename { from: String, to: String, node: u64 },
-}
-
 impl SectorDisk {
     /// An empty folder on sectors of `sector_bytes`, which fails as `stream` has it.
     pub fn new(stream: Stream, sector_bytes: usize) -> Self {
@@ -106,10 +95,7 @@ impl SectorDisk {
             stream,
             sector_bytes,
             nodes: BTreeMap::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            moves: Vec::new(),
-            next_node: 0,
+            names: Names::default(),
             life: 0,
             locked: false,
             stopped: false,
@@ -125,26 +111,17 @@ impl SectorDisk {
     pub fn cut_power(&self) {
         let mut shared = self.shared();
         let shared = &mut *shared;
-        if shared.moves.iter().any(|change| matches!(change, Move::Rename { .. })) {
+        if shared.names.has_unsynced_rename() {
             shared.met.insert("disk: power cut before a rename was synced");
         }
         if shared.nodes.values().any(|node| node.dirty_sectors() > 1) {
             shared.met.insert("disk: power cut over several sectors");
         }
-        shared.names = shared.durable_names.clone();
-        let in_order = shared.stream.coin();
-        let kept_moves = shared.stream.below(shared.moves.len() as u64 + 1);
-        for (i, change) in (0..).zip(std::mem::take(&mut shared.moves)) {
-            let kept = if in_order { i < kept_moves } else { shared.stream.coin() };
-            if kept {
-                change.apply(&mut shared.names);
-            }
-        }
-        shared.durable_names = shared.names.clone();
+        shared.names.cut_power(|limit| shared.stream.below(limit));
         shared.forget_unnamed();
         let Shared { nodes, names, stream, sector_bytes, .. } = shared;
         let logs: BTreeSet<u64> =
-            names.iter().filter(|(name, _)| is_log(name)).map(|(_, &id)| id).collect();
+            names.iter().filter(|(name, _)| is_log(name)).map(|(_, id)| id).collect();
         for (id, node) in nodes {
             let mut dice = Dice { stream, sector: *sector_bytes };
             node.cut_power(logs.contains(id), &mut dice);
@@ -176,7 +153,7 @@ impl SectorDisk {
         let mut shared = self.shared();
         let shared = &mut *shared;
         let named = shared.names.iter().filter(|(name, _)| name.starts_with(prefix));
-        let mut names: Vec<(bool, u64)> = named.map(|(name, &id)| (is_log(name), id)).collect();
+        let mut names: Vec<(bool, u64)> = named.map(|(name, id)| (is_log(name), id)).collect();
         while !names.is_empty() {
             let at = shared.stream.below(names.len() as u64) as usize;
             let (is_log, id) = names.swap_remove(at);
@@ -198,9 +175,7 @@ impl SectorDisk {
     pub fn lose(&self) {
         let mut shared = self.shared();
         shared.nodes.clear();
-        shared.names.clear();
-        shared.durable_names.clear();
-        shared.moves.clear();
+        shared.names = Names::default();
         shared.begin_life();
     }
 
@@ -218,7 +193,7 @@ impl SectorDisk {
     /// Everything that is there, by name.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let shared = self.shared();
-        let one = |(name, id): (&String, &u64)| (name.clone(), shared.nodes[id].shown().to_vec());
+        let one = |(name, id): (&str, u64)| (name.to_owned(), shared.nodes[&id].shown().to_vec());
         shared.names.iter().map(one).collect()
     }
 
@@ -240,14 +215,9 @@ impl Shared {
         self.armed.clear();
     }
 
-    fn new_node(&mut self) -> u64 {
-        self.next_node += 1;
-        self.next_node
-    }
-
     /// Drops the files that no name leads to, now that names and durable names agree.
     fn forget_unnamed(&mut self) {
-        let named: BTreeSet<u64> = self.names.values().copied().collect();
+        let named = self.names.files();
         self.nodes.retain(|id, _| named.contains(id));
     }
 
@@ -283,8 +253,7 @@ impl Shared {
     fn change(&mut self, change: Move) -> Result<()> {
         let fault = self.enter(Call::Name)?;
         if fault.is_none() || self.stream.coin() {
-            change.apply(&mut self.names);
-            self.moves.push(change);
+            self.names.change(change);
         }
         if fault.is_some() { Err(io_error()) } else { Ok(()) }
     }
@@ -294,10 +263,6 @@ impl Shared {
             return Err(Error::other("the file belongs to a process that has ended"));
         }
         self.nodes.get(&id).ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    fn find(&self, name: &str) -> Result<u64> {
-        self.names.get(name).copied().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     /// How many of `n_bytes` find room at `offset` of a file.
@@ -320,27 +285,6 @@ fn io_error() -> Error {
     Error::other("input/output error")
 }
 
-impl Move {
-    fn apply(&self, names: &mut BTreeMap<String, u64>) {
-        match self {
-            Move::Bind { name, node } => {
-                names.insert(name.clone(), *node);
-            }
-            Move::Unbind { name, node } => {
-                if names.get(name) == Some(node) {
-                    names.remove(name);
-                }
-            }
-            Move::Rename { from, to, node } => {
-                if names.get(from) == Some(node) {
-                    names.remove(from);
-                }
-                names.insert(to.clone(), *node);
-            }
-        }
-    }
-}
-
 impl Disk for SectorDisk {
     type File = SectorFile;
     type Lock = SectorLock;
@@ -350,35 +294,35 @@ impl Disk for SectorDisk {
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        Ok(self.shared().names.keys().cloned().collect())
+        Ok(self.shared().names.list())
     }
 
     fn create(&self, name: &str) -> Result<SectorFile> {
         let mut shared = self.shared();
-        if shared.names.contains_key(name) {
+        if shared.names.find(name).is_ok() {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let node = shared.new_node();
+        let node = shared.names.new_file();
         shared.nodes.insert(node, FileNode::default());
-        shared.change(Move::Bind { name: name.to_owned(), node })?;
+        shared.change(Move::Bind { name: name.to_owned(), file: node })?;
         Ok(SectorFile { disk: self.clone(), node, life: shared.life })
     }
 
     fn open(&self, name: &str) -> Result<SectorFile> {
         let shared = self.shared();
-        Ok(SectorFile { disk: self.clone(), node: shared.find(name)?, life: shared.life })
+        Ok(SectorFile { disk: self.clone(), node: shared.names.find(name)?, life: shared.life })
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let mut shared = self.shared();
-        let node = shared.find(from)?;
-        shared.change(Move::Rename { from: from.to_owned(), to: to.to_owned(), node })
+        let file = shared.names.find(from)?;
+        shared.change(Move::Rename { from: from.to_owned(), to: to.to_owned(), file })
     }
 
     fn remove(&self, name: &str) -> Result<()> {
         let mut shared = self.shared();
-        let node = shared.find(name)?;
-        shared.change(Move::Unbind { name: name.to_owned(), node })
+        let file = shared.names.find(name)?;
+        shared.change(Move::Unbind { name: name.to_owned(), file })
     }
 
     fn sync_folder(&self) -> Result<()> {
@@ -386,8 +330,7 @@ impl Disk for SectorDisk {
         if shared.enter(Call::Name)?.is_some() {
             return Err(io_error());
         }
-        shared.durable_names = shared.names.clone();
-        shared.moves.clear();
+        shared.names.sync();
         shared.forget_unnamed();
         Ok(())
     }

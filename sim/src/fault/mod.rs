@@ -188,19 +188,16 @@ impl Fault {
             Fault::CrashLeader(..) | Fault::CutLeader(..) => {
                 leader.is_some_and(|leader| servers.contains(&leader)).then_some(self)
             }
-            Fault::Pause(server, ..)
-            | Fault::Stall(server, _)
-            | Fault::WallJump(server, _)
-            | Fault::CutClient(_, server, _)
-            | Fault::Retune(server, _)
-            | Fault::DiskError(server, ..)
-            | Fault::DiskFull(server, ..)
-            | Fault::DiskDamage(server, ..) => servers.contains(&server).then_some(self),
             // Operators wait until all is well.
             Fault::ChangeMembership(_) => None,
             Fault::When(who, point, then) => {
                 let then = Box::new(then.only(servers, leader)?);
                 Some(Fault::When(who, point, then))
+            }
+            // It names one server.
+            fault => {
+                let is_inside = fault.names().all(|server| servers.contains(&server));
+                is_inside.then_some(fault)
             }
         }
     }

@@ -179,8 +179,8 @@ impl World {
                 durability::said(ServerId(from), ServerId(to), message, disk)?;
                 let (from, to) = (ServerId(from), ServerId(to));
                 self.checks.campaigns.said(from, to, message);
-                let membership = self.checks.members.of(from);
-                self.checks.barriers.said(from, to, message, membership)?;
+                let memberships = self.checks.members.since_last_look(from);
+                self.checks.barriers.said(from, to, message, &memberships)?;
                 let window = self.servers[from.0 as usize - 1].window;
                 self.checks.feeds.said(from, to, message, window)?;
             }

@@ -159,7 +159,6 @@ impl World {
             };
             self.commit(claim)?;
         }
-        self.checks.members.looked_at(id);
         if self.checks.elections.seen(id, stats.role, stats.term)? {
             self.wins(id, stats.term)?;
         }

@@ -465,6 +465,7 @@ impl World {
                 return Ok(());
             }
         }
+        self.checks.members.looked_at(ServerId(server));
         self.server(server).touched.settle();
         self.server(server).unpolled_since = None;
         self.set_timer(server);

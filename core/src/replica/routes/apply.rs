@@ -117,8 +117,10 @@ impl Replica {
         }
         let finished = self.connections.line(conn, |line| line.finish_write(author.sequence));
         let Some(PendingWrite { xid, .. }) = finished else { return };
-        let end = if mutated!(ReplyOvertakesEvent) { 0 } else { self.outputs.len() };
-        self.outputs.insert(end, Output::Reply { conn, xid, zxid, result });
+        self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
+        if mutated!(ReplyOvertakesEvent) {
+            self.outputs.rotate_right(1);
+        }
         self.advance(conn);
     }
 

@@ -57,8 +57,8 @@ impl Replica {
     }
 
     pub(in crate::replica) fn expire_overdue(&mut self) {
-        let wall = Instant::from_micros(self.now.wall.0.unsigned_abs() * 1000);
-        let now = if mutated!(ExpiryByWallClock) { wall } else { self.now.instant };
+        let by_wall = || Instant::from_micros(self.now.wall.0.unsigned_abs() * 1000);
+        let now = if mutated!(ExpiryByWallClock) { by_wall() } else { self.now.instant };
         for session in self.expiry.overdue(now, MAX_EXPIRED_AT_ONCE) {
             if let Some(token) = self.db.session(session).map(|it| it.token) {
                 self.admit(Action::Expire { session, token });

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Move, Names};
 
 /// What is kept, lost or torn by itself.
 const SECTOR_BYTES: usize = 512;
@@ -34,11 +34,7 @@ pub enum Fault {
 #[derive(Debug, Default)]
 struct Shared {
     nodes: BTreeMap<u64, Node>,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
-    /// Changes of names since the folder was synced, in order.
-    moves: Vec<Move>,
-    next_node: u64,
+    names: Names,
     /// Counts crashes: files and locks of an earlier life are dead.
     life: u64,
     locked: bool,
@@ -55,13 +51,6 @@ struct Node {
     dirty: BTreeSet<usize>,
 }
 
-#[derive(Clone, Debug)]
-enum Move {
-    Bind { name: String, node: u64 },
-    Unbind { name: String, node: u64 },
-    Rename { from: String, to: String, node: u64 },
-}
-
 impl MemoryDisk {
     /// An empty folder.
     pub fn new() -> Self {
@@ -74,16 +63,7 @@ impl MemoryDisk {
         let mut dice = Dice(seed);
         let mut shared = self.shared();
         let shared = &mut *shared;
-        shared.names = shared.durable_names.clone();
-        let in_order = dice.below(2) == 0;
-        let kept_moves = dice.below(shared.moves.len() as u64 + 1);
-        for (i, change) in (0..).zip(std::mem::take(&mut shared.moves)) {
-            let kept = if in_order { i < kept_moves } else { dice.below(2) == 0 };
-            if kept {
-                change.apply(&mut shared.names);
-            }
-        }
-        shared.durable_names = shared.names.clone();
+        shared.names.cut_power(|limit| dice.below(limit));
         shared.forget_unnamed();
         for node in shared.nodes.values_mut() {
             node.crash(&mut dice);
@@ -118,25 +98,24 @@ impl MemoryDisk {
     /// The content of a file, for tests; `None` if there is none of that name.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let shared = self.shared();
-        let node = shared.names.get(name)?;
-        Some(shared.nodes[node].current.clone())
+        let node = shared.names.find(name).ok()?;
+        Some(shared.nodes[&node].current.clone())
     }
 
     /// Puts a file there, durably, over what had the name: rot, or something foreign.
     pub fn put(&self, name: &str, content: &[u8]) {
         let mut shared = self.shared();
-        let id = shared.new_node();
+        let id = shared.names.new_file();
         let content = content.to_vec();
         let node = Node { current: content.clone(), durable: content, dirty: BTreeSet::new() };
         shared.nodes.insert(id, node);
-        shared.names.insert(name.to_owned(), id);
-        shared.durable_names.insert(name.to_owned(), id);
+        shared.names.put(name, id);
     }
 
     /// Everything that is there, by name, for comparing.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let shared = self.shared();
-        let one = |(name, id): (&String, &u64)| (name.clone(), shared.nodes[id].current.clone());
+        let one = |(name, id): (&str, u64)| (name.to_owned(), shared.nodes[&id].current.clone());
         shared.names.iter().map(one).collect()
     }
 
@@ -146,14 +125,9 @@ impl MemoryDisk {
 }
 
 impl Shared {
-    fn new_node(&mut self) -> u64 {
-        self.next_node += 1;
-        self.next_node
-    }
-
     /// Drops the nodes that no name leads to, now that names and durable names agree.
     fn forget_unnamed(&mut self) {
-        let named: BTreeSet<u64> = self.names.values().copied().collect();
+        let named = self.names.files();
         self.nodes.retain(|id, _| named.contains(id));
     }
 
@@ -177,8 +151,7 @@ impl Shared {
     fn change(&mut self, change: Move) -> Result<()> {
         let fault = self.enter()?;
         if fault.is_none() || self.calls.is_multiple_of(2) {
-            change.apply(&mut self.names);
-            self.moves.push(change);
+            self.names.change(change);
         }
         outcome(fault)
     }
@@ -189,10 +162,6 @@ impl Shared {
         }
         self.nodes.get_mut(&id).ok_or_else(|| ErrorKind::NotFound.into())
     }
-
-    fn find(&self, name: &str) -> Result<u64> {
-        self.names.get(name).copied().ok_or_else(|| ErrorKind::NotFound.into())
-    }
 }
 
 fn outcome(fault: Option<Fault>) -> Result<()> {
@@ -200,27 +169,6 @@ fn outcome(fault: Option<Fault>) -> Result<()> {
         None => Ok(()),
         Some(Fault::Stop | Fault::Fail) => Err(Error::other("the disk has failed")),
         Some(Fault::Full) => Err(ErrorKind::StorageFull.into()),
-    }
-}
-
-impl Move {
-    fn apply(&self, names: &mut BTreeMap<String, u64>) {
-        match self {
-            Move::Bind { name, node } => {
-                names.insert(name.clone(), *node);
-            }
-            Move::Unbind { name, node } => {
-                if names.get(name) == Some(node) {
-                    names.remove(name);
-                }
-            }
-            Move::Rename { from, to, node } => {
-                if names.get(from) == Some(node) {
-                    names.remove(from);
-                }
-                names.insert(to.clone(), *node);
-            }
-        }
     }
 }
 
@@ -283,43 +231,42 @@ impl Disk for MemoryDisk {
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        Ok(self.shared().names.keys().cloned().collect())
+        Ok(self.shared().names.list())
     }
 
     fn create(&self, name: &str) -> Result<MemoryFile> {
         let mut shared = self.shared();
-        if shared.names.contains_key(name) {
+        if shared.names.find(name).is_ok() {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let node = shared.new_node();
+        let node = shared.names.new_file();
         shared.nodes.insert(node, Node::default());
-        shared.change(Move::Bind { name: name.to_owned(), node })?;
+        shared.change(Move::Bind { name: name.to_owned(), file: node })?;
         Ok(MemoryFile { disk: self.clone(), node, life: shared.life })
     }
 
     fn open(&self, name: &str) -> Result<MemoryFile> {
         let shared = self.shared();
-        Ok(MemoryFile { disk: self.clone(), node: shared.find(name)?, life: shared.life })
+        Ok(MemoryFile { disk: self.clone(), node: shared.names.find(name)?, life: shared.life })
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let mut shared = self.shared();
-        let node = shared.find(from)?;
-        shared.change(Move::Rename { from: from.to_owned(), to: to.to_owned(), node })
+        let file = shared.names.find(from)?;
+        shared.change(Move::Rename { from: from.to_owned(), to: to.to_owned(), file })
     }
 
     fn remove(&self, name: &str) -> Result<()> {
         let mut shared = self.shared();
-        let node = shared.find(name)?;
-        shared.change(Move::Unbind { name: name.to_owned(), node })
+        let file = shared.names.find(name)?;
+        shared.change(Move::Unbind { name: name.to_owned(), file })
     }
 
     fn sync_folder(&self) -> Result<()> {
         let mut shared = self.shared();
         let fault = shared.enter()?;
         if fault.is_none() {
-            shared.durable_names = shared.names.clone();
-            shared.moves.clear();
+            shared.names.sync();
             shared.forget_unnamed();
         }
         outcome(fault)

@@ -7,11 +7,13 @@
 
 mod direct;
 mod memory;
+mod names;
 mod real;
 
 use std::io;
 
 pub use memory::{Fault, MemoryDisk, MemoryFile, MemoryLock};
+pub use names::{Move, Names};
 pub use real::{RealDisk, RealFile};
 
 /// The file that a folder's lock may leave in it.
