@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use zokor_mutants::{Mutant, with};
 use zokor_sim::failure;
-use zokor_sim::run::{Report, run_scenario};
+use zokor_sim::run::{self, Report, run_scenario};
 use zokor_sim::scenario::Scenario;
 use zokor_sim::sweep::number;
 use zokor_sim::trace::Trace;
@@ -78,7 +78,8 @@ fn replay(options: &Options) -> Result<bool, String> {
             None => return Err(format!("a file is played as a storm, not as {scene}")),
         };
         print!("{}", report.chart);
-        return Ok(tell(&report.into()));
+        let report = Report::from(report);
+        return Ok(tell(&report, &command(options, &report)));
     }
     if let Some(folder) = &options.keep {
         return keep(folder, &scenario, options.shrink).map_err(|error| error.to_string());
@@ -86,7 +87,16 @@ fn replay(options: &Options) -> Result<bool, String> {
     let servers = scenario.plan.servers;
     let (report, trace) = run_scenario(scenario, Trace::full());
     print!("{}", trace.chart(servers, options.lines));
-    Ok(tell(&report))
+    Ok(tell(&report, &command(options, &report)))
+}
+
+/// The command that runs the same again.
+fn command(options: &Options, report: &Report) -> String {
+    let whole = if options.whole.is_some() { "--whole " } else { "" };
+    match &options.file {
+        Some(file) => format!("{} {whole}--file {}", run::replay(), file.display()),
+        None => report.command(),
+    }
 }
 
 fn scenario(options: &Options) -> Result<Scenario, String> {
@@ -113,10 +123,10 @@ fn keep(folder: &Path, scenario: &Scenario, runs: Option<usize>) -> std::io::Res
     let scenario = small.map_or_else(|| scenario.clone(), |shrunk| shrunk.scenario);
     let (report, files) = failure::keep(folder, &scenario)?;
     files.iter().for_each(|file| println!("{}", file.display()));
-    Ok(tell(&report))
+    Ok(tell(&report, &failure::command(folder)))
 }
 
-fn tell(report: &Report) -> bool {
+fn tell(report: &Report, command: &str) -> bool {
     println!(
         "{} events, {} faults, {} elections, {} entries, {:.3} s, hash {:016x}",
         report.events,
@@ -126,8 +136,8 @@ fn tell(report: &Report) -> bool {
         report.time as f64 / 1e6,
         report.hash
     );
-    match report.failure() {
-        Some(failure) => println!("{failure}"),
+    match &report.violation {
+        Some(violation) => println!("{violation}\n  {command}"),
         None => println!("all is well"),
     }
     report.violation.is_none()

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::diagram::{self, Heading};
-use crate::run::{REPLAY, Report, run_scenario};
+use crate::run::{Report, replay, run_scenario};
 use crate::scenario::Scenario;
 use crate::shrink::{Shrunk, shrink};
 use crate::trace::Trace;
@@ -27,7 +27,7 @@ pub fn keep(folder: &Path, scenario: &Scenario) -> io::Result<(Report, Vec<PathB
     let heading = Heading {
         title: format!("seed {:#x}", scenario.plan.seed),
         subtitle: report.violation.as_ref().map_or("all is well".to_owned(), |v| v.to_string()),
-        command: format!("{REPLAY} --file {}", folder.join("scenario.ron").display()),
+        command: command(folder),
         servers,
         clients: scenario.plan.clients.count,
     };
@@ -46,6 +46,11 @@ pub fn keep(folder: &Path, scenario: &Scenario) -> io::Result<(Report, Vec<PathB
         written.push(path);
     }
     Ok((report, written))
+}
+
+/// The command that runs again what is kept in `folder`.
+pub fn command(folder: &Path) -> String {
+    format!("{} --file {}", replay(), folder.join("scenario.ron").display())
 }
 
 /// Makes `scenario` small with at most `runs` runs, and keeps what came of it in `folder`. `None`

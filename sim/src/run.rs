@@ -46,8 +46,7 @@ pub struct Report {
     pub committed: u64,
 }
 
-/// The program that runs one seed or one scenario again.
-pub const REPLAY: &str = "cargo run --profile sim -p zokor-sim --example replay --";
+const REPLAY: &str = "cargo run --profile sim -p zokor-sim --example replay --";
 
 impl Report {
     /// What a person needs to know of a failure: check, sentence, and the command that replays it.
@@ -62,8 +61,14 @@ impl Report {
             Worlds::Stepped => String::new(),
             Worlds::Whole(scene) => format!("--whole {scene} "),
         };
-        format!("{REPLAY} {world}--seed {:#x}", self.seed)
+        format!("{} {world}--seed {:#x}", replay(), self.seed)
     }
+}
+
+/// The program that runs one seed or one scenario again, with the mutant that is active here.
+pub fn replay() -> String {
+    let mutant = zokor_mutants::active().map(|mutant| format!(" --mutant {}", mutant.number()));
+    format!("{REPLAY}{}", mutant.unwrap_or_default())
 }
 
 /// Runs `seed` in `world`.
