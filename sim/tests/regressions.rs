@@ -26,6 +26,8 @@ const SEEDS: &[(u64, &str)] = &[
     (0x30aa_e6bc_264e_369d, "a lost write of the last batch was not spared under another one"),
     (0x27de_966b_8da6_f7a9, "a barrier by the only voter, who changes the membership (R4)"),
     (0x9cfb_0181_d147_f017, "snapshots of several former terms answered in one poll (model)"),
+    (0x1704_e17a_fe6e_e179, "a lone voter with a new one beside it heard a quorum for ever"),
+    (0x97fe_816c_62ef_a161, "the same, by another seed (a leader hears from a quorum)"),
 ];
 
 #[test]

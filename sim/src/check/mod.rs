@@ -52,11 +52,13 @@
 //! | T4 | containers and TTL znodes go when due | [`tree::reaping`] |
 //! | T5 | permissions are the model's | [`tree::permission`] |
 //! | cross-check | one order explains all, without zxids | [`linearizability`] |
+//! | check quorum | a leader hears from a quorum | [`attendance`] |
 //! | liveness | all heals | [`liveness`] |
 //!
 //! [`judge`] holds what is judged of the log and of all clients together, [`testimony`] what is
 //! judged of one connection; worlds feed these two, and the files of the C's by themselves.
 
+pub mod attendance;
 pub mod barrier;
 pub mod bounds;
 pub mod campaign;

@@ -11,6 +11,8 @@ use super::{Case, Standing, Where};
 /// The trace of a run is a trace of the model too: what leaves the protocol shows there first.
 const MODEL: &str = "the model of the protocol";
 
+const CHECK_QUORUM: &str = "a leader hears from a quorum";
+
 /// The case of `mutant`.
 pub fn case(mutant: Mutant) -> &'static Case {
     let case = CATALOGUE.iter().find(|case| case.mutant == mutant);
@@ -45,9 +47,9 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::CommitBeyondMatch, &["C4", "panic", MODEL], Stepped, 500, Sought),
     // Its followers leave it anyway; only an outsider that it will not hear shows it, and rarely.
     row(Mutant::LeaderDeafToTerms, &["C1", "R4", "liveness", MODEL], Stepped, 2000, Sought),
-    row(Mutant::LeaderForLife, &["liveness", MODEL], Stepped, 500, Sought),
+    row(Mutant::LeaderForLife, &[CHECK_QUORUM, "liveness", MODEL], Stepped, 500, Sought),
     row(Mutant::PreVoteRaisesTerm, &["C1", "liveness", MODEL], Stepped, 500, Sought),
-    row(Mutant::NoCheckQuorum, &["liveness", MODEL], Stepped, 500, Sought),
+    row(Mutant::NoCheckQuorum, &[CHECK_QUORUM, "liveness", MODEL], Stepped, 500, Sought),
     row(Mutant::VotersAtCommit, &["C10", MODEL, "C1"], Stepped, 2000, Sought),
     row(Mutant::NewMajorityDecides, &["C10", "C1", MODEL, "C6"], Stepped, 1000, Sought),
     row(Mutant::LearnersCount, &["C6", MODEL], Stepped, 300, Sought),

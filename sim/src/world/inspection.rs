@@ -147,6 +147,9 @@ impl World {
         bounds::log(id, chain.last.0 - chain.purged.0, keep, every)?;
         if stats.role == Role::Leader {
             state.touched.lead(stats.term, state.clock.instant(time));
+            let timeout = state.config.raft.election_timeout;
+            let memberships = self.checks.members.since_last_look(id);
+            self.checks.attendance.leads(id, stats.term, timeout, &memberships)?;
         }
         if stats.commit > before.commit {
             let claim = Claim {

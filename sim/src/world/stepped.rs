@@ -15,6 +15,7 @@ use super::network::Network;
 use super::queue::{Micros, Queue};
 use super::server::Server;
 use super::serving::Conn;
+use crate::check::attendance::Attendance;
 use crate::check::barrier::Barriers;
 use crate::check::bounds::{self, Feeds, Flight};
 use crate::check::campaign::Campaigns;
@@ -93,6 +94,7 @@ pub(super) struct Checks {
     pub(super) elections: Elections,
     pub(super) campaigns: Campaigns,
     pub(super) barriers: Barriers,
+    pub(super) attendance: Attendance,
     pub(super) logs: LogMatching,
     pub(super) committed: Committed,
     pub(super) machines: Machines,
@@ -113,6 +115,7 @@ impl Checks {
             elections: Elections::default(),
             campaigns: Campaigns::default(),
             barriers: Barriers::default(),
+            attendance: Attendance::default(),
             logs: LogMatching::default(),
             committed: Committed::default(),
             machines: Machines::default(),
@@ -403,11 +406,13 @@ impl World {
     pub(super) fn input(&mut self, server: u64, input: Input) -> Verdict {
         let time = self.time;
         let delay = self.plan.process.poll_delay;
+        let now = self.server(server).clock.now(time);
         if self.server(server).replica.is_some() {
             self.conformance.input(ServerId(server), &input)?;
+            let from = if let Input::Message { from, .. } = &input { Some(*from) } else { None };
+            self.checks.attendance.takes_in(ServerId(server), now.instant, from);
         }
         let state = self.server(server);
-        let now = state.clock.now(time);
         let Some(replica) = &mut state.replica else {
             return Ok(());
         };
