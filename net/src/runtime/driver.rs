@@ -43,6 +43,8 @@ pub(super) struct Driver {
     pub(super) draining: bool,
     /// `None` once the server, or one of storage's workers, has ended.
     storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
+    /// Something became durable since the log was marked last, and from when on it may be marked.
+    mark_due: Option<Instant>,
     last_conn: ConnId,
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
@@ -78,6 +80,7 @@ impl Driver {
             failure: None,
             draining: false,
             storage: Some(storage),
+            mark_due: None,
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -129,7 +132,10 @@ impl Driver {
     /// Storage reports.
     pub(super) fn stored(&mut self, now: Now, done: Done) {
         match done {
-            Done::Persisted(ticket) => self.machine.handle(now, Input::Persisted { ticket }),
+            Done::Persisted(ticket) => {
+                self.mark_due.get_or_insert(now.instant + MARK_INTERVAL);
+                self.machine.handle(now, Input::Persisted { ticket });
+            }
             Done::Checkpointed(ticket) => self.machine.handle(now, Input::Checkpointed { ticket }),
             Done::Failed(why) => self.fail(why),
         }
@@ -193,8 +199,12 @@ impl Driver {
         }
     }
 
-    /// Looks for connections that have been silent, or have not read, for too long.
+    /// Looks for connections that have been silent, or have not read, for too long, and has the log
+    /// marked at times.
     pub(super) fn sweep(&mut self, now: Now) {
+        if self.mark_due.take_if(|due| *due <= now.instant).is_some() {
+            self.write_log(LogJob::Mark);
+        }
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {
             if let Some(why) = connection.overdue(now.instant, &self.limits) {
@@ -220,6 +230,9 @@ impl Driver {
 
     /// The server has ended: nothing is said any more, and storage's workers may end too.
     pub(super) fn end(&mut self) {
+        if self.mark_due.take().is_some() {
+            self.write_log(LogJob::Mark);
+        }
         self.storage = None;
         self.peers.end();
         for connection in self.connections.values_mut() {
@@ -351,6 +364,11 @@ impl Driver {
         self.complain(now, "client port", address, why);
     }
 }
+
+/// The log is marked so long after something became durable: each mark is one more sync. Until then
+/// what follows in the log vouches for what comes before it, and only its last batch has no second
+/// witness.
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 fn due(list: &mut Vec<ConnId>, conn: ConnId, connection: &mut Connection) {
     if !connection.due {

@@ -28,6 +28,12 @@ pub trait LogStore: Send + 'static {
     /// As above.
     fn purge(&mut self, through: Index) -> Result<(), String>;
 
+    /// Notes in a second place how far the log is durable.
+    ///
+    /// # Errors
+    /// As above.
+    fn mark(&mut self) -> Result<(), String>;
+
     /// Does one bounded step of what makes later calls fast; whether there is more to do. Called
     /// while nothing waits.
     ///
@@ -43,6 +49,10 @@ impl<D: Disk> LogStore for Wal<D> {
 
     fn purge(&mut self, through: Index) -> Result<(), String> {
         Wal::purge(self, through).map_err(|error| error.to_string())
+    }
+
+    fn mark(&mut self) -> Result<(), String> {
+        Wal::mark(self).map_err(|error| error.to_string())
     }
 
     fn idle(&mut self) -> Result<bool, String> {
@@ -83,8 +93,7 @@ pub fn storage_workers<L: LogStore, S: SnapshotStore>(
     let (snapshot_jobs, snapshot_queue) = unbounded_channel();
     let (report, done) = unbounded_channel();
     let port = StoragePort { log: log_jobs, snapshots: snapshot_jobs, done };
-    let log =
-        Worker { queue: log_queue, report: report.clone(), steps: LogSteps { log, purge: None } };
+    let log = Worker { queue: log_queue, report: report.clone(), steps: LogSteps::new(log) };
     let snapshots = Worker { queue: snapshot_queue, report, steps: SnapshotSteps(snapshots) };
     (port, log, snapshots)
 }
@@ -96,6 +105,8 @@ pub enum LogJob {
     Persist(Persist<Txn>),
     /// Entries up to here may go.
     Purge(Index),
+    /// How far the log is durable is to be noted in the second place.
+    Mark,
 }
 
 /// What is asked of the snapshots.
@@ -232,6 +243,13 @@ impl Drop for Guard {
 pub struct LogSteps<L> {
     log: L,
     purge: Option<Index>,
+    mark: bool,
+}
+
+impl<L> LogSteps<L> {
+    fn new(log: L) -> Self {
+        LogSteps { log, purge: None, mark: false }
+    }
 }
 
 impl<L: LogStore> Steps for LogSteps<L> {
@@ -245,6 +263,7 @@ impl<L: LogStore> Steps for LogSteps<L> {
                 LogJob::Persist(batch) => batches.push(batch),
                 // What may go may go later as well.
                 LogJob::Purge(through) => self.purge = self.purge.max(Some(through)),
+                LogJob::Mark => self.mark = true,
             }
         }
         assert!(batches.is_sorted_by_key(|batch| batch.ticket), "tickets are given in order");
@@ -255,6 +274,9 @@ impl<L: LogStore> Steps for LogSteps<L> {
     }
 
     fn tidy(&mut self) -> Result<(), String> {
+        if std::mem::take(&mut self.mark) {
+            self.log.mark()?;
+        }
         match self.purge.take() {
             Some(through) => self.log.purge(through),
             None => Ok(()),
@@ -298,6 +320,7 @@ mod tests {
     struct Log {
         calls: Arc<Mutex<Vec<Vec<u64>>>>,
         purged: Arc<Mutex<Vec<Index>>>,
+        n_marks: Arc<Mutex<usize>>,
         fails: bool,
     }
 
@@ -309,6 +332,11 @@ mod tests {
 
         fn purge(&mut self, through: Index) -> Result<(), String> {
             self.purged.lock().unwrap().push(through);
+            Ok(())
+        }
+
+        fn mark(&mut self) -> Result<(), String> {
+            *self.n_marks.lock().unwrap() += 1;
             Ok(())
         }
 
@@ -340,11 +368,13 @@ mod tests {
         for ticket in 1..=3 {
             port.log.send(batch(ticket)).unwrap();
             port.log.send(LogJob::Purge(Index(ticket * 10))).unwrap();
+            port.log.send(LogJob::Mark).unwrap();
         }
         drop(port.log);
         worker.run();
         assert_eq!(*log.calls.lock().unwrap(), [[1, 2, 3]]);
         assert_eq!(*log.purged.lock().unwrap(), [Index(30)]);
+        assert_eq!(*log.n_marks.lock().unwrap(), 1);
         assert!(matches!(port.done.try_recv(), Ok(Done::Persisted(Ticket(3)))));
         assert!(matches!(port.done.try_recv(), Ok(Done::Failed(_))), "its end is told");
     }

@@ -21,6 +21,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 mod wal;
+mod watermark;
 
 use std::fmt;
 
@@ -98,6 +99,8 @@ pub struct Report {
     pub segment_count: usize,
     /// Snapshots that are newer and damaged.
     pub damaged_snapshots: Vec<String>,
+    /// Files of the watermark that are there and say nothing.
+    pub damaged_watermarks: Vec<String>,
     /// A torn tail that was cut.
     pub cut: Option<Cut>,
     /// Whether the log was dropped because the snapshot replaces it.
@@ -122,8 +125,9 @@ impl fmt::Display for Report {
         }
         let Report { snapshot, first, last, segment_count, .. } = self;
         write!(f, "snapshot {snapshot}, log {first} to {last} in {segment_count} segments")?;
-        if !self.damaged_snapshots.is_empty() {
-            write!(f, "; damaged: {}", self.damaged_snapshots.join(", "))?;
+        let damaged = [&self.damaged_snapshots[..], &self.damaged_watermarks[..]].concat();
+        if !damaged.is_empty() {
+            write!(f, "; damaged: {}", damaged.join(", "))?;
         }
         if let Some(Cut { file, offset, n_bytes }) = &self.cut {
             write!(f, "; cut a torn tail of {n_bytes} bytes from {file} at {offset}")?;

@@ -21,6 +21,7 @@ use super::segment::{SPARE_NAME, number_of};
 use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
 use super::wal::{Shared, Tail, Wal};
+use super::watermark::Watermark;
 use super::{Cut, Opened, Options, Report};
 
 /// Opens the folders; see [`super::open`].
@@ -45,7 +46,8 @@ pub(super) fn open<D: Disk>(
         let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
         return Ok(Opened { wal, snapshots, recovered: Recovered::default(), report });
     }
-    let replayed = replay(&log, identity.id, newest.last.index)?.ok_or_else(|| {
+    let mark = Watermark::find(&log, identity.id)?;
+    let replayed = replay(&log, identity.id, newest.last.index, &mark)?.ok_or_else(|| {
         let what = "its log segments are gone";
         Error::Mismatch { place: log.place(), what }
     })?;
@@ -64,11 +66,12 @@ pub(super) fn open<D: Disk>(
         last: read.next().previous(),
         segment_count: tail.segments.len(),
         damaged_snapshots: found.damaged.iter().map(|(index, _)| name_of(*index)).collect(),
+        damaged_watermarks: mark.damaged,
         cut: (torn_bytes > 0).then_some(cut),
         has_dropped_log: joined == Joined::LogGoes,
     };
     let hard_state = tail.position.hard_state;
-    let mut wal = Wal::resume(shared.clone(), log, options.segment_bytes, tail);
+    let mut wal = Wal::resume(shared.clone(), log, options.segment_bytes, tail, mark.watermark);
     let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
     let entries = match joined {
         Joined::LogGoesOn => entries_after(read, newest.last.index),

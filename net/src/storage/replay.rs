@@ -19,6 +19,7 @@ use super::place::{failed, list, open};
 use super::record::{ALIGNMENT, HEADER_BYTES, Header, Kind};
 use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, Wrong, number_of};
 use super::wal::{Segment, Tail};
+use super::watermark::FoundMark;
 
 /// What the log's files hold.
 pub(super) struct Replayed<D: Disk> {
@@ -66,11 +67,12 @@ impl Log {
 }
 
 /// Replays all segments of the folder; `None` if there are none. Entries up to `covered` are
-/// checked and not kept.
+/// checked and not kept. `mark` says which batch was durable for certain.
 pub(super) fn replay<D: Disk>(
     disk: &D,
     id: [u8; 16],
     covered: Index,
+    mark: &FoundMark<D>,
 ) -> Result<Option<Replayed<D>>, Error> {
     let mut files = Vec::new();
     for name in list(disk)? {
@@ -93,7 +95,8 @@ pub(super) fn replay<D: Disk>(
     let Some((first, _)) = files.first() else { return Ok(None) };
     let log = Log { first: first.position.next, slots: Vec::new() };
     let (salt, position) = (crc32c::crc32c(&id), first.position);
-    let mut replay = Replay { disk, salt, covered, log, position };
+    let durable = (mark.watermark.batch(), mark.name);
+    let mut replay = Replay { disk, salt, covered, durable, log, position };
     let mut segments = VecDeque::new();
     let mut files = files.into_iter().peekable();
     while let Some((head, file)) = files.next() {
@@ -149,6 +152,8 @@ struct Replay<'a, D: Disk> {
     disk: &'a D,
     salt: u32,
     covered: Index,
+    /// The last batch that was durable for certain, and which file says so.
+    durable: (u64, &'static str),
     log: Log,
     position: Position,
 }
@@ -180,6 +185,14 @@ impl<D: Disk> Replay<'_, D> {
             (Some(later), _) => format!("{}, and an intact record follows at {later}", run.why),
             (None, Some(after)) if after != self.position => {
                 format!("{}, and the next segment continues a later one", run.why)
+            }
+            (None, None) if run.batch <= self.durable.0 => {
+                let (batch, mark) = self.durable;
+                format!(
+                    "{}, {} whole batches come before it, and by {mark} there were {batch}",
+                    run.why,
+                    run.batch - 1
+                )
             }
             (None, _) => {
                 let torn = bytes[run.end..].iter().rposition(|byte| *byte != 0);

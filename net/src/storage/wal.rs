@@ -25,6 +25,7 @@ use super::error::Error;
 use super::place::{failed, remove};
 use super::record::{BatchWriter, Kind};
 use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, Spare, remove_leftover};
+use super::watermark::Watermark;
 
 /// How much is zeroed in one step.
 const STEP_BYTES: u64 = 1 << 20;
@@ -50,6 +51,7 @@ pub struct Wal<D: Disk> {
     /// There was no room for a spare; it is tried again when the log has come this far.
     blocked_until: u64,
     buffer: BytesMut,
+    watermark: Watermark<D>,
     is_poisoned: bool,
 }
 
@@ -113,7 +115,7 @@ impl<D: Disk> Wal<D> {
         let file = spare.become_segment(&disk, &head)?;
         let segments = VecDeque::from([Segment::of(&head)]);
         let tail = Tail { segments, file, offset: HEAD_BYTES, size_bytes, position };
-        Ok(Self::resume(shared, disk, segment_bytes, tail))
+        Ok(Self::resume(shared, disk, segment_bytes, tail, Watermark::none()))
     }
 
     /// Goes on where recovery found the end.
@@ -122,6 +124,7 @@ impl<D: Disk> Wal<D> {
         disk: D,
         segment_bytes: u64,
         tail: Tail<D::File>,
+        watermark: Watermark<D>,
     ) -> Self {
         assert!(!tail.segments.is_empty());
         assert!(tail.offset >= HEAD_BYTES && tail.offset <= tail.size_bytes);
@@ -137,6 +140,7 @@ impl<D: Disk> Wal<D> {
             spare: None,
             blocked_until: 0,
             buffer: BytesMut::new(),
+            watermark,
             is_poisoned: false,
         }
     }
@@ -181,6 +185,22 @@ impl<D: Disk> Wal<D> {
     /// As [`Wal::persist`].
     pub fn idle(&mut self) -> Result<bool, Error> {
         self.guarded(Self::prepare)
+    }
+
+    /// Notes in a second place how far the log is durable, if that is not noted yet: when this
+    /// returns, damage to the last batch can be told from a torn tail. Call it now and then, and
+    /// before the process ends; what follows in the log says the same.
+    ///
+    /// # Errors
+    /// As [`Wal::persist`].
+    pub fn mark(&mut self) -> Result<(), Error> {
+        self.guarded(|wal| {
+            let durable = wal.position.batch - 1;
+            if durable <= wal.watermark.batch() {
+                return Ok(());
+            }
+            wal.watermark.note(&wal.disk, wal.shared.id, durable)
+        })
     }
 
     /// Takes away segments that hold no entry above `through`, as far as snapshots cover them: one

@@ -248,6 +248,11 @@ impl FileNode {
         !(self.ghosts.is_empty() && self.rotten.is_empty() && self.unreadable.is_empty())
     }
 
+    /// Something else says now that what was synced is there.
+    pub(super) fn has_witness(&mut self) {
+        self.last_synced = 0..0;
+    }
+
     /// The sectors of what was synced last, which are not to be damaged.
     fn spared(&self, spares_last: bool, sector_bytes: usize) -> Range<usize> {
         let Range { start, end } = self.last_synced;

@@ -120,11 +120,12 @@ impl SectorDisk {
         shared.names.cut_power(|limit| shared.stream.below(limit));
         shared.forget_unnamed();
         let Shared { nodes, names, stream, sector_bytes, .. } = shared;
-        let logs: BTreeSet<u64> =
-            names.iter().filter(|(name, _)| is_log(name)).map(|(_, id)| id).collect();
+        let is_witness = |name: &str| is_log(name) || is_watermark(name);
+        let witnesses: BTreeSet<u64> =
+            names.iter().filter(|(name, _)| is_witness(name)).map(|(_, id)| id).collect();
         for (id, node) in nodes {
             let mut dice = Dice { stream, sector: *sector_bytes };
-            node.cut_power(logs.contains(id), &mut dice);
+            node.cut_power(witnesses.contains(id), &mut dice);
         }
         shared.begin_life();
     }
@@ -147,19 +148,22 @@ impl SectorDisk {
     /// Lets one durable sector rot, or become unreadable, in a file whose name begins with
     /// `prefix`; whether there was one.
     ///
-    /// The last batch of a log is spared by rot, as it is by lost writes: by the log's format of
-    /// now its damage cannot be told from a torn tail.
+    /// What is the only witness is spared by rot, as it is by lost writes: a log's last batch until
+    /// the watermark vouches for it, for its damage cannot be told from a torn tail; and then the
+    /// watermark.
     pub fn spoil(&self, unreadable: bool, prefix: &str) -> bool {
         let mut shared = self.shared();
         let shared = &mut *shared;
         let named = shared.names.iter().filter(|(name, _)| name.starts_with(prefix));
-        let mut names: Vec<(bool, u64)> = named.map(|(name, id)| (is_log(name), id)).collect();
+        let mut names: Vec<(bool, u64)> = named
+            .map(|(name, id)| (is_watermark(name) || (is_log(name) && !unreadable), id))
+            .collect();
         while !names.is_empty() {
             let at = shared.stream.below(names.len() as u64) as usize;
-            let (is_log, id) = names.swap_remove(at);
+            let (is_witness, id) = names.swap_remove(at);
             let node = shared.nodes.get_mut(&id).expect("names lead to files");
             let mut dice = Dice { stream: &mut shared.stream, sector: shared.sector_bytes };
-            if node.spoil(unreadable, is_log && !unreadable, &mut dice) {
+            if node.spoil(unreadable, is_witness, &mut dice) {
                 return true;
             }
         }
@@ -207,6 +211,11 @@ fn is_log(name: &str) -> bool {
     name.starts_with("log-")
 }
 
+/// Whether a file says how far the log was durable.
+fn is_watermark(name: &str) -> bool {
+    name.starts_with("watermark-")
+}
+
 impl Shared {
     fn begin_life(&mut self) {
         self.life += 1;
@@ -219,6 +228,15 @@ impl Shared {
     fn forget_unnamed(&mut self) {
         let named = self.names.files();
         self.nodes.retain(|id, _| named.contains(id));
+    }
+
+    /// A watermark is durable: it vouches for what the logs have synced.
+    fn vouch(&mut self) {
+        for (name, id) in self.names.iter() {
+            if is_log(name) {
+                self.nodes.get_mut(&id).expect("names lead to files").has_witness();
+            }
+        }
     }
 
     fn used_bytes(&self) -> u64 {
@@ -416,6 +434,10 @@ impl DiskFile for SectorFile {
         match fault {
             None => {
                 node.sync();
+                let is_mark = |(name, id): (&str, u64)| id == self.node && is_watermark(name);
+                if shared.names.iter().any(is_mark) {
+                    shared.vouch();
+                }
                 Ok(())
             }
             Some(Fault::Sync) => {

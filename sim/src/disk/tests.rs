@@ -106,6 +106,28 @@ fn the_last_batch_of_a_log_is_neither_lost_nor_rotten() {
 }
 
 #[test]
+fn the_last_batch_of_a_log_may_rot_when_the_watermark_vouches_for_it_and_then_that_may_not() {
+    let mut n_rotten = 0;
+    for seed in 0..50 {
+        let disk = disk(seed);
+        let mut log = file(&disk, "log-1", &[0; 4 * SECTOR]);
+        log.write_durable(0, &[2; SECTOR]).unwrap();
+        assert!(!disk.spoil(false, "log-"), "there is nothing but the last batch");
+        let mut mark = file(&disk, "watermark-0", &[0; 48]);
+        mark.write_durable(0, &[3; 48]).unwrap();
+        assert!(!disk.spoil(false, "watermark-") && !disk.spoil(true, "watermark-"));
+        assert!(disk.spoil(false, "log-"));
+        n_rotten += usize::from(content(&disk, "log-1")[..SECTOR] != [2; SECTOR]);
+        log.write_durable(SECTOR as u64, &[4; SECTOR]).unwrap();
+        assert!(
+            !disk.spoil(false, "log-")
+                || content(&disk, "log-1")[SECTOR..2 * SECTOR] == [4; SECTOR]
+        );
+    }
+    assert!(n_rotten > 0);
+}
+
+#[test]
 fn the_last_batch_of_a_log_is_not_lost_with_a_write_behind_it_that_was_never_synced() {
     for seed in 0..50 {
         let disk = disk(seed);

@@ -227,6 +227,10 @@ impl LogStore for Noted {
         LogStore::purge(&mut self.wal, through)
     }
 
+    fn mark(&mut self) -> Result<(), String> {
+        LogStore::mark(&mut self.wal)
+    }
+
     fn idle(&mut self) -> Result<bool, String> {
         LogStore::idle(&mut self.wal)
     }

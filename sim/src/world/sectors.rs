@@ -26,6 +26,8 @@ pub struct Sectors {
     open: Option<(Wal<SectorDisk>, Snapshots<SectorDisk>)>,
     /// Entries up to here may go when nothing is under way.
     purge: Option<Index>,
+    /// Writes after which nothing waited: after some of them the log is marked.
+    n_quiet: u64,
     /// The process ended by itself, and its machine goes on.
     is_killed: bool,
     /// There is little room until then.
@@ -55,6 +57,7 @@ impl Sectors {
             stream,
             open: None,
             purge: None,
+            n_quiet: 0,
             is_killed: false,
             full_until: 0,
             restart: 1_000_000,
@@ -100,7 +103,11 @@ impl Sectors {
     /// As [`Wal::persist`].
     pub fn persist(&mut self, batches: &[Persist<Txn>], is_quiet: bool) -> Result<(), String> {
         let Some((wal, _)) = &mut self.open else { return Ok(()) };
-        write(wal, batches, &mut self.purge, is_quiet).map_err(|error| error.to_string())
+        self.n_quiet += u64::from(is_quiet);
+        let is_marked = is_quiet && self.n_quiet.is_multiple_of(QUIET_TO_MARK);
+        let done = write(wal, batches, &mut self.purge, is_quiet);
+        done.and_then(|()| if is_marked { wal.mark() } else { Ok(()) })
+            .map_err(|error| error.to_string())
     }
 
     /// Entries up to `through` may go once nothing is under way.
@@ -178,6 +185,9 @@ impl Sectors {
         self.full_until > 0
     }
 }
+
+/// The log is marked after so many writes behind which nothing waits.
+const QUIET_TO_MARK: u64 = 4;
 
 /// One step of a log writer.
 fn write(

@@ -81,6 +81,7 @@ fn run(
     match step {
         Step::Purge => opened.wal.purge(Index(model.snapshot.0)),
         Step::Idle => opened.wal.idle().map(|_| ()),
+        Step::Mark => opened.wal.mark(),
         Step::Append { .. }
         | Step::Vote(_)
         | Step::Conflict(_)

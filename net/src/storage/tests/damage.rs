@@ -69,6 +69,69 @@ fn a_damaged_last_batch_is_cut_as_a_whole() {
 }
 
 #[test]
+fn a_damaged_last_batch_that_was_marked_is_refused() {
+    let (_, ends) = written(&three_batches());
+    for at in ends[1]..ends[2] {
+        let disk = marked();
+        flip(&disk, FIRST_SEGMENT, at);
+        let before = disk.contents();
+        match refusal(&disk) {
+            Error::Damaged { file, index: Some(index), what, .. } => {
+                assert_eq!((file.as_str(), index.0), (FIRST_SEGMENT, index.0.clamp(5, 6)));
+                assert!(what.contains("by watermark-0 there were 3"), "{what}");
+            }
+            error => panic!("byte {at}: {error}"),
+        }
+        assert_eq!(disk.contents(), before);
+    }
+}
+
+#[test]
+fn a_log_whose_marked_end_is_gone_is_refused() {
+    let (_, ends) = written(&three_batches());
+    for end in [HEAD, ends[0], ends[1]] {
+        let disk = marked();
+        let mut content = disk.content(FIRST_SEGMENT).unwrap();
+        content[end..].fill(0);
+        disk.put(FIRST_SEGMENT, &content);
+        assert!(matches!(refusal(&disk), Error::Damaged { .. }), "nothing behind {end}");
+    }
+}
+
+#[test]
+fn what_comes_after_the_mark_may_be_torn() {
+    let disk = marked();
+    let mut opened = reopen(&disk);
+    opened.wal.persist(&[append(2, 7, 9)]).unwrap();
+    drop(opened);
+    let mut content = disk.content(FIRST_SEGMENT).unwrap();
+    let last = content.iter().rposition(|byte| *byte != 0).unwrap();
+    content[last] = 0;
+    disk.put(FIRST_SEGMENT, &content);
+    let opened = reopen(&disk);
+    assert_eq!(indexes(&opened), [1, 2, 3, 4, 5, 6]);
+    assert!(opened.report.cut.is_some());
+}
+
+#[test]
+fn a_damaged_watermark_is_told_and_stops_nobody() {
+    let disk = marked();
+    flip(&disk, "watermark-0", 40);
+    let opened = reopen(&disk);
+    assert_eq!(indexes(&opened), [1, 2, 3, 4, 5, 6]);
+    assert!(opened.report.to_string().ends_with("; damaged: watermark-0"), "{}", opened.report);
+}
+
+/// Three batches, and the note that they are durable.
+fn marked() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    three_batches().iter().for_each(|batch| opened.wal.persist(batch).unwrap());
+    opened.wal.mark().unwrap();
+    disk
+}
+
+#[test]
 fn a_batch_torn_at_any_byte_is_cut() {
     let (_, ends) = written(&three_batches());
     for at in ends[1] + 1..ends[2] {

@@ -35,6 +35,24 @@ fn an_identity_has_these_bytes() {
 }
 
 #[test]
+fn a_watermark_has_these_bytes() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    for index in 1..=2 {
+        opened.wal.persist(&[append(6, index, index)]).unwrap();
+        opened.wal.mark().unwrap();
+    }
+    let of = |batch: u8| {
+        let mut bytes = hex("5a4f4b4f52574d4b 01000000 30000000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
+        bytes.extend([batch, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(crc(&[&bytes]).to_le_bytes());
+        bytes
+    };
+    assert_eq!(disk.content("watermark-0").unwrap(), of(1));
+    assert_eq!(disk.content("watermark-1").unwrap(), of(2));
+}
+
+#[test]
 fn a_segments_head_has_these_bytes() {
     let hard_state = hard_state(0x0102, Some(9));
     let position = Position { next: Index(0x1234), batch: 0x77, previous: 0xdead_beef, hard_state };

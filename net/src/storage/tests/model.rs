@@ -72,6 +72,8 @@ pub(super) enum Step {
     Purge,
     /// Has nothing to do.
     Idle,
+    /// Notes how far the log is durable.
+    Mark,
     /// Stops and starts.
     Restart,
 }
@@ -86,6 +88,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (1u64..9).prop_map(Step::Install),
         2 => Just(Step::Purge),
         2 => Just(Step::Idle),
+        2 => Just(Step::Mark),
         1 => Just(Step::Restart),
     ]
 }
@@ -120,7 +123,9 @@ impl Step {
                 }]]
             }
             Step::Install(n) => vec![vec![reset(term, last + n)]],
-            Step::Checkpoint(_) | Step::Purge | Step::Idle | Step::Restart => Vec::new(),
+            Step::Checkpoint(_) | Step::Purge | Step::Idle | Step::Mark | Step::Restart => {
+                Vec::new()
+            }
         }
     }
 
@@ -140,6 +145,7 @@ impl Step {
             | Step::Conflict(_)
             | Step::Purge
             | Step::Idle
+            | Step::Mark
             | Step::Restart => None,
         }
     }
@@ -166,6 +172,7 @@ proptest! {
             match step {
                 Step::Purge => opened.wal.purge(Index(model.snapshot.0)).unwrap(),
                 Step::Idle => { opened.wal.idle().unwrap(); }
+                Step::Mark => opened.wal.mark().unwrap(),
                 Step::Restart => {
                     drop(opened);
                     opened = reopen(&disk);
