@@ -182,11 +182,13 @@ impl<D: Disk> Replay<'_, D> {
         self.position.previous = run.previous;
         let later = find_later(self.salt, &bytes, run.stopped_at, run.batch);
         let what = match (later, after) {
-            (Some(later), _) => format!("{}, and an intact record follows at {later}", run.why),
+            (Some(later), _) if !mutated!(DamageCut) => {
+                format!("{}, and an intact record follows at {later}", run.why)
+            }
             (None, Some(after)) if after != self.position => {
                 format!("{}, and the next segment continues a later one", run.why)
             }
-            (None, None) if run.batch <= self.durable.0 => {
+            (None, None) if run.batch <= self.durable.0 && !mutated!(DamageCut) => {
                 let (batch, mark) = self.durable;
                 format!(
                     "{}, {} whole batches come before it, and by {mark} there were {batch}",
@@ -194,7 +196,7 @@ impl<D: Disk> Replay<'_, D> {
                     run.batch - 1
                 )
             }
-            (None, _) => {
+            _ => {
                 let torn = bytes[run.end..].iter().rposition(|byte| *byte != 0);
                 let last_batch = bytes[run.last_start..run.end].to_vec();
                 let torn_bytes = torn.map_or(0, |last| last + 1);

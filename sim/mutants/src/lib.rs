@@ -14,10 +14,9 @@
 //! - M16, a message of an earlier connection is accepted: nothing in `core` relies on connections.
 //!   Raft takes messages late, twice and out of order, and the worlds deliver them so in ordinary
 //!   runs.
-//! - M28, a server with a lost disk votes at once; M29, the hard state in one copy; and of M25, a
-//!   damaged record in the middle of the log is cut as if it were torn. A log that cannot be read
-//!   is refused today, and the hard state is a record of the log; these come with the repair of
-//!   logs.
+//! - M28, a server with a lost disk votes at once; M29, the hard state in one copy. A log that
+//!   cannot be read is refused today, and the hard state is a record of the log; these come with
+//!   the repair of logs.
 //! - M37, a request repeated by a client after a reconnect is applied again: clients do not repeat,
 //!   and what a server sends again is M47.
 //! - M41, a read by a lease: there are no leases.
@@ -91,6 +90,7 @@ catalogue! {
     "M25a" TornTailKept: "a torn tail of the log is left behind its last record; masked, since its \
         batch has passed by the time it could be read",
     "M25b" TornTailRead: "the same, and what does not follow from the record before is read too",
+    "M25c" DamageCut: "damage to what was durable is cut as if it were a torn tail",
     "M26" ChecksumIgnored: "the checksum of a record's body is not looked at",
     "M27" SyncErrorIgnored: "the log's sync fails and counts as done",
     "M30a" EpochNotOpened: "a new term opens no new epoch",

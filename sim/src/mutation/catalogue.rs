@@ -74,6 +74,7 @@ pub static CATALOGUE: &[Case] = &[
         500,
         Waits(NO_SUCH_TAIL),
     ),
+    row(Mutant::DamageCut, &["storage keeps", "C4", "W7", "C2", "panic"], Stepped, 500, Sought),
     row(Mutant::ChecksumIgnored, &["no server ends", "C3", "C11", "R1"], Whole, 200, Sought),
     row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5", "storage keeps"], Whole, 300, Sought),
     row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
