@@ -38,6 +38,7 @@ NEEDS = [
     "pyasn1_modules==0.4.1",
 ]
 WITHOUT_NEEDS = ["pyjks==20.0.0"]
+VERSIONS = {"zookeeper": "3.8.0", "serve": "3.9.4"}
 JARS = """
     zookeeper.jar slf4j-simple.jar netty-codec.jar netty-resolver.jar
     netty-transport-native-unix-common.jar servlet-api.jar
@@ -78,9 +79,9 @@ def main():
     claim, ports = claim_ports(30)
     environment = {
         **os.environ,
-        # Tells the tests to believe the version below.
+        # Tells the tests to believe the version, which is what the servers say of themselves.
         "CI": "true",
-        "ZOOKEEPER_VERSION": "3.8.0",
+        "ZOOKEEPER_VERSION": VERSIONS[kind],
         "ZOOKEEPER_PORT_OFFSET": str(ports[0]),
         "ZOOKEEPER_CLASSPATH": ":".join(f"/usr/share/java/{jar}" for jar in JARS.split()),
         "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -92,6 +93,7 @@ def main():
         environment["ZOKOR"] = str(pathlib.Path(binary).resolve())
         environment["PATH"] = f"{HERE / 'kazoo_suite'}:{os.environ['PATH']}"
     command = [python, "-m", "pytest", "-p", "expected", "-p", "no:cacheprovider", "-q", "-rfEsxX"]
+    command += ["-o", "log_cli=false"]
     command += [f"--timeout={BOUND_S}", "--disable-warnings", "--durations=5"]
     with claim:
         command += ["kazoo/tests", *arguments]
