@@ -214,7 +214,11 @@ class Subject:
             self.slots[witness].send(look)
             payload = self.reply(witness)
             assert payload is not None, "the connection ended by itself"
-            code = Reader(payload[12:], self).integer()
+            reader = Reader(payload[4:], self)
+            zxid, code = reader.long(), reader.integer()
+        # Nothing else was done meanwhile: the last that was done is the end of the session.
+        self.zxids.setdefault(zxid, operation.number)
+        self.newest = max(self.newest, zxid)
         self.turn = None
         answer = {"events": sorted(self.events), "code": code}
         self.events = []
