@@ -1,6 +1,7 @@
 """What kazoo's tests are expected to do; a plugin of pytest, which kazoo_suite.py loads.
 
-A test in a table has to fail: one that passes fails the run, so that no line outlives its reason.
+A test in one of the first two tables has to fail: one that passes fails the run, so that no line
+outlives its reason.
 The environment's KAZOO_SUITE_SERVER tells against what the tests run.
 """
 
@@ -27,8 +28,21 @@ WAITS = {
     f"{SASL}::TestSASLDigestAuthentication::test_invalid_sasl_auth": "waits for SASL",
 }
 
+# May fail where a machine is busy, whatever the server: looks after a fixed time, or asks one server
+# for what another has acknowledged, without a sync. Left out by `--steady`.
+BY_THE_CLOCK = {
+    "test_partitioner.py::KazooPartitionerTests::test_party_of_two": "looks after 0.1 s",
+    "test_partitioner.py::KazooPartitionerTests::test_party_expansion": "looks after 0.1 s",
+    "test_partitioner.py::KazooPartitionerTests::test_connection_loss": "looks after 0.1 s",
+    "test_lock.py::KazooLockTests::test_lock_ephemeral": "asks another server",
+}
 
-def pytest_collection_modifyitems(items):
+
+def pytest_addoption(parser):
+    parser.addoption("--steady", action="store_true", help="without those that race a clock")
+
+
+def pytest_collection_modifyitems(config, items):
     tables = [FAILS_EVERYWHERE]
     if os.environ["KAZOO_SUITE_SERVER"] != "zookeeper":
         tables.append(WAITS)
@@ -37,7 +51,9 @@ def pytest_collection_modifyitems(items):
         name = item.nodeid.split("/")[-1]
         if name in expected:
             item.add_marker(pytest.mark.xfail(reason=expected[name], strict=True))
-    missing = expected.keys() - {item.nodeid.split("/")[-1] for item in items}
+        if config.getoption("--steady") and name in BY_THE_CLOCK:
+            item.add_marker(pytest.mark.skip(reason=BY_THE_CLOCK[name]))
+    missing = {*expected, *BY_THE_CLOCK} - {item.nodeid.split("/")[-1] for item in items}
     # Only if nothing was left out by the command line.
     if len(items) > 400 and missing:
         raise pytest.UsageError(f"no such tests: {sorted(missing)}")
