@@ -31,6 +31,8 @@ pub enum Command {
     /// Ask a server a four-letter word, such as ruok, srvr or mntr
     #[command(name = "4lw")]
     FourLetterWord(FourLetterArguments),
+    /// Tell what becomes of each key of a zoo.cfg
+    Keys(KeysArguments),
 }
 
 /// The arguments of `zokor serve`.
@@ -85,6 +87,15 @@ pub struct FourLetterArguments {
     pub server: String,
 }
 
+/// The arguments of `zokor keys`.
+#[derive(Args, Debug)]
+#[command(after_help = KEYS_WORDS)]
+pub struct KeysArguments {
+    /// The keys, spelled as in the file; all that ZooKeeper knows if there is none
+    #[arg(value_name = "KEY")]
+    pub keys: Vec<String>,
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the five words say it")]
@@ -104,6 +115,12 @@ Examples:
   zokor serve --config /etc/zoo.cfg      one server of an ensemble
   zokor serve 2181 /var/lib/zokor        a standalone server
   zokor status host1:2181,host2:2181     who leads, who follows, who is down";
+
+const KEYS_WORDS: &str = "\
+  honoured    it has the effect that it has in ZooKeeper
+  security    it would make the service more secure, and is without effect
+  known       ZooKeeper knows it; here it is without effect
+  unknown     ZooKeeper does not know it either";
 
 const SERVE_EXAMPLES: &str = "\
 The file is an unmodified zoo.cfg of ZooKeeper. Settings without effect are named in the log at the

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod folder;
+pub mod keys;
 pub mod launch;
 pub mod plan;
 pub mod serve;

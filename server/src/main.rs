@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use zokor_server::cli::{Command, CommandLine, LogLevel};
-use zokor_server::{dev, launch, serve, status};
+use zokor_server::{dev, keys, launch, serve, status};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => block_on(dev::run(arguments, launch::start)),
         Command::Status(arguments) => Ok(status::run(&arguments.servers)),
         Command::FourLetterWord(arguments) => status::ask_and_print(arguments),
+        Command::Keys(arguments) => Ok(keys::run(arguments)),
     };
     ran.unwrap_or_else(|sentence| {
         eprintln!("zokor: {sentence}");
@@ -41,7 +42,7 @@ fn start_log(line: &CommandLine) {
         Command::Serve(_) => LogLevel::Info,
         // Its servers come and go together, and each would complain of the others.
         Command::Dev(_) => LogLevel::Error,
-        Command::Status(_) | Command::FourLetterWord(_) => LogLevel::Warn,
+        Command::Status(_) | Command::FourLetterWord(_) | Command::Keys(_) => LogLevel::Warn,
     };
     let level = match line.log.unwrap_or(by_command) {
         LogLevel::Error => LevelFilter::ERROR,

@@ -7,6 +7,7 @@ SERVER is `zookeeper` (Debian's package), `serve:BINARY` (N processes of `zokor 
 appended to COMMAND. The exit code is the command's.
 """
 
+import os
 import pathlib
 import signal
 import socket
@@ -21,7 +22,9 @@ BOUND = 60
 class Ensemble:
     """Servers that belong together; a context that stops them when it is left."""
 
-    def __init__(self, server, n_servers):
+    def __init__(self, server, n_servers, settings=()):
+        """`settings` are lines of `zoo.cfg`."""
+        self.settings = list(settings)
         self.kind, _, self.binary = server.partition(":")
         assert self.kind in ("zookeeper", "serve", "dev"), server
         self.n_servers = n_servers
@@ -74,6 +77,8 @@ class Ensemble:
             "maxClientCnxns=0",
             "admin.enableServer=false",
             "4lw.commands.whitelist=*",
+            "extendedTypesEnabled=true",
+            *self.settings,
         ]
         if self.n_servers > 1:
             for other in range(self.n_servers):
@@ -175,7 +180,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     server, n_servers, *command = sys.argv[1:]
     with Ensemble(server, int(n_servers)) as ensemble:
-        code = subprocess.call([*command, ",".join(ensemble.hosts)])
+        environment = {**os.environ, "INTEROP_SERVER": ensemble.kind}
+        code = subprocess.call([*command, ",".join(ensemble.hosts)], env=environment)
         if code != 0:
             ensemble.show_logs()
     sys.exit(code)

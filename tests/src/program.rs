@@ -140,7 +140,7 @@ impl Drop for Server {
 }
 
 /// The path of our binary: `ZOKOR_BIN`, or built once in the profile of this very test.
-fn zokor() -> &'static Path {
+pub fn zokor() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| match std::env::var_os("ZOKOR_BIN") {
         Some(path) => fs::canonicalize(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")),

@@ -3,9 +3,11 @@
 //! Invariant: every key of a file falls into exactly one [`Kind`], so that no key is dropped in
 //! silence. Source: `zookeeper: QuorumPeerConfig.parseProperties` and its system properties.
 
+use std::fmt;
+
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// It has the effect that it has in ZooKeeper.
     Honoured,
     /// It would make the service more secure and is without effect.
@@ -16,8 +18,27 @@ pub(super) enum Kind {
     Unknown,
 }
 
+impl fmt::Display for Kind {
+    /// One word, by which `zokor keys` and COMPATIBILITY.md call it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Honoured => "honoured",
+            Kind::Security => "security",
+            Kind::Known => "known",
+            Kind::Unknown => "unknown",
+        })
+    }
+}
+
+/// Every key that is not [`Kind::Unknown`]; a `*` stands for any end.
+pub fn known_keys() -> impl Iterator<Item = String> {
+    let whole = HONOURED.iter().chain(SECURITY).chain(KNOWN).map(|key| (*key).to_owned());
+    let prefixes = ["server."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
+    whole.chain(prefixes.map(|prefix| format!("{prefix}*")))
+}
+
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
-pub(super) fn kind_of(key: &str) -> Kind {
+pub fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
     if HONOURED.contains(&key) || key.starts_with("server.") {
         Kind::Honoured

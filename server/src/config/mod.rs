@@ -7,6 +7,7 @@ mod member;
 mod properties;
 mod zoo;
 
+pub use known::{Kind, kind_of, known_keys};
 pub use member::{HostPort, PeerAddress, PeerRole, ServerLine, WILDCARD};
 pub use properties::ConfigError;
 pub use zoo::ZooConfig;

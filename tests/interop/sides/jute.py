@@ -9,7 +9,11 @@ CREATE_CONTAINER, CREATE_TTL, MULTI_READ = 19, 21, 22
 AUTH, SET_WATCHES, SASL, GET_EPHEMERALS, COUNT_DESCENDANTS, SET_WATCHES2 = range(100, 106)
 ADD_WATCH, WHO_AM_I, CLOSE_SESSION = 106, 107, -11
 # Not operations of the protocol: what is done to a connection.
-OPEN, ATTACH, WRONG_PASSWORD, RAW = "open", "attach", "wrong password", "raw"
+OPEN, ATTACH, STEAL, WRONG_PASSWORD = "open", "attach", "attach a second time", "wrong password"
+EXPIRE, RAW = "expire", "raw"
+CONNECTS = {OPEN, ATTACH, STEAL, WRONG_PASSWORD}
+# Of a frame, without its length (`jute.maxbuffer`).
+LONGEST_FRAME = 0xFFFFF
 
 NAMES = {number: name.lower() for name, number in globals().items() if isinstance(number, int)}
 CREATES = {CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL}
@@ -148,6 +152,7 @@ class Reader:
             CREATE: self.text,
             CREATE2: lambda: (self.text(), self.stat()),
             CREATE_CONTAINER: lambda: (self.text(), self.stat()),
+            CREATE_TTL: lambda: (self.text(), self.stat()),
             EXISTS: self.stat,
             GET_DATA: lambda: (self.buffer(), self.stat()),
             SET_DATA: self.stat,

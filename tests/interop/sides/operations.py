@@ -4,10 +4,11 @@ import collections
 import random
 
 from sides.jute import (
-    ADD_WATCH, ATTACH, AUTH, CHECK, CHECK_WATCHES, CLOSE_SESSION, COUNT_DESCENDANTS, CREATE,
-    CREATE2, CREATE_CONTAINER, CREATE_TTL, CREATES, DELETE, EXISTS, GET_ACL, GET_CHILDREN,
-    GET_CHILDREN2, GET_DATA, GET_EPHEMERALS, MULTI, MULTI_READ, NAMES, OPEN, PING, RAW, RECONFIG,
-    REMOVE_WATCHES, SASL, SET_ACL, SET_DATA, SET_WATCHES, SET_WATCHES2, SYNC, WHO_AM_I,
+    ADD_WATCH, ATTACH, AUTH, CHECK, CHECK_WATCHES, CLOSE_SESSION, CONNECTS, COUNT_DESCENDANTS,
+    CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL, CREATES, DELETE, EXISTS, EXPIRE, GET_ACL,
+    GET_CHILDREN, GET_CHILDREN2, GET_DATA, GET_EPHEMERALS, LONGEST_FRAME, MULTI, MULTI_READ, NAMES,
+    OPEN, PING, RAW, RECONFIG,
+    REMOVE_WATCHES, SASL, SET_ACL, SET_DATA, SET_WATCHES, SET_WATCHES2, STEAL, SYNC, WHO_AM_I,
     WRONG_PASSWORD, acl_list, boolean, buffer, integer, long, vector,
 )  # fmt: skip
 from sides.subject import N_SESSIONS
@@ -38,6 +39,11 @@ PATHS = "/a /a /b /c /a/a /a/a /a/b /a/a/a /a/a/b /b/a /b/b".split()
 # Only below this one are there znodes that not everybody may read.
 VAULT = "/vault"
 VAULTED = "/vault/a /vault/b /vault/a/a /vault/a/b".split()
+# Only below this one is the tree deep, and are names strange.
+DEEP = "/deep"
+NAMES_BELOW = [
+    "d", "\u00e9", "e\u0301", "\u65e5\u672c", "...", " ", "a b", "x" * 200, "%2F", "\\", "\u200b",
+]  # fmt: skip
 UNUSUAL = ["/...", "/.a", "/a..b", "/ ", "/~", "/\u00a0", "/\ud7ff", "/\uf900", "/\uffef", "/a/é"]
 CONFIG = "/zookeeper/config"
 RESERVED = ["/", "/zookeeper", "/zookeeper/quota", CONFIG, "/zookeeper/mine"]
@@ -62,16 +68,34 @@ BAD_ACLS = [
     [(31, "ip", "127.0.0.1/33")],
     [(31, "ip", "localhost")],
     [(31, "sasl", "a")],
+    [(31, "x509", "CN=a")],
+    [(31, "WORLD", "anyone")],
+    [(31, "world", "")],
+    [(31, "world ", "anyone")],
+    [(31, "digest", "")],
+    [(31, "digest", ":")],
+    [(31, "ip", "")],
+    [(31, "ip", "127.0.0.1/-1")],
+    [(31, "ip", "127.0.0")],
+    [*OPEN_ACL, (31, "auth", None)],
+    [*OPEN_ACL, (31, "unheard", "of"), *OPEN_ACL],
     [*OPEN_ACL, (1, "digest", None)],
 ]
 USERS = ["ann:secret", "bob:secret", "carl", "dora:a:b", ":x"]
+# Whoever knows this may do everything, if the servers were told so (`--super`).
+SUPER = "super:test"
+SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
+QUOTA = "/zookeeper/quota"
+QUOTAS = [f"{QUOTA}/{name}" for name in ("a", "a/zookeeper_limits", "a/zookeeper_stats", "b")]
+QUOTAS += [f"{QUOTA}/{name}" for name in ("b/zookeeper_limits", "b/zookeeper_stats", "a/a")]
 READ_ADMIN = 1 | 16
 
 
 class Generator:
     """Draws operations. It depends on the answers only where both sides gave the same one."""
 
-    def __init__(self, seed, n_servers):
+    def __init__(self, seed, n_servers, switches=()):
+        self.switches = switches
         self.seed, self.random = seed, random.Random(seed)
         # An ensemble describes itself there, and one server does not.
         self.reserved = [path for path in RESERVED if n_servers == 1 or path != CONFIG]
@@ -82,14 +106,29 @@ class Generator:
         # Of the multi that is being drawn: what 3.8.0 decodes otherwise.
         self.misfits = False
         self.queue = []
+        self.deep = [DEEP]
+        self.users = USERS + [SUPER] * ("super" in switches)
 
     def next(self, number):
+        """The operations that are sent before the first of them is answered: of one session."""
         while not self.queue:
             self.queue += self.draw()
-        operation = self.queue.pop(0)
-        operation.number, operation.refused = number, self.refused[operation.slot]
-        operation.xid = self.random.choice([number, number, 1, 0, -3, 2**31 - 1])
-        return operation
+        group = [self.queue.pop(0)]
+        while self.queue and self.may_follow(group[-1], self.queue[0]):
+            group.append(self.queue.pop(0))
+        for number, operation in enumerate(group, number):
+            operation.number, operation.refused = number, self.refused[operation.slot]
+            operation.xid = self.random.choice([number, number, 1, 0, -3, 2**31 - 1])
+        return group
+
+    def may_follow(self, first, second):
+        """Whether the second is sent without waiting. ZooKeeper answers `auth` and `sasl` out of
+        their order, and what it does not know; and a write right behind a `setACL` is checked
+        against the ACL before that, or not, as it happens."""
+        odd = {*CONNECTS, EXPIRE, RAW, AUTH, SASL}
+        either = first.op in odd or second.op in odd or first.closes or second.closes
+        either = either or first.op == SET_ACL
+        return first.slot == second.slot and not either and self.random.random() < 0.9
 
     def learn(self, operation, answer):
         """Takes from an answer what later operations need."""
@@ -104,17 +143,20 @@ class Generator:
             path = body if op == CREATE else body[0]
             if path[-10:].isdigit():
                 self.made.append(path)
-        if operation.op == CLOSE_SESSION:
+            if path.startswith(DEEP) and path not in self.deep:
+                self.deep.append(path)
+        ended = operation.op in (ATTACH, STEAL) and answer.get("closed")
+        if operation.op == CLOSE_SESSION or ended:
             self.state[operation.slot] = "none"
-        elif answer.get("closed"):
+        elif operation.op == EXPIRE or answer.get("closed"):
             self.state[operation.slot] = "lost"
-        elif operation.op in (OPEN, ATTACH):
+        elif operation.op in (OPEN, ATTACH, STEAL):
             self.state[operation.slot] = "live"
             operation.refused.clear()
 
     def sessions_ended(self, operation):
         """Whether a session has ended since this one was last heard of."""
-        if operation.op == CLOSE_SESSION:
+        if operation.op in (CLOSE_SESSION, EXPIRE):
             self.since_ended = set(range(N_SESSIONS))
         ended = operation.slot in self.since_ended
         self.since_ended.discard(operation.slot)
@@ -124,6 +166,13 @@ class Generator:
         slot = self.random.randrange(N_SESSIONS)
         if self.state[slot] != "live":
             return [self.connect(slot)]
+        drawn = self.draw_for(slot)
+        # Some are sent without waiting for what was sent before.
+        while drawn[-1].op in self.MAY_BE_CUT and self.random.random() < 0.3:
+            drawn += self.draw_for(slot)
+        return drawn
+
+    def draw_for(self, slot):
         draws = self.random.choices(list(self.KINDS), self.KINDS.values())[0](self, slot)
         if not isinstance(draws, list):
             draws = [draws]
@@ -183,6 +232,8 @@ class Generator:
                     (self.random.randrange(32), "ip", "127.0.0.1"),
                     (self.random.randrange(32), "ip", "10.0.0.0/8"),
                     (self.random.randrange(32), "ip", "127.0.0.0/8"),
+                    (31, "ip", "127.0.0.1/"),
+                    (self.random.randrange(32), "digest", ":a"),
                     (self.random.choice([-1, 64, 0]), "world", "anyone"),
                 ]
             )
@@ -224,8 +275,12 @@ class Generator:
         return Operation(slot, CREATE_CONTAINER, body, title, path=path)
 
     def create_ttl(self, slot):
-        path, body, title = self.create_record(self.random.choice([5, 6]))
-        ttl = self.random.choice([1, 1000, 0, -1, 2**40, 2**62])
+        flags = self.random.choice([5, 5, 6, 6, 0, 1, 2, 4, 7])
+        path, body, title = self.create_record(flags)
+        ttl = self.random.choice([1, 1000, 0, -1, 2**40 - 1, 2**40, 2**62, -(2**63)])
+        if flags not in (5, 6):
+            # ZooKeeper 3.8.0 dies of what has neither flags nor TTL.
+            ttl = max(ttl, 0)
         return Operation(slot, CREATE_TTL, body + long(ttl), f"{title} ttl {ttl}", path=path)
 
     def create_oddly(self, slot):
@@ -343,11 +398,81 @@ class Generator:
 
     def drop(self, slot):
         body = self.random.choice([30_000, 10_000]), self.random.random() < 0.8
-        return Operation(slot, ATTACH, body, "after losing the connection")
+        op = self.random.choice([ATTACH, STEAL])
+        return Operation(slot, op, body, "after losing the connection" if op == ATTACH else "")
+
+    def expire(self, slot):
+        """The session's connection ends, and nobody comes back for it."""
+        witnesses = [other for other in range(N_SESSIONS) if other != slot]
+        witnesses = [other for other in witnesses if self.state[other] == "live"]
+        if not witnesses:
+            return self.simple(slot)
+        path, witness = f"/gone-{len(self.numbers)}", self.random.choice(witnesses)
+        body = buffer(path) + buffer(b"") + acl_list(OPEN_ACL) + integer(1)
+        return [
+            Operation(slot, ATTACH, (1000, True), "for a short time"),
+            Operation(slot, CREATE, body, f"{path!r} flags 1", path=path),
+            Operation(slot, EXPIRE, (witness, path), f"as session {witness} sees"),
+        ]
+
+    def deepen(self, slot):
+        """Creates below what was made there before, and looks at it."""
+        path = self.random.choice(self.deep[-20:])
+        if self.random.random() < 0.25 and path != DEEP:
+            op = self.random.choice([GET_CHILDREN2, COUNT_DESCENDANTS, GET_DATA, EXISTS, DELETE])
+            body = buffer(path) + {COUNT_DESCENDANTS: b"", DELETE: integer(-1)}.get(op, b"\0")
+            return Operation(slot, op, body, f"{path!r}", path=path)
+        if self.deep != [DEEP] or self.random.random() < 0.5:
+            path += f"/{self.random.choice(NAMES_BELOW)}"
+        body = buffer(path) + buffer(self.data()) + acl_list(OPEN_ACL) + integer(0)
+        return Operation(slot, CREATE, body, f"{path!r}", path=path)
+
+    def large(self, slot):
+        """As much as fits into a frame, and one byte more."""
+        path, version = self.random.choice(PATHS), integer(-1)
+        n_room = LONGEST_FRAME - 8 - len(buffer(path)) - 4 - len(version)
+        more = self.random.choice([0, 0, 1])
+        body = buffer(path) + buffer(b"z" * (n_room + more)) + version
+        title = f"{path!r}, {more} more than the longest frame"
+        if more:
+            # No more than its head: what is in flight would be lost with the connection.
+            return Operation(slot, RAW, integer(8 + len(body)) + body[:100], title, closes=True)
+        read = Operation(slot, GET_DATA, buffer(path) + b"\0", f"{path!r}", path=path)
+        undo = buffer(path) + buffer(b"") + version
+        return [
+            Operation(slot, SET_DATA, body, title, path=path),
+            read,
+            Operation(slot, SET_DATA, undo, f"{path!r}", path=path),
+        ]
+
+    def odd_length(self, slot):
+        """A text whose length cannot be."""
+        op = self.random.choice([EXISTS, DELETE, GET_ACL, SYNC, CREATE, GET_EPHEMERALS])
+        lengths = [-2, -100, -(2**31), 2**31 - 1, 2 * LONGEST_FRAME + 3, LONGEST_FRAME]
+        n = self.random.choice(lengths)
+        body = integer(n) + b"/abcdefgh"
+        return Operation(slot, op, body, f"with a text of {n} bytes", kind="cut")
+
+    def quota(self, slot):
+        """The znodes that tell of quotas, behind `--quotas`."""
+        path = self.random.choice(QUOTAS)
+        if "quotas" not in self.switches:
+            return self.read(slot)
+        op = self.random.choice([CREATE, CREATE, SET_DATA, GET_DATA, GET_DATA, DELETE])
+        data = self.random.choice([b"count=3,bytes=100", b"count=-1,bytes=-1"])
+        if path.endswith("_stats"):
+            data = b"count=0,bytes=0"
+        body = {
+            CREATE: buffer(data) + acl_list(OPEN_ACL) + integer(0),
+            SET_DATA: buffer(data) + integer(-1),
+            GET_DATA: b"\0",
+            DELETE: integer(-1),
+        }[op]
+        return Operation(slot, op, buffer(path) + body, f"{path!r} {data}", path=path)
 
     def auth(self, slot):
         pick = self.random.random()
-        scheme, secret, closes = "digest", self.random.choice(USERS), False
+        scheme, secret, closes = "digest", self.random.choice(self.users), False
         if pick < 0.1:
             scheme, secret, closes = self.random.choice(["unheard", "", None, "world"]), "x", True
         elif pick < 0.15:
@@ -364,8 +489,19 @@ class Generator:
         """What zokor does not have; with whole bodies, or ZooKeeper suffers."""
         if self.random.random() < 0.5:
             return Operation(slot, SASL, buffer(b"x"), "token x")
-        body = buffer(None) + buffer("7") + buffer(None) + long(-1)
-        return Operation(slot, RECONFIG, body, "without 7")
+        member = "server.7=127.0.0.1:1:2:participant;3"
+        joining, leaving, members, version = self.random.choice(
+            [
+                (None, "7", None, -1),
+                (member, None, None, -1),
+                (member, "7", None, 0),
+                (None, None, member, -1),
+                ("nonsense", "x", None, 2**62),
+                ("", "", "", -1),
+            ]
+        )
+        body = buffer(joining) + buffer(leaving) + buffer(members) + long(version)
+        return Operation(slot, RECONFIG, body, f"{joining} {leaving} {members} {version}")
 
     def unknown(self, slot):
         op = self.random.choice([0, 10, 23, 99, 108, -5, -12, 1000, 2**31 - 1])
@@ -382,10 +518,11 @@ class Generator:
         return Operation(slot, CLOSE_SESSION, b"", "", closes=True)
 
     KINDS = {
-        create: 26, create_container: 2, create_ttl: 0.5, create_oddly: 0.3, delete: 9,
-        set_data: 12, set_acl: 5, read: 24, read_more: 7, get_ephemerals: 1.5, multi: 12,
-        add_watch: 3, look_at_watches: 4, set_watches: 3, drop: 0.7, auth: 2, simple: 1.5,
-        unbuilt: 0.2, unknown: 0.2, raw: 0.2, close_session: 0.7,
+        create: 26, create_container: 2, create_ttl: 1.5, create_oddly: 0.3, delete: 9, deepen: 3,
+        set_data: 12, set_acl: 5, large: 0.03, quota: 1, read: 24, read_more: 7,
+        get_ephemerals: 1.5, multi: 12, add_watch: 3, look_at_watches: 4, set_watches: 3,
+        drop: 0.7, expire: 0.06, auth: 2, simple: 1.5, odd_length: 0.3, unbuilt: 0.2, unknown: 0.2,
+        raw: 0.2, close_session: 0.7,
     }  # fmt: skip
     MAY_BE_CUT = {
         CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL, GET_CHILDREN, SYNC, MULTI,

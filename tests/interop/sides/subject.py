@@ -2,9 +2,11 @@
 
 import socket
 import struct
+import time
 
 from sides.jute import (
-    ATTACH, CLOSE_SESSION, OPEN, RAW, SYNC, WRITES, WRONG_PASSWORD, Reader, buffer, integer, long,
+    CLOSE_SESSION, CONNECTS, EXISTS, EXPIRE, OPEN, RAW, STEAL, SYNC, WRITES, WRONG_PASSWORD, Reader,
+    boolean, buffer, integer, long,
 )  # fmt: skip
 
 N_SESSIONS = 4
@@ -67,6 +69,8 @@ class Subject:
         self.credentials = [None] * N_SESSIONS
         self.zxids, self.sessions, self.marks = {}, {}, {0: 0}
         self.n_connects, self.events, self.newest = 0, [], 0
+        # The connection from which a session was taken by another one.
+        self.left = None
         for address in hosts:
             wait_until_it_answers(address)
 
@@ -75,24 +79,25 @@ class Subject:
         return self.zxids.get(zxid, "unknown") if zxid > 0 else zxid
 
     def session(self, session):
-        return self.sessions.get(session, "unknown") if session else 0
+        # A negative owner is no session: it tells of a container, or of a TTL.
+        return self.sessions.get(session, "unknown") if session > 0 else session
 
     def send(self, operation):
         """First half of an operation, so that both sides work at the same time."""
+        try:
+            self.ask(operation)
+        except (BrokenPipeError, ConnectionResetError):
+            # It ended by itself, which the second half tells.
+            pass
+
+    def ask(self, operation):
         slot = operation.slot
-        if operation.op in (OPEN, ATTACH, WRONG_PASSWORD):
-            if self.slots[slot]:
-                self.slots[slot].close()
-            self.n_connects += 1
-            self.slots[slot] = Connection(self.hosts[self.n_connects % len(self.hosts)])
-            session, password = self.credentials[slot] if operation.op != OPEN else (0, bytes(16))
-            if operation.op == WRONG_PASSWORD:
-                password = bytes(byte ^ 0x55 for byte in password)
-            timeout, has_read_only = operation.body
-            connect = integer(0) + long(0) + integer(timeout) + long(session) + buffer(password)
-            self.slots[slot].send(connect + (b"\0" if has_read_only else b""))
-            # What is known here may be less than what the others have done.
-            self.turn = None
+        if operation.op == EXPIRE:
+            self.slots[slot].close()
+            self.slots[slot] = None
+            return
+        if operation.op in CONNECTS:
+            self.connect(operation)
             return
         if self.turn != slot and len(self.hosts) > 1:
             # The server of this session catches up with what the others have done.
@@ -107,10 +112,31 @@ class Subject:
             body = long(self.marks[operation.since]) + body
         self.slots[slot].send(integer(operation.xid) + integer(operation.op) + body)
 
+    def connect(self, operation):
+        slot = operation.slot
+        if self.slots[slot] and operation.op == STEAL:
+            self.left = self.slots[slot]
+        elif self.slots[slot]:
+            self.slots[slot].close()
+        self.n_connects += 1
+        self.slots[slot] = Connection(self.hosts[self.n_connects % len(self.hosts)])
+        session, password = self.credentials[slot] if operation.op != OPEN else (0, bytes(16))
+        if operation.op == WRONG_PASSWORD:
+            password = bytes(byte ^ 0x55 for byte in password)
+        timeout, has_read_only = operation.body
+        connect = integer(0) + long(0) + integer(timeout) + long(session) + buffer(password)
+        self.slots[slot].send(connect + (b"\0" if has_read_only else b""))
+        # What is known here may be less than what the others have done.
+        self.turn = None
+
     def receive(self, operation):
         """Second half: the answer, told so that the two sides' can be compared."""
-        if operation.op in (OPEN, ATTACH, WRONG_PASSWORD):
+        if operation.op in CONNECTS:
             return self.connected(operation)
+        if operation.op == EXPIRE:
+            return self.expired(operation)
+        if self.slots[operation.slot] is None:
+            return {"events": [], "code": "the connection has ended"}
         connection, closes = self.slots[operation.slot], operation.closes
         payload = self.reply(operation.slot)
         answer = {"events": self.events}
@@ -157,7 +183,7 @@ class Subject:
         answer = {"events": [], "version": version, "timeout": timeout, "rest": rest.hex()}
         answer["zero"] = (session == 0, password == bytes(16), len(password))
         answer["code"] = 0
-        if operation.op == WRONG_PASSWORD:
+        if operation.op == WRONG_PASSWORD or session == 0:
             answer["closed"] = connection.receive() is None
             connection.close()
             self.slots[operation.slot] = None
@@ -166,6 +192,36 @@ class Subject:
             self.sessions[session] = f"session of {operation.number}"
         else:
             answer["same"] = (session, password) == self.credentials[operation.slot]
+        if self.left:
+            self.end_of_left()
+        return answer
+
+    def end_of_left(self):
+        """Nothing but events comes on a connection whose session was taken, and then it ends."""
+        while (payload := self.left.receive()) is not None:
+            assert payload[:4] == integer(-1), "a reply to nothing"
+        self.left.close()
+        self.left = None
+
+    def expired(self, operation):
+        """Waits until the session's ephemeral is gone. Another session looks, and hears of it."""
+        witness, path = operation.body
+        end = time.monotonic() + BOUND
+        code = 0
+        while code == 0 and time.monotonic() < end:
+            time.sleep(0.02)
+            look = integer(1) + integer(EXISTS) + buffer(path) + boolean(False)
+            self.slots[witness].send(look)
+            payload = self.reply(witness)
+            assert payload is not None, "the connection ended by itself"
+            reader = Reader(payload[4:], self)
+            zxid, code = reader.long(), reader.integer()
+        # Nothing else was done meanwhile: the last that was done is the end of the session.
+        self.zxids.setdefault(zxid, operation.number)
+        self.newest = max(self.newest, zxid)
+        self.turn = None
+        answer = {"events": sorted(self.events), "code": code}
+        self.events = []
         return answer
 
     def close(self):
