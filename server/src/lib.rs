@@ -8,6 +8,7 @@ pub mod config;
 pub mod dev;
 pub mod folder;
 pub mod launch;
+pub mod log;
 pub mod plan;
 pub mod serve;
 pub mod status;
