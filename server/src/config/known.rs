@@ -3,6 +3,8 @@
 //! Invariant: every key of a file falls into exactly one [`Kind`], so that no key is dropped in
 //! silence. Source: `zookeeper: QuorumPeerConfig.parseProperties` and its system properties.
 
+use super::limits::KEYS as LIMITS;
+
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -12,6 +14,9 @@ pub(super) enum Kind {
     Security,
     /// ZooKeeper knows it; here it is without effect.
     Known,
+    /// ZooKeeper knows it; here it could have no effect, since what it sets is not there. Why, in
+    /// words that follow "here".
+    Moot(&'static str),
     /// ZooKeeper does not know it either.
     Unknown,
 }
@@ -19,8 +24,10 @@ pub(super) enum Kind {
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
 pub(super) fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-    if HONOURED.contains(&key) || key.starts_with("server.") {
+    if HONOURED.contains(&key) || LIMITS.contains(&key) || key.starts_with("server.") {
         Kind::Honoured
+    } else if let Some((_, why)) = MOOT.iter().find(|(moot, _)| *moot == key) {
+        Kind::Moot(why)
     } else if SECURITY.contains(&key) || has_prefix(SECURITY_PREFIXES) {
         Kind::Security
     } else if KNOWN.contains(&key) || has_prefix(KNOWN_PREFIXES) {
@@ -30,7 +37,7 @@ pub(super) fn kind_of(key: &str) -> Kind {
     }
 }
 
-/// Beside `server.N`.
+/// Beside `server.N` and the keys of [`limits`](super::limits).
 pub(super) const HONOURED: &[&str] = &[
     "4lw.commands.whitelist",
     "autopurge.snapRetainCount",
@@ -55,6 +62,14 @@ pub(super) const HONOURED: &[&str] = &[
     "standaloneEnabled",
     "syncLimit",
     "tickTime",
+];
+
+const MOOT: &[(&str, &str)] = &[
+    ("jute.maxbuffer.extrasize", "what was admitted is read back without any limit"),
+    (
+        "request_throttle_stall_time",
+        "a request that waits is let in as soon as there is room, without a clock",
+    ),
 ];
 
 const SECURITY: &[&str] = &[
@@ -110,10 +125,6 @@ const KNOWN: &[&str] = &[
     "forceSync",
     "forward_learner_requests_to_commit_processor_disabled",
     "fsync.warningthresholdms",
-    "jute.maxbuffer",
-    "jute.maxbuffer.extrasize",
-    "largeRequestMaxBytes",
-    "largeRequestThreshold",
     "leaderConnectDelayDuringRetryMs",
     "leaderServes",
     "learner.asyncSending",
@@ -132,16 +143,12 @@ const KNOWN: &[&str] = &[
     "quorumCnxnTimeoutMs",
     "readonlymode.enabled",
     "reconfigEnabled",
-    "request_stale_connection_check",
-    "request_stale_latency_check",
-    "request_throttler.shutdownTimeout",
     "serializeLastProcessedZxid.enabled",
     "serverCnxnFactory",
     "skipACL",
     "snapshotSizeFactor",
     "syncEnabled",
     "tcpKeepAlive",
-    "throttled_op_wait_time",
     "txnLogSizeLimitInKb",
     "version",
     "watchManagerName",
@@ -153,7 +160,6 @@ const KNOWN: &[&str] = &[
 const KNOWN_PREFIXES: &[&str] = &[
     "admin.",
     "commitProcessor.",
-    "connection_throttle_",
     "fastleader.",
     "group.",
     "jvm.pause.",
@@ -166,7 +172,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "observer.",
     "observerMaster.",
     "pathStats.",
-    "request_throttle_",
     "snapshot.",
     "weight.",
     "znode.container.",
@@ -199,7 +204,10 @@ mod tests {
             ("metricsProvider.httpPort", Kind::Known),
             ("leader.maxConcurrentSnapSyncs", Kind::Known),
             ("leaderServes", Kind::Known),
-            ("jute.maxbuffer", Kind::Known),
+            ("jute.maxbuffer", Kind::Honoured),
+            ("connection_throttle_tokens", Kind::Honoured),
+            ("connection_throttle_token", Kind::Unknown),
+            ("request_throttle", Kind::Honoured),
             ("group.1", Kind::Known),
             ("quorum.something", Kind::Unknown),
             ("", Kind::Unknown),
@@ -211,7 +219,8 @@ mod tests {
 
     #[test]
     fn no_key_stands_in_two_tables() {
-        for key in HONOURED {
+        for key in HONOURED.iter().chain(LIMITS) {
+            assert!(MOOT.iter().all(|(moot, _)| moot != key), "{key}");
             assert!(!SECURITY.contains(key) && !KNOWN.contains(key), "{key}");
         }
         for key in SECURITY {

@@ -3,10 +3,12 @@
 mod ensemble;
 mod keys;
 mod known;
+mod limits;
 mod member;
 mod properties;
 mod zoo;
 
+pub use limits::ClientLimits;
 pub use member::{HostPort, PeerAddress, PeerRole, ServerLine, WILDCARD};
 pub use properties::ConfigError;
 pub use zoo::ZooConfig;
