@@ -1,4 +1,4 @@
-//! The driver's door for what clients send: what is let in at once, what waits, what is turned away.
+//! The door for what clients send: what is let in at once, what waits, what is turned away.
 //!
 //! Invariants: a request that was read is handed to the replica, dropped together with its
 //! connection, or waits in the queue; the requests of one connection stay in their order.
