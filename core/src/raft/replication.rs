@@ -81,8 +81,8 @@ pub(super) fn append_own<C: Command>(state: &mut State<C>, payload: Payload<C>) 
     let id = EntryId { term: state.term, index: state.last().index.next() };
     if let Payload::Membership(membership) = &payload {
         state.memberships.set(id.index, membership.clone());
-        // Others may be a quorum now: who has been heard from is looked at anew. A lone voter, above
-        // all, has heard from a quorum for ever.
+        // Others may be a quorum now: who has been heard from is looked at anew. A lone voter,
+        // above all, has heard from a quorum for ever.
         if let Standing::Leader(leadership) = &mut state.standing {
             leadership.quorum_until = Instant::ZERO;
         }

@@ -40,8 +40,8 @@ impl Attendance {
         }
     }
 
-    /// `server` leads in `term`, by one of `memberships` since it was looked at last. In a new term,
-    /// each member has a whole `timeout` to speak, and a new member after that.
+    /// `server` leads in `term`, by one of `memberships` since it was looked at last. In a new
+    /// term, each member has a whole `timeout` to speak, and a new member after that.
     ///
     /// # Errors
     /// If those that it has heard from within `timeout` are no quorum, itself counted.
