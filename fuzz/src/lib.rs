@@ -5,13 +5,19 @@
 
 use bytes::{Bytes, BytesMut};
 use zokor_core::db::{Image, ImageError};
-use zokor_core::proto::{CreateKind, Request, Write};
+use zokor_core::proto::{Acl, CreateKind, Id, Permissions, Read, Request, WatchMode, Write};
+use zokor_core::tree::acl::{fix_up, mask};
+use zokor_core::tree::{authenticate, permits, user_of};
 use zokor_net::wire::WireError;
 use zokor_net::wire::entry::{decode_action, decode_entry, encode_action, encode_entry};
 use zokor_net::wire::frame::{Opening, split_frame};
 use zokor_net::wire::image::{ImageDecoder, ImageEncoder};
 use zokor_net::wire::peer::{MessageDecoder, decode_hello, encode_hello, encode_message};
 use zokor_net::wire::request::{decode_connect, decode_request, encode_connect, encode_request};
+use zokor_net::wire::response::{
+    decode_connected, decode_event, decode_reply_header, decode_response, encode_connected,
+    encode_event,
+};
 
 /// The frames and strings that the targets accept: small, so that limits are met often.
 const LIMIT: usize = 4096;
@@ -49,6 +55,70 @@ pub fn request(bytes: &[u8]) {
     if is_sent_as_it_is(&request) {
         assert_eq!(request_again, request);
     }
+}
+
+/// What a server answers, to each request that a client of our own may have sent.
+pub fn response(bytes: &[u8]) {
+    let frame = Bytes::copy_from_slice(bytes);
+    if let Ok(connected) = decode_connected(frame.clone()) {
+        let again = content(|out| encode_connected(out, &connected));
+        assert_eq!(decode_connected(again), Ok(connected));
+    }
+    let Ok((header, body)) = decode_reply_header(frame) else {
+        assert!(bytes.len() < 16, "a whole header always decodes");
+        return;
+    };
+    if let Ok(event) = decode_event(body.clone()) {
+        let again = content(|out| encode_event(out, header.zxid, &event));
+        let (_, again) = decode_reply_header(again).expect("the header is whole");
+        assert_eq!(decode_event(again), Ok(event));
+    }
+    for request in asked() {
+        let _ = decode_response(&request, body.clone());
+    }
+}
+
+/// Credentials, and the identity that an ACL names: scheme and rest, cut at the first byte 0.
+pub fn identity(bytes: &[u8]) {
+    let at = bytes.iter().position(|&byte| byte == 0);
+    let (scheme, rest) = bytes.split_at(at.unwrap_or(bytes.len()));
+    let scheme = String::from_utf8_lossy(scheme).into_owned();
+    let rest = rest.get(1..);
+    let proven = authenticate(&scheme, rest).unwrap_or_default();
+    for id in &proven {
+        assert!(user_of(id).len() <= id.id.len(), "no more is shown than there is");
+    }
+    let named = String::from_utf8_lossy(rest.unwrap_or_default()).into_owned();
+    let named = Id { scheme: scheme.into(), id: named.into() };
+    let acl = [Acl { permissions: Permissions::ALL, id: named.clone() }];
+    let Ok(fixed) = fix_up(&acl, &proven) else {
+        return;
+    };
+    assert!(fix_up(&fixed, &proven).is_ok(), "what is stored could be sent");
+    let _ = permits(&fixed, Permissions::READ, &[named]);
+    assert_eq!(mask(&fixed).len(), fixed.len());
+}
+
+/// One request for each form that an answer can have.
+fn asked() -> Vec<Request> {
+    let path = || "/a".into();
+    let watch = false;
+    let reads = [
+        Read::Exists { path: path(), watch },
+        Read::GetData { path: path(), watch },
+        Read::GetAcl { path: path() },
+        Read::GetChildren { path: path(), watch, with_stat: false },
+        Read::GetChildren { path: path(), watch, with_stat: true },
+        Read::CountDescendants { path: path() },
+        Read::Multi(Vec::new()),
+        Read::AddWatch { path: path(), mode: WatchMode::Persistent },
+        Read::WhoAmI,
+    ];
+    let data = None;
+    let writes = [Write::SetData { path: path(), data, version: 1 }, Write::Multi(Vec::new())];
+    let writes = writes.into_iter().map(Request::Write);
+    let reads = reads.into_iter().map(Request::Read);
+    reads.chain(writes).chain([Request::Sync(path())]).collect()
 }
 
 /// Frames of a peer, one behind the other; a hello is tried as well.

@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use zokor_core::db::{Action, Author, Image, ImageBuilder, ImageError, ImageNode, Txn};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
-    Acl, AclList, AuthPacket, ConnectRequest, Create, CreateKind, Ensemble, Id, Identities, Member,
-    Permissions, Read, Request, Rewatch, Write, Zxid,
+    Acl, AclList, AuthPacket, ConnectRequest, ConnectResponse, Create, CreateKind, Ensemble,
+    ErrorCode, Event, EventKind, Id, Identities, Member, OpResult, Permissions, Read, Request,
+    Response, Rewatch, Stat, Write, Zxid,
 };
 use zokor_core::raft::{
     self, Body, Entry, EntryId, Index, Membership, Payload, SharedEntry, SnapshotMeta, Term,
@@ -21,6 +22,7 @@ use zokor_net::wire::entry::{encode_action, encode_entry};
 use zokor_net::wire::image::ImageEncoder;
 use zokor_net::wire::peer::{Hello, SnapshotFrames, encode_hello, encode_message};
 use zokor_net::wire::request::{encode_connect, encode_request};
+use zokor_net::wire::response::{encode_connected, encode_event, encode_reply};
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "the file is a library of its own as well")]
@@ -74,6 +76,53 @@ fn request_keeps_its_promises() {
         seeds.insert("ping", seed(Request::Ping));
         seeds.insert("unknown", seed(Request::Unknown(20)));
         seeds.insert("malformed", seed(Request::Malformed));
+    });
+}
+
+#[test]
+fn response_keeps_its_promises() {
+    let connected = ConnectResponse {
+        timeout_ms: 4,
+        session: SessionId(1),
+        password: [7; 16],
+        read_only: None,
+    };
+    let event = Event { kind: EventKind::DataChanged, path: "/a".into() };
+    let data = || Some(Bytes::from_static(b"hi"));
+    let results = vec![
+        OpResult::Create("/a".into()),
+        OpResult::Data(data(), Stat::default()),
+        OpResult::Names(vec!["b".into()]),
+        OpResult::Error(Some(ErrorCode::NoNode)),
+    ];
+    let answers = [
+        ("data", Ok(Response::Data(data(), Stat::default()))),
+        ("names", Ok(Response::NamesStat(vec!["b".into(), "c".into()], Stat::default()))),
+        ("acl", Ok(Response::Acl(acl(), Stat::default()))),
+        ("multi", Ok(Response::Multi(results))),
+        ("who", Ok(Response::Identities(vec![Id::new("ip", "::1")]))),
+        ("error", Err(ErrorCode::ThrottledOp)),
+    ];
+    run("response", doors::response, |seeds| {
+        seeds.insert("connected", bytes_of(|out| encode_connected(out, &connected)).split_off(4));
+        seeds.insert("event", bytes_of(|out| encode_event(out, Zxid(3), &event)).split_off(4));
+        for (name, result) in answers {
+            let bytes = bytes_of(|out| encode_reply(out, Xid(1), Zxid(2), &result));
+            seeds.insert(name, bytes.clone().split_off(4));
+        }
+    });
+}
+
+#[test]
+fn identity_keeps_its_promises() {
+    run("identity", doors::identity, |seeds| {
+        seeds.insert("digest", b"digest\0ada:secret:more".to_vec());
+        seeds.insert("digest_id", b"digest\0ada:bjkZ9W+M82HUZ9xb8/Oy4cmJGfg=".to_vec());
+        seeds.insert("ip", b"ip\x0010.0.0.1/24".to_vec());
+        seeds.insert("ip6", b"ip\0fe80::1%2/64".to_vec());
+        seeds.insert("world", b"world\0anyone".to_vec());
+        seeds.insert("auth", b"auth\0".to_vec());
+        seeds.insert("unknown", b"sasl".to_vec());
     });
 }
 

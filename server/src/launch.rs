@@ -15,7 +15,8 @@ use zokor_core::Replica;
 use zokor_core::id::Seed;
 use zokor_core::replica::Stats;
 use zokor_net::runtime::{
-    self, Clock, Config, Handle, Limits, Parts, Prepared, SystemClock, storage_workers,
+    self, Clock, Config, ConnectThrottle, Handle, Limits, Parts, Prepared, SystemClock,
+    storage_workers,
 };
 use zokor_net::storage::{self, Options, RealDisk, Snapshots, Wal};
 use zokor_net::transport::{RealSockets, room_for_clients};
@@ -102,7 +103,14 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
     let peers = plan.peers.iter();
     config.peers = peers.filter_map(|(&id, them)| Some((id, reach(them)?))).collect();
     let room = room_for_clients();
+    config.peer_queue_bytes = plan.peer_queue_bytes;
+    let seed = u64::from_le_bytes(random()?);
     config.limits = Limits {
+        max_frame_bytes: plan.limits.max_frame_bytes,
+        large_request_threshold: plan.limits.large_request_threshold,
+        large_request_max_bytes: plan.limits.large_request_max_bytes,
+        connect_throttle: ConnectThrottle { seed, ..plan.limits.connect.clone() },
+        request_throttle: plan.limits.requests.clone(),
         max_connections: match plan.max_connections as usize {
             0 => room,
             wanted => wanted.min(room),

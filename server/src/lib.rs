@@ -9,6 +9,7 @@ pub mod dev;
 pub mod folder;
 pub mod keys;
 pub mod launch;
+pub mod log;
 pub mod plan;
 pub mod serve;
 pub mod status;

@@ -2,13 +2,12 @@
 //!
 //! Invariant: every failure ends as one sentence on stderr and exit code 1, never as a trace.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use zokor_server::cli::{Command, CommandLine, LogLevel};
-use zokor_server::{dev, keys, launch, serve, status};
+use zokor_server::{dev, keys, launch, log, serve, status};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -36,7 +35,6 @@ fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> Result<Exit
     done
 }
 
-/// One line an event to stderr, coloured only for eyes.
 fn start_log(line: &CommandLine) {
     let by_command = match line.command {
         Command::Serve(_) => LogLevel::Info,
@@ -44,17 +42,11 @@ fn start_log(line: &CommandLine) {
         Command::Dev(_) => LogLevel::Error,
         Command::Status(_) | Command::FourLetterWord(_) | Command::Keys(_) => LogLevel::Warn,
     };
-    let level = match line.log.unwrap_or(by_command) {
+    log::start(match line.log.unwrap_or(by_command) {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(level)
-        .with_target(false)
-        .init();
+    });
 }

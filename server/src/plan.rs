@@ -11,7 +11,7 @@ use zokor_core::raft::{self, Membership};
 use zokor_core::replica;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
-use crate::config::{HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
+use crate::config::{ClientLimits, HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
 
 /// What one server is started with.
 #[derive(Clone, Debug)]
@@ -29,6 +29,10 @@ pub struct Plan {
     /// ZooKeeper's `globalOutstandingLimit`: while more requests wait for their answer, nothing is
     /// read from connections that have any. `None` leaves it to the event loop.
     pub outstanding_limit: Option<usize>,
+    /// What else clients may do.
+    pub limits: ClientLimits,
+    /// Bytes queued to one peer before its connection is given up.
+    pub peer_queue_bytes: usize,
     /// Where peers are listened for; empty if standalone.
     pub peer_listen: Vec<HostPort>,
     /// Where the other servers are reached, each at one of its addresses.
@@ -64,6 +68,8 @@ impl Plan {
             max_connections_per_address: config.max_connections_per_address,
             max_connections: config.max_connections,
             outstanding_limit: config.outstanding_limit,
+            limits: config.limits.clone(),
+            peer_queue_bytes: peer_queue_bytes(config),
             peer_listen: config.own_line().map_or_else(Vec::new, |line| peer_listen(config, line)),
             peers: config
                 .servers
@@ -73,7 +79,7 @@ impl Plan {
                 .collect(),
             ensemble: 0,
             hand_over_timeout: Duration::from_millis(500),
-            farewell_timeout: Duration::from_secs(2),
+            farewell_timeout: config.limits.shutdown_timeout.unwrap_or(Duration::from_secs(2)),
             settings: settings(config),
             data_dir: config.data_dir.clone(),
             log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
@@ -100,6 +106,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         }
     };
     let mut raft = raft::Config::new(config.id, membership);
+    raft.max_appends_in_flight = appends_in_flight(config);
     if !config.is_standalone() {
         // ZooKeeper gives up on a peer after `syncLimit` ticks, a tenth of which is enough here.
         let sync_ms = u64::from(config.tick_time_ms) * u64::from(config.sync_limit_ticks);
@@ -151,6 +158,17 @@ fn settings(config: &ZooConfig) -> Settings {
     }
 }
 
+/// Appends under way to one follower: as many of the longest as weigh 64 MiB.
+fn appends_in_flight(config: &ZooConfig) -> usize {
+    (MAX_FLIGHT_BYTES / config.limits.max_frame_bytes).clamp(LEAST_APPENDS, MOST_APPENDS)
+}
+
+/// All that may be under way to a peer at once fits, with what else there is to say.
+fn peer_queue_bytes(config: &ZooConfig) -> usize {
+    let longest = config.limits.max_frame_bytes + ENTRY_OVERHEAD;
+    MAX_FLIGHT_BYTES.max((appends_in_flight(config) + 2) * longest)
+}
+
 fn peer_addresses(line: &ServerLine) -> Vec<HostPort> {
     let addresses = line.addresses.iter();
     addresses.map(|a| HostPort { host: a.host.clone(), port: a.quorum_port }).collect()
@@ -176,6 +194,15 @@ fn is_same_folder(a: &Path, b: &Path) -> bool {
 
 const MIN_ELECTION_MS: u64 = 300;
 const MAX_ELECTION_MS: u64 = 10_000;
+
+/// What appends under way to one follower weigh at most, about.
+const MAX_FLIGHT_BYTES: usize = 64 << 20;
+/// Fewer would wait for every answer.
+const LEAST_APPENDS: usize = 2;
+/// The core's own limit.
+const MOST_APPENDS: usize = 64;
+/// What an entry adds to the client's frame: its author with his identities, above all.
+const ENTRY_OVERHEAD: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -236,6 +263,23 @@ mod tests {
         assert_eq!(plan.replica.upkeep_interval, default.upkeep_interval);
         assert_eq!(plan.replica.orphan_timeout, default.orphan_timeout);
         assert_eq!(plan.replica.resend_interval, default.resend_interval);
+    }
+
+    #[test]
+    fn what_may_be_under_way_to_a_peer_fits_its_queue() {
+        let plan = |max_frame_bytes| {
+            let mut config = trio();
+            config.limits.max_frame_bytes = max_frame_bytes;
+            Plan::new(&config)
+        };
+        let usual = plan(0xf_ffff);
+        assert_eq!(usual.replica.raft.max_appends_in_flight, MOST_APPENDS);
+        for bytes in [64, 0xf_ffff, 4 << 20, 64 << 20] {
+            let plan = plan(bytes);
+            let most = plan.replica.raft.max_appends_in_flight;
+            assert!((LEAST_APPENDS..=MOST_APPENDS).contains(&most), "{bytes}: {most}");
+            assert!(plan.peer_queue_bytes > most * (bytes + 32 * 1024), "{bytes}");
+        }
     }
 
     #[test]

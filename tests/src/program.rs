@@ -118,6 +118,23 @@ impl Server {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
+    /// The process's id while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// How many files it has open, or `None` where the system does not tell.
+    pub fn n_open_files(&self) -> Option<usize> {
+        let pid = self.process_id()?;
+        fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count)
+    }
+
+    /// All that it has logged since its last start.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.folder.join(format!("log.{:02}", self.n_starts)));
+        String::from_utf8_lossy(&log.unwrap_or_default()).into_owned()
+    }
+
     /// The ends of the logs of all its starts.
     pub fn logs(&self) -> String {
         let mut text = String::new();

@@ -52,7 +52,7 @@ fn a_frame_of_exactly_the_limit_is_served() {
 }
 
 #[test]
-fn http_and_tls_and_noise_are_closed() {
+fn tls_and_noise_are_closed() {
     let shared = Shared::join();
     let mut witness = shared.client(0);
     let mut seed: u64 = 42;
@@ -64,14 +64,34 @@ fn http_and_tls_and_noise_are_closed() {
     // Read as a length, the first byte makes it huge or negative.
     noise[0] |= 0x40;
     let hello_of_tls = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
-    let rows: [&[u8]; 4] = [
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"PUT /x HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n",
-        &hello_of_tls,
-        &noise,
-    ];
+    let rows: [&[u8]; 3] = [&hello_of_tls, &noise, b"get / http/1.1\r\n\r\n"];
     for bytes in rows {
         assert!(is_refused(shared.address(0), bytes));
+        still_serves(&shared, &mut witness);
+    }
+}
+
+#[test]
+fn http_is_told_what_this_port_is_and_closed() {
+    let shared = Shared::join();
+    let mut witness = shared.client(0);
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "HEAD / HTTP/1.0\r\n\r\n",
+        "POST /commands HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+        "PUT /x HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n",
+        "DELETE /x HTTP/1.1\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let mut browser = Connection::open(shared.address(0)).expect("connect");
+        browser.send_bytes(request.as_bytes()).expect("sent");
+        let answer = browser.receive_all().expect("an answer and the end");
+        if Program::promises("HTTP at the client port gets an answer") {
+            let answer = String::from_utf8(answer).expect("text");
+            assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{request:?}: {answer}");
+            assert!(answer.contains("This is the client port of a zokor server."), "{answer}");
+        }
         still_serves(&shared, &mut witness);
     }
 }

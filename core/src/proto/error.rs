@@ -42,11 +42,13 @@ pub enum ErrorCode {
     ReconfigDisabled = -123,
     /// A hard quota would be exceeded.
     QuotaExceeded = -125,
+    /// The request waited for too long before it could be begun, and was not.
+    ThrottledOp = -127,
 }
 
 impl ErrorCode {
     /// Every code, in the order of their numbers from high to low.
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 19] = [
         ErrorCode::RuntimeInconsistency,
         ErrorCode::MarshallingError,
         ErrorCode::Unimplemented,
@@ -65,6 +67,7 @@ impl ErrorCode {
         ErrorCode::NoWatcher,
         ErrorCode::ReconfigDisabled,
         ErrorCode::QuotaExceeded,
+        ErrorCode::ThrottledOp,
     ];
 
     /// The number on the wire.

@@ -44,6 +44,9 @@ pub enum Request {
     /// An opcode that clients may not send or that nobody knows; `Unimplemented`, then the
     /// connection is closed.
     Unknown(i32),
+    /// It waited for longer than it may (ZooKeeper's `throttled_op_wait_time`), so it is not
+    /// carried out; answered with `ThrottledOp` in its turn. Never comes off the wire.
+    Throttled,
     /// The header was whole, the record was not; answered with `MarshallingError`.
     Malformed,
 }

@@ -14,7 +14,7 @@ use zokor_core::time::Now;
 
 use super::connection::Phase;
 use super::driver::Driver;
-use super::facts::{Admin, operation};
+use super::facts::Admin;
 use super::shared::Shared;
 use crate::transport::{ClientPort, Inbox, Turn};
 use crate::wire::frame::Opening;
@@ -34,12 +34,18 @@ impl ClientPort for Client {
         let now = self.shared.clock.now();
         let conn = self.conn;
         let mut driver = self.shared.lock();
-        let Some(connection) = driver.connections.get_mut(&conn) else { return Turn::Cut };
-        if self.written > 0 {
-            connection.wrote(now.instant, std::mem::take(&mut self.written));
-        }
-        if inbox.is_fresh() {
-            connection.last_heard = now.instant;
+        let written = std::mem::take(&mut self.written);
+        let is_fresh = inbox.is_fresh();
+        let known = driver.change(conn, |connection, limits, _| {
+            if written > 0 {
+                connection.wrote(now.instant, written, limits);
+            }
+            if is_fresh {
+                connection.last_heard = now.instant;
+            }
+        });
+        if known.is_none() {
+            return Turn::Cut;
         }
         let listened = listen(&mut driver, now, conn, inbox);
         if let Listened::Word(word) = listened {
@@ -49,21 +55,19 @@ impl ClientPort for Client {
             let answer = self.admin.answer(word, &facts);
             driver = self.shared.lock();
             driver.reset(answer.reset);
-            if let Some(connection) = driver.connections.get_mut(&conn) {
-                connection.say_last(answer.text.as_bytes());
-            }
+            driver.change(conn, |connection, _, _| connection.say_last(answer.text.as_bytes()));
         }
         if matches!(listened, Listened::Something | Listened::More) {
             self.shared.pump.notify_one();
         }
         let held_up = driver.holds_up(now, conn);
-        let Driver { connections, limits, response_bytes, .. } = &mut *driver;
-        let Some(connection) = connections.get_mut(&conn) else { return Turn::Cut };
-        if connection.phase == Phase::Cut {
-            return Turn::Cut;
-        }
-        connection.take(out, limits, response_bytes);
-        match connection.phase {
+        let phase = driver.change(conn, |connection, limits, sizes| {
+            if connection.phase != Phase::Cut {
+                connection.take(out, limits, sizes);
+            }
+            connection.phase
+        });
+        match phase.unwrap_or(Phase::Cut) {
             Phase::Cut => Turn::Cut,
             Phase::Finishing => Turn::Finish,
             // Only for its end to be noticed; what comes early waits.
@@ -121,6 +125,9 @@ fn listen(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Lis
                 return Listened::Nothing;
             }
             for n in 0..MAX_FRAMES {
+                if n > 0 && driver.has_asked_enough(conn) {
+                    break;
+                }
                 match request(driver, now, conn, inbox) {
                     Ok(true) => {}
                     Ok(false) if n == 0 => return Listened::Nothing,
@@ -150,7 +157,10 @@ fn greet(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> List
             }
             return Listened::Word(word.as_str());
         }
-        Opening::Http => "it speaks HTTP, and this is the client port",
+        Opening::Http => {
+            driver.show_the_way(now, conn);
+            return Listened::Nothing;
+        }
         Opening::Tls => "it begins a TLS handshake, and this port is without TLS",
         Opening::Telnet => "it is an interrupted telnet",
         Opening::Frame => return connect(driver, now, conn, inbox),
@@ -162,6 +172,10 @@ fn greet(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> List
 /// The connect request, if it is whole.
 fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Listened {
     let beginning = escaped(inbox);
+    if let Err(why) = driver.check_large(inbox) {
+        driver.cut(now, conn, &why);
+        return Listened::Nothing;
+    }
     let frame = match inbox.frame() {
         Ok(Some(frame)) => frame,
         Ok(None) => return Listened::Nothing,
@@ -172,6 +186,9 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
     };
     match decode_connect(frame) {
         Ok(request) => {
+            if !driver.lets_connect(now, conn, request.session) {
+                return Listened::Nothing;
+            }
             let Some(connection) = driver.connections.get_mut(&conn) else {
                 return Listened::Nothing;
             };
@@ -195,14 +212,12 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
 
 /// The next request; `Ok(false)` if none is whole.
 fn request(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Result<bool, String> {
+    driver.check_large(inbox)?;
     let Some(frame) = inbox.frame().map_err(|error| error.to_string())? else { return Ok(false) };
+    let n_bytes = frame.len();
     let (xid, request) = decode_request(frame, driver.limits.max_frame_bytes)
         .map_err(|error| format!("this is no request: {error}"))?;
-    let Some(connection) = driver.connections.get_mut(&conn) else { return Ok(false) };
-    connection.asked(now.instant, xid, operation(&request));
-    driver.traffic.received += 1;
-    driver.machine.handle(now, Input::Request { conn, xid, request });
-    Ok(true)
+    Ok(driver.submit(now, conn, xid, request, n_bytes))
 }
 
 fn escaped(inbox: &Inbox) -> String {

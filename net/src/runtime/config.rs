@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use zokor_core::id::ServerId;
 
+use super::queue::RequestThrottle;
+use super::throttle::ConnectThrottle;
 use crate::transport::{DialLimits, ReceiveLimits};
 
 /// Where a server listens, whom it knows, and what it withstands.
@@ -82,13 +84,36 @@ pub struct Limits {
     /// Requests of one connection that wait for their answer before nothing more is read from it.
     /// Well below the replica's own limit, at which it cuts. Default 2,000.
     pub connection_outstanding: usize,
+    /// Bytes of requests of one connection that wait for their answer before nothing more is read
+    /// from it. Default 8 MiB.
+    pub connection_outstanding_bytes: usize,
+    /// How many lists the requests of one connection that wait for their answer may bring before
+    /// nothing more is read from it: a list of children counts once, a multiRead and a setWatches
+    /// as many times as may be. Default 16.
+    pub outstanding_lists: usize,
     /// Bytes that wait to be written to a connection before nothing more is read from it, and its
     /// further answers wait unencoded. Default 1 MiB.
     pub unsent_bytes: usize,
-    /// Answers and events that may wait beyond that; then the connection is cut. Default 100,000.
-    pub unsent_answers: usize,
-    /// A connection that takes no byte of what waits for it for this long is cut. Default 30 s.
+    /// What events may weigh that wait beyond that; then the connection is cut. Default 64 MiB.
+    pub unsent_event_bytes: usize,
+    /// What may wait for all connections together, answers and events, encoded or not; beyond it
+    /// the one for which most waits is cut. Default 256 MiB.
+    pub unsent_total_bytes: usize,
+    /// A connection that for this long takes neither all that waits for it nor
+    /// `least_progress_bytes` of that is cut. Default 30 s.
     pub write_timeout: Duration,
+    /// See `write_timeout`. Default 16 KiB.
+    pub least_progress_bytes: usize,
+    /// ZooKeeper's `largeRequestThreshold`: frames of more bytes are large; `None` if none is.
+    /// Default `None`.
+    pub large_request_threshold: Option<usize>,
+    /// ZooKeeper's `largeRequestMaxBytes`: what large requests that wait for their answer may weigh
+    /// together; the connection of one that would be too much is cut. Default 100 MiB.
+    pub large_request_max_bytes: usize,
+    /// How fast clients may connect.
+    pub connect_throttle: ConnectThrottle,
+    /// How many requests may be with the replica, and how long others may wait.
+    pub request_throttle: RequestThrottle,
     /// How long a connection that is finished waits for its client to close it. Default 500 ms;
     /// zero closes at once.
     pub linger: Duration,
@@ -105,9 +130,17 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             global_outstanding: 1_000,
             connection_outstanding: 2_000,
+            connection_outstanding_bytes: 8 << 20,
+            outstanding_lists: 16,
             unsent_bytes: 1 << 20,
-            unsent_answers: 100_000,
+            unsent_event_bytes: 64 << 20,
+            unsent_total_bytes: 256 << 20,
             write_timeout: Duration::from_secs(30),
+            least_progress_bytes: 16 << 10,
+            large_request_threshold: None,
+            large_request_max_bytes: 100 << 20,
+            connect_throttle: ConnectThrottle::default(),
+            request_throttle: RequestThrottle::default(),
             linger: Duration::from_millis(500),
             sweep_interval: Duration::from_millis(250),
         }

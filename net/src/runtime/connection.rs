@@ -1,8 +1,15 @@
 //! What the server keeps of one client connection.
 //!
 //! Invariants: answers leave in the order in which they were said; the encoded bytes that wait are
-//! bounded by a limit and one answer, and what is said beyond waits unencoded, where a large answer
-//! is only a reference into the tree; nothing is said after the connection is finished.
+//! bounded by a limit and one answer, and what is said beyond waits unencoded, where a large value
+//! is only a reference into the tree; whatever waits is weighed; nothing is said after the
+//! connection is finished.
+//!
+//! What a client asks for without taking it is bounded in three ways. Nothing more is read from it
+//! while anything waits unencoded, or while its requests that wait for their answers weigh too much
+//! or include too many whose answers may be long. It is cut if events, which nobody asks for one by
+//! one, pile up, or if too little of what waits goes out. What then still is too much for all
+//! connections together, the driver sees to.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,7 +19,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::Notify;
 use zokor_core::id::{SessionId, Xid};
-use zokor_core::proto::{ConnectResponse, ErrorCode, Event, Response, Zxid};
+use zokor_core::proto::{ConnectResponse, ErrorCode, Event, OpResult, Response, Text, Zxid};
 use zokor_core::replica::Sizes;
 use zokor_core::time::{Instant, Now};
 
@@ -44,6 +51,57 @@ pub(super) enum Saying {
     Notify { zxid: Zxid, event: Event },
 }
 
+impl Saying {
+    /// About how many bytes it keeps alive while it waits.
+    fn weight(&self) -> usize {
+        let names = |names: &[Text]| -> usize {
+            names.iter().map(|name| size_of::<Text>() + name.len()).sum()
+        };
+        let part = |result: &OpResult| {
+            size_of::<OpResult>()
+                + match result {
+                    OpResult::Names(list) => names(list),
+                    OpResult::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
+                    OpResult::Create(path) | OpResult::Create2(path, _) => path.len(),
+                    _ => 0,
+                }
+        };
+        let body = match self {
+            Saying::Connected(_) | Saying::Reply { result: Err(_), .. } => 0,
+            Saying::Notify { event, .. } => event.path.len(),
+            Saying::Reply { result: Ok(response), .. } => match response {
+                Response::Names(list) | Response::NamesStat(list, _) => names(list),
+                Response::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
+                Response::Multi(results) => results.iter().map(part).sum(),
+                Response::Acl(acl, _) => {
+                    acl.iter().map(|acl| acl.id.scheme.len() + acl.id.id.len()).sum()
+                }
+                Response::Path(path) | Response::PathStat(path, _) | Response::Sync(path) => {
+                    path.len()
+                }
+                _ => 0,
+            },
+        };
+        size_of::<Saying>() + body
+    }
+}
+
+/// One request that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// When it was decoded.
+    pub(super) at: Instant,
+    /// The number that its answer bears.
+    pub(super) xid: Xid,
+    /// What it is.
+    pub(super) operation: &'static str,
+    /// The length of its frame.
+    pub(super) bytes: usize,
+    /// How much longer than itself its answer may be: 0 if not at all, 1 for one list, more for
+    /// many.
+    pub(super) yields: usize,
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -58,7 +116,7 @@ pub(super) struct Connection {
     pub(super) opened: Now,
     /// When a byte of the client last came, or its connection was last held up by us.
     pub(super) last_heard: Instant,
-    /// When a byte last went out, or there was none to go.
+    /// When enough had gone out, or there was nothing to go, for the last time.
     pub(super) last_progress: Instant,
     /// Whether nothing is read at the moment for the sake of a limit.
     pub(super) held_up: bool,
@@ -67,14 +125,25 @@ pub(super) struct Connection {
     /// Whether it is in the driver's list of those to be woken.
     pub(super) due: bool,
     pub(super) traffic: Traffic,
-    /// When each request that waits for its answer was decoded, oldest first.
-    asked: VecDeque<Instant>,
+    /// A request of it was dropped: no other may follow.
+    pub(super) invalid: bool,
+    /// The requests that wait for their answers, oldest first.
+    asked: VecDeque<Asked>,
+    /// What the frames of these weigh.
+    asked_bytes: usize,
+    /// How many lists they may bring.
+    asked_yields: usize,
     /// Encoded, and not yet with the connection's task.
     out: BytesMut,
     /// Bytes that the connection's task has taken and not written.
     in_task: usize,
+    /// Bytes that have gone out since the last progress.
+    trickled: usize,
     /// Said while too much was encoded already.
     waiting: VecDeque<Saying>,
+    /// What it keeps alive, and what of that is events.
+    waiting_bytes: usize,
+    waiting_event_bytes: usize,
 }
 
 impl Connection {
@@ -93,30 +162,54 @@ impl Connection {
             flooded_out: false,
             due: false,
             traffic: Traffic::default(),
+            invalid: false,
             asked: VecDeque::new(),
+            asked_bytes: 0,
+            asked_yields: 0,
             out: BytesMut::new(),
             in_task: 0,
+            trickled: 0,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            waiting_event_bytes: 0,
         }
     }
 
-    /// Notes a request.
-    pub(super) fn asked(&mut self, now: Instant, xid: Xid, operation: &'static str) {
+    /// Notes a request, which the client numbered `xid`.
+    pub(super) fn asked(&mut self, xid: Xid, asked: Asked) {
         self.traffic.received += 1;
         self.traffic.last_xid = Some(xid);
-        self.traffic.last_operation = operation;
-        self.asked.push_back(now);
+        self.traffic.last_operation = asked.operation;
+        self.asked_bytes += asked.bytes;
+        self.asked_yields += asked.yields;
+        self.asked.push_back(asked);
     }
 
-    /// Notes the answer to the oldest request; its latency, if there was such a request.
-    pub(super) fn answered(&mut self, now: Now, since_start: Duration) -> Option<Duration> {
-        let latency = now.instant.since(self.asked.pop_front()?);
-        self.traffic.latency.note(latency);
+    /// Notes the answer to the request numbered `xid`, and that request, if there was one. Answers
+    /// come in the order of the requests; only `auth` is answered ahead of them.
+    pub(super) fn answered(&mut self, now: Now, since_start: Duration, xid: Xid) -> Option<Asked> {
+        let place = self.asked.iter().position(|asked| asked.xid == xid).unwrap_or(0);
+        let asked = self.asked.remove(place)?;
+        self.asked_bytes -= asked.bytes;
+        self.asked_yields -= asked.yields;
+        self.traffic.latency.note(now.instant.since(asked.at));
         self.traffic.last_reply = Some(since_start);
-        Some(latency)
+        Some(asked)
     }
 
-    /// Says something after all that was said before. `false` if too much waits already.
+    /// The requests that wait for their answers.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Asked> {
+        self.asked.iter()
+    }
+
+    /// Whether its requests weigh so much, or may bring so much, that nothing more is read before
+    /// they are answered.
+    pub(super) fn has_asked_enough(&self, limits: &Limits) -> bool {
+        self.asked_bytes >= limits.connection_outstanding_bytes
+            || self.asked_yields >= limits.outstanding_lists
+    }
+
+    /// Says something after all that was said before. `false` if too many events wait already.
     pub(super) fn say(
         &mut self,
         now: Instant,
@@ -129,13 +222,15 @@ impl Connection {
         }
         if self.unsent_bytes() == 0 && self.waiting.is_empty() {
             self.last_progress = now;
+            self.trickled = 0;
         }
         if self.waiting.is_empty() && self.unsent_bytes() < limits.unsent_bytes {
             self.encode(saying, sizes);
         } else {
+            self.weigh(&saying, |a, b| a + b);
             self.waiting.push_back(saying);
         }
-        self.waiting.len() <= limits.unsent_answers
+        self.waiting_event_bytes <= limits.unsent_event_bytes
     }
 
     /// Says `bytes`, and nothing after them.
@@ -154,6 +249,7 @@ impl Connection {
         while self.out.len() < limits.unsent_bytes
             && let Some(saying) = self.waiting.pop_front()
         {
+            self.weigh(&saying, |a, b| a - b);
             self.encode(saying, sizes);
         }
         if out.capacity() > KEPT_CAPACITY {
@@ -163,11 +259,32 @@ impl Connection {
         self.in_task = out.len();
     }
 
-    /// The task has written `n` bytes.
-    pub(super) fn wrote(&mut self, now: Instant, n: usize) {
+    /// The task has written `n` bytes. A byte now and then is no progress: either all that waits
+    /// goes out, or enough of it.
+    pub(super) fn wrote(&mut self, now: Instant, n: usize, limits: &Limits) {
         assert!(n <= self.in_task, "{n} bytes written of {} taken", self.in_task);
         self.in_task -= n;
-        self.last_progress = now;
+        self.trickled += n;
+        let is_idle = self.unsent_bytes() == 0 && self.waiting.is_empty();
+        if is_idle || self.trickled >= limits.least_progress_bytes {
+            self.last_progress = now;
+            self.trickled = 0;
+        }
+    }
+
+    /// Nothing of what waits will be said; the task still holds what it has taken.
+    pub(super) fn fall_silent(&mut self) {
+        self.out = BytesMut::new();
+        self.waiting = VecDeque::new();
+        (self.waiting_bytes, self.waiting_event_bytes) = (0, 0);
+    }
+
+    /// About how many bytes are kept for what it is to be told; nothing once it is cut.
+    pub(super) fn kept_bytes(&self) -> usize {
+        match self.phase {
+            Phase::Cut => 0,
+            _ => self.unsent_bytes() + self.waiting_bytes,
+        }
     }
 
     /// Encoded bytes that are not yet written.
@@ -185,7 +302,7 @@ impl Connection {
         let stalled =
             self.unsent_bytes() > 0 && now.since(self.last_progress) >= limits.write_timeout;
         if stalled {
-            return Some("it has not taken a byte for too long");
+            return Some("it has taken too little of what waits for it for too long");
         }
         let silent = now.since(self.last_heard);
         match self.phase {
@@ -217,6 +334,15 @@ impl Connection {
         }
     }
 
+    /// Counts what `saying` weighs in, or out again.
+    fn weigh(&mut self, saying: &Saying, count: fn(usize, usize) -> usize) {
+        let weight = saying.weight();
+        self.waiting_bytes = count(self.waiting_bytes, weight);
+        if matches!(saying, Saying::Notify { .. }) {
+            self.waiting_event_bytes = count(self.waiting_event_bytes, weight);
+        }
+    }
+
     fn encode(&mut self, saying: Saying, sizes: &mut Sizes) {
         self.traffic.sent += 1;
         match saying {
@@ -236,3 +362,6 @@ impl Connection {
 const LENGTH_BYTES: usize = 4;
 /// A buffer that grew beyond this is not kept for reuse.
 const KEPT_CAPACITY: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,12 @@ use zokor_core::time::{Instant, Now};
 
 use super::config::Limits;
 use super::connection::{Connection, Phase, Saying};
-use super::facts::Traffic;
+use super::facts::{Throttling, Traffic};
 use super::log_writer::{Done, LogJob, SnapshotJob};
 use super::machine::Machine;
 use super::peers::Peers;
+use super::queue::Queue;
+use super::throttle::Bucket;
 use crate::transport::Complaints;
 
 /// Everything of one server that changes.
@@ -52,6 +54,16 @@ pub(super) struct Driver {
     /// Connections from which nothing is read for the sake of the global limit, longest held first.
     flooded_out: VecDeque<ConnId>,
     complaints: Complaints,
+    /// What connect requests take their tokens from.
+    pub(super) bucket: Bucket,
+    /// Requests that are not with the replica yet.
+    pub(super) queue: Queue,
+    /// Numbers that only grow; see [`Driver::throttling`] for all of them.
+    pub(super) counts: Throttling,
+    /// What the large requests weigh that wait for their answer.
+    pub(super) large_bytes: usize,
+    /// What is kept for all connections to be told.
+    kept_bytes: usize,
     /// Connections refused for a limit.
     pub(super) n_rejected: u64,
     /// Connections cut for a limit.
@@ -67,6 +79,7 @@ impl Driver {
         storage: (UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>),
         started: Now,
     ) -> Self {
+        let bucket = Bucket::new(limits.connect_throttle.clone(), started.instant);
         Driver {
             id,
             machine,
@@ -86,6 +99,11 @@ impl Driver {
             due: Vec::new(),
             flooded_out: VecDeque::new(),
             complaints: Complaints::default(),
+            bucket,
+            queue: Queue::default(),
+            counts: Throttling::default(),
+            large_bytes: 0,
+            kept_bytes: 0,
             n_rejected: 0,
             n_cut: 0,
             n_auth_failed: 0,
@@ -94,12 +112,18 @@ impl Driver {
 
     /// Carries out all that the replica wishes for, and wakes whom it concerns, each once.
     pub(super) fn pump(&mut self, now: Now) {
-        while self.failure.is_none()
-            && self.storage.is_some()
-            && let Some(output) = self.machine.poll()
-        {
-            self.carry_out(now, output);
+        loop {
+            while self.failure.is_none()
+                && self.storage.is_some()
+                && let Some(output) = self.machine.poll()
+            {
+                self.carry_out(now, output);
+            }
+            if !self.let_in(now) {
+                break;
+            }
         }
+        self.shed(now);
         for conn in std::mem::take(&mut self.due) {
             if let Some(connection) = self.connections.get_mut(&conn) {
                 connection.due = false;
@@ -116,7 +140,7 @@ impl Driver {
         if self.flooded_out.is_empty() {
             return;
         }
-        let n_outstanding = self.machine.outstanding_total();
+        let n_outstanding = self.n_outstanding_total();
         let mut room = (self.limits.global_outstanding as u64).saturating_sub(n_outstanding);
         while room > 0
             && let Some(conn) = self.flooded_out.pop_front()
@@ -188,6 +212,10 @@ impl Driver {
     /// A connection's socket is gone.
     pub(super) fn forget(&mut self, now: Now, conn: ConnId) {
         let Some(connection) = self.connections.remove(&conn) else { return };
+        self.kept_bytes -= connection.kept_bytes();
+        let large = connection.unanswered().filter(|asked| self.is_large(asked.bytes));
+        self.large_bytes -= large.map(|asked| asked.bytes).sum::<usize>();
+        self.let_in_last(now, conn, &connection);
         if connection.known {
             self.machine.handle(now, Input::Disconnect { conn });
         }
@@ -205,6 +233,7 @@ impl Driver {
         if self.mark_due.take_if(|due| *due <= now.instant).is_some() {
             self.write_log(LogJob::Mark);
         }
+        self.drop_stale(now);
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {
             if let Some(why) = connection.overdue(now.instant, &self.limits) {
@@ -236,6 +265,7 @@ impl Driver {
         self.storage = None;
         self.peers.end();
         for connection in self.connections.values_mut() {
+            self.kept_bytes -= connection.kept_bytes();
             connection.phase = Phase::Cut;
             connection.wake.notify_one();
         }
@@ -243,17 +273,18 @@ impl Driver {
 
     /// Whether so many requests wait that nothing is read from connections that have any.
     pub(super) fn is_flooded(&self) -> bool {
-        self.machine.outstanding_total() > self.limits.global_outstanding as u64
+        self.n_outstanding_total() > self.limits.global_outstanding as u64
     }
 
     /// Whether `conn` is held up, so that nothing is to be read from it now. It is woken when not.
     pub(super) fn holds_up(&mut self, now: Now, conn: ConnId) -> bool {
-        let n_outstanding = self.machine.outstanding(conn);
+        let n_outstanding = self.n_outstanding(conn);
         let flooded = n_outstanding > 0 && self.is_flooded();
         let Some(connection) = self.connections.get_mut(&conn) else { return true };
         let held_up = self.draining
             || flooded
             || n_outstanding >= self.limits.connection_outstanding
+            || connection.has_asked_enough(&self.limits)
             || connection.is_behind(&self.limits);
         // The other two end by the connection's own answers and writes, which wake it.
         if flooded && !connection.flooded_out {
@@ -300,10 +331,14 @@ impl Driver {
             }
             Output::Reply { conn, xid, zxid, result } => {
                 let since_start = now.instant.since(self.started.instant);
-                if let Some(connection) = self.connections.get_mut(&conn)
-                    && let Some(latency) = connection.answered(now, since_start)
-                {
-                    self.traffic.latency.note(latency);
+                if let Some(connection) = self.connections.get_mut(&conn) {
+                    if let Some(asked) = connection.answered(now, since_start, xid) {
+                        self.traffic.latency.note(now.instant.since(asked.at));
+                        self.large_bytes -=
+                            if self.is_large(asked.bytes) { asked.bytes } else { 0 };
+                    }
+                } else {
+                    self.counts.stale_replies += 1;
                 }
                 self.say(now, conn, Saying::Reply { xid, zxid, result });
             }
@@ -330,10 +365,14 @@ impl Driver {
     }
 
     fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let said = self.change(conn, |connection, limits, sizes| {
+            connection.say(now.instant, saying, limits, sizes)
+        });
+        let Some(fits) = said else { return };
         self.traffic.sent += 1;
-        let fits = connection.say(now.instant, saying, &self.limits, &mut self.response_bytes);
-        due(&mut self.due, conn, connection);
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            due(&mut self.due, conn, connection);
+        }
         if !fits {
             self.cut(now, conn, "it does not read what it is sent: too much waits for it");
         }
@@ -357,11 +396,37 @@ impl Driver {
         if connection.phase == Phase::Cut {
             return;
         }
-        connection.phase = Phase::Cut;
-        connection.wake.notify_one();
         let address = connection.address;
+        self.change(conn, |connection, _, _| {
+            connection.phase = Phase::Cut;
+            connection.fall_silent();
+            connection.wake.notify_one();
+        });
         self.n_cut += 1;
         self.complain(now, "client port", address, why);
+    }
+
+    /// Changes what is kept for a connection to be told; `None` if it is gone.
+    pub(super) fn change<T>(
+        &mut self,
+        conn: ConnId,
+        change: impl FnOnce(&mut Connection, &Limits, &mut Sizes) -> T,
+    ) -> Option<T> {
+        let connection = self.connections.get_mut(&conn)?;
+        self.kept_bytes -= connection.kept_bytes();
+        let result = change(connection, &self.limits, &mut self.response_bytes);
+        self.kept_bytes += connection.kept_bytes();
+        Some(result)
+    }
+
+    /// Cuts those for which most waits while too much waits for all of them together.
+    fn shed(&mut self, now: Now) {
+        while self.kept_bytes > self.limits.unsent_total_bytes {
+            let kept = |(_, connection): &(&ConnId, &Connection)| connection.kept_bytes();
+            let largest = self.connections.iter().max_by_key(kept).map(|(conn, _)| *conn);
+            let Some(conn) = largest else { return };
+            self.cut(now, conn, "too much waits for all clients together, and most of it for this");
+        }
     }
 }
 

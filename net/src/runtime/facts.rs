@@ -11,6 +11,8 @@ use zokor_core::replica::{Sizes, Stats};
 use zokor_core::time::WallTime;
 use zokor_core::watch::WatchSummary;
 
+use super::throttle::Share;
+
 /// Answers operators' questions. Given by whoever knows how they are printed.
 pub trait Admin: Send + Sync {
     /// What the answer to a four-letter word needs to know beside the plain facts.
@@ -79,6 +81,8 @@ pub struct ServerFacts {
     pub connections_cut: u64,
     /// Connections closed since their credentials were not accepted.
     pub auth_failures: u64,
+    /// What limits of connecting and of requests did.
+    pub throttling: Throttling,
     /// Its connections, ascending by age; empty unless asked for.
     pub connections: Vec<ConnectionFacts>,
     /// All sessions; empty unless asked for.
@@ -87,6 +91,33 @@ pub struct ServerFacts {
     pub watch_summary: WatchSummary,
     /// The paths that each session watches for data here; empty unless asked for.
     pub watches: BTreeMap<SessionId, BTreeSet<Text>>,
+}
+
+/// What the limits of connecting and of requests did, with ZooKeeper's names of these numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    /// `connection_request_count`: connect requests that were let in.
+    pub connect_requests: u64,
+    /// `connection_token_deficit`: tokens missing from the bucket at this moment.
+    pub token_deficit: u64,
+    /// `connection_drop_probability`: the share of connect requests that chance turns away.
+    pub drop_probability: Share,
+    /// Requests that wait to be handed to the replica at this moment.
+    pub waiting: u64,
+    /// `request_throttle_wait_count`: requests that had to wait.
+    pub waits: u64,
+    /// `throttled_ops`: requests answered with `ThrottledOp`.
+    pub throttled_ops: u64,
+    /// `stale_requests`: requests handed over though their connection had ended.
+    pub stale_requests: u64,
+    /// `stale_requests_dropped`.
+    pub stale_requests_dropped: u64,
+    /// `stale_replies`: answers to connections that had ended.
+    pub stale_replies: u64,
+    /// `large_requests_rejected`.
+    pub large_requests_rejected: u64,
+    /// What the large requests weigh that wait for their answer at this moment.
+    pub large_request_bytes: u64,
 }
 
 /// One connection at one moment.
@@ -205,7 +236,21 @@ pub(super) fn operation(request: &Request) -> &'static str {
         Request::Sync(_) => "SYNC",
         Request::Ping => "PING",
         Request::SetWatches(_) => "SETW",
-        Request::Auth(_) | Request::Unbuilt(_) | Request::Unknown(_) | Request::Malformed => "NA",
+        Request::Auth(_)
+        | Request::Unbuilt(_)
+        | Request::Unknown(_)
+        | Request::Throttled
+        | Request::Malformed => "NA",
+    }
+}
+
+/// How many lists the answer to a request may hold beyond what the request itself weighs; `most`
+/// stands for more than can be told.
+pub(super) fn yields(request: &Request, most: usize) -> usize {
+    match request {
+        Request::Read(Read::GetChildren { .. } | Read::GetEphemerals { .. }) => 1,
+        Request::Read(Read::Multi(_)) | Request::SetWatches(_) => most,
+        _ => 0,
     }
 }
 

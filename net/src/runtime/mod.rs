@@ -19,23 +19,28 @@ mod facts;
 mod log_writer;
 mod machine;
 mod peers;
+mod queue;
 mod server;
 mod shared;
+mod submit;
 mod survey;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod throttle;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Limits};
 pub use error::Error;
 pub use facts::{
     Admin, Answer, ConnectionFacts, Detail, Latency, Reset, ServerFacts, SessionFacts,
-    SessionTable, Traffic,
+    SessionTable, Throttling, Traffic,
 };
 pub use log_writer::{
     Done, LogJob, LogSteps, LogStore, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
     StoragePort, Worker, storage_workers,
 };
+pub use queue::RequestThrottle;
 pub use server::{Addresses, Handle, Listeners, Parts, Server};
 pub use thread::{Prepared, RunningServer, start};
+pub use throttle::{ConnectThrottle, Share, Weights};

@@ -254,7 +254,7 @@ async fn part_from_all(shared: &Shared, config: &Config) {
     }
     shared.lock().draining = true;
     let gone = async {
-        while shared.lock().machine.outstanding_total() > 0 {
+        while shared.lock().n_outstanding_total() > 0 {
             sleep(POLL_INTERVAL).await;
         }
         shared.lock().finish_all(shared.clock.now());

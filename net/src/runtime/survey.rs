@@ -10,12 +10,13 @@ use zokor_core::replica::Sizes;
 use zokor_core::time::Now;
 
 use super::driver::Driver;
-use super::facts::{ConnectionFacts, Detail, Reset, ServerFacts, Traffic};
+use super::facts::{ConnectionFacts, Detail, Reset, ServerFacts, Throttling, Traffic};
 
 impl Driver {
     /// The facts at this moment, in this detail.
     pub(super) fn facts(&self, now: Now, detail: Detail) -> ServerFacts {
-        let stats = self.machine.stats();
+        let mut stats = self.machine.stats();
+        stats.outstanding += self.queue.len() as u64;
         let mut facts = ServerFacts {
             id: self.id,
             leader_uptime: stats.leads_since.map(|since| now.instant.since(since)),
@@ -27,6 +28,7 @@ impl Driver {
             connections_rejected: self.n_rejected,
             connections_cut: self.n_cut,
             auth_failures: self.n_auth_failed,
+            throttling: self.throttling(),
             ..ServerFacts::default()
         };
         match detail {
@@ -55,6 +57,7 @@ impl Driver {
                 self.traffic = Traffic::default();
                 self.response_bytes = Sizes::default();
                 (self.n_rejected, self.n_cut, self.n_auth_failed) = (0, 0, 0);
+                self.counts = Throttling::default();
                 self.machine.reset_stats();
             }
         }
@@ -62,7 +65,7 @@ impl Driver {
 
     fn connection_facts(&self, now: Now) -> Vec<ConnectionFacts> {
         let facts = self.connections.iter().map(|(conn, connection)| {
-            connection.facts(now, self.machine.outstanding(*conn), &self.limits)
+            connection.facts(now, self.n_outstanding(*conn), &self.limits)
         });
         facts.collect()
     }

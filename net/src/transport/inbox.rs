@@ -75,6 +75,13 @@ impl Inbox {
         }
     }
 
+    /// How long the frame that begins says it is, whole or not; `None` if it does not say yet, or
+    /// says something that cannot be.
+    pub fn announced(&self) -> Option<usize> {
+        let length = i32::from_be_bytes(*self.buffer.first_chunk::<4>()?);
+        usize::try_from(length).ok()
+    }
+
     /// What is there, to be looked at.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer

@@ -21,7 +21,7 @@ use super::{Identity, Incoming, PeerPort};
 pub struct ReceiveLimits {
     /// To a whole hello. Default 5 s.
     pub hello_timeout: Duration,
-    /// The longest frame of a peer in bytes. Default 64 MiB.
+    /// The longest frame of a peer in bytes. Default 256 MiB.
     pub max_frame_bytes: usize,
 }
 

@@ -42,8 +42,13 @@ use super::frame::append_frame;
 use super::image::{ImageDecoder, ImageEncoder};
 
 /// The longest frame that a server accepts from a peer it knows. What goes into the log must stay
-/// well below, or it could never be passed on.
-pub const FRAME_LIMIT: usize = 64 << 20;
+/// well below, or it could never be passed on: four times the longest frame of a client, since text
+/// that is not UTF-8 grows to three times its length.
+pub const FRAME_LIMIT: usize = 4 * LONGEST_CLIENT_FRAME;
+
+/// The longest frame that a server may be told to accept from a client. The same on all servers,
+/// however each is configured, so that none admits what another cannot read.
+pub const LONGEST_CLIENT_FRAME: usize = 64 << 20;
 
 /// The length of the first frame of a connection: no other length is accepted from a stranger.
 pub const HELLO_SIZE: usize = 34;

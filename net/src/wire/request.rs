@@ -63,8 +63,8 @@ pub fn encode_connect(out: &mut BytesMut, request: &ConnectRequest) {
     });
 }
 
-/// Appends a request as one frame, for clients of our own. `Malformed` becomes a create without a
-/// record; a `Check` that stands alone is sent, though no server takes it.
+/// Appends a request as one frame, for clients of our own. `Malformed` and `Throttled` become a
+/// create without a record; a `Check` that stands alone is sent, though no server takes it.
 pub fn encode_request(out: &mut BytesMut, xid: Xid, request: &Request) {
     append_request(out, |writer| {
         writer.int(xid.0);
@@ -90,7 +90,7 @@ pub fn encode_request(out: &mut BytesMut, xid: Xid, request: &Request) {
             }
             Request::SetWatches(rewatch) => encode_rewatch(writer, rewatch),
             Request::Unbuilt(op) | Request::Unknown(op) => writer.int(*op),
-            Request::Malformed => writer.int(opcode::CREATE),
+            Request::Malformed | Request::Throttled => writer.int(opcode::CREATE),
         }
     });
 }

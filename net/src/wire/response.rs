@@ -169,6 +169,7 @@ pub fn decode_response(request: &Request, body: Bytes) -> Result<Response, WireE
         | Request::SetWatches(_)
         | Request::Unbuilt(_)
         | Request::Unknown(_)
+        | Request::Throttled
         | Request::Malformed => Ok(Response::Empty),
     }
 }

@@ -4,11 +4,20 @@
 //! every session id that it gives out (`zookeeper: SessionTrackerImpl.initializeNextSessionId`).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use zokor_core::id::ServerId;
 
 use super::member::{PeerRole, ServerLine};
 use super::properties::{ConfigError, Entry, Properties};
+
+impl ServerLine {
+    /// All `server.N` lines in the content of `file`, ascending by id. An `Err` is what is
+    /// malformed.
+    pub fn parse_all(file: &Path, bytes: &[u8]) -> Result<Vec<ServerLine>, ConfigError> {
+        server_lines(&Properties::parse(file, bytes)?)
+    }
+}
 
 /// All `server.N` lines of `properties`, ascending by id.
 pub(super) fn server_lines(properties: &Properties) -> Result<Vec<ServerLine>, ConfigError> {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::limits::KEYS as LIMITS;
+
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -14,6 +16,9 @@ pub enum Kind {
     Security,
     /// ZooKeeper knows it; here it is without effect.
     Known,
+    /// ZooKeeper knows it; here it could have no effect, since what it sets is not there. Why, in
+    /// words that follow "here".
+    Moot(&'static str),
     /// ZooKeeper does not know it either.
     Unknown,
 }
@@ -25,6 +30,7 @@ impl fmt::Display for Kind {
             Kind::Honoured => "honoured",
             Kind::Security => "security",
             Kind::Known => "known",
+            Kind::Moot(_) => "moot",
             Kind::Unknown => "unknown",
         })
     }
@@ -32,7 +38,9 @@ impl fmt::Display for Kind {
 
 /// Every key that is not [`Kind::Unknown`]; a `*` stands for any end.
 pub fn known_keys() -> impl Iterator<Item = String> {
-    let whole = HONOURED.iter().chain(SECURITY).chain(KNOWN).map(|key| (*key).to_owned());
+    let moot = MOOT.iter().map(|(key, _)| key);
+    let whole = HONOURED.iter().chain(LIMITS).chain(SECURITY).chain(KNOWN).chain(moot);
+    let whole = whole.map(|key| (*key).to_owned());
     let prefixes = ["server."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
     whole.chain(prefixes.map(|prefix| format!("{prefix}*")))
 }
@@ -40,8 +48,10 @@ pub fn known_keys() -> impl Iterator<Item = String> {
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
 pub fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-    if HONOURED.contains(&key) || key.starts_with("server.") {
+    if HONOURED.contains(&key) || LIMITS.contains(&key) || key.starts_with("server.") {
         Kind::Honoured
+    } else if let Some((_, why)) = MOOT.iter().find(|(moot, _)| *moot == key) {
+        Kind::Moot(why)
     } else if SECURITY.contains(&key) || has_prefix(SECURITY_PREFIXES) {
         Kind::Security
     } else if KNOWN.contains(&key) || has_prefix(KNOWN_PREFIXES) {
@@ -51,7 +61,7 @@ pub fn kind_of(key: &str) -> Kind {
     }
 }
 
-/// Beside `server.N`.
+/// Beside `server.N` and the keys of [`limits`](super::limits).
 pub(super) const HONOURED: &[&str] = &[
     "4lw.commands.whitelist",
     "autopurge.snapRetainCount",
@@ -76,6 +86,14 @@ pub(super) const HONOURED: &[&str] = &[
     "standaloneEnabled",
     "syncLimit",
     "tickTime",
+];
+
+const MOOT: &[(&str, &str)] = &[
+    ("jute.maxbuffer.extrasize", "what was admitted is read back without any limit"),
+    (
+        "request_throttle_stall_time",
+        "a request that waits is let in as soon as there is room, without a clock",
+    ),
 ];
 
 const SECURITY: &[&str] = &[
@@ -131,10 +149,6 @@ const KNOWN: &[&str] = &[
     "forceSync",
     "forward_learner_requests_to_commit_processor_disabled",
     "fsync.warningthresholdms",
-    "jute.maxbuffer",
-    "jute.maxbuffer.extrasize",
-    "largeRequestMaxBytes",
-    "largeRequestThreshold",
     "leaderConnectDelayDuringRetryMs",
     "leaderServes",
     "learner.asyncSending",
@@ -153,16 +167,12 @@ const KNOWN: &[&str] = &[
     "quorumCnxnTimeoutMs",
     "readonlymode.enabled",
     "reconfigEnabled",
-    "request_stale_connection_check",
-    "request_stale_latency_check",
-    "request_throttler.shutdownTimeout",
     "serializeLastProcessedZxid.enabled",
     "serverCnxnFactory",
     "skipACL",
     "snapshotSizeFactor",
     "syncEnabled",
     "tcpKeepAlive",
-    "throttled_op_wait_time",
     "txnLogSizeLimitInKb",
     "version",
     "watchManagerName",
@@ -174,7 +184,6 @@ const KNOWN: &[&str] = &[
 const KNOWN_PREFIXES: &[&str] = &[
     "admin.",
     "commitProcessor.",
-    "connection_throttle_",
     "fastleader.",
     "group.",
     "jvm.pause.",
@@ -187,7 +196,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "observer.",
     "observerMaster.",
     "pathStats.",
-    "request_throttle_",
     "snapshot.",
     "weight.",
     "znode.container.",
@@ -220,7 +228,10 @@ mod tests {
             ("metricsProvider.httpPort", Kind::Known),
             ("leader.maxConcurrentSnapSyncs", Kind::Known),
             ("leaderServes", Kind::Known),
-            ("jute.maxbuffer", Kind::Known),
+            ("jute.maxbuffer", Kind::Honoured),
+            ("connection_throttle_tokens", Kind::Honoured),
+            ("connection_throttle_token", Kind::Unknown),
+            ("request_throttle", Kind::Honoured),
             ("group.1", Kind::Known),
             ("quorum.something", Kind::Unknown),
             ("", Kind::Unknown),
@@ -232,7 +243,8 @@ mod tests {
 
     #[test]
     fn no_key_stands_in_two_tables() {
-        for key in HONOURED {
+        for key in HONOURED.iter().chain(LIMITS) {
+            assert!(MOOT.iter().all(|(moot, _)| moot != key), "{key}");
             assert!(!SECURITY.contains(key) && !KNOWN.contains(key), "{key}");
         }
         for key in SECURITY {

@@ -3,11 +3,13 @@
 mod ensemble;
 mod keys;
 mod known;
+mod limits;
 mod member;
 mod properties;
 mod zoo;
 
 pub use known::{Kind, kind_of, known_keys};
+pub use limits::ClientLimits;
 pub use member::{HostPort, PeerAddress, PeerRole, ServerLine, WILDCARD};
 pub use properties::ConfigError;
 pub use zoo::ZooConfig;

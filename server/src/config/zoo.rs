@@ -12,6 +12,7 @@ use zokor_core::proto::{Ensemble, Member};
 use super::ensemble::{n_participants, parse_id, server_lines};
 use super::keys::Keys;
 use super::known::{Kind, kind_of};
+use super::limits::ClientLimits;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
 use super::properties::{ConfigError, Properties};
 
@@ -44,6 +45,8 @@ pub struct ZooConfig {
     pub four_letter_words: Option<String>,
     /// Requests that may wait for their answer, if limited in the file. At least 1.
     pub outstanding_limit: Option<usize>,
+    /// What else clients may do.
+    pub limits: ClientLimits,
     /// A snapshot is taken after this many entries. At least 2. Default 100,000.
     pub snapshot_entries: u64,
     /// ... or after this many bytes of log, if limited in the file.
@@ -100,6 +103,7 @@ impl ZooConfig {
             max_session_timeout_ms: 40_000,
             four_letter_words: None,
             outstanding_limit: None,
+            limits: ClientLimits::default(),
             snapshot_entries: 100_000,
             snapshot_bytes: None,
             snapshots_kept: 3,
@@ -158,6 +162,7 @@ impl ZooConfig {
             max_session_timeout_ms: times.max_session_timeout_ms,
             four_letter_words: keys.text("4lw.commands.whitelist").map(str::to_owned),
             outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
+            limits: ClientLimits::read(&keys, &mut warnings)?,
             snapshot_entries: keys
                 .number("snapCount", 0..=i32::MAX as u64)?
                 .map_or(100_000, |entries| entries.max(2)),
@@ -474,6 +479,11 @@ fn warnings_about_keys(keys: &Keys<'_>) -> Vec<String> {
     );
     warn(Kind::Known, "these settings of ZooKeeper have no effect in zokor");
     warn(Kind::Unknown, "these settings are unknown to ZooKeeper and to zokor, check the spelling");
+    for key in keys.names() {
+        if let Kind::Moot(why) = kind_of(key) {
+            warnings.push(format!("{key} has no effect in zokor and needs none: here {why}"));
+        }
+    }
     warnings
 }
 

@@ -52,6 +52,7 @@ impl Replica {
                 let close = Some(CloseReason::UnknownRequest);
                 self.refuse(conn, xid, ErrorCode::Unimplemented, Some(Zxid(-1)), close);
             }
+            Request::Throttled => self.refuse(conn, xid, ErrorCode::ThrottledOp, None, None),
             Request::Malformed => self.refuse(conn, xid, ErrorCode::MarshallingError, None, None),
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Seen {
     /// Questions that walk over everything.
     pub(super) costly: usize,
     pub(super) mute: bool,
+    /// Requests that came as throttled.
+    pub(super) throttled: usize,
     /// Requests that wait beside those of the script.
     pub(super) flood: u64,
     pub(super) peers: Vec<String>,
@@ -67,6 +69,7 @@ impl Script {
     }
 
     pub(super) fn request(&mut self, conn: ConnId, xid: Xid, request: Request) {
+        self.seen.lock().unwrap().throttled += usize::from(request == Request::Throttled);
         *self.outstanding.entry(conn).or_default() += 1;
         self.stats.outstanding += 1;
         match request {

@@ -13,6 +13,7 @@ pub fn answered(request: &Request, result: &Result<Response, ErrorCode>) -> Verd
     let expected = match request {
         Request::Ping | Request::SetWatches(_) => Ok(Response::Empty),
         Request::Unbuilt(_) | Request::Unknown(_) => Err(ErrorCode::Unimplemented),
+        Request::Throttled => Err(ErrorCode::ThrottledOp),
         Request::Malformed => Err(ErrorCode::MarshallingError),
         Request::Write(_) | Request::Read(_) | Request::Sync(_) | Request::Auth(_) => {
             return Ok(());
