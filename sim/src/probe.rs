@@ -115,7 +115,7 @@ const STEPPED: &[Quota] = &[
     quota("sync during an election", 200),
     quota("two leaders at once", 200),
     quota("watch fired on reconnect", 200),
-    quota("ACL closed between a watch and its event", 200),
+    quota("ACL closed between a watch and its event", 1_000),
     quota("event of a creation withheld by an ACL", 200),
     quota("event of a lasting watch withheld by an ACL", 200),
     quota("persistent watches removed", 200),
