@@ -372,3 +372,60 @@ fn many_watches_come_back_in_many_requests() {
         assert_eq!(again.events(), [event(Created, path)]);
     }
 }
+
+#[test]
+fn each_of_many_connections_is_told_once_for_each_time_it_asked() {
+    let shared = Shared::join();
+    let path = shared.at("/a");
+    let mut writer = shared.client(0);
+    writer.create(&path, b"", 0).expect("create");
+    let mut clients: Vec<Client> = (0..500).map(|n| shared.client(n % 3)).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.sync("/").expect("sync");
+        client.get_data(&path, true).expect("it is there");
+        if n % 5 == 0 {
+            client.add_watch(&path, 0).expect("added");
+        }
+    }
+    for round in 0..3 {
+        writer.set_data(&path, b"", -1).expect("set");
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.sync("/").expect("sync");
+            let is_told = round == 0 || n % 5 == 0;
+            let expected = Vec::from_iter(is_told.then(|| event(DataChanged, &path)));
+            assert_eq!(client.events(), expected, "round {round}, connection {n}");
+        }
+    }
+}
+
+#[test]
+fn the_root_is_watched_like_any_other() {
+    let ensemble = zokor_tests::Ensemble::standalone();
+    let mut clients: Vec<Client> = (0..4).map(|_| ensemble.client(0)).collect();
+    clients[0].children("/", true).expect("it is there");
+    clients[1].add_watch("/", 0).expect("added");
+    clients[2].add_watch("/", 1).expect("added");
+    clients[3].get_data("/", true).expect("it is there");
+    let mut writer = ensemble.client(0);
+    writer.create("/a", b"", 0).expect("create");
+    writer.create("/a/b", b"", 0).expect("create");
+    writer.set_data("/", b"x", -1).expect("set");
+    writer.delete("/a/b", -1).expect("delete");
+    writer.delete("/a", -1).expect("delete");
+    let kids = || event(ChildrenChanged, "/");
+    let expected = [
+        vec![kids()],
+        vec![kids(), event(DataChanged, "/"), kids()],
+        vec![
+            event(Created, "/a"),
+            event(Created, "/a/b"),
+            event(DataChanged, "/"),
+            event(Deleted, "/a/b"),
+            event(Deleted, "/a"),
+        ],
+        vec![event(DataChanged, "/")],
+    ];
+    for (client, expected) in clients.iter_mut().zip(expected) {
+        assert_eq!(client.events(), expected);
+    }
+}

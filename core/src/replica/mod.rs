@@ -13,6 +13,7 @@ mod message;
 mod mutants;
 mod output;
 mod pipeline;
+mod queue;
 mod read;
 mod reconfig;
 mod routes;
@@ -23,7 +24,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -39,6 +40,7 @@ use crate::watch::Watches;
 
 use checkpoint::{Checkpoints, Durable};
 use connection::Connections;
+use queue::Queue;
 use read::Barriers;
 use reconfig::Change;
 use upkeep::Upkeep;
@@ -87,7 +89,7 @@ pub struct Replica {
     /// Begun here as leader, and not ended.
     change: Option<Change>,
 
-    outputs: VecDeque<Output>,
+    outputs: Queue,
     /// On a leader.
     leads_since: Option<Instant>,
     proposal_bytes: Sizes,
@@ -139,7 +141,7 @@ impl Replica {
             admission: Admission::default(),
             expiry: Expiry::new(),
             change: None,
-            outputs: VecDeque::new(),
+            outputs: Queue::default(),
             leads_since: None,
             proposal_bytes: Sizes::default(),
             sessions_expired: 0,

@@ -6,23 +6,29 @@
 //! ZooKeeper has two tables. Persistent watches stand in both, data and recursive ones in the data
 //! table, child ones in the child table; so one set of modes for each path and connection says it
 //! all.
+//!
+//! A server has to bear millions of watches. A path's text is stored once, many to an allocation;
+//! paths and connections are small numbers; a watch is an entry of 8 bytes at its path, in the
+//! order of the connections, and of 4 bytes at its connection. `docs/architecture.md` has figures.
 
+mod conns;
+#[cfg(test)]
+mod model;
+mod paths;
 mod rearm;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod watchers;
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
 
 pub use rearm::rearm;
 
 use crate::db::{Change, ChangeKind};
 use crate::id::ConnId;
 use crate::proto::{AclList, Event, EventKind, Text, WatcherType, parent_of};
-use watchers::{Modes, Watchers};
+use conns::Conns;
+use paths::Paths;
+use watchers::{Crowds, Modes, Watcher, Who};
 
 /// The kinds of watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,23 +46,16 @@ pub enum WatchKind {
 /// All watches of this server's connections.
 #[derive(Debug, Default)]
 pub struct Watches {
-    paths: Vec<Watched>,
-    /// Unused places of `paths`; the last is taken first.
-    free: Vec<u32>,
-    /// By the hash of the path. Never iterated.
-    index: HashTable<u32>,
-    conns: BTreeMap<ConnId, BTreeSet<u32>>,
+    paths: Paths,
+    /// Of the paths with more than one watcher, in the order of connections.
+    crowds: Crowds,
+    conns: Conns,
     /// Pairs of path and connection, in the data table and in the child table.
     n_data: u64,
     n_child: u64,
     n_recursive: u64,
-}
-
-/// A path that someone watches; an unused place has no watchers.
-#[derive(Debug)]
-struct Watched {
-    path: Box<str>,
-    watchers: Watchers,
+    /// Of no meaning between calls: two lists that firing fills.
+    scratch: [Vec<ConnId>; 2],
 }
 
 /// What `wchs` shows: of the data table only, as in ZooKeeper.
@@ -78,12 +77,18 @@ impl Watches {
 
     /// Sets a watch; nothing happens if it is set already. Any text is a path.
     pub fn set(&mut self, conn: ConnId, path: &str, kind: WatchKind) {
-        let place = self.find(path).unwrap_or_else(|| self.intern(path));
-        self.conns.entry(conn).or_default().insert(place);
-        let watchers = &mut self.paths[place as usize].watchers;
-        let before = watchers.modes(conn);
+        let place = self.paths.intern(path);
+        let slot = self.conns.intern(conn);
+        let index = self.seek(place, conn);
+        let before = index.map_or(Modes::NONE, |index| self.watchers(place)[index].modes());
         let after = before | Modes::of(kind);
-        watchers.set(conn, after);
+        match index {
+            Ok(index) => self.put(place, index, self.watchers(place)[index].with(after)),
+            Err(index) => {
+                let position = self.conns.link(slot, place);
+                self.insert(place, index, Watcher::new(slot, after, position));
+            }
+        }
         self.count_change(before, after);
     }
 
@@ -111,46 +116,68 @@ impl Watches {
                 }
             }
         };
-        let told = self.trigger_data(&change.path);
+        let [mut told, mut conns] = std::mem::take(&mut self.scratch);
+        self.trigger_data(&change.path, &mut told);
         notify(&told, kind, &change.path, &change.acl);
-        if change.kind == ChangeKind::DataChanged {
-            return;
-        }
         if change.kind == ChangeKind::Deleted && !mutated!(DeletionUnseenByChildWatch) {
-            let mut conns = self.trigger_child(&change.path);
+            self.trigger_child(&change.path, &mut conns);
             conns.retain(|conn| told.binary_search(conn).is_err());
             notify(&conns, kind, &change.path, &change.acl);
         }
-        let Some(parent) = parent_of(&change.path).map(or_root) else { return };
-        let conns = self.trigger_child(parent);
-        if !conns.is_empty() {
-            let parent =
-                if parent == "/" { Text::from_static("/") } else { change.path.slice_ref(parent) };
-            notify(&conns, EventKind::ChildrenChanged, &parent, &change.parent_acl);
+        let parent = match change.kind {
+            ChangeKind::DataChanged => None,
+            ChangeKind::Created | ChangeKind::Deleted => parent_of(&change.path).map(or_root),
+        };
+        if let Some(parent) = parent {
+            self.trigger_child(parent, &mut conns);
+            if !conns.is_empty() {
+                let parent = match parent {
+                    "/" => Text::from_static("/"),
+                    _ => change.path.slice_ref(parent),
+                };
+                notify(&conns, EventKind::ChildrenChanged, &parent, &change.parent_acl);
+            }
         }
+        for list in [&mut told, &mut conns] {
+            list.clear();
+            list.shrink_to(KEPT_SCRATCH);
+        }
+        self.scratch = [told, conns];
     }
 
     /// Takes all watches of a connection away.
     pub fn forget(&mut self, conn: ConnId) {
-        for place in self.conns.remove(&conn).unwrap_or_default() {
-            let watchers = &mut self.paths[place as usize].watchers;
-            let before = watchers.modes(conn);
-            watchers.set(conn, Modes::NONE);
+        let Some((slot, places)) = self.conns.remove(conn) else { return };
+        for place in places {
+            let index = self.seek(place, conn).expect("the lists are mirrors");
+            let before = self.take(place, index).modes();
             self.count_change(before, Modes::NONE);
-            self.free_if_unwatched(place);
         }
+        self.conns.release(slot);
     }
 
     /// Whether a connection has a watch of this type on a path.
     pub fn check(&self, conn: ConnId, path: &str, kind: WatcherType) -> bool {
-        let modes = self.find(path).map(|place| self.paths[place as usize].watchers.modes(conn));
-        modes.is_some_and(|modes| modes.has_any(Modes::meant_by(kind)))
+        let Some(place) = self.paths.find(path) else { return false };
+        let modes = self.seek(place, conn).map(|index| self.watchers(place)[index].modes());
+        modes.is_ok_and(|modes| modes.has_any(Modes::meant_by(kind)))
     }
 
     /// Takes a connection's watches of this type on a path away, and says whether there were any.
     pub fn remove(&mut self, conn: ConnId, path: &str, kind: WatcherType) -> bool {
-        let Some(place) = self.find(path) else { return false };
-        self.clear(place, conn, Modes::meant_by(kind)).has_any(Modes::meant_by(kind))
+        let Some(place) = self.paths.find(path) else { return false };
+        let Ok(index) = self.seek(place, conn) else { return false };
+        let watcher = self.watchers(place)[index];
+        let (before, gone) = (watcher.modes(), Modes::meant_by(kind));
+        let after = before.without(gone);
+        if after == Modes::NONE {
+            self.take(place, index);
+            self.unlink(watcher);
+        } else if after != before {
+            self.put(place, index, watcher.with(after));
+        }
+        self.count_change(before, after);
+        before.has_any(gone)
     }
 
     /// Pairs of path and connection in both tables: ZooKeeper's `watch_count`.
@@ -160,9 +187,11 @@ impl Watches {
 
     /// What `wchs` shows. Walks all watches.
     pub fn summary(&self) -> WatchSummary {
+        let is_watched = |&place: &u32| self.in_data_table(place).next().is_some();
+        let watches = |&(_, slot): &(ConnId, u32)| self.data_places(slot).next().is_some();
         WatchSummary {
-            n_connections: self.by_connection().count() as u64,
-            n_paths: self.by_path().count() as u64,
+            n_connections: self.conns.iter().filter(watches).count() as u64,
+            n_paths: self.paths.iter().filter(is_watched).count() as u64,
             n_watches: self.n_data,
         }
     }
@@ -170,88 +199,186 @@ impl Watches {
     /// Every path with a data watch of any kind, with its connections, ascending: what `wchp`
     /// shows. The order of the paths is of no meaning.
     pub fn by_path(&self) -> impl Iterator<Item = (&str, Vec<ConnId>)> {
-        self.paths.iter().filter_map(|watched| {
-            let conns = watched.watchers.iter().filter(|(_, modes)| modes.is_in_data_table());
-            let conns: Vec<ConnId> = conns.map(|(conn, _)| conn).collect();
-            (!conns.is_empty()).then_some((&*watched.path, conns))
+        self.paths.iter().filter_map(|place| {
+            let conns: Vec<ConnId> = self.in_data_table(place).collect();
+            (!conns.is_empty()).then(|| (self.paths.text(place), conns))
         })
     }
 
     /// Every connection with a data watch of any kind, ascending, with its paths: what `wchc`
     /// shows. The order of the paths is of no meaning.
     pub fn by_connection(&self) -> impl Iterator<Item = (ConnId, Vec<&str>)> {
-        self.conns.iter().filter_map(|(&conn, places)| {
-            let watched = places.iter().map(|&place| &self.paths[place as usize]);
-            let in_data = watched.filter(|watched| watched.watchers.modes(conn).is_in_data_table());
-            let paths: Vec<&str> = in_data.map(|watched| &*watched.path).collect();
+        self.conns.iter().filter_map(|(conn, slot)| {
+            let paths = self.data_places(slot).map(|place| self.paths.text(place));
+            let paths: Vec<&str> = paths.collect();
             (!paths.is_empty()).then_some((conn, paths))
         })
     }
 
     /// Those who watch `path` itself or, recursively, an ancestor; ascending, each once.
-    fn trigger_data(&mut self, path: &str) -> Vec<ConnId> {
-        let mut conns = Vec::new();
-        if let Some(place) = self.find(path) {
-            let watchers = self.paths[place as usize].watchers.iter();
-            let matching = watchers.filter(|(_, modes)| modes.is_in_data_table());
-            conns.extend(matching.map(|(conn, _)| conn));
-            self.clear_fired(place, &conns, Modes::DATA);
+    fn trigger_data(&mut self, path: &str, conns: &mut Vec<ConnId>) {
+        conns.clear();
+        if let Some(place) = self.paths.find(path) {
+            self.trigger(place, Modes::is_in_data_table, Modes::DATA, conns);
         }
-        if self.n_recursive > 0 {
-            let of_itself = conns.len();
-            let mut below = path;
-            while below != "/" {
-                let Some(above) = parent_of(below).map(or_root) else { break };
-                if let Some(place) = self.find(above) {
-                    let watchers = self.paths[place as usize].watchers.iter();
-                    let matching = watchers.filter(|(_, modes)| modes.has_any(Modes::RECURSIVE));
-                    conns.extend(matching.map(|(conn, _)| conn));
-                }
-                below = above;
-            }
-            if conns.len() > of_itself {
-                conns.sort_unstable();
-                conns.dedup();
-            }
+        if self.n_recursive == 0 {
+            return;
         }
-        conns
+        let of_itself = conns.len();
+        self.paths.ancestors(path, |place| {
+            let watchers = self.watchers(place).iter();
+            let matching = watchers.filter(|watcher| watcher.modes().has_any(Modes::RECURSIVE));
+            conns.extend(matching.map(|watcher| self.conns.id(watcher.slot())));
+        });
+        if conns.len() > of_itself {
+            conns.sort_unstable();
+            conns.dedup();
+        }
     }
 
     /// Those who watch the children of `path`, ascending.
-    fn trigger_child(&mut self, path: &str) -> Vec<ConnId> {
-        let Some(place) = self.find(path) else { return Vec::new() };
-        let watchers = self.paths[place as usize].watchers.iter();
-        let matching = watchers.filter(|(_, modes)| modes.is_in_child_table());
-        let conns: Vec<ConnId> = matching.map(|(conn, _)| conn).collect();
-        self.clear_fired(place, &conns, Modes::CHILD);
-        conns
-    }
-
-    fn clear_fired(&mut self, place: u32, conns: &[ConnId], one_shot: Modes) {
-        for &conn in conns {
-            self.clear(place, conn, one_shot);
+    fn trigger_child(&mut self, path: &str, conns: &mut Vec<ConnId>) {
+        conns.clear();
+        if let Some(place) = self.paths.find(path) {
+            self.trigger(place, Modes::is_in_child_table, Modes::CHILD, conns);
         }
     }
 
-    /// Takes `gone` from a connection's modes on a path, and says what they were.
-    fn clear(&mut self, place: u32, conn: ConnId, gone: Modes) -> Modes {
-        let watchers = &mut self.paths[place as usize].watchers;
-        let before = watchers.modes(conn);
-        let after = before.without(gone);
-        if after == before {
-            return before;
-        }
-        watchers.set(conn, after);
-        self.count_change(before, after);
-        if after == Modes::NONE {
-            let places = self.conns.get_mut(&conn).expect("a watcher is a connection with watches");
-            places.remove(&place);
-            if places.is_empty() {
-                self.conns.remove(&conn);
+    /// Appends those who watch a path in this table, ascending, and takes their one-shot mode away.
+    fn trigger(
+        &mut self,
+        place: u32,
+        is_in_table: fn(Modes) -> bool,
+        one_shot: Modes,
+        conns: &mut Vec<ConnId>,
+    ) {
+        let mut fire = |watches: &mut Watches, watcher: &mut Watcher| {
+            let before = watcher.modes();
+            if !is_in_table(before) {
+                return true;
             }
-            self.free_if_unwatched(place);
+            conns.push(watches.conns.id(watcher.slot()));
+            let after = before.without(one_shot);
+            watches.count_change(before, after);
+            if after == Modes::NONE {
+                watches.unlink(*watcher);
+                return false;
+            }
+            *watcher = watcher.with(after);
+            true
+        };
+        match *self.paths.who(place) {
+            Who::One(mut watcher) => {
+                let stays = fire(self, &mut watcher);
+                *self.paths.who_mut(place) = if stays { Who::One(watcher) } else { Who::NOBODY };
+                if !stays {
+                    self.paths.release(place);
+                }
+            }
+            Who::Crowd(number) => {
+                let mut crowd = std::mem::take(self.crowds.get_mut(number));
+                crowd.retain_mut(|watcher| fire(self, watcher));
+                *self.crowds.get_mut(number) = crowd;
+                self.settle(place, number);
+            }
         }
-        before
+    }
+
+    /// The connections with a data watch of any kind on a path, ascending.
+    fn in_data_table(&self, place: u32) -> impl Iterator<Item = ConnId> {
+        let watchers = self.watchers(place).iter();
+        let matching = watchers.filter(|watcher| watcher.modes().is_in_data_table());
+        matching.map(|watcher| self.conns.id(watcher.slot()))
+    }
+
+    /// The paths on which a slot has a data watch of any kind.
+    fn data_places(&self, slot: u32) -> impl Iterator<Item = u32> {
+        let conn = self.conns.id(slot);
+        let places = self.conns.places(slot).iter().copied();
+        places.filter(move |&place| {
+            let index = self.seek(place, conn).expect("the lists are mirrors");
+            self.watchers(place)[index].modes().is_in_data_table()
+        })
+    }
+
+    fn watchers(&self, place: u32) -> &[Watcher] {
+        match self.paths.who(place) {
+            Who::One(watcher) => std::slice::from_ref(watcher),
+            Who::Crowd(number) => self.crowds.get(*number),
+        }
+    }
+
+    /// Where a connection stands among the watchers of a path, or where it would.
+    fn seek(&self, place: u32, conn: ConnId) -> Result<usize, usize> {
+        let watchers = self.watchers(place);
+        watchers.binary_search_by_key(&conn, |watcher| self.conns.id(watcher.slot()))
+    }
+
+    /// Replaces one of the watchers of a path.
+    fn put(&mut self, place: u32, index: usize, watcher: Watcher) {
+        match self.paths.who_mut(place) {
+            Who::One(one) => *one = watcher,
+            Who::Crowd(number) => self.crowds.get_mut(*number)[index] = watcher,
+        }
+    }
+
+    fn insert(&mut self, place: u32, index: usize, watcher: Watcher) {
+        let who = self.paths.who_mut(place);
+        match *who {
+            Who::NOBODY => *who = Who::One(watcher),
+            Who::One(one) => {
+                let both = if index == 0 { [watcher, one] } else { [one, watcher] };
+                *who = Who::Crowd(self.crowds.insert(Vec::from(both)));
+            }
+            Who::Crowd(number) => {
+                let crowd = self.crowds.get_mut(number);
+                make_room(crowd);
+                crowd.insert(index, watcher);
+            }
+        }
+    }
+
+    /// Takes one of the watchers of a path out, and the path with the last one.
+    fn take(&mut self, place: u32, index: usize) -> Watcher {
+        let who = self.paths.who_mut(place);
+        match *who {
+            Who::One(watcher) => {
+                *who = Who::NOBODY;
+                self.paths.release(place);
+                watcher
+            }
+            Who::Crowd(number) => {
+                let watcher = self.crowds.get_mut(number).remove(index);
+                self.settle(place, number);
+                watcher
+            }
+        }
+    }
+
+    /// A crowd of a path has shrunk: one watcher needs no list, and nobody no path.
+    fn settle(&mut self, place: u32, number: u32) {
+        let crowd = self.crowds.get_mut(number);
+        match crowd[..] {
+            [] | [_] => {
+                let last = self.crowds.remove(number).pop();
+                *self.paths.who_mut(place) = last.map_or(Who::NOBODY, Who::One);
+                if last.is_none() {
+                    self.paths.release(place);
+                }
+            }
+            _ if crowd.len() < crowd.capacity() / 4 => crowd.shrink_to(crowd.capacity() / 2),
+            _ => {}
+        }
+    }
+
+    /// Takes a watch out of its connection's list; the path that takes its position there is told.
+    fn unlink(&mut self, watcher: Watcher) {
+        let (slot, position) = (watcher.slot(), watcher.position);
+        let conn = self.conns.id(slot);
+        let Some(moved) = self.conns.unlink(slot, position) else { return };
+        let index = self.seek(moved, conn).expect("the lists are mirrors");
+        let watcher = self.watchers(moved)[index];
+        self.put(moved, index, Watcher::new(slot, watcher.modes(), position));
     }
 
     fn count_change(&mut self, before: Modes, after: Modes) {
@@ -262,38 +389,6 @@ impl Watches {
         count(&mut self.n_child, Modes::is_in_child_table);
         count(&mut self.n_recursive, |modes| modes.has_any(Modes::RECURSIVE));
     }
-
-    fn find(&self, path: &str) -> Option<u32> {
-        let is_it = |&place: &u32| &*self.paths[place as usize].path == path;
-        self.index.find(hash(path), is_it).copied()
-    }
-
-    /// A place for a path that has none. It is to get a watcher at once.
-    fn intern(&mut self, path: &str) -> u32 {
-        let watched = Watched { path: path.into(), watchers: Watchers::default() };
-        let place = if let Some(place) = self.free.pop() {
-            self.paths[place as usize] = watched;
-            place
-        } else {
-            self.paths.push(watched);
-            u32::try_from(self.paths.len() - 1).expect("memory ends before 2^32 watches do")
-        };
-        let paths = &self.paths;
-        let rehash = |&place: &u32| hash(&paths[place as usize].path);
-        self.index.insert_unique(hash(path), place, rehash);
-        place
-    }
-
-    fn free_if_unwatched(&mut self, place: u32) {
-        let watched = &mut self.paths[place as usize];
-        if !watched.watchers.is_empty() {
-            return;
-        }
-        let path = std::mem::take(&mut watched.path);
-        let entry = self.index.find_entry(hash(&path), |&other| other == place);
-        entry.expect("a watched path is in the index").remove();
-        self.free.push(place);
-    }
 }
 
 /// The root's name as a parent is empty, as in a watch it is `/`.
@@ -301,6 +396,18 @@ fn or_root(path: &str) -> &str {
     if path.is_empty() { "/" } else { path }
 }
 
-fn hash(path: &str) -> u64 {
-    xxh3_64(path.as_bytes())
+/// Appends to a list of which there are many, or a long one: it never has much more room than it
+/// needs.
+fn push<T>(list: &mut Vec<T>, item: T) {
+    make_room(list);
+    list.push(item);
 }
+
+fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 4).max(2));
+    }
+}
+
+/// Connections that firing keeps room for.
+const KEPT_SCRATCH: usize = 1024;

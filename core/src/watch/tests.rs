@@ -1,5 +1,6 @@
 //! The tables of ZooKeeper's rules for watches, row by row.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -40,24 +41,33 @@ fn events(rows: &[(ConnId, EventKind, &str)]) -> Told {
 }
 
 /// Recounts everything that is kept incrementally.
-fn assert_consistent(watches: &Watches) {
+pub(super) fn assert_consistent(watches: &Watches) {
     let mut pairs = BTreeMap::new();
-    for (place, watched) in watches.paths.iter().enumerate() {
-        assert_eq!(watched.watchers.is_empty(), watches.free.contains(&(place as u32)));
-        for (conn, modes) in watched.watchers.iter() {
-            assert_ne!(modes, Modes::NONE);
-            pairs.insert((conn, place as u32), modes);
+    for place in watches.paths.iter() {
+        assert_eq!(watches.paths.find(watches.paths.text(place)), Some(place));
+        let watchers = watches.watchers(place);
+        assert_eq!(watchers.len() > 1, matches!(watches.paths.who(place), Who::Crowd(_)));
+        assert!(!watchers.is_empty(), "a path is kept as long as it is watched");
+        for &watcher in watchers {
+            let (conn, position) = (watches.conns.id(watcher.slot()), watcher.position);
+            assert_eq!(watches.conns.places(watcher.slot())[position as usize], place);
+            assert_ne!(watcher.modes(), Modes::NONE);
+            pairs.insert((conn, place), watcher.modes());
         }
+        assert!(watchers.is_sorted_by_key(|watcher| watches.conns.id(watcher.slot())));
     }
-    let mirror = watches.conns.iter();
-    let mirror = mirror.flat_map(|(&conn, places)| places.iter().map(move |&place| (conn, place)));
-    assert!(mirror.eq(pairs.keys().copied()));
-    assert!(watches.conns.values().all(|places| !places.is_empty()));
+    let mut mirror = Vec::new();
+    for (conn, slot) in watches.conns.iter() {
+        assert_eq!(watches.conns.id(slot), conn);
+        assert!(!watches.conns.places(slot).is_empty());
+        mirror.extend(watches.conns.places(slot).iter().map(|&place| (conn, place)));
+    }
+    mirror.sort_unstable();
+    assert!(mirror.iter().eq(pairs.keys()));
     let count = |is_in: fn(Modes) -> bool| pairs.values().filter(|&&m| is_in(m)).count() as u64;
     assert_eq!(watches.n_data, count(Modes::is_in_data_table));
     assert_eq!(watches.n_child, count(Modes::is_in_child_table));
     assert_eq!(watches.n_recursive, count(|modes| modes.has_any(Modes::RECURSIVE)));
-    assert_eq!(watches.index.len(), watches.paths.len() - watches.free.len());
 }
 
 /// A watch on `/a/b`, a change somewhere, what is told, and whether the watch is there afterwards.
@@ -259,7 +269,8 @@ fn a_connection_s_end_takes_its_watches_and_no_others() {
         watches.forget(ConnId(conn));
     }
     assert_consistent(&watches);
-    assert_eq!((watches.count(), watches.index.len(), watches.conns.len()), (0, 0, 0));
+    let n_left = (watches.count(), watches.paths.len(), watches.conns.iter().count());
+    assert_eq!(n_left, (0, 0, 0));
 }
 
 /// A znode `/m` with mzxid 10 and pzxid 20, against every list and the zxids around.

@@ -1,13 +1,12 @@
 //! The connections that watch one path, and in which modes.
 //!
-//! Invariant: no connection is kept without a mode. Most paths have one watcher, so one costs no
-//! allocation.
+//! Invariant: no connection is kept without a mode. Most paths have one watcher, who stands in the
+//! path's own record; several stand in a list of their own.
 
-use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::BitOr;
 
 use super::WatchKind;
-use crate::id::ConnId;
 use crate::proto::WatcherType;
 
 /// A set of [`WatchKind`]s.
@@ -66,76 +65,96 @@ impl BitOr for Modes {
     }
 }
 
-/// Connections with their modes.
-#[derive(Debug, Default)]
-pub(super) enum Watchers {
-    #[default]
-    Nobody,
-    One(ConnId, Modes),
-    Many(BTreeMap<ConnId, Modes>),
+/// A connection that watches a path: 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watcher {
+    /// The connection's slot, and below it its modes, which are not empty.
+    slot_and_modes: NonZeroU32,
+    /// Where the path stands in the connection's list.
+    pub(super) position: u32,
 }
 
-impl Watchers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+/// The connections that watch a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// One.
+    One(Watcher),
+    /// Those in the list of this number.
+    Crowd(u32),
+}
+
+/// Lists of watchers, by small numbers.
+#[derive(Debug)]
+pub(super) struct Crowds {
+    /// The first one is empty for ever.
+    lists: Vec<Vec<Watcher>>,
+    free: Vec<u32>,
+}
+
+impl Watcher {
+    /// # Panics
+    /// If there are no modes.
+    pub(super) fn new(slot: u32, modes: Modes, position: u32) -> Watcher {
+        assert!(slot < MAX_SLOTS, "there are few connections");
+        let slot_and_modes = NonZeroU32::new(slot << 4 | u32::from(modes.0));
+        assert!(modes != Modes::NONE, "a watcher has a mode");
+        Watcher { slot_and_modes: slot_and_modes.expect("it has a mode"), position }
     }
 
-    /// The modes of a connection; none if it does not watch.
-    pub(super) fn modes(&self, conn: ConnId) -> Modes {
-        match self {
-            Watchers::Nobody => Modes::NONE,
-            Watchers::One(one, modes) => {
-                if *one == conn {
-                    *modes
-                } else {
-                    Modes::NONE
-                }
-            }
-            Watchers::Many(many) => many.get(&conn).copied().unwrap_or(Modes::NONE),
-        }
+    pub(super) fn slot(self) -> u32 {
+        self.slot_and_modes.get() >> 4
     }
 
-    /// Sets the modes of a connection; without any, it goes.
-    pub(super) fn set(&mut self, conn: ConnId, modes: Modes) {
-        match self {
-            Watchers::Nobody => {
-                if modes != Modes::NONE {
-                    *self = Watchers::One(conn, modes);
-                }
-            }
-            Watchers::One(one, own) => {
-                if *one != conn {
-                    if modes != Modes::NONE {
-                        let both = BTreeMap::from([(*one, *own), (conn, modes)]);
-                        *self = Watchers::Many(both);
-                    }
-                } else if modes == Modes::NONE {
-                    *self = Watchers::Nobody;
-                } else {
-                    *own = modes;
-                }
-            }
-            Watchers::Many(many) => {
-                if modes != Modes::NONE {
-                    many.insert(conn, modes);
-                } else {
-                    many.remove(&conn);
-                    if many.is_empty() {
-                        *self = Watchers::Nobody;
-                    }
-                }
-            }
-        }
+    pub(super) fn modes(self) -> Modes {
+        Modes((self.slot_and_modes.get() & 0xf) as u8)
     }
 
-    /// Every connection, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, Modes)> {
-        let (one, many) = match self {
-            Watchers::Nobody => (None, None),
-            Watchers::One(one, modes) => (Some((*one, *modes)), None),
-            Watchers::Many(many) => (None, Some(many)),
-        };
-        let many = many.into_iter().flat_map(|many| many.iter());
-        one.into_iter().chain(many.map(|(&conn, &modes)| (conn, modes)))
+    /// The same with other modes.
+    pub(super) fn with(self, modes: Modes) -> Watcher {
+        Watcher::new(self.slot(), modes, self.position)
     }
 }
+
+impl Who {
+    pub(super) const NOBODY: Who = Who::Crowd(0);
+}
+
+impl Crowds {
+    pub(super) fn get(&self, number: u32) -> &[Watcher] {
+        &self.lists[number as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> &mut Vec<Watcher> {
+        assert!(number != 0, "the first list stays empty");
+        &mut self.lists[number as usize]
+    }
+
+    /// Keeps a list.
+    pub(super) fn insert(&mut self, list: Vec<Watcher>) -> u32 {
+        if let Some(number) = self.free.pop() {
+            self.lists[number as usize] = list;
+            return number;
+        }
+        self.lists.push(list);
+        u32::try_from(self.lists.len() - 1).expect("there are at most 2^32 paths")
+    }
+
+    /// Takes a list away.
+    pub(super) fn remove(&mut self, number: u32) -> Vec<Watcher> {
+        let list = std::mem::take(self.get_mut(number));
+        self.free.push(number);
+        if self.free.len() + 1 == self.lists.len() {
+            *self = Crowds::default();
+        }
+        list
+    }
+}
+
+impl Default for Crowds {
+    fn default() -> Self {
+        Crowds { lists: vec![Vec::new()], free: Vec::new() }
+    }
+}
+
+/// Slots are below this.
+pub(super) const MAX_SLOTS: u32 = 1 << 28;

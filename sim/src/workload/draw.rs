@@ -11,14 +11,17 @@ use crate::world::queue::Micros;
 pub fn draw(plan: &ClientPlan, end: Micros, s: &mut Stream) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut at = s.below(plan.interval * 2 + 500_000);
+    let mut watched = Vec::new();
     while at < end {
-        let op = Draw { plan, s }.op();
+        let op = Draw { plan, s, watched: &mut watched }.op();
+        watched.extend(watch_of(&op));
         let is_write = matches!(op, Op::Create(_) | Op::Set(..));
         steps.push(Step { at, op });
         // Away from one connection, a write on the next, and away from that while it is under way.
         if is_write && plan.moves && s.below(16) == 0 {
             steps.push(Step { at: at + 1, op: Op::Move });
-            steps.push(Step { at: at + 2, op: Draw { plan, s }.create() });
+            let op = Draw { plan, s, watched: &mut watched }.create();
+            steps.push(Step { at: at + 2, op });
             at += 3 + s.log_between(1, 3_000);
             steps.push(Step { at, op: Op::Move });
         }
@@ -30,6 +33,17 @@ pub fn draw(plan: &ClientPlan, end: Micros, s: &mut Stream) -> Vec<Step> {
 struct Draw<'a> {
     plan: &'a ClientPlan,
     s: &'a mut Stream,
+    /// What the client has asked to watch, and how: `WatcherType`'s number.
+    watched: &'a mut Vec<(Place, u8)>,
+}
+
+fn watch_of(op: &Op) -> Option<(Place, u8)> {
+    match op {
+        Op::List(place, true, _) => Some((place.clone(), 1)),
+        Op::Get(place, true) | Op::Exists(place, true) => Some((place.clone(), 2)),
+        Op::AddWatch(place, is_recursive) => Some((place.clone(), 4 + u8::from(*is_recursive))),
+        _ => None,
+    }
 }
 
 impl Draw<'_> {
@@ -46,11 +60,22 @@ impl Draw<'_> {
             550..630 if plan.multis => self.multi(),
             630..680 if plan.syncs => Op::Sync(self.place()),
             680..700 if plan.closes => Op::Close,
-            700..740 if plan.acls => Op::SetAcl(self.place(), self.access(), self.version()),
-            740..760 if plan.lasting_watches => Op::AddWatch(self.place(), self.s.coin()),
-            760..780 if plan.lasting_watches => {
-                let kind = self.s.between(1, 5) as u8;
-                let place = self.place();
+            700..740 if plan.acls => {
+                let (place, _) = self.watched_place();
+                Op::SetAcl(place, self.access(), self.version())
+            }
+            740..760 if plan.lasting_watches => {
+                let (place, _) = self.watched_place();
+                Op::AddWatch(place, self.s.coin())
+            }
+            760..790 if plan.lasting_watches => {
+                let (place, kind) = self.watched_place();
+                // Of the kind that was set, of all, or of any.
+                let kind = match self.s.below(4) {
+                    0 => 3,
+                    1 => self.s.between(1, 5) as u8,
+                    _ => kind,
+                };
                 if self.s.coin() {
                     Op::RemoveWatches(place, kind)
                 } else {
@@ -127,6 +152,16 @@ impl Draw<'_> {
         Place::At(self.path())
     }
 
+    /// One that the client has asked to watch of late, so that kinds of watches meet on it; or any.
+    fn watched_place(&mut self) -> (Place, u8) {
+        let n_late = self.watched.len().min(8);
+        if n_late == 0 || self.s.coin() {
+            return (self.place(), self.s.between(1, 5) as u8);
+        }
+        let n = self.watched.len() - 1 - self.s.below(n_late as u64) as usize;
+        self.watched[n].clone()
+    }
+
     /// Of few different ones, so that clients meet.
     fn path(&mut self) -> String {
         let top = self.s.below(self.plan.paths);
@@ -158,6 +193,7 @@ impl Draw<'_> {
             Access::ReadOnly,
             Access::Creator,
             Access::Ann,
+            Access::Hidden,
             Access::Empty,
         ])
     }

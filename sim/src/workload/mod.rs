@@ -132,6 +132,8 @@ pub enum Access {
     Creator,
     /// `ann` may do everything, the others may read.
     Ann,
+    /// `ann` may do everything, the others everything but read.
+    Hidden,
     /// Not valid.
     Empty,
 }

@@ -175,6 +175,10 @@ fn acl(access: Access) -> Vec<Acl> {
             entry(Permissions::ALL, "digest", ANN),
             entry(Permissions::READ, "world", "anyone"),
         ],
+        Access::Hidden => {
+            let all_but_read = Permissions(Permissions::ALL.0 & !Permissions::READ.0);
+            vec![entry(Permissions::ALL, "digest", ANN), entry(all_but_read, "world", "anyone")]
+        }
         Access::Empty => Vec::new(),
     }
 }

@@ -249,6 +249,8 @@ impl World {
         let (judge, model) = (&mut self.checks.judge, &self.checks.model);
         let answer = (zxid, &result);
         let request = state.testimony.replied(self.time, xid, answer, judge, model)?;
+        let met = state.testimony.watching().take_met();
+        met.into_iter().for_each(|name| self.probes.hit(name));
         match &*request {
             // These bear no zxid of their server's.
             Request::Auth(_) | Request::Unknown(_) => {}

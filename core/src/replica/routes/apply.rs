@@ -50,7 +50,7 @@ impl Replica {
                             connection
                                 .is_some_and(|it| permits(acl, Permissions::READ, &it.identities))
                         },
-                        |conn, event| outputs.push_back(Output::Notify { conn, zxid, event }),
+                        |conn, event| outputs.notify(conn, zxid, event),
                     );
                 }
                 self.settle(zxid, &txn.action, applied.outcome);
@@ -119,7 +119,7 @@ impl Replica {
         let Some(PendingWrite { xid, .. }) = finished else { return };
         self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
         if mutated!(ReplyOvertakesEvent) {
-            self.outputs.rotate_right(1);
+            self.outputs.hurry_last();
         }
         self.advance(conn);
     }

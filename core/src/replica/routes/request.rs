@@ -180,7 +180,7 @@ impl Replica {
         // Replayed events bear no zxid, as in ZooKeeper.
         let zxid = Zxid(-1);
         rearm(&mut self.watches, conn, rewatch, facts, |event| {
-            outputs.push_back(Output::Notify { conn, zxid, event });
+            outputs.notify(conn, zxid, event);
         });
     }
 }

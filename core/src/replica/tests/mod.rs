@@ -3,6 +3,7 @@
 mod ensemble;
 mod members;
 mod sessions;
+mod watches;
 
 use std::time::Duration;
 

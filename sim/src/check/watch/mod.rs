@@ -64,6 +64,8 @@ pub struct Watching {
     ended: bool,
     /// What the connection had proven before the last answer, and what it has by now.
     identities: (Identities, Identities),
+    /// Rare states that it came to, by the names of their probes.
+    met: Vec<&'static str>,
 }
 
 impl Watching {
@@ -79,7 +81,13 @@ impl Watching {
             removed: BTreeSet::new(),
             ended: false,
             identities: (identities.clone(), identities),
+            met: Vec::new(),
         }
+    }
+
+    /// Takes the names of the rare states that it came to.
+    pub fn take_met(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.met)
     }
 
     /// The connection has proven more. It shows no zxid, so when it did is known only roughly.
@@ -122,6 +130,9 @@ impl Watching {
             let state = &model.step(index).state;
             let found = std::mem::take(&mut self.replayed);
             rewatch::told(rewatch, found, state, &mut self.table)?;
+            if rewatch::has_path_of_several_kinds(rewatch) {
+                self.met.push("several kinds of watches on one path set again");
+            }
         }
         cause::none_replayed(&self.replayed)?;
         match &*asked.request {
@@ -192,6 +203,15 @@ impl Watching {
                 let (kind, path, stays) = (due.kind, due.path.to_owned(), due.stays);
                 let certain = may(&self.identities.0);
                 self.owed.push(Owed { zxid, kind, path, stays, certain });
+            } else {
+                self.met.push(if due.stays {
+                    "event of a lasting watch withheld by an ACL"
+                } else if due.kind == EventKind::Created {
+                    "event of a creation withheld by an ACL"
+                } else {
+                    // Whoever set it could read the znode then.
+                    "ACL closed between a watch and its event"
+                });
             }
         }
     }
@@ -217,6 +237,9 @@ impl Watching {
             }
             Read::RemoveWatches { path, kind } => {
                 removal::answered(read, result, self.table.remove(path, *kind))?;
+                if result.is_ok() {
+                    self.met.push(removal::probe(*kind));
+                }
                 self.removed.insert(path.to_string());
             }
             _ => {}

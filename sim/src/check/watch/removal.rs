@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use zokor_core::id::ConnId;
-use zokor_core::proto::{ErrorCode, Event, Read, Response, Zxid};
+use zokor_core::proto::{ErrorCode, Event, Read, Response, WatcherType, Zxid};
 
 use crate::check::{Verdict, must};
 
@@ -17,6 +17,17 @@ pub fn answered(read: &Read, result: &Result<Response, ErrorCode>, had: bool) ->
     must("watches are found where they are (V7)", *result == expected, || {
         format!("{read:?} is answered {result:?}, should be {expected:?}")
     })
+}
+
+/// The name of the probe for a successful removal of this type.
+pub fn probe(kind: WatcherType) -> &'static str {
+    match kind {
+        WatcherType::Children => "watches for children removed",
+        WatcherType::Data => "watches for data removed",
+        WatcherType::Any => "watches of any kind removed",
+        WatcherType::Persistent => "persistent watches removed",
+        WatcherType::Recursive => "recursive watches removed",
+    }
 }
 
 /// `event`, which is not owed, goes out to a client that took its watches on these paths away.
@@ -41,7 +52,7 @@ pub fn none_after_the_end(conn: ConnId, ended: bool, event: &Event) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use zokor_core::proto::{EventKind, WatcherType};
+    use zokor_core::proto::EventKind;
 
     use super::*;
 

@@ -58,6 +58,14 @@ pub fn told(
     })
 }
 
+/// Whether a path stands in more than one list.
+pub fn has_path_of_several_kinds(rewatch: &Rewatch) -> bool {
+    let Rewatch { data, exist, child, persistent, recursive, .. } = rewatch;
+    let mut seen = BTreeSet::new();
+    let lists = [data, exist, child, persistent, recursive];
+    lists.into_iter().flat_map(|list| list.iter().collect::<BTreeSet<_>>()).any(|p| !seen.insert(p))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -106,6 +114,13 @@ mod tests {
         assert!(judge(&rewatch, &[]).0.is_err());
         let more = [&right[..], &[(EventKind::DataChanged, "/a")]].concat();
         assert!(judge(&rewatch, &more).0.is_err());
+    }
+
+    #[test]
+    fn a_path_in_two_lists_is_of_several_kinds_and_one_twice_in_a_list_is_not() {
+        let twice = Rewatch { data: vec!["/a".into(), "/a".into()], ..Rewatch::default() };
+        assert!(!has_path_of_several_kinds(&twice));
+        assert!(has_path_of_several_kinds(&Rewatch { recursive: vec!["/a".into()], ..twice }));
     }
 
     #[test]
