@@ -28,7 +28,7 @@ use std::collections::{BTreeSet, VecDeque};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::db::{Action, Database, DbConfig, Txn};
+use crate::db::{Action, Database, QuotaEvents, Txn};
 use crate::id::{ConnId, Seed, ServerId, SessionId};
 use crate::raft::{
     self, Effect, EntryId, Index, Membership, Raft, Role, SharedEntry, SnapshotMeta, Term,
@@ -92,6 +92,7 @@ pub struct Replica {
     leads_since: Option<Instant>,
     proposal_bytes: Sizes,
     sessions_expired: u64,
+    quota_events: QuotaEvents,
 }
 
 impl Replica {
@@ -104,10 +105,9 @@ impl Replica {
         let mut raft_seed = Seed([0; 32]);
         random.fill_bytes(&mut raft_seed.0);
 
-        let db_config = DbConfig { extended_types: config.extended_types };
         let (db, meta) = match recovered.snapshot {
-            Some(snapshot) => (Database::thaw(snapshot.image, db_config), snapshot.meta),
-            None => (Database::new(db_config), SnapshotMeta::default()),
+            Some(snapshot) => (Database::thaw(snapshot.image), snapshot.meta),
+            None => (Database::new(), SnapshotMeta::default()),
         };
         let raft = Raft::new(
             now.instant,
@@ -143,6 +143,7 @@ impl Replica {
             leads_since: None,
             proposal_bytes: Sizes::default(),
             sessions_expired: 0,
+            quota_events: QuotaEvents::default(),
         }
     }
 

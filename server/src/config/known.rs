@@ -41,6 +41,9 @@ pub(super) const HONOURED: &[&str] = &[
     "dataLogDir",
     "dynamicConfigFile",
     "electionAlg",
+    "emulate353TTLNodes",
+    "enableEagerACLCheck",
+    "enforceQuota",
     "extendedTypesEnabled",
     "globalOutstandingLimit",
     "initLimit",
@@ -50,11 +53,15 @@ pub(super) const HONOURED: &[&str] = &[
     "minSessionTimeout",
     "peerType",
     "quorumListenOnAllIPs",
+    "skipACL",
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
     "syncLimit",
     "tickTime",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxNeverUsedIntervalMs",
+    "znode.container.maxPerMinute",
 ];
 
 const SECURITY: &[&str] = &[
@@ -102,9 +109,6 @@ const KNOWN: &[&str] = &[
     "db.autocreate",
     "digest.enabled",
     "electionPortBindRetry",
-    "emulate353TTLNodes",
-    "enableEagerACLCheck",
-    "enforceQuota",
     "flushDelay",
     "follower.skipLearnerRequestToNextProcessor",
     "forceSync",
@@ -137,7 +141,6 @@ const KNOWN: &[&str] = &[
     "request_throttler.shutdownTimeout",
     "serializeLastProcessedZxid.enabled",
     "serverCnxnFactory",
-    "skipACL",
     "snapshotSizeFactor",
     "syncEnabled",
     "tcpKeepAlive",
@@ -169,7 +172,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "request_throttle_",
     "snapshot.",
     "weight.",
-    "znode.container.",
 ];
 
 #[cfg(test)]

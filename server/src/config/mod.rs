@@ -5,8 +5,10 @@ mod keys;
 mod known;
 mod member;
 mod properties;
+mod tree;
 mod zoo;
 
 pub use member::{HostPort, PeerAddress, PeerRole, ServerLine, WILDCARD};
 pub use properties::ConfigError;
+pub use tree::TreeConfig;
 pub use zoo::ZooConfig;
