@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use bytes::{Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Image, ImageBuilder, ImageError, ImageNode, Txn};
+use zokor_core::db::{Action, Author, Image, ImageBuilder, ImageError, ImageNode, Rules, Txn};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, AclList, AuthPacket, ConnectRequest, ConnectResponse, Create, CreateKind, Ensemble,
@@ -132,7 +132,7 @@ fn peer_message_keeps_its_promises() {
     let entries = vec![SharedEntry::new(entry())];
     let append = Body::Append { previous, commit: Index(7), entries };
     let append = Message::Raft(raft::Message { term: Term(3), body: append });
-    let forward = Message::Forward(vec![Action::Reap { path: "/a".into() }, write()]);
+    let forward = Message::Forward(vec![Action::Reap { path: "/a".into(), unused_ms: 0 }, write()]);
     let heard = Message::Heard(vec![SessionId(1), SessionId(-2)]);
     let vote = Body::Vote { last: previous, transfer: true };
     let vote = Message::Raft(raft::Message { term: Term(3), body: vote });
@@ -154,7 +154,7 @@ fn peer_message_keeps_its_promises() {
 fn entry_keeps_its_promises() {
     let id = EntryId { term: Term(3), index: Index(9) };
     let command = |action| {
-        let txn = Txn { time: WallTime(1_000), action };
+        let txn = Txn { time: WallTime(1_000), rules: Rules::default(), action };
         bytes_of(|out| encode_entry(&Entry { id, payload: Payload::Command(txn) }, out))
     };
     let (session, password, nonce) = (SessionId(1), [7; 16], Nonce(5));
@@ -171,7 +171,7 @@ fn entry_keeps_its_promises() {
         let attach = Action::Attach { session, password, timeout_ms: 4, replaces, nonce };
         seeds.insert("attach", command(attach));
         seeds.insert("expire", command(Action::Expire { session, token: Token(3) }));
-        seeds.insert("reap", command(Action::Reap { path: "/a".into() }));
+        seeds.insert("reap", command(Action::Reap { path: "/a".into(), unused_ms: 0 }));
         let ensemble = Ensemble { members };
         seeds.insert("describe", command(Action::Describe { ensemble }));
         seeds.insert("action", bytes_of(|out| encode_action(&write(), out)));
@@ -254,7 +254,7 @@ fn write() -> Action {
 }
 
 fn entry() -> Entry<Txn> {
-    let txn = Txn { time: WallTime(1_000), action: write() };
+    let txn = Txn { time: WallTime(1_000), rules: Rules::default(), action: write() };
     let id = EntryId { term: Term(3), index: Index(9) };
     Entry { id, payload: Payload::Command(txn) }
 }

@@ -131,7 +131,11 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     if let Some(bytes) = config.snapshot_bytes {
         replica.snapshot_bytes = bytes;
     }
-    replica.extended_types = config.extended_types;
+    replica.rules = config.tree.rules;
+    replica.eager_acl = config.tree.eager_acl;
+    replica.reap_interval = config.tree.reap_interval;
+    replica.reap_per_minute = config.tree.reap_per_minute;
+    replica.reap_unused_after = config.tree.reap_unused_after;
     replica
 }
 

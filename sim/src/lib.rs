@@ -11,6 +11,7 @@ compile_error!(
      replaces it and must name it too"
 );
 
+pub mod applying;
 pub mod bytes;
 pub mod check;
 pub mod client;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zokor_chance::Chances;
 use zokor_core::Config;
+use zokor_core::db::Rules;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Membership};
 
@@ -108,6 +109,16 @@ pub struct CorePlan {
     /// Bits of the counter in a zxid, 1 to 32; 32 if it is not said.
     #[serde(default)]
     pub counter_bits: Option<u8>,
+    /// By server, from the first: the bits of the rules that it stamps as leader; 0 if it is not
+    /// said.
+    #[serde(default)]
+    pub rules: Vec<u8>,
+    /// As in `replica::Config`; the default there if it is not said.
+    #[serde(default)]
+    pub reap_interval_ms: Option<u64>,
+    /// As `reap_unused_after` in `replica::Config`.
+    #[serde(default)]
+    pub reap_unused_ms: u64,
 }
 
 /// What links are like.
@@ -239,6 +250,8 @@ pub struct ClientPlan {
     pub lasting_watches: bool,
     /// They make containers and znodes with a time to live.
     pub containers: bool,
+    /// They make quotas, and what looks like some.
+    pub quotas: bool,
     /// They try wrong passwords.
     pub wrong_passwords: bool,
     /// They send large data, make deep paths and many children.
@@ -271,7 +284,7 @@ impl Plan {
             retunes: on(s),
             poll_delay: if s.coin() { 0 } else { s.log_between(10, 2_000) },
         };
-        let clients = ClientPlan {
+        let mut clients = ClientPlan {
             count: s.between(1, 6),
             interval: s.log_between(15_000, 200_000),
             window: s.between(1, 8) as usize,
@@ -285,6 +298,7 @@ impl Plan {
             acls: s.coin(),
             lasting_watches: s.coin(),
             containers: s.coin(),
+            quotas: false,
             wrong_passwords: on(s),
             extremes: s.coin(),
             paths: s.between(2, 12),
@@ -306,6 +320,16 @@ impl Plan {
         let s = &mut Stream::new(seed, Concern::Chance);
         let buggify = s.coin() && !calm;
         core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);
+        let s = &mut Stream::new(seed, Concern::Rules);
+        clients.quotas = s.coin();
+        if s.coin() {
+            // Rules that may differ, as while an operator changes one file after the other.
+            core.rules = (0..servers).map(|_| *s.pick(&[0, 1, 4, 5, 5])).collect();
+        }
+        if s.coin() {
+            core.reap_interval_ms = Some(s.log_between(200, 8_000));
+            core.reap_unused_ms = if s.coin() { s.log_between(100, 5_000) } else { 0 };
+        }
         Plan {
             seed,
             servers,
@@ -374,7 +398,14 @@ impl Plan {
             snapshot_timeout: core.election_timeout * 20,
             ..defaults
         };
+        let rules = core.rules.get(server as usize - 1).copied().unwrap_or_default();
+        let defaults = Config::new(raft);
         Config {
+            rules: Rules::from_bits(rules).unwrap_or_default(),
+            reap_interval: core
+                .reap_interval_ms
+                .map_or(defaults.reap_interval, Duration::from_millis),
+            reap_unused_after: Duration::from_millis(core.reap_unused_ms),
             min_session_timeout_ms: core.min_session_timeout_ms,
             max_session_timeout_ms: core.max_session_timeout_ms,
             upkeep_interval: core.upkeep_interval,
@@ -382,7 +413,7 @@ impl Plan {
             resend_interval: core.resend_interval,
             snapshot_entries: core.snapshot_entries,
             catch_up_timeout: core.election_timeout * 10,
-            ..Config::new(raft)
+            ..defaults
         }
     }
 }
@@ -405,6 +436,9 @@ fn core(s: &mut Stream) -> CorePlan {
         resend_interval: Duration::from_millis(s.log_between(100, 2_000)),
         slowness: Vec::new(),
         counter_bits: None,
+        rules: Vec::new(),
+        reap_interval_ms: None,
+        reap_unused_ms: 0,
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Concern {
     Extra,
     /// Which chances servers take.
     Chance,
+    /// What leaders stamp, when they reap, and whether there are quotas.
+    Rules,
 }
 
 /// One stream of random numbers.
@@ -68,6 +70,7 @@ impl Stream {
             Concern::Network => (10, 0),
             Concern::Extra => (11, 0),
             Concern::Chance => (12, 0),
+            Concern::Rules => (13, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

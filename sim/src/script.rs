@@ -141,6 +141,9 @@ fn core() -> CorePlan {
         resend_interval: Duration::from_millis(400),
         slowness: Vec::new(),
         counter_bits: None,
+        rules: Vec::new(),
+        reap_interval_ms: None,
+        reap_unused_ms: 0,
     }
 }
 
@@ -182,6 +185,7 @@ pub fn create(path: &str, kind: ZnodeKind) -> Op {
         kind,
         stat: false,
         size: Some(8),
+        text: None,
         access: crate::workload::Access::Open,
     };
     Op::Create(znode)

@@ -49,6 +49,7 @@ pub mod mode {
     pub const EPHEMERAL_SEQUENTIAL: i32 = 3;
     pub const CONTAINER: i32 = 4;
     pub const TTL: i32 = 5;
+    pub const TTL_SEQUENTIAL: i32 = 6;
 }
 
 /// Permissions of an ACL entry.
@@ -102,6 +103,7 @@ error_codes! {
     INVALID_ACL = -114,
     AUTH_FAILED = -115,
     NO_WATCHER = -121,
+    QUOTA_EXCEEDED = -125,
 }
 
 /// A znode's numbers.

@@ -245,6 +245,7 @@ fn what_only_servers_say_is_refused_from_clients() {
         let mut client = shared.client(0);
         let reply = client.ask(op, body).expect("an answer");
         assert_eq!((reply.error, reply.body), (ErrorCode::UNIMPLEMENTED, vec![]), "op {op}");
+        assert!(client.connection().is_closed_by_server(), "op {op}");
     }
     assert!(owner.exists(&path, false).is_ok());
     still_serves(&shared, &mut owner);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::change::ChangeKind;
+use super::quota::{self, Growth, data_bytes};
 use super::work::Work;
 use crate::proto::{
     Create, CreateKind, CreateMode, ErrorCode, OpResult, Permissions, Response, Stat, Text,
@@ -18,7 +19,6 @@ use crate::tree::{Content, Kind, StoredStat};
 
 /// Makes a znode, and answers with its path and stat.
 pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat), ErrorCode> {
-    let extended_types = work.tree().extended_types();
     let (kind, sequential) = kind_of(work, create)?;
     if create.path.contains('\0') {
         return Err(ErrorCode::BadArguments);
@@ -39,10 +39,12 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
     if work.tree().contains(&path) {
         return Err(ErrorCode::NodeExists);
     }
-    if let Kind::Ephemeral(_) = parent.kind(extended_types) {
+    if let Kind::Ephemeral(_) = parent.kind() {
         return Err(ErrorCode::NoChildrenForEphemerals);
     }
     let parent_acl = Arc::clone(&parent.acl);
+    let n_bytes = data_bytes(create.data.as_ref());
+    quota::admits(work, &path, Growth { n_znodes: 1, n_bytes })?;
 
     let zxid = work.zxid;
     // A slice of the request would keep its whole frame in memory.
@@ -54,8 +56,9 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
         stat.pzxid = zxid.0;
     });
     let znode = work.znode(&path).expect("it was just made");
-    let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat(extended_types));
+    let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat());
     work.changed(&path, ChangeKind::Created, acl, Some(parent_acl));
+    quota::created(work, &path, n_bytes);
     Ok((path, stat))
 }
 
@@ -84,7 +87,7 @@ pub(super) fn op_result(kind: CreateKind, path: Text, stat: Stat) -> OpResult {
 fn kind_of(work: &Work<'_>, create: &Create) -> Result<(Kind, bool), ErrorCode> {
     let mode = CreateMode::from_flags(create.flags).ok_or(ErrorCode::BadArguments)?;
     let is_ttl = matches!(mode, CreateMode::Ttl { .. });
-    if is_ttl && !work.tree().extended_types() {
+    if is_ttl && !work.rules.extended_types {
         return Err(ErrorCode::Unimplemented);
     }
     let ttl_fits =

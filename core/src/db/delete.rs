@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use super::change::ChangeKind;
+use super::quota::{self, Growth};
 use super::work::{Work, check_version};
 use crate::proto::{ErrorCode, Permissions, Text, parent_of};
+use crate::tree::is_due;
 
 /// Deletes a znode without children.
 pub(super) fn delete(work: &mut Work<'_>, path: &Text, version: i32) -> Result<(), ErrorCode> {
@@ -28,9 +30,10 @@ pub(super) fn delete(work: &mut Work<'_>, path: &Text, version: i32) -> Result<(
 }
 
 /// Deletes a container or TTL znode if it still may go: it may have got a child, or new data.
-pub(super) fn reap(work: &mut Work<'_>, path: &Text) {
+/// `unused_ms` is how long a container may stay that never had a child, 0 for ever.
+pub(super) fn reap(work: &mut Work<'_>, path: &Text, unused_ms: i64) {
     let Some(znode) = work.tree().get(path) else { return };
-    if work.tree().is_due(znode, work.time) {
+    if is_due(znode, work.time, unused_ms) {
         remove(work, path);
     }
 }
@@ -43,7 +46,8 @@ pub(super) fn remove(work: &mut Work<'_>, path: &Text) {
     let parent = work.znode(parent_path).expect("a tree is closed under parents");
     let parent_acl = Arc::clone(&parent.acl);
     let zxid = work.zxid;
-    work.remove(path);
+    let n_bytes = -work.remove(path);
     work.update_stat(parent_path, |stat| stat.pzxid = zxid.0);
     work.changed(path, ChangeKind::Deleted, acl, Some(parent_acl));
+    quota::changed(work, path, Growth { n_znodes: -1, n_bytes });
 }

@@ -81,9 +81,9 @@ impl Image {
         }))
     }
 
-    pub(super) fn thaw(&self, extended_types: bool) -> (Tree, Sessions) {
+    pub(super) fn thaw(&self) -> (Tree, Sessions) {
         let Frozen { zxid, znodes, sessions, last_ids, digest: expected } = &*self.0;
-        let tree = Tree::thaw(znodes.clone(), extended_types);
+        let tree = Tree::thaw(znodes.clone());
         let sessions = Sessions::thaw(sessions.clone(), last_ids.clone());
         assert_eq!(digest(*zxid, &tree, &sessions), *expected, "an image has one digest");
         (tree, sessions)
@@ -151,8 +151,7 @@ impl Default for ImageBuilder {
 impl ImageBuilder {
     /// Nothing yet.
     pub fn new() -> Self {
-        // Which owners are TTL marks does not matter before the image is thawed.
-        ImageBuilder { tree: Tree::empty(false), sessions: Sessions::default() }
+        ImageBuilder { tree: Tree::empty(), sessions: Sessions::default() }
     }
 
     /// Adds a znode; the root (`/`) first, parents before children. Its data is copied, so that it
@@ -166,9 +165,7 @@ impl ImageBuilder {
             path == "/"
         } else {
             let parent = parent_of(&path).and_then(|parent| self.tree.get(parent));
-            // With TTL znodes known, nothing but a session's own znode has no children.
-            let may_have_children =
-                |parent: &Znode| !matches!(parent.kind(true), Kind::Ephemeral(_));
+            let may_have_children = |parent: &Znode| !matches!(parent.kind(), Kind::Ephemeral(_));
             parent.is_some_and(may_have_children)
                 && !name_of(&path).is_empty()
                 && !self.tree.contains(&path)

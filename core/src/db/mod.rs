@@ -8,9 +8,12 @@ mod change;
 mod close;
 mod create;
 mod delete;
+mod eager;
 mod image;
 mod multi;
 mod query;
+mod quota;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod txn;
@@ -20,6 +23,8 @@ mod work;
 pub use change::{Applied, Change, ChangeKind, Outcome, Refusal};
 pub use image::{Image, ImageBuilder, ImageError, ImageNode, Session, SessionRecord, StoredStat};
 pub use query::Reader;
+pub use quota::{Limits, Quota, QuotaEvents, Usage};
+pub use rules::Rules;
 pub use txn::{Action, Author, Txn};
 
 use std::sync::Arc;
@@ -33,14 +38,7 @@ use crate::proto::{
 use crate::session::{Sessions, prefix_of};
 use crate::time::WallTime;
 use crate::tree::{Content, Kind, Tree};
-use work::Work;
-
-/// What must be the same on all servers for their states to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DbConfig {
-    /// ZooKeeper's `extendedTypesEnabled`: whether TTL znodes may be made. Default false.
-    pub extended_types: bool,
-}
+use work::{Doer, Work};
 
 /// Znodes and sessions after one entry of the log.
 #[derive(Debug)]
@@ -48,6 +46,8 @@ pub struct Database {
     zxid: Zxid,
     tree: Tree,
     sessions: Sessions,
+    /// No part of the state: what this server saw since it was last asked.
+    quota_events: QuotaEvents,
 }
 
 /// What `setWatches` compares with what the client has seen.
@@ -62,9 +62,15 @@ pub struct NodeFacts {
 /// Where the description of the ensemble is kept.
 const CONFIG_PATH: &str = "/zookeeper/config";
 
+impl Default for Database {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Database {
     /// The state before the first entry: the reserved znodes and no sessions.
-    pub fn new(config: DbConfig) -> Self {
+    pub fn new() -> Self {
         let anyone = |permissions| Acl { permissions, id: Id::new("world", "anyone") };
         let open: AclList = Arc::new([anyone(Permissions::ALL)]);
         let read: AclList = Arc::new([anyone(Permissions::READ)]);
@@ -73,20 +79,24 @@ impl Database {
             acl: Arc::clone(acl),
             stat: StoredStat::default(),
         };
-        let mut tree = Tree::empty(config.extended_types);
+        let mut tree = Tree::empty();
         for path in ["/", "/zookeeper", "/zookeeper/quota"] {
             tree.insert(path, znode(&open));
         }
         // ZooKeeper sets its ACL at "version -1", and stores that.
         let stat = StoredStat { aversion: -1, ..StoredStat::default() };
         tree.insert(CONFIG_PATH, Content { stat, ..znode(&read) });
-        Database { zxid: Zxid::ZERO, tree, sessions: Sessions::default() }
+        Database::of(Zxid::ZERO, tree, Sessions::default())
     }
 
     /// The state of an image.
-    pub fn thaw(image: Image, config: DbConfig) -> Self {
-        let (tree, sessions) = image.thaw(config.extended_types);
-        Database { zxid: image.zxid(), tree, sessions }
+    pub fn thaw(image: Image) -> Self {
+        let (tree, sessions) = image.thaw();
+        Database::of(image.zxid(), tree, sessions)
+    }
+
+    fn of(zxid: Zxid, tree: Tree, sessions: Sessions) -> Self {
+        Database { zxid, tree, sessions, quota_events: QuotaEvents::default() }
     }
 
     /// The state as it is now, for a snapshot. Costs a pointer for every 64 znodes; what is changed
@@ -103,7 +113,7 @@ impl Database {
         self.advance(zxid);
         let mut changes = Vec::new();
         let outcome = match &txn.action {
-            Action::Write { author, write } => self.write(txn.time, author, write, &mut changes),
+            Action::Write { author, write } => self.write(txn, author, write, &mut changes),
             Action::Open { session, password, timeout_ms, nonce } => self.open(Session {
                 id: *session,
                 password: *password,
@@ -120,20 +130,20 @@ impl Database {
             }
             Action::Expire { session, token } => {
                 if self.session(*session).is_some_and(|known| known.token == *token) {
-                    self.end(txn.time, *session, &mut changes);
+                    self.end(txn, *session, &mut changes);
                     Outcome::Expired(*session)
                 } else {
                     Outcome::Settled
                 }
             }
-            Action::Reap { path } => {
-                let mut work = self.work(txn.time, SessionId(0), &[]);
-                delete::reap(&mut work, path);
+            Action::Reap { path, unused_ms } => {
+                let mut work = self.work(txn, SessionId(0), &[]);
+                delete::reap(&mut work, path, *unused_ms);
                 changes = work.into_changes();
                 Outcome::Settled
             }
             Action::Describe { ensemble } => {
-                let mut work = self.work(txn.time, SessionId(0), &[]);
+                let mut work = self.work(txn, SessionId(0), &[]);
                 update::describe(&mut work, CONFIG_PATH, ensemble);
                 changes = work.into_changes();
                 Outcome::Settled
@@ -227,9 +237,26 @@ impl Database {
         self.tree.owners().map(move |owner| (owner, paths(owner)))
     }
 
-    /// At most `limit` containers and TTL znodes that may go at `now`, for the leader to propose.
-    pub fn reapable(&self, now: WallTime, limit: usize) -> Vec<Text> {
-        self.tree.due(now).take(limit).map(|path| Text::from(&**path)).collect()
+    /// At most `limit` containers and TTL znodes that may go at `now`, for the leader to propose;
+    /// those containers too that never had a child for longer than `unused_ms`, unless that is 0.
+    pub fn reapable(&self, now: WallTime, unused_ms: i64, limit: usize) -> Vec<Text> {
+        self.tree.due(now, unused_ms).take(limit).map(|path| Text::from(&**path)).collect()
+    }
+
+    /// All quotas, ascending by path, with their limits and what is counted of them.
+    pub fn quotas(&self) -> Vec<Quota> {
+        quota::all(&self.tree)
+    }
+
+    /// How often a quota was exceeded, or stood in the way, since this was last asked.
+    pub fn take_quota_events(&mut self) -> QuotaEvents {
+        std::mem::take(&mut self.quota_events)
+    }
+
+    /// What a client hears whose write would be refused by the tree as it is now, for want of a
+    /// permission or a valid ACL. `None` says nothing: the log decides.
+    pub fn refusal(&self, identities: &[Id], write: &Write) -> Option<ErrorCode> {
+        eager::refusal(&self.tree, identities, write)
     }
 
     fn advance(&mut self, zxid: Zxid) {
@@ -237,19 +264,15 @@ impl Database {
         self.zxid = zxid;
     }
 
-    fn work<'a>(
-        &'a mut self,
-        time: WallTime,
-        session: SessionId,
-        identities: &'a [Id],
-    ) -> Work<'a> {
-        Work::new(&mut self.tree, self.zxid, time, session, identities)
+    fn work<'a>(&'a mut self, txn: &Txn, session: SessionId, identities: &'a [Id]) -> Work<'a> {
+        let doer = Doer { session, identities };
+        Work::new(&mut self.tree, &mut self.quota_events, self.zxid, txn, doer)
     }
 
     /// A client's write: first whether it is this write's turn, then what it does.
     fn write(
         &mut self,
-        time: WallTime,
+        txn: &Txn,
         author: &Author,
         write: &Write,
         changes: &mut Vec<Change>,
@@ -260,7 +283,7 @@ impl Database {
         }
         // The session is noted first, for the write may end it.
         self.sessions.update(author.session, |session| session.sequence = author.sequence);
-        let mut work = self.work(time, author.session, &author.identities);
+        let mut work = self.work(txn, author.session, &author.identities);
         let result = match write {
             Write::Create(create) => create::create(&mut work, create)
                 .map(|(path, stat)| create::response(create.kind, path, stat)),
@@ -276,7 +299,7 @@ impl Database {
             Write::Check { .. } => Err(ErrorCode::Unimplemented),
             Write::Multi(writes) => multi::multi(&mut work, writes).map(Response::Multi),
             Write::CloseSession => {
-                self.end(time, author.session, changes);
+                self.end(txn, author.session, changes);
                 return Outcome::Answered(Ok(Response::Empty));
             }
         };
@@ -291,7 +314,7 @@ impl Database {
         let Session { id, token, .. } = session;
         let prefix = prefix_of(id);
         // An id that reads like the mark of a container or TTL znode could own no ephemeral.
-        let is_ordinary = Kind::of(id.0, self.tree.extended_types()) == Kind::Ephemeral(id);
+        let is_ordinary = Kind::of(id.0) == Kind::Ephemeral(id);
         if id <= self.sessions.last_id(prefix) || !is_ordinary {
             return Outcome::Refused(Refusal::IdTaken);
         }
@@ -329,8 +352,8 @@ impl Database {
     }
 
     /// Ends a session, and its ephemeral znodes with it.
-    fn end(&mut self, time: WallTime, id: SessionId, changes: &mut Vec<Change>) {
-        let mut work = self.work(time, id, &[]);
+    fn end(&mut self, txn: &Txn, id: SessionId, changes: &mut Vec<Change>) {
+        let mut work = self.work(txn, id, &[]);
         if !mutated!(EphemeralsOutliveClose) {
             close::delete_ephemerals(&mut work);
         }

@@ -5,7 +5,7 @@
 
 use crate::id::SessionId;
 use crate::proto::{ErrorCode, Id, Identities, OpResult, Permissions, Read, Response, Stat, Text};
-use crate::tree::acl::{mask, permits, require};
+use crate::tree::acl::{mask, permits};
 use crate::tree::{Tree, Znode, user_of};
 
 /// Who reads.
@@ -15,6 +15,18 @@ pub struct Reader<'a> {
     pub session: SessionId,
     /// The identities of its connection.
     pub identities: &'a Identities,
+    /// ZooKeeper's `skipACL`: the reader is asked for no permission.
+    pub skip_acl: bool,
+}
+
+impl Reader<'_> {
+    fn may(&self, znode: &Znode, wanted: Permissions) -> bool {
+        self.skip_acl || permits(&znode.acl, wanted, self.identities)
+    }
+
+    fn require(&self, znode: &Znode, wanted: Permissions) -> Result<(), ErrorCode> {
+        if self.may(znode, wanted) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+    }
 }
 
 pub(super) fn query(tree: &Tree, reader: &Reader<'_>, read: &Read) -> Result<Response, ErrorCode> {
@@ -22,14 +34,14 @@ pub(super) fn query(tree: &Tree, reader: &Reader<'_>, read: &Read) -> Result<Res
         Read::Exists { path, .. } => exists(tree, reader, path).map(Response::Stat),
         Read::GetData { path, .. } => {
             let znode = readable(tree, reader, path)?;
-            Ok(Response::Data(znode.data.clone(), stat(tree, znode)))
+            Ok(Response::Data(znode.data.clone(), znode.to_stat()))
         }
         Read::GetAcl { path } => get_acl(tree, reader, path),
         Read::GetChildren { path, with_stat, .. } => {
             let znode = readable(tree, reader, path)?;
             let names = names(tree, znode);
             Ok(match with_stat {
-                true => Response::NamesStat(names, stat(tree, znode)),
+                true => Response::NamesStat(names, znode.to_stat()),
                 false => Response::Names(names),
             })
         }
@@ -54,19 +66,16 @@ fn exists(tree: &Tree, reader: &Reader<'_>, path: &str) -> Result<Stat, ErrorCod
     if path.contains('\0') {
         return Err(ErrorCode::BadArguments);
     }
-    Ok(stat(tree, readable(tree, reader, path)?))
+    Ok(readable(tree, reader, path)?.to_stat())
 }
 
 fn get_acl(tree: &Tree, reader: &Reader<'_>, path: &str) -> Result<Response, ErrorCode> {
     let znode = tree.get(path).ok_or(ErrorCode::NoNode)?;
     let either = Permissions(Permissions::READ.0 | Permissions::ADMIN.0);
-    require(&znode.acl, either, reader.identities)?;
-    let acl = if permits(&znode.acl, Permissions::ADMIN, reader.identities) {
-        znode.acl.to_vec()
-    } else {
-        mask(&znode.acl)
-    };
-    Ok(Response::Acl(acl, stat(tree, znode)))
+    reader.require(znode, either)?;
+    let acl =
+        if reader.may(znode, Permissions::ADMIN) { znode.acl.to_vec() } else { mask(&znode.acl) };
+    Ok(Response::Acl(acl, znode.to_stat()))
 }
 
 /// A blank prefix, or the root, stands for everything.
@@ -84,7 +93,7 @@ fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Vec<Text> {
 fn multi(tree: &Tree, reader: &Reader<'_>, reads: &[Read]) -> Result<Vec<OpResult>, ErrorCode> {
     let one = |read: &Read| match read {
         Read::GetData { path, .. } => Ok(match readable(tree, reader, path) {
-            Ok(znode) => OpResult::Data(znode.data.clone(), stat(tree, znode)),
+            Ok(znode) => OpResult::Data(znode.data.clone(), znode.to_stat()),
             Err(code) => OpResult::Error(Some(code)),
         }),
         Read::GetChildren { path, .. } => Ok(match readable(tree, reader, path) {
@@ -129,7 +138,7 @@ fn weight(result: &OpResult) -> usize {
 
 fn readable<'a>(tree: &'a Tree, reader: &Reader<'_>, path: &str) -> Result<&'a Znode, ErrorCode> {
     let znode = tree.get(path).ok_or(ErrorCode::NoNode)?;
-    require(&znode.acl, Permissions::READ, reader.identities)?;
+    reader.require(znode, Permissions::READ)?;
     Ok(znode)
 }
 
@@ -137,10 +146,6 @@ fn names(tree: &Tree, znode: &Znode) -> Vec<Text> {
     let mut names = Vec::with_capacity(znode.n_children());
     names.extend(tree.names(znode).map(Text::from));
     names
-}
-
-fn stat(tree: &Tree, znode: &Znode) -> Stat {
-    znode.to_stat(tree.extended_types())
 }
 
 /// What the parts of one multiRead's answer may weigh together: far above what a client takes

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::rules::Rules;
 use crate::id::{Nonce, Sequence, SessionId, Token};
 use crate::proto::{Acl, Ensemble, Identities, Text, Write};
 use crate::time::WallTime;
@@ -16,6 +17,9 @@ use crate::time::WallTime;
 pub struct Txn {
     /// The leader's wall clock when it took the action up. Every server sees the same time.
     pub time: WallTime,
+    /// The leader's rules at that time. Every server goes by them, whatever its own settings are.
+    #[serde(default)]
+    pub rules: Rules,
     /// What to do.
     pub action: Action,
 }
@@ -79,6 +83,10 @@ pub enum Action {
     Reap {
         /// Which.
         path: Text,
+        /// The leader's `znode.container.maxNeverUsedIntervalMs`: how long a container may stay
+        /// that never had a child; 0 for ever.
+        #[serde(default)]
+        unused_ms: i64,
     },
     /// The ensemble's own description, shown at `/zookeeper/config`.
     Describe {
@@ -108,7 +116,7 @@ impl Action {
                         + write_size(write)
                 }
                 Action::Open { .. } | Action::Attach { .. } | Action::Expire { .. } => 0,
-                Action::Reap { path } => path.len(),
+                Action::Reap { path, .. } => path.len(),
                 Action::Describe { ensemble } => {
                     ensemble.members.iter().map(|member| member.line.len() + 16).sum()
                 }
@@ -153,7 +161,8 @@ mod tests {
             sequence: Sequence(1),
             identities: Arc::from([]),
         };
-        Txn { time: WallTime(0), action: Action::Write { author, write } }.size_bytes()
+        let action = Action::Write { author, write };
+        Txn { time: WallTime(0), rules: Rules::default(), action }.size_bytes()
     }
 
     #[test]

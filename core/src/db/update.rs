@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::change::ChangeKind;
+use super::quota::{self, Growth, data_bytes};
 use super::work::{Work, check_version};
 use crate::proto::{Acl, Ensemble, ErrorCode, Permissions, Stat, Text, is_valid};
 use crate::tree::acl::fix_up;
@@ -23,8 +24,11 @@ pub(super) fn set_data(
     is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
     let znode = work.znode(path)?;
     work.require(&znode.acl, Permissions::WRITE)?;
-    check_version(version, znode.stat.version)?;
-    let next = next_version(znode.stat.version);
+    let found = znode.stat.version;
+    let n_bytes = data_bytes(data) - data_bytes(znode.data.as_ref());
+    quota::admits(work, path, Growth { n_znodes: 0, n_bytes })?;
+    check_version(version, found)?;
+    let next = next_version(found);
     // A slice of the request would keep its whole frame in memory.
     Ok(put_data(work, path, data.map(|data| Bytes::copy_from_slice(data)), next))
 }
@@ -45,7 +49,7 @@ pub(super) fn set_acl(
     work.set_acl(path, &acl);
     work.update_stat(path, |stat| stat.aversion = next);
     let znode = work.znode(path).expect("it was there a moment ago");
-    Ok(znode.to_stat(work.tree().extended_types()))
+    Ok(znode.to_stat())
 }
 
 /// Whether a znode has this version.
@@ -69,14 +73,17 @@ pub(super) fn describe(work: &mut Work<'_>, path: &str, ensemble: &Ensemble) {
 
 fn put_data(work: &mut Work<'_>, path: &Text, data: Option<Bytes>, version: i32) -> Stat {
     let (zxid, time) = (work.zxid, work.time);
-    work.set_data(path, data);
+    let after = data_bytes(data.as_ref());
+    let before = work.set_data(path, data);
     work.update_stat(path, |stat| {
         stat.mzxid = zxid.0;
         stat.mtime = time.0;
         stat.version = version;
     });
     let znode = work.znode(path).expect("it was just set");
-    let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat(work.tree().extended_types()));
+    let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat());
     work.changed(path, ChangeKind::DataChanged, acl, None);
+    let n_bytes = after - before;
+    quota::changed(work, path, Growth { n_znodes: 0, n_bytes });
     stat
 }

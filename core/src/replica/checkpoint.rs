@@ -118,13 +118,13 @@ impl Checkpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Database, DbConfig};
+    use crate::db::Database;
     use crate::proto::Zxid;
     use crate::raft::{EntryId, Term};
 
     fn snapshot(last: u64) -> Snapshot {
         let last = EntryId { term: Term(1), index: Index(last) };
-        let image = Database::new(DbConfig::default()).freeze();
+        let image = Database::new().freeze();
         Snapshot { meta: SnapshotMeta { last, membership: None }, zxid: Zxid::ZERO, image }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::db::Rules;
 use crate::proto::Ensemble;
 use crate::raft;
 
@@ -39,11 +40,16 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// How often the leader looks for empty containers and overdue TTL znodes. Default 60 s.
     pub reap_interval: Duration,
-    /// How many of them it takes away a minute at most. Default 10,000.
+    /// How many of them it takes away a minute at most; at least 1. Default 10,000.
     pub reap_per_minute: u32,
-    /// ZooKeeper's `extendedTypesEnabled`: whether TTL znodes may be made. Must be the same on all
-    /// servers. Default false.
-    pub extended_types: bool,
+    /// How long a container may stay that never had a child; zero for ever, which is the default.
+    pub reap_unused_after: Duration,
+    /// What this server stamps on what it takes up as leader. Its own reads go by `skip_acl`, too.
+    /// By default, there are no TTL znodes, permissions are asked for and quotas not enforced.
+    pub rules: Rules,
+    /// ZooKeeper's `enableEagerACLCheck`: a write that its client has no permission for is refused
+    /// by the client's own server, and never reaches the log. Default false.
+    pub eager_acl: bool,
 }
 
 impl Config {
@@ -63,7 +69,9 @@ impl Config {
             snapshot_bytes: 64 << 20,
             reap_interval: Duration::from_secs(60),
             reap_per_minute: 10_000,
-            extended_types: false,
+            reap_unused_after: Duration::ZERO,
+            rules: Rules::default(),
+            eager_acl: false,
         }
     }
 }

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::db::{Action, Database, DbConfig, Txn};
+use crate::db::{Action, Database, QuotaEvents, Txn};
 use crate::id::{ConnId, Seed, ServerId, SessionId};
 use crate::raft::{
     self, Effect, EntryId, Index, Membership, Raft, Role, SharedEntry, SnapshotMeta, Term,
@@ -94,6 +94,7 @@ pub struct Replica {
     leads_since: Option<Instant>,
     proposal_bytes: Sizes,
     sessions_expired: u64,
+    quota_events: QuotaEvents,
 }
 
 impl Replica {
@@ -106,10 +107,9 @@ impl Replica {
         let mut raft_seed = Seed([0; 32]);
         random.fill_bytes(&mut raft_seed.0);
 
-        let db_config = DbConfig { extended_types: config.extended_types };
         let (db, meta) = match recovered.snapshot {
-            Some(snapshot) => (Database::thaw(snapshot.image, db_config), snapshot.meta),
-            None => (Database::new(db_config), SnapshotMeta::default()),
+            Some(snapshot) => (Database::thaw(snapshot.image), snapshot.meta),
+            None => (Database::new(), SnapshotMeta::default()),
         };
         let raft = Raft::new(
             now.instant,
@@ -145,6 +145,7 @@ impl Replica {
             leads_since: None,
             proposal_bytes: Sizes::default(),
             sessions_expired: 0,
+            quota_events: QuotaEvents::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Plain counters and facts about a replica, for people and monitoring.
 
+use crate::db::QuotaEvents;
 use crate::id::ServerId;
 use crate::proto::Zxid;
 use crate::raft::{Index, Role, Term};
@@ -54,6 +55,9 @@ pub struct Stats {
     pub config_version: i64,
     /// Sessions that it expired as leader, since the same moment.
     pub sessions_expired: u64,
+    /// Writes that it saw refused at a hard quota, and let pass beyond a soft one, since it started.
+    /// Where quotas are not enforced, neither is counted, as in ZooKeeper.
+    pub quota_events: QuotaEvents,
     /// Snapshots that it took since it started.
     pub snapshots: u64,
     /// A digest of znodes and sessions: equal on all servers that have applied the same entries.

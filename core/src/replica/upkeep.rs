@@ -7,6 +7,10 @@ use std::time::Duration;
 use crate::raft::Index;
 use crate::time::Instant;
 
+const A_MINUTE: Duration = Duration::from_secs(60);
+/// One znode, when what may be reaped is counted in microseconds times znodes a minute.
+const A_ZNODE: u64 = A_MINUTE.as_micros() as u64;
+
 /// The schedule of one server.
 #[derive(Debug)]
 pub(super) struct Upkeep {
@@ -14,6 +18,9 @@ pub(super) struct Upkeep {
     last: Instant,
     next: Instant,
     next_reap: Instant,
+    /// While znodes are being reaped: since when this sweep's last portion was given out, and what
+    /// was left of it, in parts of a znode.
+    sweep: Option<(Instant, u64)>,
     /// Since when no leader is known that hears this server.
     leaderless_since: Option<Instant>,
     /// Since when what is agreed waits for this server's own disk, and the last index applied then.
@@ -30,6 +37,7 @@ impl Upkeep {
             last: now,
             next: now + interval,
             next_reap: now,
+            sweep: None,
             leaderless_since: Some(now),
             stuck_since: None,
             serving: false,
@@ -56,17 +64,30 @@ impl Upkeep {
         Some(if gap > self.interval * 2 { gap - self.interval } else { Duration::ZERO })
     }
 
-    /// If it is time to look for znodes to reap, by the leader's clock.
-    pub(super) fn reap_due(&mut self, now: Instant, interval: Duration) -> bool {
-        let due = now >= self.next_reap;
-        if due {
-            self.next_reap = now + interval;
+    /// How many znodes may be reaped now, by the leader's clock: none between two sweeps, and
+    /// within one as many as `per_minute` allows since the last time.
+    pub(super) fn reapable(&mut self, now: Instant, per_minute: u32) -> usize {
+        if now < self.next_reap {
+            return 0;
         }
-        due
+        // The first znode of a sweep goes at once.
+        let (last, rest) = self.sweep.unwrap_or((now, A_ZNODE));
+        let passed = (now - last).min(A_MINUTE).as_micros() as u64;
+        let credit = rest + passed * u64::from(per_minute);
+        self.sweep = Some((now, credit % A_ZNODE));
+        usize::try_from(credit / A_ZNODE).unwrap_or(usize::MAX)
+    }
+
+    /// Nothing is left to reap: the next sweep begins an interval after this one did, or now if
+    /// that is over.
+    pub(super) fn swept(&mut self, now: Instant, interval: Duration) {
+        self.sweep = None;
+        self.next_reap = (self.next_reap + interval).max(now);
     }
 
     /// A new leadership of this server looks for znodes to reap one interval after it began.
     pub(super) fn leads(&mut self, now: Instant, reap_interval: Duration) {
+        self.sweep = None;
         self.next_reap = now + reap_interval;
     }
 
@@ -110,5 +131,41 @@ impl Upkeep {
             self.serving = false;
         }
         orphaned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1_000)
+    }
+
+    #[test]
+    fn a_sweep_begins_an_interval_after_leadership_and_goes_at_its_pace() {
+        let interval = Duration::from_secs(10);
+        let mut upkeep = Upkeep::new(at(0), Duration::from_millis(500));
+        upkeep.leads(at(1_000), interval);
+        assert_eq!(upkeep.reapable(at(10_999), 60), 0, "not yet");
+        assert_eq!(upkeep.reapable(at(11_000), 60), 1, "the first at once");
+        assert_eq!(upkeep.reapable(at(11_500), 60), 0);
+        assert_eq!(upkeep.reapable(at(12_000), 60), 1, "then one a second");
+        assert_eq!(upkeep.reapable(at(14_000), 60), 2);
+        upkeep.swept(at(14_000), interval);
+        assert_eq!(upkeep.reapable(at(20_999), 60), 0);
+        assert_eq!(upkeep.reapable(at(21_000), 60), 1);
+        assert_eq!(upkeep.reapable(at(900_000), 60), 60, "at most what fits a minute");
+        upkeep.leads(at(900_000), interval);
+        assert_eq!(upkeep.reapable(at(900_001), 60), 0, "another leadership waits anew");
+    }
+
+    #[test]
+    fn short_intervals_do_not_quicken_the_pace() {
+        let interval = Duration::from_millis(1);
+        let mut upkeep = Upkeep::new(at(0), Duration::from_millis(500));
+        upkeep.leads(at(0), interval);
+        let all = (1..=600).map(|n| upkeep.reapable(at(n * 100), 10_000)).sum::<usize>();
+        assert!((9_950..=10_001).contains(&all), "{all} in a minute");
     }
 }

@@ -60,7 +60,7 @@ impl Admission {
             }
             // Asked for again and again while nothing is committed.
             Action::Expire { session, token } => !self.expiries.contains(&(*session, *token)),
-            Action::Reap { path } => !self.reaps.contains(path),
+            Action::Reap { path, .. } => !self.reaps.contains(path),
             Action::Describe { .. } => true,
         }
     }
@@ -77,7 +77,7 @@ impl Admission {
             Action::Expire { session, token } => {
                 self.expiries.insert((*session, *token));
             }
-            Action::Reap { path } => {
+            Action::Reap { path, .. } => {
                 self.reaps.insert(path.clone());
             }
             Action::Describe { .. } => {}
@@ -98,7 +98,7 @@ impl Admission {
             Action::Expire { session, token } => {
                 self.expiries.remove(&(*session, *token));
             }
-            Action::Reap { path } => {
+            Action::Reap { path, .. } => {
                 self.reaps.remove(path);
             }
             Action::Describe { .. } => {}
@@ -127,7 +127,6 @@ impl Command for Txn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::DbConfig;
 
     fn open(nonce: u64) -> Action {
         let (session, password) = (SessionId(nonce as i64), [0; 16]);
@@ -136,10 +135,10 @@ mod tests {
 
     #[test]
     fn what_the_leader_wishes_is_in_the_log_once() {
-        let db = Database::new(DbConfig::default());
+        let db = Database::new();
         let mut admission = Admission::default();
         let expire = |token| Action::Expire { session: SessionId(1), token: Token(token) };
-        let reap = |path: &str| Action::Reap { path: path.into() };
+        let reap = |path: &str| Action::Reap { path: path.into(), unused_ms: 0 };
         for (action, other) in [(expire(1), expire(2)), (reap("/a"), reap("/b"))] {
             assert!(admission.admits(&db, &action));
             admission.note(&action);
@@ -152,7 +151,7 @@ mod tests {
 
     #[test]
     fn attempts_in_the_log_are_limited() {
-        let db = Database::new(DbConfig::default());
+        let db = Database::new();
         let mut admission = Admission::default();
         (0..MAX_ATTEMPTS as u64).for_each(|nonce| admission.note(&open(nonce)));
         let next = open(MAX_ATTEMPTS as u64);

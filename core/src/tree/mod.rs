@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use acl::permits;
 pub use scheme::{authenticate, user_of};
+pub use tally::is_due;
 pub use znode::{Kind, StoredStat, Znode, next_version};
 
 use crate::id::SessionId;
@@ -57,18 +58,18 @@ pub struct Content {
 
 impl Tree {
     /// A tree without even a root; only a snapshot is read into it.
-    pub(crate) fn empty(extended_types: bool) -> Self {
+    pub(crate) fn empty() -> Self {
         Tree {
             znodes: Pages::default(),
             index: HashTable::new(),
             acls: AclLists::default(),
-            tally: Tally::new(extended_types),
+            tally: Tally::default(),
         }
     }
 
     /// The tree of a frozen image: index and tally are made anew.
-    pub(crate) fn thaw(znodes: Pages<Znode>, extended_types: bool) -> Self {
-        let mut tree = Tree::empty(extended_types);
+    pub(crate) fn thaw(znodes: Pages<Znode>) -> Self {
+        let mut tree = Tree::empty();
         tree.index.reserve(znodes.len(), spread);
         for (slot, znode) in znodes.iter() {
             tree.acls.adopt(&znode.acl);
@@ -200,6 +201,17 @@ impl Tree {
         n
     }
 
+    /// `znode` and all that is below it, in no order that matters.
+    pub fn subtree<'a>(&'a self, znode: &'a Znode) -> impl Iterator<Item = &'a Znode> {
+        let mut left = vec![znode];
+        std::iter::from_fn(move || {
+            let znode = left.pop()?;
+            let slots = znode.children.iter().flat_map(|children| children.iter());
+            left.extend(slots.map(|slot| self.znodes.get(slot).expect("children are in use")));
+            Some(znode)
+        })
+    }
+
     /// How many znodes there are.
     pub fn len(&self) -> usize {
         self.znodes.len()
@@ -208,11 +220,6 @@ impl Tree {
     /// Whether there is no znode, not even a root.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether TTL znodes are known.
-    pub fn extended_types(&self) -> bool {
-        self.tally.extended_types()
     }
 
     /// The wrapping sum of all znodes' hashes.
@@ -249,14 +256,10 @@ impl Tree {
         self.tally.owners()
     }
 
-    /// Containers and TTL znodes that may go at `now`, longest overdue first.
-    pub fn due(&self, now: WallTime) -> impl Iterator<Item = &Arc<str>> {
-        self.tally.due(now)
-    }
-
-    /// Whether `znode` is a container or TTL znode that may go at `now`.
-    pub fn is_due(&self, znode: &Znode, now: WallTime) -> bool {
-        tally::due(znode, self.extended_types()).is_some_and(|due| due < now.0)
+    /// Containers and TTL znodes that may go at `now`, longest overdue first; then containers that
+    /// never had a child and have stayed for longer than `unused_ms`, which is 0 for ever.
+    pub fn due(&self, now: WallTime, unused_ms: i64) -> impl Iterator<Item = &Arc<str>> {
+        self.tally.due(now, unused_ms)
     }
 
     fn find(&self, path: &str) -> Option<u32> {

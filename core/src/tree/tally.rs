@@ -14,7 +14,6 @@ use crate::time::WallTime;
 /// Sums and orders over all znodes.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    extended_types: bool,
     /// The wrapping sum of all znodes' digests.
     pub(super) digest: u64,
     /// As ZooKeeper counts: data, and paths in UTF-16 units; the root stands in its table twice.
@@ -23,21 +22,15 @@ pub(super) struct Tally {
     ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     /// Empty containers and TTL znodes by the time after which they may go.
     due: BTreeSet<(i64, Arc<str>)>,
+    /// Containers that never had a child, by the time at which they were made or last set.
+    unused: BTreeSet<(i64, Arc<str>)>,
 }
 
 impl Tally {
-    pub(super) fn new(extended_types: bool) -> Self {
-        Tally { extended_types, ..Tally::default() }
-    }
-
-    pub(super) fn extended_types(&self) -> bool {
-        self.extended_types
-    }
-
     /// Counts a znode that came into the tree.
     pub(super) fn arrive(&mut self, znode: &Znode) {
         self.put(znode);
-        if let Kind::Ephemeral(owner) = znode.kind(self.extended_types) {
+        if let Kind::Ephemeral(owner) = znode.kind() {
             let new = self.ephemerals.entry(owner).or_default().insert(Arc::clone(&znode.path));
             assert!(new, "an ephemeral znode came twice");
             self.n_ephemerals += 1;
@@ -47,7 +40,7 @@ impl Tally {
     /// Counts out a znode that leaves the tree.
     pub(super) fn leave(&mut self, znode: &Znode) {
         self.take(znode);
-        if let Kind::Ephemeral(owner) = znode.kind(self.extended_types) {
+        if let Kind::Ephemeral(owner) = znode.kind() {
             let paths = self.ephemerals.get_mut(&owner).expect("it was counted as it came");
             assert!(paths.remove(&*znode.path), "it was counted as it came");
             if paths.is_empty() {
@@ -73,16 +66,20 @@ impl Tally {
 
     /// [`put`](Self::put), if no more than the list of children was changed.
     pub(super) fn put_due(&mut self, znode: &Znode) {
-        if let Some(due) = due(znode, self.extended_types) {
-            self.due.insert((due, Arc::clone(&znode.path)));
-        }
+        match empty(znode) {
+            Some(Empty::Since(set)) => self.unused.insert((set, Arc::clone(&znode.path))),
+            Some(Empty::Until(due)) => self.due.insert((due, Arc::clone(&znode.path))),
+            None => false,
+        };
     }
 
     /// [`take`](Self::take), if no more than the list of children will be changed.
     pub(super) fn take_due(&mut self, znode: &Znode) {
-        if let Some(due) = due(znode, self.extended_types) {
-            self.due.remove(&(due, Arc::clone(&znode.path)));
-        }
+        match empty(znode) {
+            Some(Empty::Since(set)) => self.unused.remove(&(set, Arc::clone(&znode.path))),
+            Some(Empty::Until(due)) => self.due.remove(&(due, Arc::clone(&znode.path))),
+            None => false,
+        };
     }
 
     /// The ephemeral znodes of a session whose paths begin with `prefix`, ascending.
@@ -102,23 +99,50 @@ impl Tally {
         self.ephemerals.keys().copied()
     }
 
-    /// What may go at `now`, longest overdue first.
-    pub(super) fn due(&self, now: WallTime) -> impl Iterator<Item = &Arc<str>> {
-        self.due.iter().take_while(move |(due, _)| *due < now.0).map(|(_, path)| path)
+    /// What may go at `now`, longest overdue first; then containers that never had a child, if they
+    /// have stayed for longer than `unused_ms`, which is 0 if they may stay for ever.
+    pub(super) fn due(&self, now: WallTime, unused_ms: i64) -> impl Iterator<Item = &Arc<str>> {
+        let due = self.due.iter().take_while(move |(due, _)| *due < now.0);
+        let unused = self.unused.iter();
+        let unused = unused.take_while(move |(set, _)| is_left_over(*set, now, unused_ms));
+        due.chain(unused).map(|(_, path)| path)
     }
 }
 
-/// The last millisecond that an empty container or TTL znode has a right to; `None` for all others.
-/// A container that never had a child stays (ZooKeeper 3.9: `ContainerManager.getCandidates`).
-pub(super) fn due(znode: &Znode, extended_types: bool) -> Option<i64> {
+/// Whether `znode` is a container or TTL znode that may go at `now`; `unused_ms` as for
+/// [`Tally::due`]. Rules: ZooKeeper 3.9, `ContainerManager.getCandidates`.
+pub fn is_due(znode: &Znode, now: WallTime, unused_ms: i64) -> bool {
+    match empty(znode) {
+        Some(Empty::Until(due)) => due < now.0,
+        Some(Empty::Since(set)) => is_left_over(set, now, unused_ms),
+        None => false,
+    }
+}
+
+/// What the time of an empty container or TTL znode is counted by.
+enum Empty {
+    /// It may go after this time.
+    Until(i64),
+    /// A container that was made or last set at this time, and never had a child.
+    Since(i64),
+}
+
+/// `None` for all that is neither a container nor a TTL znode, or has children.
+fn empty(znode: &Znode) -> Option<Empty> {
     if znode.children.is_some() {
         return None;
     }
-    match znode.kind(extended_types) {
-        Kind::Container => (znode.stat.cversion != 0).then_some(i64::MIN),
-        Kind::Ttl { ttl_ms } => Some(znode.stat.mtime.saturating_add(ttl_ms)),
+    let stat = &znode.stat;
+    match znode.kind() {
+        Kind::Container if stat.cversion == 0 => Some(Empty::Since(stat.mtime)),
+        Kind::Container => Some(Empty::Until(i64::MIN)),
+        Kind::Ttl { ttl_ms } => Some(Empty::Until(stat.mtime.saturating_add(ttl_ms))),
         Kind::Persistent | Kind::Ephemeral(_) => None,
     }
+}
+
+fn is_left_over(set: i64, now: WallTime, unused_ms: i64) -> bool {
+    unused_ms > 0 && set.saturating_add(unused_ms) < now.0
 }
 
 fn size(znode: &Znode) -> u64 {

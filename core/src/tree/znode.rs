@@ -1,7 +1,8 @@
 //! One znode: its numbers as they are stored and as clients see them, and the kinds of znodes.
 //!
 //! Invariant: the kind of a znode is read off its stored owner (`EphemeralType` in ZooKeeper), so
-//! that it needs no field of its own. Rules of the numbers: `DataTree`, `DataNode.copyStat`.
+//! that it needs no field of its own, and off nothing else: no setting makes another kind of it.
+//! Rules of the numbers: `DataTree`, `DataNode.copyStat`.
 
 use std::sync::Arc;
 
@@ -73,15 +74,17 @@ impl Kind {
     const CONTAINER: i64 = i64::MIN;
     const TTL_MARK: i64 = 0xff << 56;
 
-    /// The kind behind a stored owner. Without `extended_types`, a TTL mark is a session like
-    /// others.
-    pub fn of(owner: i64, extended_types: bool) -> Kind {
+    /// The kind behind a stored owner. A TTL znode has its mark in the uppermost byte, sixteen bits
+    /// of zeros, and a time to live; all other owners that begin like a mark are sessions of a
+    /// server whose id ends in 255.
+    pub fn of(owner: i64) -> Kind {
+        let ttl_ms = owner & Self::MAX_TTL_MS;
         if owner == 0 {
             Kind::Persistent
         } else if owner == Self::CONTAINER {
             Kind::Container
-        } else if extended_types && owner & Self::TTL_MARK == Self::TTL_MARK {
-            Kind::Ttl { ttl_ms: owner & Self::MAX_TTL_MS }
+        } else if ttl_ms != 0 && owner == Self::TTL_MARK | ttl_ms {
+            Kind::Ttl { ttl_ms }
         } else {
             Kind::Ephemeral(SessionId(owner))
         }
@@ -125,12 +128,12 @@ impl Znode {
     }
 
     /// What it is.
-    pub fn kind(&self, extended_types: bool) -> Kind {
-        Kind::of(self.stat.ephemeral_owner, extended_types)
+    pub fn kind(&self) -> Kind {
+        Kind::of(self.stat.ephemeral_owner)
     }
 
     /// What clients see.
-    pub fn to_stat(&self, extended_types: bool) -> Stat {
+    pub fn to_stat(&self) -> Stat {
         let n_children = i32::try_from(self.n_children()).unwrap_or(i32::MAX);
         let stored = &self.stat;
         Stat {
@@ -142,7 +145,7 @@ impl Znode {
             // Creations and deletions: each child that is still there was created only.
             cversion: stored.cversion.wrapping_mul(2).wrapping_sub(n_children),
             aversion: stored.aversion,
-            ephemeral_owner: match self.kind(extended_types) {
+            ephemeral_owner: match self.kind() {
                 Kind::Ephemeral(session) => session.0,
                 Kind::Persistent | Kind::Container | Kind::Ttl { .. } => 0,
             },
@@ -223,16 +226,18 @@ mod tests {
             Kind::Ttl { ttl_ms: Kind::MAX_TTL_MS },
         ];
         for kind in kinds {
-            assert_eq!(Kind::of(kind.to_owner(), true), kind);
+            assert_eq!(Kind::of(kind.to_owner()), kind);
         }
         assert_eq!(Kind::Container.to_owner() as u64, 0x8000_0000_0000_0000);
         assert_eq!(Kind::Ttl { ttl_ms: 5 }.to_owner() as u64, 0xff00_0000_0000_0005);
     }
 
     #[test]
-    fn without_extended_types_a_ttl_mark_is_a_session() {
-        let owner = Kind::Ttl { ttl_ms: 5 }.to_owner();
-        assert_eq!(Kind::of(owner, false), Kind::Ephemeral(SessionId(owner)));
+    fn a_session_of_server_255_is_no_ttl_znode() {
+        for owner in [0xff99_0000_0000_0005_u64, 0xff00_0000_0000_0000, 0xff00_0100_0000_0000] {
+            let owner = owner as i64;
+            assert_eq!(Kind::of(owner), Kind::Ephemeral(SessionId(owner)), "{owner:x}");
+        }
     }
 
     #[test]

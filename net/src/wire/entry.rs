@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Txn};
+use zokor_core::db::{Action, Author, Rules, Txn};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
     Acl, Create, CreateKind, Ensemble, Id, Identities, Member, Permissions, Write,
@@ -32,7 +32,13 @@ pub fn encode_entry(entry: &Entry<Txn>, out: &mut BytesMut) {
     match &entry.payload {
         Payload::Blank => out.put_u8(BLANK),
         Payload::Command(txn) => {
-            out.put_u8(COMMAND);
+            // Most ensembles have no rules but the default ones.
+            if txn.rules == Rules::default() {
+                out.put_u8(COMMAND);
+            } else {
+                out.put_u8(RULED);
+                out.put_u8(txn.rules.bits());
+            }
             put_signed(out, txn.time.0);
             put_action(out, &txn.action);
         }
@@ -57,9 +63,13 @@ pub fn decode_entry(bytes: Bytes) -> Result<Entry<Txn>, WireError> {
     let offset = reader.offset();
     let payload = match reader.byte("kind of entry")? {
         BLANK => Payload::Blank,
-        COMMAND => {
-            let time = WallTime(reader.signed("time")?);
-            Payload::Command(Txn { time, action: take_action(&mut reader)? })
+        COMMAND => Payload::Command(take_txn(&mut reader, Rules::default())?),
+        RULED => {
+            let offset = reader.offset();
+            let bits = reader.byte("rules")?;
+            let rules = Rules::from_bits(bits).filter(|&rules| rules != Rules::default());
+            let rules = rules.ok_or_else(|| unknown("rules", offset, bits))?;
+            Payload::Command(take_txn(&mut reader, rules)?)
         }
         MEMBERSHIP => Payload::Membership(Membership {
             voters: take_servers(&mut reader)?,
@@ -70,6 +80,11 @@ pub fn decode_entry(bytes: Bytes) -> Result<Entry<Txn>, WireError> {
     };
     reader.finish("entry")?;
     Ok(Entry { id: EntryId { term, index }, payload })
+}
+
+fn take_txn(reader: &mut Reader, rules: Rules) -> Result<Txn, WireError> {
+    let time = WallTime(reader.signed("time")?);
+    Ok(Txn { time, rules, action: take_action(reader)? })
 }
 
 /// Appends an action by itself, as one server asks another to propose it.
@@ -138,9 +153,14 @@ fn put_action(out: &mut BytesMut, action: &Action) {
             put_fixed(out, session.0 as u64);
             put_signed(out, token.0);
         }
-        Action::Reap { path } => {
+        Action::Reap { path, unused_ms: 0 } => {
             out.put_u8(REAP);
             put_text(out, path);
+        }
+        Action::Reap { path, unused_ms } => {
+            out.put_u8(REAP_UNUSED);
+            put_text(out, path);
+            put_signed(out, *unused_ms);
         }
         Action::Describe { ensemble } => {
             out.put_u8(DESCRIBE);
@@ -174,7 +194,15 @@ fn take_action(reader: &mut Reader) -> Result<Action, WireError> {
             session: SessionId(reader.fixed("session")? as i64),
             token: Token(reader.signed("token")?),
         },
-        REAP => Action::Reap { path: reader.text("path")? },
+        REAP => Action::Reap { path: reader.text("path")?, unused_ms: 0 },
+        REAP_UNUSED => {
+            let path = reader.text("path")?;
+            let offset = reader.offset();
+            match reader.signed("time unused")? {
+                0 => return Err(unknown("time unused", offset, 0)),
+                unused_ms => Action::Reap { path, unused_ms },
+            }
+        }
         DESCRIBE => Action::Describe { ensemble: take_ensemble(reader)? },
         kind => return Err(unknown("kind of action", offset, kind)),
     })
@@ -386,6 +414,7 @@ fn create_op(kind: CreateKind) -> i8 {
 const BLANK: u8 = 0;
 const COMMAND: u8 = 1;
 const MEMBERSHIP: u8 = 2;
+const RULED: u8 = 3;
 
 const WRITE: u8 = 1;
 const OPEN: u8 = 2;
@@ -393,6 +422,7 @@ const ATTACH: u8 = 3;
 const EXPIRE: u8 = 4;
 const REAP: u8 = 5;
 const DESCRIBE: u8 = 6;
+const REAP_UNUSED: u8 = 7;
 
 const CREATE: i8 = opcode::CREATE as i8;
 const DELETE: i8 = opcode::DELETE as i8;

@@ -125,8 +125,8 @@ fn decode_body(reader: &mut Reader, op: i32) -> Result<Request, WireError> {
         opcode::SET_WATCHES | opcode::SET_WATCHES2 => {
             Request::SetWatches(decode_rewatch(reader, op == opcode::SET_WATCHES2)?)
         }
-        // ZooKeeper knows them. A check by itself is refused there too (CheckTest).
-        opcode::CHECK | opcode::RECONFIG | opcode::SASL => Request::Unbuilt(op),
+        // ZooKeeper knows them.
+        opcode::RECONFIG | opcode::SASL => Request::Unbuilt(op),
         _ => match decode_read(reader, op)? {
             Some(read) => Request::Read(read),
             None => Request::Unknown(op),

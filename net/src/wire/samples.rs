@@ -151,7 +151,8 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
             session: SessionId(session),
             token: Token(token),
         }),
-        1 => text().prop_map(|path| Action::Reap { path }),
+        1 => (text(), prop_oneof![Just(0), any::<i64>()])
+            .prop_map(|(path, unused_ms)| Action::Reap { path, unused_ms }),
         1 => vec(member, 0..4)
             .prop_map(|members| Action::Describe { ensemble: Ensemble { members } }),
     ]
@@ -167,8 +168,10 @@ pub(super) fn membership() -> impl Strategy<Value = Membership> {
 }
 
 pub(super) fn payload() -> impl Strategy<Value = Payload<Txn>> {
-    let txn = (any::<i64>(), action())
-        .prop_map(|(time, action)| Payload::Command(Txn { time: WallTime(time), action }));
+    let rules = (0..8_u8).prop_map(|bits| Rules::from_bits(bits).expect("three bits are rules"));
+    let txn = (any::<i64>(), rules, action()).prop_map(|(time, rules, action)| {
+        Payload::Command(Txn { time: WallTime(time), rules, action })
+    });
     prop_oneof![
         1 => Just(Payload::Blank),
         6 => txn,

@@ -72,6 +72,9 @@ pub(super) const HONOURED: &[&str] = &[
     "dataLogDir",
     "dynamicConfigFile",
     "electionAlg",
+    "emulate353TTLNodes",
+    "enableEagerACLCheck",
+    "enforceQuota",
     "extendedTypesEnabled",
     "globalOutstandingLimit",
     "initLimit",
@@ -81,11 +84,15 @@ pub(super) const HONOURED: &[&str] = &[
     "minSessionTimeout",
     "peerType",
     "quorumListenOnAllIPs",
+    "skipACL",
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
     "syncLimit",
     "tickTime",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxNeverUsedIntervalMs",
+    "znode.container.maxPerMinute",
 ];
 
 const MOOT: &[(&str, &str)] = &[
@@ -141,9 +148,6 @@ const KNOWN: &[&str] = &[
     "db.autocreate",
     "digest.enabled",
     "electionPortBindRetry",
-    "emulate353TTLNodes",
-    "enableEagerACLCheck",
-    "enforceQuota",
     "flushDelay",
     "follower.skipLearnerRequestToNextProcessor",
     "forceSync",
@@ -169,7 +173,6 @@ const KNOWN: &[&str] = &[
     "reconfigEnabled",
     "serializeLastProcessedZxid.enabled",
     "serverCnxnFactory",
-    "skipACL",
     "snapshotSizeFactor",
     "syncEnabled",
     "tcpKeepAlive",
@@ -198,7 +201,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "pathStats.",
     "snapshot.",
     "weight.",
-    "znode.container.",
 ];
 
 #[cfg(test)]

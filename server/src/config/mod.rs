@@ -6,10 +6,12 @@ mod known;
 mod limits;
 mod member;
 mod properties;
+mod tree;
 mod zoo;
 
 pub use known::{Kind, kind_of, known_keys};
 pub use limits::ClientLimits;
 pub use member::{HostPort, PeerAddress, PeerRole, ServerLine, WILDCARD};
 pub use properties::ConfigError;
+pub use tree::TreeConfig;
 pub use zoo::ZooConfig;

@@ -15,6 +15,7 @@ use super::known::{Kind, kind_of};
 use super::limits::ClientLimits;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
 use super::properties::{ConfigError, Properties};
+use super::tree::TreeConfig;
 
 /// What one server is told by its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ pub struct ZooConfig {
     pub snapshot_bytes: Option<u64>,
     /// Snapshots to keep. At least 3. Default 3.
     pub snapshots_kept: u32,
-    /// Whether TTL znodes may be made. Default false.
-    pub extended_types: bool,
+    /// What the leader lets happen to the data tree.
+    pub tree: TreeConfig,
     /// Whether the ports for peers listen on all addresses. Default false.
     pub quorum_listen_on_all_ips: bool,
     /// This server: from `myid`, or 1 if standalone without one.
@@ -107,7 +108,7 @@ impl ZooConfig {
             snapshot_entries: 100_000,
             snapshot_bytes: None,
             snapshots_kept: 3,
-            extended_types: false,
+            tree: TreeConfig::default(),
             quorum_listen_on_all_ips: false,
             id,
             servers: Vec::new(),
@@ -144,6 +145,8 @@ impl ZooConfig {
         times.check_limits(&keys, &membership)?;
         let client = client_address(&keys, membership.own.as_ref())?;
         check_election_algorithm(&keys)?;
+        let ids = membership.servers.iter().map(|line| line.id).chain([membership.id]);
+        let tree = TreeConfig::read(&keys, ids)?;
         Ok(ZooConfig {
             tick_time_ms: times.tick_time_ms,
             init_limit_ticks: times.init_limit_ticks,
@@ -173,7 +176,7 @@ impl ZooConfig {
             snapshots_kept: keys
                 .number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?
                 .map_or(3, |kept| kept.max(3)),
-            extended_types: keys.boolean("extendedTypesEnabled", false)?,
+            tree,
             quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
             id: membership.id,
             servers: membership.servers,

@@ -61,7 +61,7 @@ impl Judge {
                 }
             }
             Outcome::Expired(session) => end::ended(*session, before, step)?,
-            Outcome::Reaped(_) | Outcome::Nothing => {}
+            Outcome::Reaped(..) | Outcome::Nothing => {}
         }
         self.writes.took_effect(&step.outcome, zxid)?;
         owner::at(step)?;

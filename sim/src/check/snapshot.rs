@@ -97,7 +97,7 @@ fn znode(server: ServerId, node: &ImageNode, state: &State) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use zokor_core::db::{Database, DbConfig, StoredStat};
+    use zokor_core::db::{Database, StoredStat};
     use zokor_core::id::{Nonce, Sequence, SessionId, Token};
     use zokor_core::proto::Zxid;
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_znode_as_in_the_model_is_right_and_another_is_found() {
-        let state = State::fresh(false);
+        let state = State::fresh();
         let root = |czxid| ImageNode {
             path: "/".into(),
             data: Some(Default::default()),
@@ -130,7 +130,7 @@ mod tests {
             sequence: Sequence(0),
             nonce: Nonce(0),
         };
-        let mut known = State::fresh(false);
+        let mut known = State::fresh();
         assert!(session(ServerId(1), &record, &known).is_err());
         let (password, token) = ([7; 16], Token(1));
         let kept = crate::model::Session { password, timeout_ms: 1, token, sequence: 0 };
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_fresh_state_is_the_models_and_one_of_another_time_is_found() {
-        let mut database = Database::new(DbConfig::default());
+        let mut database = Database::new();
         assert_eq!(state(ServerId(1), &database.freeze(), &Model::new()), Ok(()));
         database.skip(Zxid(1));
         assert!(state(ServerId(1), &database.freeze(), &Model::new()).is_err());

@@ -4,6 +4,7 @@
 //! It keeps the state after every entry, so that a read at any zxid can be judged.
 
 pub mod acl;
+mod quota;
 mod state;
 mod writes;
 
@@ -36,8 +37,9 @@ pub enum Outcome {
     Attached(SessionId),
     /// A session was ended by the leader.
     Expired(SessionId),
-    /// The leader wished a container or TTL znode to go; it did, or it was not due.
-    Reaped(String),
+    /// The leader wished a container or TTL znode to go; it did, or it was not due. Containers that
+    /// never had a child may stay for so many milliseconds; 0 for ever.
+    Reaped(String, i64),
     /// Nothing a client could see.
     Nothing,
 }
@@ -69,18 +71,13 @@ pub struct Step {
 }
 
 impl Model {
-    /// The fresh state, without TTL znodes.
+    /// The fresh state.
     pub fn new() -> Self {
-        Model::with(false)
-    }
-
-    /// The fresh state of an ensemble with TTL znodes, or without.
-    pub fn with(extended_types: bool) -> Self {
         let step = Step {
             zxid: Zxid::ZERO,
             outcome: Outcome::Nothing,
             changes: Vec::new(),
-            state: Arc::new(State::fresh(extended_types)),
+            state: Arc::new(State::fresh()),
         };
         let (ended, passwords) = (BTreeMap::new(), BTreeMap::new());
         Model { steps: vec![step], ended, passwords, counters: 1 << 32 }
@@ -163,7 +160,7 @@ impl Model {
             }
             Outcome::Answered { .. }
             | Outcome::Attached(_)
-            | Outcome::Reaped(_)
+            | Outcome::Reaped(..)
             | Outcome::Nothing => {}
         }
         self.steps.push(Step { zxid, outcome, changes, state });
@@ -193,7 +190,7 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
             }
             session.sequence += 1;
             let (session, identities) = (author.session, &author.identities);
-            let at = Moment { zxid, time: txn.time, session, identities };
+            let at = Moment { zxid, time: txn.time, rules: txn.rules, session, identities };
             let result = state.write(at, write, changes);
             let (author, write) = (Box::new(author.clone()), Box::new(write.clone()));
             Outcome::Answered { author, write, result }
@@ -231,9 +228,9 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
             }
             Some(_) | None => Outcome::Nothing,
         },
-        Action::Reap { path } => {
-            state.reap(zxid, txn.time, path, changes);
-            Outcome::Reaped(path.to_string())
+        Action::Reap { path, unused_ms } => {
+            state.reap(zxid, txn.time, (path, *unused_ms), changes);
+            Outcome::Reaped(path.to_string(), *unused_ms)
         }
         Action::Describe { ensemble } => {
             state.describe(zxid, txn.time, ensemble, changes);

@@ -96,13 +96,11 @@ pub struct State {
     pub sessions: BTreeMap<SessionId, Session>,
     /// By upper byte: the last id opened.
     pub last_ids: BTreeMap<u8, SessionId>,
-    /// Whether there are TTL znodes.
-    pub extended_types: bool,
 }
 
 impl State {
     /// The state of a new ensemble.
-    pub fn fresh(extended_types: bool) -> Self {
+    pub fn fresh() -> Self {
         let anyone = |permissions| -> AclList {
             [Acl { permissions: Permissions(permissions), id: Id::new("world", "anyone") }].into()
         };
@@ -116,7 +114,7 @@ impl State {
             nodes.insert(Arc::from(path), node(0, 31));
         }
         nodes.insert(Arc::from("/zookeeper/config"), node(-1, READ));
-        State { nodes, sessions: BTreeMap::new(), last_ids: BTreeMap::new(), extended_types }
+        State { nodes, sessions: BTreeMap::new(), last_ids: BTreeMap::new() }
     }
 
     /// The znode at `path`; nothing stands for the root, too.
@@ -238,6 +236,8 @@ impl State {
     /// Takes away a znode that is there and has no children.
     pub(super) fn remove(&mut self, zxid: Zxid, path: &str, changes: &mut Vec<Change>) {
         let node = self.nodes.remove(path).expect("only what is there is removed");
+        let bytes = node.data.as_ref().map_or(0, |data| data.len() as i64);
+        self.count(path, (-1, -bytes));
         let parent = self.node_mut(parent(path)).expect("a znode has a parent");
         parent.stat.pzxid = zxid.0;
         changes.push(Change {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use zokor_core::db::Rules;
 use zokor_core::id::{Nonce, Sequence};
 use zokor_core::proto::{
     Acl, AuthPacket, Create, CreateKind, Id, Identities, OpResult, Permissions, Read, Text,
@@ -24,8 +25,7 @@ struct Log {
 
 impl Log {
     fn opened() -> Self {
-        let mut log =
-            Log { model: Model::with(true), sequence: 0, identities: Arc::from([]), time: 9 };
+        let mut log = Log { model: Model::new(), sequence: 0, identities: Arc::from([]), time: 9 };
         log.push(Payload::Blank);
         let open =
             Action::Open { session: SESSION, password: [7; 16], timeout_ms: 1000, nonce: Nonce(1) };
@@ -54,7 +54,11 @@ impl Log {
             sequence: Sequence(sequence),
             identities: self.identities.clone(),
         };
-        Txn { time: WallTime(self.time), action: Action::Write { author, write } }
+        Txn {
+            time: WallTime(self.time),
+            rules: Rules::default(),
+            action: Action::Write { author, write },
+        }
     }
 }
 
@@ -72,8 +76,8 @@ fn create(path: &str, flags: i32) -> Write {
 
 #[test]
 fn a_fresh_root_has_cversion_minus_one() {
-    assert_eq!(State::fresh(false).stat("/").unwrap().cversion, -1);
-    assert_eq!(State::fresh(false).stat("/zookeeper").unwrap().cversion, -2);
+    assert_eq!(State::fresh().stat("/").unwrap().cversion, -1);
+    assert_eq!(State::fresh().stat("/zookeeper").unwrap().cversion, -2);
 }
 
 #[test]
@@ -145,8 +149,8 @@ fn digest(user: &str) -> Identities {
 }
 
 fn reap(log: &mut Log, path: &str) {
-    let action = Action::Reap { path: path.into() };
-    log.push(Payload::Command(Txn { time: WallTime(log.time), action }));
+    let action = Action::Reap { path: path.into(), unused_ms: 0 };
+    log.push(Payload::Command(Txn { time: WallTime(log.time), rules: Rules::default(), action }));
 }
 
 #[test]

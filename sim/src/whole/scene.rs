@@ -97,5 +97,8 @@ fn core() -> CorePlan {
         resend_interval: Duration::from_secs(1),
         slowness: Vec::new(),
         counter_bits: None,
+        rules: Vec::new(),
+        reap_interval_ms: None,
+        reap_unused_ms: 0,
     }
 }

@@ -82,6 +82,7 @@ impl Draw<'_> {
                     Op::CheckWatches(place, kind)
                 }
             }
+            780..860 if plan.quotas => self.quota(),
             _ => self.read(),
         }
     }
@@ -101,7 +102,62 @@ impl Draw<'_> {
             path.push_str(if self.s.coin() { "/s-" } else { "-" });
         }
         let (stat, size, access) = (self.s.coin(), self.size(), self.access());
-        Op::Create(Znode { path, kind, stat, size, access })
+        Op::Create(Znode { path, kind, stat, size, text: None, access })
+    }
+
+    /// A quota as clients make it, a part of one, or what no server should stumble over.
+    fn quota(&mut self) -> Op {
+        let top = self.s.below(self.plan.paths);
+        let folder = match self.s.below(16) {
+            0 => "/zookeeper/quota".to_owned(),
+            1 => "/zookeeper/quota/zookeeper".to_owned(),
+            2 => "/zookeeper/quota/zookeeper/config".to_owned(),
+            3..7 => format!("/zookeeper/quota/n{top}/c{}", self.s.below(3)),
+            _ => format!("/zookeeper/quota/n{top}"),
+        };
+        let stats = format!("{folder}/zookeeper_stats");
+        let limits = format!("{folder}/zookeeper_limits");
+        match self.s.below(20) {
+            0..8 => Op::Multi(vec![
+                self.quota_znode(folder, ""),
+                self.quota_znode(limits, "count=-1,bytes=-1=;byteHardLimit=40;countHardLimit=3"),
+                self.quota_znode(stats, "count=0,bytes=0"),
+            ]),
+            8 => self.quota_znode(folder, ""),
+            9 => self.quota_znode(limits, "count=2,bytes=10"),
+            10 => self.quota_znode(stats, "nonsense"),
+            11 => self.quota_znode(format!("{limits}/odd"), "count=1"),
+            12 => Op::Delete(Place::At(limits), -1),
+            13 => Op::Delete(Place::At(stats), -1),
+            14 => Op::SetText(Place::At(stats), self.quota_text()),
+            15..18 => Op::SetText(Place::At(limits), self.quota_text()),
+            18 => Op::Get(Place::At(limits), self.plan.watches),
+            _ => Op::Get(Place::At(stats), self.plan.watches),
+        }
+    }
+
+    fn quota_znode(&mut self, path: String, text: &str) -> Op {
+        let text = if self.s.below(4) == 0 { self.quota_text() } else { text.to_owned() };
+        let (kind, stat, access) = (ZnodeKind::Persistent, self.s.coin(), Access::Open);
+        Op::Create(Znode { path, kind, stat, size: None, text: Some(text), access })
+    }
+
+    fn quota_text(&mut self) -> String {
+        const TEXTS: [&str; 12] = [
+            "count=-1,bytes=-1=;byteHardLimit=40;countHardLimit=3",
+            "count=-1,bytes=-1=;byteHardLimit=20",
+            "count=1,bytes=1=;countHardLimit=0",
+            "count=2,bytes=10",
+            "count=,bytes=",
+            "count=1=2,,;;bytes=3",
+            "=;=,count",
+            "countHardLimit=1,countHardLimit=9223372036854775807",
+            "byteHardLimit=9223372036854775808",
+            "count=-5,bytes=-9",
+            "\u{fffd}",
+            "",
+        ];
+        (*self.s.pick(&TEXTS)).to_owned()
     }
 
     fn set(&mut self) -> Op {

@@ -28,6 +28,8 @@ pub enum Op {
     Create(Znode),
     /// Set data, of this many bytes or null.
     Set(Place, i32, Option<u32>),
+    /// Set data to a text: that of a quota.
+    SetText(Place, String),
     /// Delete a znode of this version.
     Delete(Place, i32),
     /// See whether a znode has this version; inside a multi only.
@@ -97,6 +99,9 @@ pub struct Znode {
     /// How many bytes of data; none for null.
     #[serde(default)]
     pub size: Option<u32>,
+    /// Data in place of those: the text of a quota.
+    #[serde(default)]
+    pub text: Option<String>,
     /// Who may do what.
     #[serde(default)]
     pub access: Access,

@@ -41,6 +41,7 @@ impl Maker {
             kind: ZnodeKind::Sequential,
             stat: false,
             size: Some(0),
+            text: None,
             access: Access::Open,
         };
         Request::Write(Write::Create(self.create(&znode)))
@@ -67,6 +68,10 @@ impl Maker {
             Op::Set(place, version, size) => {
                 let (path, version) = (self.path(place), *version);
                 Write::SetData { path, data: self.data(*size), version }
+            }
+            Op::SetText(place, text) => {
+                let (path, data) = (self.path(place), Some(Bytes::from(text.clone())));
+                Write::SetData { path, data, version: -1 }
             }
             Op::Delete(place, version) => {
                 Write::Delete { path: self.path(place), version: *version }
@@ -117,7 +122,11 @@ impl Maker {
             ZnodeKind::Ttl(ms) => (CreateKind::Ttl, 5, i64::from(ms)),
         };
         let (path, acl) = (znode.path.as_str().into(), acl(znode.access));
-        Create { path, data: self.data(znode.size), acl, flags, ttl_ms, kind }
+        let data = match &znode.text {
+            Some(text) => Some(Bytes::from(text.clone())),
+            None => self.data(znode.size),
+        };
+        Create { path, data, acl, flags, ttl_ms, kind }
     }
 
     fn path(&self, place: &Place) -> Text {

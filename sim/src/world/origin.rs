@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use zokor_core::db::{Action, Database, DbConfig, Txn};
+use zokor_core::db::{Action, Database, Rules, Txn};
 use zokor_core::id::{Nonce, SessionId};
 use zokor_core::proto::Zxid;
 use zokor_core::raft::{Entry, EntryId, Index, Payload, SharedEntry, SnapshotMeta, Term};
@@ -25,7 +25,7 @@ impl World {
             return;
         };
         let zxid = Zxid(zxid);
-        let mut database = Database::new(DbConfig::default());
+        let mut database = Database::new();
         database.skip(zxid);
         let meta = SnapshotMeta { last: FIRST, membership: None };
         let snapshot = Snapshot { meta, zxid, image: database.freeze() };
@@ -57,5 +57,8 @@ fn opened(number: u64, timeout_ms: i32) -> SharedEntry<Txn> {
     let id = EntryId { term: FIRST.term, index: Index(FIRST.index.0 + number) };
     let (session, password) = (session(number), password(number));
     let action = Action::Open { session, password, timeout_ms, nonce: Nonce(number) };
-    Arc::new(Entry { id, payload: Payload::Command(Txn { time: WallTime(0), action }) })
+    Arc::new(Entry {
+        id,
+        payload: Payload::Command(Txn { time: WallTime(0), rules: Rules::default(), action }),
+    })
 }

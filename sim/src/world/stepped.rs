@@ -147,7 +147,7 @@ impl World {
         let clients: Vec<Client> = (1..=plan.clients.count)
             .map(|number| Client::new(character(number), steps.next().unwrap_or_default()))
             .collect();
-        let model = Model::with(plan.config(1).extended_types).counting(plan.core.counter_bits);
+        let model = Model::new().counting(plan.core.counter_bits);
         let mut world = World {
             time: 0,
             queue: Queue::new(),

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::{Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Txn};
+use zokor_core::db::{Action, Author, Rules, Txn};
 use zokor_core::id::{ConnId, Seed, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, ConnectRequest, Create, CreateKind, ErrorCode, EventKind, Id, Permissions, Request,
@@ -224,7 +224,14 @@ fn what_the_door_lets_in_can_be_read_back_from_the_log() {
     };
     let id = EntryId { term: Term(u64::MAX), index: Index(u64::MAX) };
     let action = Action::Write { author, write };
-    let entry = Entry { id, payload: Payload::Command(Txn { time: WallTime(i64::MAX), action }) };
+    let entry = Entry {
+        id,
+        payload: Payload::Command(Txn {
+            time: WallTime(i64::MAX),
+            rules: Rules::default(),
+            action,
+        }),
+    };
     assert!(n_bytes(&entry) > MAX_BUFFER, "it has grown beyond what a client may send");
     let mut out = BytesMut::new();
     encode_entry(&entry, &mut out);

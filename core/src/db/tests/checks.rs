@@ -93,7 +93,7 @@ fn create_checks_in_order() {
 #[test]
 fn ttl_znodes_need_extended_types() {
     let mut lone = lone();
-    lone.db = Database::thaw(lone.db.freeze(), DbConfig { extended_types: false });
+    lone.rules = Rules::default();
     let rows = vec![
         (create("nonsense", 5), Unimplemented),
         (create("/a", 6), Unimplemented),

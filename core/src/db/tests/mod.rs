@@ -3,6 +3,8 @@
 
 mod checks;
 mod model;
+mod quotas;
+mod rules;
 mod sessions;
 mod stats;
 
@@ -13,6 +15,7 @@ use crate::proto::{Create, CreateKind, Identities, Stat};
 struct Lone {
     db: Database,
     time: WallTime,
+    rules: Rules,
     /// The last `Applied::changes`.
     changes: Vec<(ChangeKind, String)>,
 }
@@ -23,8 +26,7 @@ const TWO: SessionId = SessionId(0x0100_0000_0000_0002);
 impl Lone {
     /// With sessions `ONE` and `TWO`, and TTL znodes allowed.
     fn new() -> Self {
-        let db = Database::new(DbConfig { extended_types: true });
-        let mut lone = Lone { db, time: WallTime(1_000), changes: Vec::new() };
+        let mut lone = Lone { time: WallTime(1_000), ..Lone::fresh() };
         for session in [ONE, TWO] {
             let opened = lone.act(open(session));
             assert!(matches!(opened, Outcome::Attached { .. }));
@@ -32,9 +34,16 @@ impl Lone {
         lone
     }
 
+    /// With nobody, at time 0.
+    fn fresh() -> Self {
+        let rules = Rules { extended_types: true, ..Rules::default() };
+        Lone { db: Database::new(), time: WallTime(0), rules, changes: Vec::new() }
+    }
+
     fn act(&mut self, action: Action) -> Outcome {
         let zxid = self.db.zxid().next();
-        let Applied { outcome, changes } = self.db.apply(zxid, &Txn { time: self.time, action });
+        let txn = Txn { time: self.time, rules: self.rules, action };
+        let Applied { outcome, changes } = self.db.apply(zxid, &txn);
         self.changes = changes.iter().map(|c| (c.kind, c.path.to_string())).collect();
         outcome
     }
@@ -76,7 +85,7 @@ impl Lone {
 
     fn read_as(&self, session: SessionId, ids: &[Id], read: Read) -> Result<Response, ErrorCode> {
         let identities: Identities = ids.into();
-        self.db.query(&Reader { session, identities: &identities }, &read)
+        self.db.query(&Reader { session, identities: &identities, skip_acl: false }, &read)
     }
 
     fn stat(&self, path: &str) -> Stat {
@@ -122,12 +131,28 @@ fn create(path: &str, flags: i32) -> Write {
     Write::Create(creation(path, flags))
 }
 
+fn reap(path: &str, unused_ms: i64) -> Action {
+    Action::Reap { path: path.into(), unused_ms }
+}
+
 fn container(path: &str) -> Write {
     Write::Create(Create { kind: CreateKind::Container, ..creation(path, 4) })
 }
 
 fn ttl(path: &str, ttl_ms: i64) -> Write {
     Write::Create(Create { kind: CreateKind::Ttl, ttl_ms, ..creation(path, 5) })
+}
+
+fn limits(path: &str, text: &str) -> Write {
+    let data = Some(Bytes::copy_from_slice(text.as_bytes()));
+    let path = format!("/zookeeper/quota{path}/zookeeper_limits");
+    Write::Create(Create { data, ..creation(&path, 0) })
+}
+
+fn stats(path: &str) -> Write {
+    let data = Some(Bytes::from_static(b"count=0,bytes=0"));
+    let path = format!("/zookeeper/quota{path}/zookeeper_stats");
+    Write::Create(Create { data, ..creation(&path, 0) })
 }
 
 fn delete(path: &str, version: i32) -> Write {

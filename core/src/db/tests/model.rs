@@ -293,11 +293,12 @@ impl Model {
         Ok(Response::Stat(self.shown(path)))
     }
 
-    fn may_go(&self, path: &str) -> bool {
+    fn may_go(&self, path: &str, unused_ms: i64) -> bool {
         let Ok(node) = self.get(path) else { return false };
         let owner = node.stat.ephemeral_owner;
         let is_due = if owner == i64::MIN {
-            node.stat.cversion > 0
+            let is_old = unused_ms > 0 && self.time - node.stat.mtime > unused_ms;
+            node.stat.cversion > 0 || is_old
         } else {
             owner & TTL_MARK == TTL_MARK && self.time - node.stat.mtime > owner & !TTL_MARK
         };
@@ -336,8 +337,8 @@ impl Model {
                 self.end(session.0);
                 Outcome::Expired(*session)
             }
-            Action::Reap { path } => {
-                if self.may_go(path) {
+            Action::Reap { path, unused_ms } => {
+                if self.may_go(path, *unused_ms) {
                     self.remove(path);
                 }
                 Outcome::Settled
@@ -400,7 +401,7 @@ enum Step {
     Open(i64),
     Attach(i64, bool),
     Expire(i64, bool),
-    Reap(Text),
+    Reap(Text, i64),
     Wait(i64),
     Skip,
     Freeze,
@@ -484,7 +485,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4i64).prop_map(Step::Open),
         1 => (1..4i64, any::<bool>()).prop_map(|(id, stale)| Step::Attach(id, stale)),
         1 => (1..4i64, any::<bool>()).prop_map(|(id, stale)| Step::Expire(id, stale)),
-        4 => path().prop_map(Step::Reap),
+        4 => (path(), 0..4i64).prop_map(|(path, unused_ms)| Step::Reap(path, unused_ms)),
         2 => (0..4i64).prop_map(Step::Wait),
         1 => Just(Step::Skip),
         1 => Just(Step::Freeze),
@@ -503,11 +504,9 @@ struct Pair {
     frozen: Vec<(Image, Model)>,
 }
 
-const CONFIG: DbConfig = DbConfig { extended_types: true };
-
 impl Pair {
     fn new() -> Self {
-        let (db, model) = (Database::new(CONFIG), Model::new());
+        let (db, model) = (Database::new(), Model::new());
         let mut pair = Pair { db, model, time: 0, opened: 0, ids: BTreeMap::new(), frozen: vec![] };
         (1..4).for_each(|id| pair.take(&Step::Open(id)));
         pair
@@ -557,7 +556,9 @@ impl Pair {
                 let token = token(session, *stale);
                 self.act(Action::Expire { session, token });
             }
-            Step::Reap(path) => self.act(Action::Reap { path: path.clone() }),
+            Step::Reap(path, unused_ms) => {
+                self.act(Action::Reap { path: path.clone(), unused_ms: *unused_ms });
+            }
             Step::Wait(time) => self.time += time,
             Step::Skip => {
                 let zxid = self.db.zxid().open_epoch(0);
@@ -565,13 +566,14 @@ impl Pair {
                 self.model.zxid = zxid.0;
             }
             Step::Freeze => self.frozen.push((self.db.freeze(), self.model.clone())),
-            Step::Thaw => self.db = Database::thaw(self.db.freeze(), CONFIG),
+            Step::Thaw => self.db = Database::thaw(self.db.freeze()),
         }
     }
 
     fn act(&mut self, action: Action) {
         let zxid = self.db.zxid().next();
-        let txn = Txn { time: WallTime(self.time), action };
+        let rules = Rules { extended_types: true, ..Rules::default() };
+        let txn = Txn { time: WallTime(self.time), rules, action };
         let expected = self.model.apply(zxid, &txn);
         let applied = self.db.apply(zxid, &txn);
         assert_eq!(applied.outcome, expected, "{txn:?}");
@@ -586,12 +588,14 @@ impl Pair {
         let is_owned = |node: &&Node| is_session(node.stat.ephemeral_owner);
         let n_owned = self.model.nodes.values().filter(is_owned).count();
         assert_eq!(self.db.ephemeral_count(), n_owned as u64);
-        let due: Vec<&String> =
-            self.model.nodes.keys().filter(|path| self.model.may_go(path)).collect();
-        let mut reapable = self.db.reapable(WallTime(self.model.time), usize::MAX);
-        reapable.sort();
-        assert_eq!(reapable, due);
-        let reader = Reader { session: ONE, identities: &[Id::new("super", "")].into() };
+        for unused_ms in [0, 1, 3] {
+            let due = self.model.nodes.keys().filter(|path| self.model.may_go(path, unused_ms));
+            let mut reapable = self.db.reapable(WallTime(self.model.time), unused_ms, usize::MAX);
+            reapable.sort();
+            assert_eq!(reapable, due.collect::<Vec<_>>());
+        }
+        let identities: Identities = [Id::new("super", "")].into();
+        let reader = Reader { session: ONE, identities: &identities, skip_acl: false };
         let mut size = 0;
         for (path, node) in &self.model.nodes {
             let all =
@@ -631,7 +635,7 @@ fn assert_same(image: &Image, model: &Model) {
     assert_eq!(image.zxid().0, model.zxid);
     let again = builder.finish(image.zxid(), image.digest()).expect("the digest is recomputable");
     assert!(again.nodes().eq(image.nodes()));
-    assert_eq!(Database::thaw(again, CONFIG).digest(), image.digest());
+    assert_eq!(Database::thaw(again).digest(), image.digest());
 }
 
 proptest! {

@@ -6,8 +6,7 @@ use crate::proto::{Ensemble, Member};
 
 #[test]
 fn a_fresh_tree_is_zookeepers() {
-    let db = Database::new(DbConfig::default());
-    let lone = Lone { db, time: WallTime(0), changes: vec![] };
+    let lone = Lone::fresh();
     let rows = [
         ("/", -1, 1, 0),
         ("/zookeeper", -2, 2, 0),
@@ -139,22 +138,22 @@ fn containers_and_ttl_znodes_hide_their_owner_and_may_have_children() {
 fn a_container_may_go_once_it_had_children_and_is_empty() {
     let mut lone = Lone::new();
     lone.write(container("/c")).unwrap();
-    let due = |lone: &Lone| lone.db.reapable(lone.time, 9);
+    let due = |lone: &Lone| lone.db.reapable(lone.time, 0, 9);
     assert_eq!(due(&lone), [""; 0]);
     lone.make("/c/x", 0);
     assert_eq!(due(&lone), [""; 0]);
     lone.write(delete("/c/x", -1)).unwrap();
     assert_eq!(due(&lone), ["/c"]);
     lone.make("/c/x", 0);
-    assert_eq!(lone.act(Action::Reap { path: "/c".into() }), Outcome::Settled);
+    assert_eq!(lone.act(reap("/c", 0)), Outcome::Settled);
     assert_eq!(lone.changes, [], "it got a child in time");
     lone.write(delete("/c/x", -1)).unwrap();
-    lone.act(Action::Reap { path: "/c".into() });
+    lone.act(reap("/c", 0));
     assert_eq!(lone.changes, [(ChangeKind::Deleted, "/c".to_owned())]);
     assert_eq!(lone.stat("/").pzxid, lone.db.zxid().0);
     assert_eq!(due(&lone), [""; 0]);
     for path in ["/c", "/", "", "/zookeeper", "nonsense"] {
-        lone.act(Action::Reap { path: path.into() });
+        lone.act(reap(path, 0));
         assert_eq!(lone.changes, []);
     }
 }
@@ -164,7 +163,7 @@ fn a_ttl_znode_may_go_when_its_time_is_over() {
     let mut lone = Lone::new();
     lone.write(ttl("/t", 500)).unwrap();
     lone.write(ttl("/u", 100)).unwrap();
-    let due = |lone: &Lone, time, limit| lone.db.reapable(WallTime(time), limit);
+    let due = |lone: &Lone, time, limit| lone.db.reapable(WallTime(time), 0, limit);
     assert_eq!(due(&lone, 1_100, 9), [""; 0]);
     assert_eq!(due(&lone, 1_101, 9), ["/u"]);
     assert_eq!(due(&lone, 1_501, 9), ["/u", "/t"]);
@@ -175,10 +174,10 @@ fn a_ttl_znode_may_go_when_its_time_is_over() {
     lone.make("/u/x", 0);
     assert_eq!(due(&lone, 1_801, 9), ["/t"], "children keep it");
     lone.time = WallTime(1_800);
-    lone.act(Action::Reap { path: "/t".into() });
+    lone.act(reap("/t", 0));
     assert_eq!(lone.changes, [], "not yet");
     lone.time = WallTime(1_801);
-    lone.act(Action::Reap { path: "/t".into() });
+    lone.act(reap("/t", 0));
     assert_eq!(lone.changes, [(ChangeKind::Deleted, "/t".to_owned())]);
 }
 
@@ -250,11 +249,43 @@ fn freezing_and_thawing_copy_no_page_until_it_is_written() {
     let path = lone.make("/n-", 2);
     lone.write(set_acl(&path, acl(1, "ip", "::1"), -1)).unwrap();
     let frozen = lone.db.tree.freeze();
-    let thawed = Database::thaw(lone.db.freeze(), DbConfig { extended_types: true });
+    let thawed = Database::thaw(lone.db.freeze());
     assert_eq!(thawed.tree.freeze().n_shared(&frozen), frozen.n_pages());
     assert_eq!((thawed.tree.n_acls(), lone.db.tree.n_acls()), (2, 2), "config's, and this one");
     lone.write(delete(&path, -1)).unwrap();
     assert_eq!(lone.db.tree.n_acls(), 1);
     // The znode's page, and its parent's.
     assert!(lone.db.tree.freeze().n_shared(&frozen) >= frozen.n_pages() - 2);
+}
+
+/// The counter is printed as a signed number: the sign is one of ten characters, or the eleventh.
+#[test]
+fn numbers_of_names_go_on_below_zero_after_the_largest() {
+    let mut lone = Lone::new();
+    lone.make("/p", 0);
+    let image = lone.db.freeze();
+    let build = || {
+        let mut builder = ImageBuilder::new();
+        for mut node in image.nodes() {
+            if node.path == "/p" {
+                node.stat.cversion = i32::MAX;
+            }
+            builder.node(node).unwrap();
+        }
+        image.sessions().for_each(|session| builder.session(session).unwrap());
+        for (&prefix, &last) in image.last_session_ids() {
+            builder.last_session_id(prefix, last);
+        }
+        builder
+    };
+    let Err(ImageError::Digest { found, .. }) = build().finish(image.zxid(), 0) else {
+        panic!("a digest of 0 was believed");
+    };
+    lone.db = Database::thaw(build().finish(image.zxid(), found).unwrap());
+    for name in ["/p/n-2147483647", "/p/n--2147483648", "/p/n--2147483647"] {
+        assert_eq!(lone.make("/p/n-", 2), name);
+    }
+    assert_eq!(lone.make("/p/", 2), "/p/-2147483646");
+    lone.db = Database::thaw(lone.db.freeze());
+    assert_eq!(lone.make("/p/n-", 3), "/p/n--2147483645");
 }

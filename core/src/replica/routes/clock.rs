@@ -23,9 +23,7 @@ impl Replica {
             self.expiry.shift(stood_still);
             self.touch_own();
             self.expire_overdue();
-            if self.upkeep.reap_due(now, self.config.reap_interval) {
-                self.reap();
-            }
+            self.reap();
         } else if let Some(leader) = self.raft.leader() {
             self.report_heard(leader, departed);
         }
@@ -67,11 +65,17 @@ impl Replica {
     }
 
     pub(in crate::replica) fn reap(&mut self) {
-        let a_minute = u64::from(self.config.reap_per_minute);
-        let seconds = self.config.reap_interval.as_secs().max(1);
-        let limit = usize::try_from(a_minute * seconds / 60).unwrap_or(usize::MAX).max(1);
-        let due: Vec<Text> = self.db.reapable(self.now.wall, limit);
-        due.into_iter().for_each(|path| self.admit(Action::Reap { path }));
+        let config = &self.config;
+        let limit = self.upkeep.reapable(self.now.instant, config.reap_per_minute);
+        if limit == 0 {
+            return;
+        }
+        let unused_ms = i64::try_from(config.reap_unused_after.as_millis()).unwrap_or(i64::MAX);
+        let due: Vec<Text> = self.db.reapable(self.now.wall, unused_ms, limit);
+        if due.len() < limit {
+            self.upkeep.swept(self.now.instant, config.reap_interval);
+        }
+        due.into_iter().for_each(|path| self.admit(Action::Reap { path, unused_ms }));
     }
 
     pub(in crate::replica) fn report_heard(&mut self, leader: ServerId, mut heard: Vec<SessionId>) {

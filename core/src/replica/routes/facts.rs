@@ -44,6 +44,7 @@ impl Replica {
             proposal_bytes: self.proposal_bytes,
             config_version: self.db.config_version(),
             sessions_expired: self.sessions_expired,
+            quota_events: self.quota_events,
             snapshots: self.checkpoints.taken(),
             digest: self.db.digest(),
         }

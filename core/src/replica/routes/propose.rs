@@ -31,7 +31,7 @@ impl Replica {
         if !is_begun || !self.admission.admits(&self.db, &action) {
             return;
         }
-        let txn = Txn { time: self.now.wall, action };
+        let txn = Txn { time: self.now.wall, rules: self.config.rules, action };
         // Refused while leadership is handed over: it will come again.
         let Ok(id) = self.raft.propose(self.now.instant, txn) else { return };
         let entry = self.raft.entry(id.index).expect("it was appended just now");

@@ -92,6 +92,13 @@ impl Replica {
         let now = self.now.instant;
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let attachment = connection.attachment().expect("checked at the door");
+        if self.config.eager_acl
+            && !self.config.rules.skip_acl
+            && let Some(code) = self.db.refusal(&connection.identities, &write)
+        {
+            // In its turn, and without a transaction.
+            return self.refuse(conn, xid, code, Some(Zxid(0)), None);
+        }
         connection.closing = write == Write::CloseSession;
         connection.sequence = Sequence(connection.sequence.0 + 1);
         let author = Author {
@@ -150,7 +157,8 @@ impl Replica {
         let mut close = None;
         let (xid, result) = match work {
             Local::Read(read) => {
-                let reader = Reader { session: attachment.session, identities: &identities };
+                let (session, identities) = (attachment.session, &identities);
+                let reader = Reader { session, identities, skip_acl: self.config.rules.skip_acl };
                 let is_late = mutated!(WatchSetLate if self.raft.last().index > self.applied.index);
                 let watches = if is_late { &mut Watches::new() } else { &mut self.watches };
                 (xid, read::answer(&self.db, watches, conn, &reader, &read))

@@ -3,7 +3,7 @@
 //! Invariant: an installed snapshot is durable before the applied index moves (ZOOKEEPER-3104,
 //! 3642).
 
-use crate::db::{Database, DbConfig};
+use crate::db::Database;
 use crate::id::ServerId;
 use crate::raft::SnapshotMeta;
 use crate::replica::{CloseReason, Message, Output, Replica, Snapshot};
@@ -52,8 +52,7 @@ impl Replica {
         if meta.last.index > self.applied.index || mutated!(SnapshotOverNewer) {
             // Clients come back with their watches, and are told what has changed.
             self.close_all(CloseReason::Resynchronized);
-            let config = DbConfig { extended_types: self.config.extended_types };
-            self.db = Database::thaw(image, config);
+            self.db = Database::thaw(image);
             assert_eq!(self.db.zxid(), zxid, "a snapshot is of one zxid");
             self.applied = meta.last;
             self.membership = meta.membership.clone();

@@ -9,7 +9,7 @@ mod model;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use zokor_core::db::{Action, Image, ImageBuilder, ImageError, ImageNode, StoredStat, Txn};
+use zokor_core::db::{Action, Image, ImageBuilder, ImageError, ImageNode, Rules, StoredStat, Txn};
 use zokor_core::id::ServerId;
 use zokor_core::proto::{AclList, Zxid};
 use zokor_core::raft::{
@@ -38,7 +38,8 @@ fn entry(term: u64, index: u64, size: usize) -> SharedEntry<Txn> {
     let path = format!("/{}", "x".repeat(size));
     let txn = Txn {
         time: WallTime(i64::try_from(index).unwrap()),
-        action: Action::Reap { path: path.into() },
+        rules: Rules::default(),
+        action: Action::Reap { path: path.into(), unused_ms: 0 },
     };
     let id = EntryId { term: Term(term), index: Index(index) };
     Arc::new(Entry { id, payload: Payload::Command(txn) })

@@ -11,7 +11,8 @@ fn entry(term: u64, index: u64, payload: Payload<Txn>) -> Entry<Txn> {
 }
 
 fn command(action: Action) -> Entry<Txn> {
-    entry(3, 300, Payload::Command(Txn { time: WallTime(1_000), action }))
+    let rules = Rules::default();
+    entry(3, 300, Payload::Command(Txn { time: WallTime(1_000), rules, action }))
 }
 
 fn write(write: Write) -> Entry<Txn> {
@@ -60,6 +61,8 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
     let (session, password, nonce) = (SessionId(-2), [7; 16], Nonce(9));
     let sevens = "07".repeat(16);
     let ensemble = Ensemble { members: vec![Member { id: ServerId(1), line: Text::from("a:1") }] };
+    let ruled = Rules { extended_types: true, enforce_quota: true, skip_acl: false };
+    let end = Action::Expire { session, token: Token(4) };
     let of_write = |bytes: &str| format!("{HEAD} {AUTHOR} {bytes}");
     let of_action = |bytes: &str| format!("{HEAD} {bytes}");
     vec![
@@ -96,7 +99,16 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
             of_action(&format!("03 fffffffffffffffe {sevens} 8001 08 0000000000000009")),
         ),
         (command(Action::Expire { session, token: Token(4) }), of_action("04 fffffffffffffffe 08")),
-        (command(Action::Reap { path: path() }), of_action("05 02 2f76")),
+        (command(Action::Reap { path: path(), unused_ms: 0 }), of_action("05 02 2f76")),
+        (command(Action::Reap { path: path(), unused_ms: 64 }), of_action("07 02 2f76 8001")),
+        (
+            entry(
+                3,
+                300,
+                Payload::Command(Txn { time: WallTime(1_000), rules: ruled, action: end }),
+            ),
+            "01 03 ac02 03 05 d00f 04 fffffffffffffffe 08".to_owned(),
+        ),
         (command(Action::Describe { ensemble }), of_action("06 01 01 03 613a31")),
     ]
 }
@@ -147,11 +159,21 @@ fn another_version_is_refused_before_anything_is_read() {
 #[test]
 fn unknown_kinds_are_refused() {
     let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} {AUTHOR} {bytes}")));
-    assert!(matches!(decode_entry(hex("01 01 01 03")), Err(WireError::Value { .. })));
-    assert!(matches!(decode_entry(hex(&format!("{HEAD} 07"))), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex("01 01 01 04")), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex(&format!("{HEAD} 08"))), Err(WireError::Value { .. })));
     for bytes in ["00", "03", "ff", "80"] {
         assert!(matches!(of_write(bytes), Err(WireError::Value { .. })), "{bytes}");
     }
+}
+
+#[test]
+fn rules_that_say_nothing_or_are_unknown_are_refused() {
+    for bits in ["00", "08", "ff"] {
+        let entry = decode_entry(hex(&format!("01 03 ac02 03 {bits} d00f 05 02 2f76")));
+        assert!(matches!(entry, Err(WireError::Value { what: "rules", .. })), "{bits}");
+    }
+    let reap = decode_entry(hex(&format!("{HEAD} 07 02 2f76 00")));
+    assert!(matches!(reap, Err(WireError::Value { what: "time unused", .. })));
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn the_bytes_of_messages_are_fixed() {
             "01 00 03 04 02 08 07 00 02 00000004 01 02 09 00 00000004 01 03 0a 00",
         ),
         (
-            Message::Forward(vec![Action::Reap { path: "/a".into() }]),
+            Message::Forward(vec![Action::Reap { path: "/a".into(), unused_ms: 0 }]),
             "01 01 01 00000005 01 05 02 2f61",
         ),
         (Message::Heard(vec![SessionId(-2)]), "01 02 01 fffffffffffffffe"),
@@ -159,7 +159,7 @@ fn any_change_of_a_frame_is_noticed() {
 fn a_body_that_is_cut_is_refused_though_its_checksum_is_right() {
     let messages = [
         append_of(id(2, 8), &[id(2, 9), id(3, 10)]),
-        Message::Forward(vec![Action::Reap { path: "/a".into() }]),
+        Message::Forward(vec![Action::Reap { path: "/a".into(), unused_ms: 0 }]),
         Message::Heard(vec![SessionId(1), SessionId(2)]),
     ];
     for message in messages {

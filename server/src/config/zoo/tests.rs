@@ -1,6 +1,9 @@
 //! Tests of `zoo.cfg` as a whole: what is read, every error, every warning.
 
 use std::fs;
+use std::time::Duration;
+
+use zokor_core::db::Rules;
 
 use super::super::member::PeerAddress;
 use super::*;
@@ -71,7 +74,10 @@ fn every_honoured_key_has_its_effect() {
          minSessionTimeout=1000\nmaxSessionTimeout=90000\n4lw.commands.whitelist=ruok, mntr\n\
          clientPortListenBacklog=128\nstandaloneEnabled=FALSE\npeerType=participant\n\
          globalOutstandingLimit=77\nsnapCount=1\nsnapSizeLimitInKb=2\nextendedTypesEnabled=true\n\
-         autopurge.snapRetainCount=1\nquorumListenOnAllIPs=true\nelectionAlg=3\n"
+         autopurge.snapRetainCount=1\nquorumListenOnAllIPs=true\nelectionAlg=3\n\
+         skipACL=yes\nenforceQuota=true\nenableEagerACLCheck=true\nemulate353TTLNodes=true\n\
+         znode.container.checkIntervalMs=250\nznode.container.maxPerMinute=6\n\
+         znode.container.maxNeverUsedIntervalMs=300000\n"
     );
     let config = Desk::new(Some("2\n")).read(&text).unwrap();
     assert_eq!(config.warnings, Vec::<String>::new());
@@ -86,7 +92,45 @@ fn every_honoured_key_has_its_effect() {
     assert_eq!(config.outstanding_limit, Some(77));
     assert_eq!((config.snapshot_entries, config.snapshot_bytes), (2, Some(2_048)));
     assert_eq!(config.snapshots_kept, 3);
-    assert!(config.extended_types && config.quorum_listen_on_all_ips);
+    assert!(config.quorum_listen_on_all_ips);
+    let rules = Rules { extended_types: true, skip_acl: true, enforce_quota: true };
+    let tree = TreeConfig {
+        rules,
+        eager_acl: true,
+        reap_interval: Duration::from_millis(250),
+        reap_per_minute: 6,
+        reap_unused_after: Duration::from_secs(300),
+    };
+    assert_eq!(config.tree, tree);
+}
+
+#[test]
+fn skip_acl_is_yes_or_no_as_in_zookeeper() {
+    let skips = |text: &str| {
+        let read = Desk::new(None).read(&format!("{ALONE}skipACL={text}\n"));
+        read.map(|config| config.tree.rules.skip_acl)
+    };
+    assert_eq!((skips("yes"), skips("no")), (Ok(true), Ok(false)));
+    for text in ["true", "YES", "1"] {
+        assert!(skips(text).unwrap_err().problem.contains("write yes or no"), "{text}");
+    }
+}
+
+#[test]
+fn extended_types_leave_less_room_for_server_ids() {
+    let read = |id: u64, more: &str| {
+        let text = format!("{ALONE}{more}\n");
+        Desk::new(Some(&id.to_string())).read(&text).map(|config| config.id.0)
+    };
+    let (extended, emulated) = ("extendedTypesEnabled=true", "\nemulate353TTLNodes=true");
+    assert_eq!(read(255, ""), Ok(255));
+    assert_eq!(read(255, emulated), Ok(255));
+    assert_eq!(read(254, extended), Ok(254));
+    assert_eq!(read(127, &format!("{extended}{emulated}")), Ok(127));
+    for (id, more) in [(255, extended.to_owned()), (128, format!("{extended}{emulated}"))] {
+        let problem = read(id, &more).unwrap_err().problem;
+        assert!(problem.contains("give it a smaller id"), "{problem}");
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ mod tests {
 
     /// `/a`, `/e1` and `/e2`, of which the last two go with the session.
     fn before() -> State {
-        let mut state = State::fresh(false);
+        let mut state = State::fresh();
         let node = (*state.nodes["/zookeeper"]).clone();
         for (path, kind) in [
             ("/a", Kind::Persistent),

@@ -75,14 +75,13 @@ pub fn kept(
 mod tests {
     use std::sync::Arc;
 
-    use zokor_core::db::DbConfig;
     use zokor_core::proto::Zxid;
 
     use super::*;
     use crate::model::{Change, Kind};
 
     fn state(owner: i64) -> State {
-        let mut state = State::fresh(false);
+        let mut state = State::fresh();
         let mut node = (*state.nodes["/"]).clone();
         node.kind = Kind::Ephemeral(SessionId(owner));
         state.nodes.insert("/e".into(), Arc::new(node));
@@ -99,7 +98,7 @@ mod tests {
     #[test]
     fn an_ephemeral_without_an_owner_is_found_at_its_creation() {
         assert!(at(&step(state(5), Outcome::Nothing)).is_err());
-        assert!(at(&step(State::fresh(false), Outcome::Nothing)).is_ok());
+        assert!(at(&step(State::fresh(), Outcome::Nothing)).is_ok());
     }
 
     #[test]
@@ -112,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_server_with_a_stranger_is_found() {
-        assert!(served(ServerId(1), &Database::new(DbConfig::default())).is_ok());
+        assert!(served(ServerId(1), &Database::new()).is_ok());
         assert!(kept(ServerId(1), SessionId(5), true, || None).is_ok());
         assert!(kept(ServerId(1), SessionId(5), false, || Some("/e".to_owned())).is_err());
     }

@@ -35,7 +35,7 @@ pub fn accepted(session: SessionId, ended_before: bool, model: &Model) -> Verdic
 
 #[cfg(test)]
 mod tests {
-    use zokor_core::db::{Action, Txn};
+    use zokor_core::db::{Action, Rules, Txn};
     use zokor_core::id::{Nonce, Token};
     use zokor_core::raft::{Entry, EntryId, Index, Payload, Term};
     use zokor_core::time::WallTime;
@@ -51,7 +51,8 @@ mod tests {
         let expire = Action::Expire { session: SESSION, token: Token(1) };
         for (n, action) in [Some(open), ends.then_some(expire)].into_iter().flatten().enumerate() {
             let id = EntryId { term: Term(1), index: Index(n as u64 + 1) };
-            let payload = Payload::Command(Txn { time: WallTime(0), action });
+            let payload =
+                Payload::Command(Txn { time: WallTime(0), rules: Rules::default(), action });
             model.append(&Entry { id, payload });
         }
         model

@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn step(results: Vec<OpResult>, n_changes: usize) -> Step {
-        let state = State::fresh(false);
+        let state = State::fresh();
         let acl = state.nodes["/"].acl.clone();
         let (path, kind, parent_acl) = ("/a".to_owned(), ChangeKind::Deleted, acl.clone());
         let change = Change { path, kind, acl, parent_acl };
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_failed_one_that_did_something_is_found() {
         let failed = || vec![OpResult::Error(Some(ErrorCode::NoNode))];
-        let before = State::fresh(false);
+        let before = State::fresh();
         assert!(took_effect(&before, &step(failed(), 0)).is_ok());
         assert!(took_effect(&before, &step(failed(), 1)).is_err());
         let mut other = before.clone();
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn one_that_did_not_do_all_at_once_is_found() {
-        let before = State::fresh(false);
+        let before = State::fresh();
         let two = || vec![OpResult::Delete, OpResult::Delete];
         assert!(took_effect(&before, &step(two(), 2)).is_ok());
         assert!(took_effect(&before, &step(two(), 1)).is_err());

@@ -22,11 +22,13 @@ pub fn took_effect(before: &State, time: WallTime, step: &Step) -> Verdict {
         // What the same entry has made is not there before.
         let Some(node) = before.nodes.get(path) else { continue };
         let holds = match (&step.outcome, node.kind) {
-            (Outcome::Reaped(reaped), kind) => {
+            (Outcome::Reaped(reaped, unused_ms), kind) => {
                 let empty = before.children(path).is_empty();
+                let age_ms = time.0.saturating_sub(node.stat.mtime);
                 let due = match kind {
+                    Kind::Container if *unused_ms > 0 && age_ms > *unused_ms => true,
                     Kind::Container => node.children_created != 0,
-                    Kind::Ttl(ttl_ms) => time.0.saturating_sub(node.stat.mtime) > ttl_ms,
+                    Kind::Ttl(ttl_ms) => age_ms > ttl_ms,
                     Kind::Persistent | Kind::Ephemeral(_) => false,
                 };
                 reaped == path && empty && due
@@ -77,7 +79,7 @@ mod tests {
 
     /// `/c`, made and set at time 0, with so many children ever.
     fn before(kind: Kind, children_created: i32) -> State {
-        let mut state = State::fresh(true);
+        let mut state = State::fresh();
         let node = (*state.nodes["/zookeeper/quota"]).clone();
         state.nodes.insert("/c".into(), Arc::new(Node { kind, children_created, ..node }));
         state
@@ -92,7 +94,7 @@ mod tests {
     }
 
     fn reaped() -> Outcome {
-        Outcome::Reaped("/c".to_owned())
+        Outcome::Reaped("/c".to_owned(), 0)
     }
 
     #[test]
@@ -102,7 +104,9 @@ mod tests {
         let mut full = before(Kind::Container, 1);
         full.nodes.insert("/c/x".into(), full.nodes["/"].clone());
         assert!(judge(&full, 5, reaped()).is_err());
-        assert!(judge(&before(Kind::Container, 1), 5, Outcome::Reaped("/d".to_owned())).is_err());
+        assert!(
+            judge(&before(Kind::Container, 1), 5, Outcome::Reaped("/d".to_owned(), 0)).is_err()
+        );
     }
 
     #[test]

@@ -76,7 +76,7 @@ mod tests {
 
     /// `/a`, whose data was set at 7 and whose children changed at 9.
     fn state() -> State {
-        let mut state = State::fresh(false);
+        let mut state = State::fresh();
         let mut node = (*state.nodes["/zookeeper/quota"]).clone();
         (node.stat.mzxid, node.stat.pzxid) = (7, 9);
         state.nodes.insert("/a".into(), Arc::new(node));

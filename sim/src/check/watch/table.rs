@@ -146,7 +146,7 @@ mod tests {
     use crate::model::State;
 
     fn change(path: &str, kind: ChangeKind) -> Change {
-        let acl = State::fresh(false).nodes["/"].acl.clone();
+        let acl = State::fresh().nodes["/"].acl.clone();
         Change { path: path.to_owned(), kind, parent_acl: acl.clone(), acl }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zokor_core::db::{Action, Author, Txn};
+use zokor_core::db::{Action, Author, Rules, Txn};
 use zokor_core::id::{Nonce, Sequence, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, Create, CreateKind, Id, Permissions, Rewatch, WatchMode, WatcherType, Write,
@@ -39,7 +39,8 @@ fn model(writes: Vec<Write>) -> Model {
         let author = Author { session, token, sequence, identities: Arc::from([]) };
         Action::Write { author, write }
     });
-    let command = |action| Payload::Command(Txn { time: WallTime(0), action });
+    let command =
+        |action| Payload::Command(Txn { time: WallTime(0), rules: Rules::default(), action });
     let commands = [open].into_iter().chain(writes).map(command);
     let mut model = Model::new();
     for (n, payload) in [Payload::Blank].into_iter().chain(commands).enumerate() {
