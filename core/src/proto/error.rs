@@ -40,13 +40,15 @@ pub enum ErrorCode {
     NoWatcher = -121,
     /// The ensemble's membership may not be changed by clients.
     ReconfigDisabled = -123,
+    /// The connection lacks an identity of the schemes that this server asks for.
+    SessionClosedRequireSaslAuth = -124,
     /// A hard quota would be exceeded.
     QuotaExceeded = -125,
 }
 
 impl ErrorCode {
     /// Every code, in the order of their numbers from high to low.
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 19] = [
         ErrorCode::RuntimeInconsistency,
         ErrorCode::MarshallingError,
         ErrorCode::Unimplemented,
@@ -64,6 +66,7 @@ impl ErrorCode {
         ErrorCode::NotReadOnly,
         ErrorCode::NoWatcher,
         ErrorCode::ReconfigDisabled,
+        ErrorCode::SessionClosedRequireSaslAuth,
         ErrorCode::QuotaExceeded,
     ];
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::AuthConfig;
 use crate::proto::Ensemble;
 use crate::raft;
 
@@ -44,6 +45,9 @@ pub struct Config {
     /// ZooKeeper's `extendedTypesEnabled`: whether TTL znodes may be made. Must be the same on all
     /// servers. Default false.
     pub extended_types: bool,
+    /// How clients of this server prove who they are. It decides nothing of what an entry of the
+    /// log does, so servers may differ in it.
+    pub auth: AuthConfig,
 }
 
 impl Config {
@@ -64,6 +68,7 @@ impl Config {
             reap_interval: Duration::from_secs(60),
             reap_per_minute: 10_000,
             extended_types: false,
+            auth: AuthConfig::default(),
         }
     }
 }

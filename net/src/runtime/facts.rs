@@ -205,7 +205,11 @@ pub(super) fn operation(request: &Request) -> &'static str {
         Request::Sync(_) => "SYNC",
         Request::Ping => "PING",
         Request::SetWatches(_) => "SETW",
-        Request::Auth(_) | Request::Unbuilt(_) | Request::Unknown(_) | Request::Malformed => "NA",
+        Request::Auth(_)
+        | Request::Sasl(_)
+        | Request::Unbuilt(_)
+        | Request::Unknown(_)
+        | Request::Malformed => "NA",
     }
 }
 
