@@ -125,6 +125,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         replica.snapshot_bytes = bytes;
     }
     replica.extended_types = config.extended_types;
+    replica.auth = config.auth.clone();
     replica
 }
 

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Security,
     /// ZooKeeper knows it; here it is without effect.
     Known,
+    /// It has ZooKeeper's prefix for properties, which has no place in a file.
+    Prefixed,
     /// ZooKeeper does not know it either.
     Unknown,
 }
@@ -19,20 +21,91 @@ pub(super) enum Kind {
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
 pub(super) fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-    if HONOURED.contains(&key) || key.starts_with("server.") {
+    if HONOURED.contains(&key) || has_prefix(HONOURED_PREFIXES) {
         Kind::Honoured
     } else if SECURITY.contains(&key) || has_prefix(SECURITY_PREFIXES) {
         Kind::Security
     } else if KNOWN.contains(&key) || has_prefix(KNOWN_PREFIXES) {
         Kind::Known
+    } else if key.starts_with(PROPERTY_PREFIX) {
+        Kind::Prefixed
     } else {
         Kind::Unknown
     }
 }
 
-/// Beside `server.N`.
+/// What stands before the keys of a file when they are properties of ZooKeeper's machine.
+pub(super) const PROPERTY_PREFIX: &str = "zookeeper.";
+
+/// Whether ZooKeeper takes `key` from a file alone, because its parser knows it
+/// (`QuorumPeerConfig.parseProperties`): as a property it is nothing.
+pub(super) fn is_for_files(key: &str) -> bool {
+    FOR_FILES.contains(&key) || FOR_FILES_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Whether ZooKeeper takes `key` as a property without its prefix.
+pub(super) fn is_bare(key: &str) -> bool {
+    BARE.contains(&key) || key.starts_with("znode.container.")
+}
+
+const BARE: &[&str] = &[
+    "follower.nodelay",
+    "fsync.warningthresholdms",
+    "java.security.auth.login.config",
+    "jute.maxbuffer",
+    "jute.maxbuffer.extrasize",
+    "leader.nodelay",
+    "readonlymode.enabled",
+];
+
+const FOR_FILES: &[&str] = &[
+    "autopurge.purgeInterval",
+    "autopurge.snapRetainCount",
+    "clientPort",
+    "clientPortAddress",
+    "clientPortListenBacklog",
+    "connectToLearnerMasterLimit",
+    "dataDir",
+    "dataLogDir",
+    "dynamicConfigFile",
+    "electionAlg",
+    "initLimit",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
+    "maxClientCnxns",
+    "maxSessionTimeout",
+    "minSessionTimeout",
+    "observerMasterPort",
+    "oraclePath",
+    "peerType",
+    "portUnification",
+    "quorum.cnxn.threads.size",
+    "quorumListenOnAllIPs",
+    "reconfigEnabled",
+    "secureClientPort",
+    "secureClientPortAddress",
+    "sslQuorum",
+    "sslQuorumReloadCertFiles",
+    "standaloneEnabled",
+    "syncEnabled",
+    "syncLimit",
+    "tickTime",
+    "version",
+];
+
+const FOR_FILES_PREFIXES: &[&str] =
+    &["group.", "jvm.pause.", "metricsProvider.", "quorum.auth.", "server.", "weight."];
+
+pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "superUser."];
+
+/// Beside those with a prefix.
 pub(super) const HONOURED: &[&str] = &[
     "4lw.commands.whitelist",
+    "DigestAuthenticationProvider.digestAlg",
+    "DigestAuthenticationProvider.enabled",
+    "DigestAuthenticationProvider.superDigest",
+    "SASLAuthenticationProvider.superPassword",
+    "allowSaslFailedClients",
     "autopurge.snapRetainCount",
     "clientPort",
     "clientPortAddress",
@@ -41,53 +114,55 @@ pub(super) const HONOURED: &[&str] = &[
     "dataLogDir",
     "dynamicConfigFile",
     "electionAlg",
+    "enableEagerACLCheck",
+    "enforce.auth.enabled",
+    "enforce.auth.schemes",
+    "ensembleAuthName",
     "extendedTypesEnabled",
+    "fips-mode",
     "globalOutstandingLimit",
     "initLimit",
+    "java.security.auth.login.config",
+    "letAnySaslUserDoX",
     "maxClientCnxns",
     "maxCnxns",
     "maxSessionTimeout",
     "minSessionTimeout",
     "peerType",
     "quorumListenOnAllIPs",
+    "sasl.serverconfig",
+    "sessionRequireClientSASLAuth",
+    "skipACL",
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
+    "superUser",
     "syncLimit",
     "tickTime",
 ];
 
 const SECURITY: &[&str] = &[
-    "allowSaslFailedClients",
     "audit.enable",
     "audit.impl.class",
     "client.certReload",
     "client.portUnification",
-    "ensembleAuthName",
-    "fips-mode",
-    "letAnySaslUserDoX",
     "portUnification",
     "requireClientAuthScheme",
     "secureClientPort",
     "secureClientPortAddress",
     "security.auth_to_local",
-    "sessionRequireClientSASLAuth",
     "sslQuorum",
     "sslQuorumReloadCertFiles",
-    "superUser",
 ];
 
 const SECURITY_PREFIXES: &[&str] = &[
     "DigestAuthenticationProvider.",
     "X509AuthenticationProvider.",
-    "authProvider.",
     "enforce.auth.",
     "kerberos.",
     "quorum.auth.",
     "sasl.",
     "ssl.",
-    "superUser.",
-    "zookeeper.superUser",
 ];
 
 const KNOWN: &[&str] = &[
@@ -103,9 +178,9 @@ const KNOWN: &[&str] = &[
     "digest.enabled",
     "electionPortBindRetry",
     "emulate353TTLNodes",
-    "enableEagerACLCheck",
     "enforceQuota",
     "flushDelay",
+    "follower.nodelay",
     "follower.skipLearnerRequestToNextProcessor",
     "forceSync",
     "forward_learner_requests_to_commit_processor_disabled",
@@ -137,7 +212,6 @@ const KNOWN: &[&str] = &[
     "request_throttler.shutdownTimeout",
     "serializeLastProcessedZxid.enabled",
     "serverCnxnFactory",
-    "skipACL",
     "snapshotSizeFactor",
     "syncEnabled",
     "tcpKeepAlive",
@@ -188,11 +262,19 @@ mod tests {
             ("ssl.keyStore.location", Kind::Security),
             ("ssl.quorum.trustStore.password", Kind::Security),
             ("sslQuorum", Kind::Security),
-            ("authProvider.1", Kind::Security),
-            ("authProvider.sasl", Kind::Security),
-            ("enforce.auth.enabled", Kind::Security),
-            ("enforce.auth.schemes", Kind::Security),
-            ("sessionRequireClientSASLAuth", Kind::Security),
+            ("authProvider.1", Kind::Honoured),
+            ("authProvider.sasl", Kind::Honoured),
+            ("superUser", Kind::Honoured),
+            ("superUser.2", Kind::Honoured),
+            ("superUsers", Kind::Unknown),
+            ("enforce.auth.enabled", Kind::Honoured),
+            ("enforce.auth.schemes", Kind::Honoured),
+            ("sessionRequireClientSASLAuth", Kind::Honoured),
+            ("DigestAuthenticationProvider.superDigest", Kind::Honoured),
+            ("X509AuthenticationProvider.superUser", Kind::Security),
+            ("requireClientAuthScheme", Kind::Security),
+            ("kerberos.removeHostFromPrincipal", Kind::Security),
+            ("zookeeper.superUser", Kind::Prefixed),
             ("quorum.auth.enableSasl", Kind::Security),
             ("quorum.cnxn.threads.size", Kind::Known),
             ("admin.enableServer", Kind::Known),
@@ -206,6 +288,24 @@ mod tests {
         ];
         for (key, kind) in table {
             assert_eq!(kind_of(key), kind, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_a_flag_may_be_is_told_apart() {
+        for key in
+            ["tickTime", "server.1", "quorum.auth.enableSasl", "dataDir", "standaloneEnabled"]
+        {
+            assert!(is_for_files(key), "{key}");
+        }
+        for key in ["snapCount", "jute.maxbuffer", "4lw.commands.whitelist", "superUser.1"] {
+            assert!(!is_for_files(key), "{key}");
+        }
+        for key in ["jute.maxbuffer", "znode.container.checkIntervalMs", "leader.nodelay"] {
+            assert!(is_bare(key), "{key}");
+        }
+        for key in ["snapCount", "superUser", "java.io.tmpdir", ""] {
+            assert!(!is_bare(key), "{key}");
         }
     }
 
