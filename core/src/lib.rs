@@ -82,6 +82,7 @@ macro_rules! counter_bits {
 #[doc(hidden)]
 pub use zokor_chance as chance;
 
+pub mod auth;
 pub mod db;
 pub mod id;
 mod pages;

@@ -11,7 +11,7 @@ use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, AclList, AuthPacket, ConnectRequest, ConnectResponse, Create, CreateKind, Ensemble,
     ErrorCode, Event, EventKind, Id, Identities, Member, OpResult, Permissions, Read, Request,
-    Response, Rewatch, Stat, Write, Zxid,
+    Response, Rewatch, SaslToken, Stat, Write, Zxid,
 };
 use zokor_core::raft::{
     self, Body, Entry, EntryId, Index, Membership, Payload, SharedEntry, SnapshotMeta, Term,
@@ -72,6 +72,7 @@ fn request_keeps_its_promises() {
         seeds
             .insert("exists", seed(Request::Read(Read::Exists { path: "/a".into(), watch: true })));
         seeds.insert("auth", seed(Request::Auth(packet)));
+        seeds.insert("sasl", seed(Request::Sasl(SaslToken(Bytes::from_static(b"a=\"b\"")))));
         seeds.insert("set_watches", seed(Request::SetWatches(rewatch)));
         seeds.insert("ping", seed(Request::Ping));
         seeds.insert("unknown", seed(Request::Unknown(20)));

@@ -125,7 +125,8 @@ const KEYS_WORDS: &str = "\
 const SERVE_EXAMPLES: &str = "\
 The file is an unmodified zoo.cfg of ZooKeeper. Settings without effect are named in the log at the
 start. The data of an Apache ZooKeeper server is not read: give this one an empty dataDir, with a
-copy of myid. SIGINT and SIGTERM stop the server.
+copy of myid. Flags of the form -Dzookeeper.KEY=VALUE in JVMFLAGS and SERVER_JVMFLAGS count like
+lines of the file. SIGINT and SIGTERM stop the server.
 
 Examples:
   zokor serve --config /etc/zookeeper/zoo.cfg

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tracing::{info, warn};
 
 use crate::cli::ServeArguments;
-use crate::config::ZooConfig;
+use crate::config::{Flags, ZooConfig};
 use crate::launch::Running;
 use crate::plan::Plan;
 use crate::stop::StopSignals;
@@ -61,10 +61,11 @@ pub async fn run(
 
 /// A file, or ZooKeeper's other form: the port and the folder of a standalone server.
 fn read(arguments: &ServeArguments) -> Result<ZooConfig, String> {
+    let flags = Flags::from_environment();
     let config = match (&arguments.config, &arguments.standalone[..]) {
-        (Some(file), _) => ZooConfig::read(file),
-        (None, [file]) => ZooConfig::read(Path::new(file)),
-        (None, standalone) => ZooConfig::from_arguments(standalone),
+        (Some(file), _) => ZooConfig::read(file, &flags),
+        (None, [file]) => ZooConfig::read(Path::new(file), &flags),
+        (None, standalone) => ZooConfig::from_arguments(standalone, &flags),
     };
     config.map_err(|error| error.to_string())
 }
@@ -85,6 +86,9 @@ fn tell_plan(config: &ZooConfig, plan: &Plan) {
         plan.log_dir.as_ref().unwrap_or(&plan.data_dir).display(),
         plan.snapshots_kept
     );
+    if let Some(sasl) = &plan.replica.auth.sasl {
+        info!("SASL: {} users may log in by DIGEST-MD5", sasl.users.len());
+    }
     let exposed = |host: &str| {
         host != "localhost"
             && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

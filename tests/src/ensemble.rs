@@ -27,6 +27,8 @@ pub struct Builder {
     n_servers: usize,
     tick_ms: u32,
     lines: Vec<String>,
+    flags: Vec<String>,
+    files: Vec<(String, String)>,
     whitelist: bool,
     long_sessions: bool,
 }
@@ -41,6 +43,18 @@ impl Builder {
     /// One more line for `zoo.cfg`.
     pub fn line(mut self, line: &str) -> Self {
         self.lines.push(line.into());
+        self
+    }
+
+    /// One more flag for every server's Java machine, which ours reads from `JVMFLAGS`.
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// One more file in every server's working folder.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.into(), text.into()));
         self
     }
 
@@ -76,7 +90,9 @@ impl Builder {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.get(index)));
             let config = self.config(&place.join("data"), address, &ports);
             let id = (self.n_servers > 1).then_some(index as u8 + 1);
-            servers.push(Server::new(place, address, &config, id));
+            let mut server = Server::new(place, address, &config, id);
+            server.give(&self.flags, &self.files);
+            servers.push(server);
         }
         Ensemble { servers, _folder: folder, ports }
     }
@@ -111,7 +127,15 @@ impl Ensemble {
     /// `n_servers` that form an ensemble, at most four; a single one is standalone.
     pub fn of(n_servers: usize) -> Builder {
         assert!((1..=4).contains(&n_servers));
-        Builder { n_servers, tick_ms: 500, lines: Vec::new(), whitelist: true, long_sessions: true }
+        Builder {
+            n_servers,
+            tick_ms: 500,
+            lines: Vec::new(),
+            flags: Vec::new(),
+            files: Vec::new(),
+            whitelist: true,
+            long_sessions: true,
+        }
     }
 
     /// Three servers, started.

@@ -35,15 +35,17 @@ impl Program {
         ours
     }
 
-    fn command(self, config: &Path) -> Command {
+    fn command(self, config: &Path, flags: &[String]) -> Command {
         match self {
             Program::Zokor => {
                 let mut command = Command::new(zokor());
                 command.arg("serve").arg("--config").arg(config);
+                command.env("JVMFLAGS", flags.join(" ")).env_remove("SERVER_JVMFLAGS");
                 command
             }
             Program::ZooKeeper => {
                 let mut command = Command::new("java");
+                command.args(flags);
                 command.args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
                 command.arg("/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar");
                 command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
@@ -59,6 +61,7 @@ pub struct Server {
     /// Where clients connect.
     pub address: SocketAddr,
     folder: PathBuf,
+    flags: Vec<String>,
     process: Option<Child>,
     n_starts: u32,
 }
@@ -72,7 +75,15 @@ impl Server {
             let myid = folder.join("data").join("myid");
             fs::write(myid, format!("{id}\n")).expect("the temporary folder is writable");
         }
-        Server { address, folder, process: None, n_starts: 0 }
+        Server { address, folder, flags: Vec::new(), process: None, n_starts: 0 }
+    }
+
+    /// Flags for its Java machine, and files for its folder.
+    pub(crate) fn give(&mut self, flags: &[String], files: &[(String, String)]) {
+        self.flags.extend_from_slice(flags);
+        for (name, text) in files {
+            fs::write(self.folder.join(name), text).expect("the temporary folder is writable");
+        }
     }
 
     /// The folder with `zoo.cfg`, `data/` and the logs.
@@ -86,7 +97,7 @@ impl Server {
         self.n_starts += 1;
         let path = self.folder.join(format!("log.{:02}", self.n_starts));
         let log = File::create(path).expect("the temporary folder is writable");
-        let mut command = Program::under_test().command(&self.folder.join("zoo.cfg"));
+        let mut command = Program::under_test().command(&self.folder.join("zoo.cfg"), &self.flags);
         command.current_dir(&self.folder).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         let process = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));

@@ -103,6 +103,7 @@ error_codes! {
     INVALID_ACL = -114,
     AUTH_FAILED = -115,
     NO_WATCHER = -121,
+    SESSION_CLOSED_REQUIRE_SASL_AUTH = -124,
     QUOTA_EXCEEDED = -125,
 }
 

@@ -247,7 +247,11 @@ const LADDER: &[(&str, &[&str])] = &[
     ("core/src/session", &["pages", "proto", "id", "time"]),
     ("core/src/watch", &["proto", "id", "time"]),
     ("core/src/db", &["tree", "session", "pages", "proto", "id", "time"]),
-    ("core/src/replica", &["db", "session", "tree", "watch", "raft", "proto", "id", "time"]),
+    ("core/src/auth", &["tree", "proto", "id", "time"]),
+    (
+        "core/src/replica",
+        &["auth", "db", "session", "tree", "watch", "raft", "proto", "id", "time"],
+    ),
     ("net/src/wire", &[]),
     ("net/src/storage", &["wire"]),
     ("net/src/transport", &["wire"]),

@@ -4,9 +4,9 @@
 //! Invariant: a read changes nothing, not even a watch.
 
 use crate::id::SessionId;
-use crate::proto::{ErrorCode, Id, Identities, OpResult, Permissions, Read, Response, Stat, Text};
+use crate::proto::{ErrorCode, Identities, OpResult, Permissions, Read, Response, Stat, Text};
 use crate::tree::acl::{mask, permits};
-use crate::tree::{Tree, Znode, user_of};
+use crate::tree::{Tree, Znode, shown};
 
 /// Who reads.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +52,7 @@ pub(super) fn query(tree: &Tree, reader: &Reader<'_>, read: &Read) -> Result<Res
         }
         Read::Multi(reads) => multi(tree, reader, reads).map(Response::Multi),
         Read::WhoAmI => {
-            let shown = |id: &Id| Id { scheme: id.scheme.clone(), id: user_of(id) };
-            Ok(Response::Identities(reader.identities.iter().map(shown).collect()))
+            Ok(Response::Identities(reader.identities.iter().filter_map(shown).collect()))
         }
         // Watches are known to the server of the connection only.
         Read::AddWatch { .. } | Read::CheckWatches { .. } | Read::RemoveWatches { .. } => {

@@ -40,6 +40,8 @@ pub enum ErrorCode {
     NoWatcher = -121,
     /// The ensemble's membership may not be changed by clients.
     ReconfigDisabled = -123,
+    /// The connection lacks an identity of the schemes that this server asks for.
+    SessionClosedRequireSaslAuth = -124,
     /// A hard quota would be exceeded.
     QuotaExceeded = -125,
     /// The request waited for too long before it could be begun, and was not.
@@ -48,7 +50,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their numbers from high to low.
-    pub const ALL: [ErrorCode; 19] = [
+    pub const ALL: [ErrorCode; 20] = [
         ErrorCode::RuntimeInconsistency,
         ErrorCode::MarshallingError,
         ErrorCode::Unimplemented,
@@ -66,6 +68,7 @@ impl ErrorCode {
         ErrorCode::NotReadOnly,
         ErrorCode::NoWatcher,
         ErrorCode::ReconfigDisabled,
+        ErrorCode::SessionClosedRequireSaslAuth,
         ErrorCode::QuotaExceeded,
         ErrorCode::ThrottledOp,
     ];

@@ -37,6 +37,8 @@ pub enum Request {
     Ping,
     /// Adds an identity to the connection. Op 100.
     Auth(AuthPacket),
+    /// Goes on with a login by SASL. Op 102.
+    Sasl(SaslToken),
     /// Sets watches again after a reconnect. Ops 101 and 105.
     SetWatches(Rewatch),
     /// An operation of ZooKeeper that is not built yet; answered with `Unimplemented`.
@@ -294,5 +296,16 @@ impl std::fmt::Debug for AuthPacket {
     /// Never shows the credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AuthPacket").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+/// What one side of a login by SASL says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SaslToken(pub Bytes);
+
+impl std::fmt::Debug for SaslToken {
+    /// Never shows the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SaslToken({} bytes)", self.0.len())
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Acl, ErrorCode, Id, Stat, Text};
+use super::{Acl, ErrorCode, Id, SaslToken, Stat, Text};
 use crate::id::SessionId;
 
 /// The answer to a [`ConnectRequest`](super::ConnectRequest).
@@ -65,6 +65,10 @@ pub enum Response {
     WatchAdded,
     /// whoAmI: scheme and user of each identity.
     Identities(Vec<Id>),
+    /// sasl: what the server says; null if nobody logs in here, or a failure is overlooked.
+    Sasl(Option<SaslToken>),
+    /// sasl that failed: unlike any other error, a null token follows the header that tells it.
+    SaslRefused(ErrorCode),
 }
 
 /// What became of one operation of a multi.

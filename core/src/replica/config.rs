@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::auth::AuthConfig;
 use crate::db::Rules;
 use crate::proto::Ensemble;
 use crate::raft;
@@ -50,6 +51,9 @@ pub struct Config {
     /// ZooKeeper's `enableEagerACLCheck`: a write that its client has no permission for is refused
     /// by the client's own server, and never reaches the log. Default false.
     pub eager_acl: bool,
+    /// How clients of this server prove who they are. It decides nothing of what an entry of the
+    /// log does, so servers may differ in it.
+    pub auth: AuthConfig,
 }
 
 impl Config {
@@ -72,6 +76,7 @@ impl Config {
             reap_unused_after: Duration::ZERO,
             rules: Rules::default(),
             eager_acl: false,
+            auth: AuthConfig::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::auth::Exchange;
 use crate::db::Action;
 use crate::id::{ConnId, Nonce, Sequence, SessionId, Token};
 use crate::proto::Identities;
@@ -22,6 +23,8 @@ pub(super) struct Connection {
     pub(super) has_read_only: bool,
     pub(super) phase: Phase,
     pipeline: Pipeline,
+    /// Its login by SASL.
+    pub(super) exchange: Exchange,
     /// The last write entered.
     pub(super) sequence: Sequence,
     /// When the client was last heard from, unless the leader knows already.
@@ -169,6 +172,7 @@ impl Connection {
             has_read_only,
             phase: Phase::Attaching(attempt),
             pipeline: Pipeline::default(),
+            exchange: Exchange::default(),
             sequence: Sequence(0),
             heard: None,
             closing: false,

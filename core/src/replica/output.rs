@@ -134,6 +134,10 @@ pub enum CloseReason {
     Resynchronized,
     /// Credentials were not accepted.
     AuthFailed,
+    /// It has no identity of the schemes that this server asks for.
+    AuthRequired,
+    /// The client means to be with another ensemble: another server will do.
+    OtherEnsemble,
     /// An opcode that clients may not send.
     UnknownRequest,
     /// More requests are waiting than a connection may have.

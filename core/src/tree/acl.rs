@@ -18,7 +18,7 @@ pub fn permits(acl: &[Acl], wanted: Permissions, identities: &[Id]) -> bool {
     let granted = acl.iter().filter(|entry| entry.permissions.allows_any(wanted));
     let mut granted = granted.map(|entry| &entry.id);
     granted.any(|id| is_anyone(id) || identities.iter().any(|own| scheme::matches(own, id)))
-        || identities.iter().any(|own| own.scheme == "super")
+        || identities.iter().any(scheme::is_above_all)
 }
 
 /// [`permits`], as the answer to a request.
@@ -185,7 +185,9 @@ mod tests {
     #[test]
     fn super_passes_every_check() {
         let acl = [entry(1, "digest", "bob:h")];
-        assert!(permits(&acl, Permissions::ADMIN, &[Id::new("super", "")]));
+        for id in [Id::new("super", ""), Id::new("super", "CN=a")] {
+            assert!(permits(&acl, Permissions::ADMIN, &[id]));
+        }
         assert!(!permits(&acl, Permissions::ADMIN, &[Id::new("ip", "10.0.0.7")]));
     }
 
@@ -212,13 +214,20 @@ mod tests {
             vec![entry(31, "super", "")],
             vec![entry(31, "digest", "bob")],
             vec![entry(31, "ip", "nonsense")],
-            vec![open.clone(), entry(31, "sasl", "bob")],
+            vec![open.clone(), entry(31, "nonsense", "bob")],
+            vec![entry(31, "", "")],
         ];
         for acl in bad {
             assert_eq!(fix_up(&acl, &own), Err(ErrorCode::InvalidAcl), "{acl:?}");
         }
         let auth = [entry(31, "auth", "")];
         assert_eq!(fix_up(&auth, &own[..1]), Err(ErrorCode::InvalidAcl));
+        let hidden = [Id::new(scheme::ANY_SASL, "x")];
+        assert_eq!(fix_up(&auth, &hidden), Err(ErrorCode::InvalidAcl));
+        for proven in ["sasl", "x509", "key"] {
+            let own = [Id::new("ip", "10.0.0.7"), Id::new(proven, "x")];
+            assert_eq!(fix_up(&auth, &own), Ok(vec![of(31, &own[1])]), "{proven}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod acl;
 mod children;
+mod names;
 mod scheme;
 mod tally;
 mod znode;
@@ -17,7 +18,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use acl::permits;
-pub use scheme::{authenticate, user_of};
+pub use scheme::{ANY_SASL, shown};
 pub use tally::is_due;
 pub use znode::{Kind, StoredStat, Znode, next_version};
 

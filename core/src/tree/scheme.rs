@@ -1,48 +1,41 @@
-//! The schemes of identities: `digest` and `ip`. (`world`, `auth` and `super` are words of
-//! `acl`.)
+//! The schemes of identities: `digest`, `ip`, `sasl`, `x509` and `key`. (`world`, `auth` and
+//! `super` are words of `acl`.)
 //!
-//! Invariant: an identity of one scheme never matches an entry of another. Rules:
-//! `DigestAuthenticationProvider`, `IPAuthenticationProvider`.
+//! Invariant: an identity of one scheme never matches an entry of another, and no setting of a
+//! server has a say: which schemes a client may use is decided where it is connected. Rules:
+//! `DigestAuthenticationProvider`, `IPAuthenticationProvider`, `SASLAuthenticationProvider`,
+//! `X509AuthenticationProvider`, `KeyAuthenticationProvider`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
+use super::names::{is_distinguished, is_kerberos};
+use crate::proto::{Id, Text};
 
-use crate::proto::{ErrorCode, Id, Text};
+/// The scheme of an identity that matches the entries of ACLs for one user of SASL, while its
+/// connection is another user. No client sees it, and no ACL may name it.
+pub const ANY_SASL: &str = "any-sasl";
 
-/// The identities that an auth packet adds to its connection. `ip` is always there already, so it
-/// adds none; a wrong password of `digest` only makes an identity that opens nothing.
-///
-/// # Errors
-/// `AuthFailed` if the scheme is unknown or there are no credentials where some are needed.
-pub fn authenticate(scheme: &str, auth: Option<&[u8]>) -> Result<Vec<Id>, ErrorCode> {
-    match (scheme, auth) {
-        ("ip", _) => Ok(Vec::new()),
-        ("digest", Some(auth)) => {
-            let credentials = String::from_utf8_lossy(auth);
-            let user = credentials.split(':').next().unwrap_or_default();
-            let hash = STANDARD.encode(Sha1::digest(credentials.as_bytes()));
-            let id = Text::from(format!("{user}:{hash}"));
-            Ok(vec![Id { scheme: Text::from_static("digest"), id }])
-        }
-        _ => Err(ErrorCode::AuthFailed),
-    }
-}
-
-/// What `whoAmI` shows of an identity: never more than the user.
-pub fn user_of(id: &Id) -> Text {
-    if id.scheme == "digest" {
-        id.id.split(':').next().unwrap_or_default().into()
-    } else {
-        id.id.clone()
-    }
+/// What `whoAmI` shows of an identity: never more than the user, and nothing (`None`) of what only
+/// servers know.
+pub fn shown(id: &Id) -> Option<Id> {
+    let user = match &*id.scheme {
+        ANY_SASL => return None,
+        "digest" => id.id.split(':').next().unwrap_or_default().into(),
+        // It has no provider that could tell a name.
+        "super" => Text::default(),
+        _ => id.id.clone(),
+    };
+    Some(Id { scheme: id.scheme.clone(), id: user })
 }
 
 /// Whether `auth` in an ACL stands for this identity, too: one that was proven.
 pub(super) fn is_authenticated(id: &Id) -> bool {
-    id.scheme == "digest"
+    matches!(&*id.scheme, "digest" | "sasl" | "x509" | "key")
+}
+
+/// Whether an identity passes every check.
+pub(super) fn is_above_all(id: &Id) -> bool {
+    id.scheme == "super"
 }
 
 /// Whether an entry of an ACL may name this identity.
@@ -51,6 +44,9 @@ pub(super) fn is_valid(id: &Id) -> bool {
         // Java's split drops empty parts at the end.
         "digest" => id.id.trim_end_matches(':').split(':').count() == 2,
         "ip" => Net::parse(&id.id).is_some(),
+        "sasl" => is_kerberos(&id.id),
+        "x509" => is_distinguished(&id.id),
+        "key" => true,
         _ => false,
     }
 }
@@ -58,10 +54,12 @@ pub(super) fn is_valid(id: &Id) -> bool {
 /// Whether a connection's identity is the one that an entry of an ACL names.
 pub(super) fn matches(own: &Id, named: &Id) -> bool {
     if own.scheme != named.scheme {
-        return false;
+        return own.scheme == ANY_SASL && named.scheme == "sasl" && own.id == named.id;
     }
     match &*named.scheme {
-        "digest" => own.id == named.id,
+        "digest" | "x509" | "key" => own.id == named.id,
+        // The user of this name is everyone, as in ZooKeeper.
+        "sasl" => own.id == named.id || own.id == "super",
         "ip" => match (Net::parse(&own.id), Net::parse(&named.id)) {
             (Some(own), Some(named)) => named.contains(own),
             _ => false,
@@ -124,33 +122,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_the_published_ones() {
-        let pairs = [
-            ("super:test", "super:D/InIHSb7yEEbrWz8b9l71RjZJU="),
-            ("super:zookeeper", "super:yyuhPKumRtNj4r8GnSbbwuq1vhE="),
-            ("super:foo", "super:t6lQTvqID/Gl5Or0n4FYE6kKP8w="),
-            ("super:bar", "super:hTdNN4QH4isoRvCrQ1Jf7REREQ4="),
-        ];
-        for (auth, id) in pairs {
-            let ids = authenticate("digest", Some(auth.as_bytes()));
-            assert_eq!(ids, Ok(vec![Id::new("digest", id)]), "{auth}");
-        }
-    }
-
-    #[test]
-    fn digest_takes_any_credentials_but_none() {
-        let id = &authenticate("digest", Some(b"nocolon")).unwrap()[0];
-        assert!(id.id.starts_with("nocolon:"));
-        assert!(authenticate("digest", Some(b"\xff\xfe:x")).is_ok());
-        assert!(authenticate("digest", Some(b"")).is_ok());
-        assert_eq!(authenticate("digest", None), Err(ErrorCode::AuthFailed));
-        assert_eq!(authenticate("ip", None), Ok(vec![]));
-        for scheme in ["world", "auth", "super", "sasl", ""] {
-            assert_eq!(authenticate(scheme, Some(b"a:b")), Err(ErrorCode::AuthFailed), "{scheme}");
-        }
-    }
-
-    #[test]
     fn a_valid_name_has_the_form_of_its_scheme() {
         let table = [
             ("digest", "a:b", true),
@@ -177,8 +148,23 @@ mod tests {
             ("ip", "::1/129", false),
             ("ip", "::ffff:1.2.3.4", false),
             ("ip", "localhost", false),
+            ("ip", "127.0.0.01", true),
+            ("ip", "::", true),
+            ("ip", "1::2::3", false),
+            ("ip", "1:2:3:4:5:6:7:8:9", false),
+            ("ip", "12345::", false),
+            ("sasl", "bob", true),
+            ("sasl", "", true),
+            ("sasl", "bob/host@REALM", true),
+            ("sasl", "bob@REALM@OTHER", false),
+            ("x509", "CN=localhost,O=x", true),
+            ("x509", "localhost", false),
+            ("key", "", true),
             ("world", "anyone", false),
             ("super", "", false),
+            ("ensemble", "east", false),
+            (ANY_SASL, "bob", false),
+            ("", "", false),
         ];
         for (scheme, id, expected) in table {
             assert_eq!(is_valid(&Id::new(scheme, id)), expected, "{scheme}:{id}");
@@ -208,8 +194,42 @@ mod tests {
     }
 
     #[test]
+    fn names_match_within_their_scheme() {
+        let table = [
+            (("digest", "a:b"), ("digest", "a:b"), true),
+            (("digest", "a:b"), ("sasl", "a:b"), false),
+            (("sasl", "bob"), ("sasl", "bob"), true),
+            (("sasl", "bob"), ("sasl", "eve"), false),
+            (("sasl", "super"), ("sasl", "eve"), true),
+            (("sasl", "super"), ("digest", "eve:h"), false),
+            ((ANY_SASL, "eve"), ("sasl", "eve"), true),
+            ((ANY_SASL, "eve"), ("sasl", "bob"), false),
+            ((ANY_SASL, "eve"), ("digest", "eve"), false),
+            (("x509", "CN=a"), ("x509", "CN=a"), true),
+            (("x509", "CN=a"), ("x509", "CN=b"), false),
+            (("key", ""), ("key", ""), true),
+            (("key", ""), ("key", "5"), false),
+            (("super", ""), ("super", ""), false),
+        ];
+        for (own, named, expected) in table {
+            let id = |(scheme, id)| Id::new(scheme, id);
+            assert_eq!(matches(&id(own), &id(named)), expected, "{own:?} {named:?}");
+        }
+    }
+
+    #[test]
     fn who_am_i_shows_users_without_hashes() {
-        assert_eq!(user_of(&Id::new("digest", "bob:hash")), "bob");
-        assert_eq!(user_of(&Id::new("ip", "0:0:0:0:0:0:0:1")), "0:0:0:0:0:0:0:1");
+        let table = [
+            (("digest", "bob:hash"), Some(("digest", "bob"))),
+            (("ip", "0:0:0:0:0:0:0:1"), Some(("ip", "0:0:0:0:0:0:0:1"))),
+            (("sasl", "bob"), Some(("sasl", "bob"))),
+            (("x509", "CN=a"), Some(("x509", "CN=a"))),
+            (("super", "CN=a"), Some(("super", ""))),
+            ((ANY_SASL, "bob"), None),
+        ];
+        for ((scheme, id), expected) in table {
+            let expected = expected.map(|(scheme, id)| Id::new(scheme, id));
+            assert_eq!(shown(&Id::new(scheme, id)), expected, "{scheme}:{id}");
+        }
     }
 }

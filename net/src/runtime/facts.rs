@@ -237,6 +237,7 @@ pub(super) fn operation(request: &Request) -> &'static str {
         Request::Ping => "PING",
         Request::SetWatches(_) => "SETW",
         Request::Auth(_)
+        | Request::Sasl(_)
         | Request::Unbuilt(_)
         | Request::Unknown(_)
         | Request::Throttled

@@ -8,8 +8,8 @@
 use bytes::{Bytes, BytesMut};
 use zokor_core::id::{SessionId, Xid};
 use zokor_core::proto::{
-    AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Request, Rewatch, Text,
-    WatchMode, WatcherType, Write,
+    AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Request, Rewatch, SaslToken,
+    Text, WatchMode, WatcherType, Write,
 };
 
 use super::frame::append_frame;
@@ -88,6 +88,10 @@ pub fn encode_request(out: &mut BytesMut, xid: Xid, request: &Request) {
                 writer.text(&packet.scheme);
                 writer.buffer(packet.auth.as_deref());
             }
+            Request::Sasl(token) => {
+                writer.int(opcode::SASL);
+                writer.buffer(Some(&token.0));
+            }
             Request::SetWatches(rewatch) => encode_rewatch(writer, rewatch),
             Request::Unbuilt(op) | Request::Unknown(op) => writer.int(*op),
             Request::Malformed | Request::Throttled => writer.int(opcode::CREATE),
@@ -122,11 +126,13 @@ fn decode_body(reader: &mut Reader, op: i32) -> Result<Request, WireError> {
                 auth: reader.buffer("auth")?,
             })
         }
+        // Null is as good as empty.
+        opcode::SASL => Request::Sasl(SaslToken(reader.buffer("token")?.unwrap_or_default())),
         opcode::SET_WATCHES | opcode::SET_WATCHES2 => {
             Request::SetWatches(decode_rewatch(reader, op == opcode::SET_WATCHES2)?)
         }
-        // ZooKeeper knows them.
-        opcode::RECONFIG | opcode::SASL => Request::Unbuilt(op),
+        // ZooKeeper knows it.
+        opcode::RECONFIG => Request::Unbuilt(op),
         _ => match decode_read(reader, op)? {
             Some(read) => Request::Read(read),
             None => Request::Unknown(op),

@@ -1,12 +1,13 @@
 //! What a client hears, to bytes and back.
 //!
-//! Invariant: everything is appended as whole frames, and an error has a header and no body.
+//! Invariant: everything is appended as whole frames, and an error has a header and no body, but
+//! for a login by SASL that failed.
 
 use bytes::{Bytes, BytesMut};
 use zokor_core::id::{SessionId, Xid};
 use zokor_core::proto::{
     ConnectResponse, CreateKind, ErrorCode, Event, EventKind, OpResult, Read, Request, Response,
-    Write, Zxid,
+    SaslToken, Write, Zxid,
 };
 
 use super::frame::{LONGEST, append_frame, append_frame_within};
@@ -63,6 +64,10 @@ fn encode_reply_within(
     let fits = append_frame_within(out, limit, |out| {
         let mut writer = Writer::new(out);
         match result {
+            Ok(response @ Response::SaslRefused(error)) => {
+                encode_header(&mut writer, failed(*error));
+                encode_response(&mut writer, response);
+            }
             Ok(response) => {
                 encode_header(&mut writer, header);
                 encode_response(&mut writer, response);
@@ -164,6 +169,7 @@ pub fn decode_response(request: &Request, body: Bytes) -> Result<Response, WireE
         Request::Write(write) => decode_write_response(&mut reader, write),
         Request::Read(read) => decode_read_response(&mut reader, read),
         Request::Sync(_) => Ok(Response::Sync(reader.text("path")?)),
+        Request::Sasl(_) => Ok(Response::Sasl(reader.buffer("token")?.map(SaslToken))),
         Request::Ping
         | Request::Auth(_)
         | Request::SetWatches(_)
@@ -215,6 +221,8 @@ fn encode_response(writer: &mut Writer<'_>, response: &Response) {
             result_header(writer, opcode::ERROR, true, -1);
         }
         Response::WatchAdded => writer.int(0),
+        Response::Sasl(token) => writer.buffer(token.as_ref().map(|token| &token.0[..])),
+        Response::SaslRefused(_) => writer.buffer(None),
         Response::Identities(ids) => {
             writer.length(ids.len());
             for id in ids {

@@ -28,6 +28,19 @@ impl<'a> Keys<'a> {
         self.effective.keys().copied()
     }
 
+    /// How `key` was written: as it is in a file, or as the name of its flag.
+    pub(super) fn spelling(&self, key: &'a str) -> &'a str {
+        let flag = self.effective.get(key).and_then(|entry| entry.flag.as_deref());
+        flag.and_then(|flag| flag.rsplit(' ').next()).unwrap_or(key)
+    }
+
+    /// The keys that begin with `prefix`, ascending, with their values, which are not empty.
+    pub(super) fn below(&self, prefix: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.names()
+            .filter(move |key| key.starts_with(prefix))
+            .filter_map(|key| Some((key, self.text(key)?)))
+    }
+
     /// The value of `key`, if it is there and not empty.
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         self.effective.get(key).map(|entry| entry.value.as_str()).filter(|text| !text.is_empty())
@@ -71,8 +84,13 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// An error at the line of `key`, or at the whole file if the key is not there.
+    /// An error at the line of `key`, or at its flag, or at the whole file if the key is not there.
     pub(super) fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
-        self.properties.error(self.effective.get(key).map(|entry| entry.line), problem)
+        match self.effective.get(key) {
+            Some(Entry { flag: Some(flag), .. }) => {
+                ConfigError { file: flag.into(), line: None, problem: problem.into() }
+            }
+            entry => self.properties.error(entry.map(|entry| entry.line), problem),
+        }
     }
 }

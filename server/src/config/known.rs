@@ -19,6 +19,8 @@ pub enum Kind {
     /// ZooKeeper knows it; here it could have no effect, since what it sets is not there. Why, in
     /// words that follow "here".
     Moot(&'static str),
+    /// It has ZooKeeper's prefix for properties, which has no place in a file.
+    Prefixed,
     /// ZooKeeper does not know it either.
     Unknown,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
             Kind::Security => "security",
             Kind::Known => "known",
             Kind::Moot(_) => "moot",
+            Kind::Prefixed => "prefixed",
             Kind::Unknown => "unknown",
         })
     }
@@ -48,7 +51,7 @@ pub fn known_keys() -> impl Iterator<Item = String> {
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
 pub fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-    if HONOURED.contains(&key) || LIMITS.contains(&key) || key.starts_with("server.") {
+    if HONOURED.contains(&key) || LIMITS.contains(&key) || has_prefix(HONOURED_PREFIXES) {
         Kind::Honoured
     } else if let Some((_, why)) = MOOT.iter().find(|(moot, _)| *moot == key) {
         Kind::Moot(why)
@@ -56,14 +59,85 @@ pub fn kind_of(key: &str) -> Kind {
         Kind::Security
     } else if KNOWN.contains(&key) || has_prefix(KNOWN_PREFIXES) {
         Kind::Known
+    } else if key.starts_with(PROPERTY_PREFIX) {
+        Kind::Prefixed
     } else {
         Kind::Unknown
     }
 }
 
-/// Beside `server.N` and the keys of [`limits`](super::limits).
+/// What stands before the keys of a file when they are properties of ZooKeeper's machine.
+pub(super) const PROPERTY_PREFIX: &str = "zookeeper.";
+
+/// Whether ZooKeeper takes `key` from a file alone, because its parser knows it
+/// (`QuorumPeerConfig.parseProperties`): as a property it is nothing.
+pub(super) fn is_for_files(key: &str) -> bool {
+    FOR_FILES.contains(&key) || FOR_FILES_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Whether ZooKeeper takes `key` as a property without its prefix.
+pub(super) fn is_bare(key: &str) -> bool {
+    BARE.contains(&key) || key.starts_with("znode.container.")
+}
+
+const BARE: &[&str] = &[
+    "follower.nodelay",
+    "fsync.warningthresholdms",
+    "java.security.auth.login.config",
+    "jute.maxbuffer",
+    "jute.maxbuffer.extrasize",
+    "leader.nodelay",
+    "readonlymode.enabled",
+];
+
+const FOR_FILES: &[&str] = &[
+    "autopurge.purgeInterval",
+    "autopurge.snapRetainCount",
+    "clientPort",
+    "clientPortAddress",
+    "clientPortListenBacklog",
+    "connectToLearnerMasterLimit",
+    "dataDir",
+    "dataLogDir",
+    "dynamicConfigFile",
+    "electionAlg",
+    "initLimit",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
+    "maxClientCnxns",
+    "maxSessionTimeout",
+    "minSessionTimeout",
+    "observerMasterPort",
+    "oraclePath",
+    "peerType",
+    "portUnification",
+    "quorum.cnxn.threads.size",
+    "quorumListenOnAllIPs",
+    "reconfigEnabled",
+    "secureClientPort",
+    "secureClientPortAddress",
+    "sslQuorum",
+    "sslQuorumReloadCertFiles",
+    "standaloneEnabled",
+    "syncEnabled",
+    "syncLimit",
+    "tickTime",
+    "version",
+];
+
+const FOR_FILES_PREFIXES: &[&str] =
+    &["group.", "jvm.pause.", "metricsProvider.", "quorum.auth.", "server.", "weight."];
+
+pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "superUser."];
+
+/// Beside those with a prefix, and the keys of [`limits`](super::limits).
 pub(super) const HONOURED: &[&str] = &[
     "4lw.commands.whitelist",
+    "DigestAuthenticationProvider.digestAlg",
+    "DigestAuthenticationProvider.enabled",
+    "DigestAuthenticationProvider.superDigest",
+    "SASLAuthenticationProvider.superPassword",
+    "allowSaslFailedClients",
     "autopurge.snapRetainCount",
     "clientPort",
     "clientPortAddress",
@@ -74,20 +148,29 @@ pub(super) const HONOURED: &[&str] = &[
     "electionAlg",
     "emulate353TTLNodes",
     "enableEagerACLCheck",
+    "enforce.auth.enabled",
+    "enforce.auth.schemes",
     "enforceQuota",
+    "ensembleAuthName",
     "extendedTypesEnabled",
+    "fips-mode",
     "globalOutstandingLimit",
     "initLimit",
+    "java.security.auth.login.config",
+    "letAnySaslUserDoX",
     "maxClientCnxns",
     "maxCnxns",
     "maxSessionTimeout",
     "minSessionTimeout",
     "peerType",
     "quorumListenOnAllIPs",
+    "sasl.serverconfig",
+    "sessionRequireClientSASLAuth",
     "skipACL",
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
+    "superUser",
     "syncLimit",
     "tickTime",
     "znode.container.checkIntervalMs",
@@ -104,36 +187,27 @@ const MOOT: &[(&str, &str)] = &[
 ];
 
 const SECURITY: &[&str] = &[
-    "allowSaslFailedClients",
     "audit.enable",
     "audit.impl.class",
     "client.certReload",
     "client.portUnification",
-    "ensembleAuthName",
-    "fips-mode",
-    "letAnySaslUserDoX",
     "portUnification",
     "requireClientAuthScheme",
     "secureClientPort",
     "secureClientPortAddress",
     "security.auth_to_local",
-    "sessionRequireClientSASLAuth",
     "sslQuorum",
     "sslQuorumReloadCertFiles",
-    "superUser",
 ];
 
 const SECURITY_PREFIXES: &[&str] = &[
     "DigestAuthenticationProvider.",
     "X509AuthenticationProvider.",
-    "authProvider.",
     "enforce.auth.",
     "kerberos.",
     "quorum.auth.",
     "sasl.",
     "ssl.",
-    "superUser.",
-    "zookeeper.superUser",
 ];
 
 const KNOWN: &[&str] = &[
@@ -149,6 +223,7 @@ const KNOWN: &[&str] = &[
     "digest.enabled",
     "electionPortBindRetry",
     "flushDelay",
+    "follower.nodelay",
     "follower.skipLearnerRequestToNextProcessor",
     "forceSync",
     "forward_learner_requests_to_commit_processor_disabled",
@@ -219,11 +294,19 @@ mod tests {
             ("ssl.keyStore.location", Kind::Security),
             ("ssl.quorum.trustStore.password", Kind::Security),
             ("sslQuorum", Kind::Security),
-            ("authProvider.1", Kind::Security),
-            ("authProvider.sasl", Kind::Security),
-            ("enforce.auth.enabled", Kind::Security),
-            ("enforce.auth.schemes", Kind::Security),
-            ("sessionRequireClientSASLAuth", Kind::Security),
+            ("authProvider.1", Kind::Honoured),
+            ("authProvider.sasl", Kind::Honoured),
+            ("superUser", Kind::Honoured),
+            ("superUser.2", Kind::Honoured),
+            ("superUsers", Kind::Unknown),
+            ("enforce.auth.enabled", Kind::Honoured),
+            ("enforce.auth.schemes", Kind::Honoured),
+            ("sessionRequireClientSASLAuth", Kind::Honoured),
+            ("DigestAuthenticationProvider.superDigest", Kind::Honoured),
+            ("X509AuthenticationProvider.superUser", Kind::Security),
+            ("requireClientAuthScheme", Kind::Security),
+            ("kerberos.removeHostFromPrincipal", Kind::Security),
+            ("zookeeper.superUser", Kind::Prefixed),
             ("quorum.auth.enableSasl", Kind::Security),
             ("quorum.cnxn.threads.size", Kind::Known),
             ("admin.enableServer", Kind::Known),
@@ -240,6 +323,24 @@ mod tests {
         ];
         for (key, kind) in table {
             assert_eq!(kind_of(key), kind, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_a_flag_may_be_is_told_apart() {
+        for key in
+            ["tickTime", "server.1", "quorum.auth.enableSasl", "dataDir", "standaloneEnabled"]
+        {
+            assert!(is_for_files(key), "{key}");
+        }
+        for key in ["snapCount", "jute.maxbuffer", "4lw.commands.whitelist", "superUser.1"] {
+            assert!(!is_for_files(key), "{key}");
+        }
+        for key in ["jute.maxbuffer", "znode.container.checkIntervalMs", "leader.nodelay"] {
+            assert!(is_bare(key), "{key}");
+        }
+        for key in ["snapCount", "superUser", "java.io.tmpdir", ""] {
+            assert!(!is_bare(key), "{key}");
         }
     }
 

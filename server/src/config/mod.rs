@@ -1,6 +1,9 @@
 //! Configuration files: read, checked once at the door, and turned into plain values.
 
+mod auth;
 mod ensemble;
+mod flags;
+mod jaas;
 mod keys;
 mod known;
 mod limits;
@@ -9,6 +12,7 @@ mod properties;
 mod tree;
 mod zoo;
 
+pub use flags::Flags;
 pub use known::{Kind, kind_of, known_keys};
 pub use limits::ClientLimits;
 pub use member::{HostPort, PeerAddress, PeerRole, ServerLine, WILDCARD};

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fmt, iter};
 
+use super::flags::{Flag, Flags};
+
 /// Why a configuration cannot be used: one sentence that says where and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// The file at fault, as it was named; empty if it was the command line.
+    /// The file at fault, as it was named, or the variable and the flag; empty if it was the
+    /// command line.
     pub file: PathBuf,
     /// The line at fault, from 1, if there is one.
     pub line: Option<usize>,
@@ -37,8 +40,10 @@ pub(super) struct Entry {
     pub key: String,
     /// The value, without escapes; may be empty.
     pub value: String,
-    /// The line on which it begins, from 1.
+    /// The line on which it begins, from 1; 0 if it is a flag.
     pub line: usize,
+    /// The variable and the name of the flag that it is, if it stands in no file.
+    pub flag: Option<String>,
 }
 
 /// All entries of one file.
@@ -75,7 +80,7 @@ impl Properties {
                     ConfigError { file: file.to_owned(), line: Some(line), problem }
                 })
             };
-            entries.push(Entry { key: plain(key)?, value: plain(value)?, line });
+            entries.push(Entry { key: plain(key)?, value: plain(value)?, line, flag: None });
         }
         Ok(Properties { file: file.to_owned(), entries })
     }
@@ -86,7 +91,25 @@ impl Properties {
             key: key.to_owned(),
             value: trimmed(value).to_owned(),
             line: self.entries.len() + 1,
+            flag: None,
         });
+    }
+
+    /// The same with `flags` beside what is in the file. ZooKeeper makes a property of what its
+    /// parser does not know in a file, and does so after its machine has read the flags: so the
+    /// file wins. Only properties without its prefix cannot be had in a file: so the flag wins.
+    pub(super) fn with_flags(mut self, flags: &Flags) -> Self {
+        let entry = |flag: &Flag| Entry {
+            key: flag.key.clone(),
+            value: trimmed(&flag.value).to_owned(),
+            line: 0,
+            flag: Some(flag.place()),
+        };
+        let (bare, prefixed): (Vec<&Flag>, Vec<&Flag>) =
+            flags.settings.iter().partition(|flag| flag.is_bare);
+        self.entries.splice(0..0, prefixed.into_iter().map(entry));
+        self.entries.extend(bare.into_iter().map(entry));
+        self
     }
 
     /// The entry in force for each key: the last one.

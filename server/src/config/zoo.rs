@@ -6,10 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+use zokor_core::auth::AuthConfig;
 use zokor_core::id::ServerId;
 use zokor_core::proto::{Ensemble, Member};
 
+use super::auth::auth_config;
 use super::ensemble::{n_participants, parse_id, server_lines};
+use super::flags::Flags;
 use super::keys::Keys;
 use super::known::{Kind, kind_of};
 use super::limits::ClientLimits;
@@ -62,19 +65,22 @@ pub struct ZooConfig {
     pub id: ServerId,
     /// The ensemble, ascending by id; empty if standalone.
     pub servers: Vec<ServerLine>,
+    /// How clients prove who they are.
+    pub auth: AuthConfig,
     /// One sentence for each thing that an operator should know and that stops nobody.
     pub warnings: Vec<String>,
 }
 
 impl ZooConfig {
-    /// Reads `path`, the dynamic file that it may name, and `myid`.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        ZooConfig::from_properties(&Properties::read(path)?)
+    /// Reads `path`, the dynamic file that it may name, `myid`, and the file of users that a flag
+    /// may name.
+    pub fn read(path: &Path, flags: &Flags) -> Result<Self, ConfigError> {
+        ZooConfig::from_properties(&Properties::read(path)?.with_flags(flags), flags)
     }
 
     /// The configuration of ZooKeeper's other command line, `PORT DATADIR [tickTime]
     /// [maxClientCnxns]`: a standalone server.
-    pub fn from_arguments(arguments: &[String]) -> Result<Self, ConfigError> {
+    pub fn from_arguments(arguments: &[String], flags: &Flags) -> Result<Self, ConfigError> {
         const KEYS: [&str; 4] = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
         let mut properties = Properties::default();
         if !(2..=KEYS.len()).contains(&arguments.len()) {
@@ -84,7 +90,7 @@ impl ZooConfig {
         for (key, value) in KEYS.iter().zip(arguments) {
             properties.push(key, value);
         }
-        ZooConfig::from_properties(&properties)
+        ZooConfig::from_properties(&properties.with_flags(flags), flags)
     }
 
     /// A standalone server with the values of ZooKeeper's sample file. The caller may add an
@@ -112,6 +118,7 @@ impl ZooConfig {
             quorum_listen_on_all_ips: false,
             id,
             servers: Vec::new(),
+            auth: AuthConfig::default(),
             warnings: Vec::new(),
         }
     }
@@ -134,9 +141,10 @@ impl ZooConfig {
         Ensemble { members }
     }
 
-    fn from_properties(properties: &Properties) -> Result<Self, ConfigError> {
+    fn from_properties(properties: &Properties, flags: &Flags) -> Result<Self, ConfigError> {
         let keys = Keys::new(properties);
-        let mut warnings = warnings_about_keys(&keys);
+        let mut warnings = flags.warnings.clone();
+        warnings.extend(warnings_about_keys(&keys));
         let data_dir = PathBuf::from(keys.text("dataDir").ok_or_else(|| {
             keys.error("dataDir", "dataDir is missing; add a line dataDir=/path/to/data")
         })?);
@@ -180,6 +188,7 @@ impl ZooConfig {
             quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
             id: membership.id,
             servers: membership.servers,
+            auth: auth_config(&keys, flags, &mut warnings)?,
             warnings,
         })
     }
@@ -466,6 +475,7 @@ fn warnings_about_keys(keys: &Keys<'_>) -> Vec<String> {
         // A protection that is switched off is as much in force here as there.
         keys.names()
             .filter(|key| kind_of(key) == kind && !(kind == Kind::Security && off(key)))
+            .map(|key| keys.spelling(key))
             .collect()
     };
     let mut warnings = Vec::new();
@@ -481,6 +491,10 @@ fn warnings_about_keys(keys: &Keys<'_>) -> Vec<String> {
          encrypts nor authenticates by them",
     );
     warn(Kind::Known, "these settings of ZooKeeper have no effect in zokor");
+    warn(
+        Kind::Prefixed,
+        "these settings have no effect as they are written; leave out the \"zookeeper.\"",
+    );
     warn(Kind::Unknown, "these settings are unknown to ZooKeeper and to zokor, check the spelling");
     for key in keys.names() {
         if let Kind::Moot(why) = kind_of(key) {

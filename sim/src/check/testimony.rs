@@ -147,8 +147,8 @@ impl Testimony {
                 }
                 return Ok(asked.request);
             }
-            // Bears no zxid, and the connection ends.
-            Request::Unknown(_) => {
+            // They bear no zxid; after what is unknown the connection ends.
+            Request::Sasl(_) | Request::Unknown(_) => {
                 plain::answered(&asked.request, result)?;
                 return Ok(asked.request);
             }

@@ -253,7 +253,7 @@ impl World {
         met.into_iter().for_each(|name| self.probes.hit(name));
         match &*request {
             // These bear no zxid of their server's.
-            Request::Auth(_) | Request::Unknown(_) => {}
+            Request::Auth(_) | Request::Sasl(_) | Request::Unknown(_) => {}
             _ => {
                 let commit = self.servers[server as usize - 1].progress.commit;
                 committed::here(ServerId(server), zxid, commit, model)?;
@@ -316,6 +316,8 @@ impl World {
                 CloseReason::NoMember => "closed: no member",
                 CloseReason::Resynchronized => "closed: resynchronized",
                 CloseReason::AuthFailed
+                | CloseReason::AuthRequired
+                | CloseReason::OtherEnsemble
                 | CloseReason::UnknownRequest
                 | CloseReason::TooManyRequests => "closed: other",
             });

@@ -2,6 +2,7 @@
 //! branching in the parent or from another way.
 
 mod apply;
+mod auth;
 mod clock;
 mod facts;
 mod handshake;

@@ -1,20 +1,17 @@
 //! An established connection's requests, from the door to the front of the line.
 //!
-//! Invariant: replies leave in the order of the requests; only `auth` is answered ahead of what
-//! waits, as in ZooKeeper.
+//! Invariant: replies leave in the order of the requests; only `auth` and `sasl` are answered ahead
+//! of what waits, as in ZooKeeper.
 
 use std::sync::Arc;
 
 use crate::db::{Action, Author, Reader};
 use crate::id::{ConnId, Sequence, Xid};
-use crate::proto::{
-    AuthPacket, ErrorCode, Id, Identities, Request, Response, Rewatch, Write, Zxid,
-};
+use crate::proto::{ErrorCode, Request, Response, Rewatch, Write, Zxid};
 use crate::replica::connection::Connection;
 use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Pipeline, Step};
 use crate::replica::read::{self, Place};
 use crate::replica::{CloseReason, Output, Replica};
-use crate::tree::authenticate;
 use crate::watch::{Watches, rearm};
 
 impl Replica {
@@ -33,6 +30,10 @@ impl Replica {
             return;
         }
         connection.heard = Some(now);
+        if self.is_shut_out(conn, &request) {
+            self.shut_out(conn, xid);
+            return;
+        }
         match request {
             Request::Write(write) => self.enter_write(conn, xid, write),
             Request::Sync(path) => {
@@ -42,6 +43,7 @@ impl Replica {
                 }
             }
             Request::Auth(packet) => self.authenticate(conn, xid, &packet),
+            Request::Sasl(token) => self.log_in(conn, xid, &token),
             Request::Read(read) => self.enter_local(conn, xid, Local::Read(read)),
             Request::Ping => self.enter_local(conn, xid, Local::Ping),
             Request::SetWatches(rewatch) => self.enter_local(conn, xid, Local::Rewatch(rewatch)),
@@ -68,28 +70,9 @@ impl Replica {
         self.enter_local(conn, xid, Local::Refuse { error, zxid, close });
     }
 
-    /// Answered at once, ahead of what waits, as ZooKeeper does; it holds for requests read after
-    /// it.
-    pub(in crate::replica) fn authenticate(&mut self, conn: ConnId, xid: Xid, packet: &AuthPacket) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        let known = &connection.identities;
-        let proven = authenticate(&packet.scheme, packet.auth.as_deref());
-        match proven.and_then(|proven| joined(known, proven)) {
-            Ok(identities) => {
-                connection.identities = identities;
-                let result = Ok(Response::Empty);
-                self.outputs.push_back(Output::Reply { conn, xid, zxid: Zxid(0), result });
-            }
-            Err(error) => {
-                let result = Err(error);
-                self.outputs.push_back(Output::Reply { conn, xid, zxid: Zxid(0), result });
-                self.close(conn, CloseReason::AuthFailed);
-            }
-        }
-    }
-
     pub(in crate::replica) fn enter_write(&mut self, conn: ConnId, xid: Xid, write: Write) {
         let now = self.now.instant;
+        let write = self.config.auth.admitted(write);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let attachment = connection.attachment().expect("checked at the door");
         if self.config.eager_acl
@@ -191,25 +174,6 @@ impl Replica {
             outputs.notify(conn, zxid, event);
         });
     }
-}
-
-/// What a connection's identities weigh together, at most. Each of its writes takes all of them
-/// into the log, so that without a limit one client could make entries that no peer accepts.
-const MAX_IDENTITY_BYTES: usize = 32 << 10;
-
-/// The identities of a connection after `proven` were added.
-///
-/// # Errors
-/// `AuthFailed` if they become too many, or too long.
-fn joined(known: &Identities, proven: Vec<Id>) -> Result<Identities, ErrorCode> {
-    const OVERHEAD: usize = 32;
-    let new: Vec<Id> = proven.into_iter().filter(|id| !known.contains(id)).collect();
-    if new.is_empty() {
-        return Ok(Arc::clone(known));
-    }
-    let all: Identities = known.iter().cloned().chain(new).collect();
-    let weight: usize = all.iter().map(|id| OVERHEAD + id.scheme.len() + id.id.len()).sum();
-    if weight <= MAX_IDENTITY_BYTES { Ok(all) } else { Err(ErrorCode::AuthFailed) }
 }
 
 /// Barriers.

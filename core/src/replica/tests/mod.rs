@@ -1,5 +1,6 @@
 //! Conversations of a few replicas, one story a test.
 
+mod auth;
 mod ensemble;
 mod members;
 mod sessions;

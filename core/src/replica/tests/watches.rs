@@ -71,7 +71,7 @@ fn what_is_reaped_fires_the_watches_of_a_deletion_on_every_server() {
     ];
     for (what, make) in ways {
         let mut e = Ensemble::with(3, |config| {
-            config.extended_types = true;
+            config.rules.extended_types = true;
             config.reap_interval = Duration::from_secs(7);
         });
         let servers: Vec<ServerId> = e.running.keys().copied().collect();

@@ -155,6 +155,7 @@ fn a_cut_header_is_an_error_and_a_cut_record_is_malformed() {
         Request::Read(Read::RemoveWatches { path: path(), kind: WatcherType::Any }),
         Request::Sync(path()),
         Request::Auth(packet),
+        Request::Sasl(SaslToken(Bytes::from_static(b"token"))),
         Request::SetWatches(rewatch),
     ];
     for request in requests {
@@ -177,7 +178,7 @@ fn opcodes_that_are_not_for_clients_are_unknown() {
         let request = decode_request(hex(&format!("00000001 {op:08x}")), LIMIT);
         assert_eq!(request, Ok((Xid(1), Request::Unknown(op))));
     }
-    for op in [16, 102] {
+    for op in [16] {
         let request = decode_request(hex(&format!("00000001 {op:08x}")), LIMIT);
         assert_eq!(request, Ok((Xid(1), Request::Unbuilt(op))));
     }
@@ -210,6 +211,9 @@ fn null_is_refused_where_a_path_must_be_and_accepted_elsewhere() {
         decode("00000001 00000064 00000000 ffffffff ffffffff"),
         Request::Auth(AuthPacket { scheme: Text::new(), auth: None })
     );
+    let nothing = Request::Sasl(SaslToken(Bytes::new()));
+    assert_eq!(decode("00000001 00000066 ffffffff"), nothing);
+    assert_eq!(decode("00000001 00000066 00000000"), nothing);
 }
 
 #[test]
@@ -407,6 +411,7 @@ fn request() -> impl Strategy<Value = Request> {
         1 => Just(Request::Ping),
         1 => (text(), data())
             .prop_map(|(scheme, auth)| Request::Auth(AuthPacket { scheme, auth })),
+        1 => data().prop_map(|token| Request::Sasl(SaslToken(token.unwrap_or_default()))),
         2 => rewatch.prop_map(Request::SetWatches),
         1 => Just(Request::Malformed),
     ]

@@ -123,6 +123,16 @@ fn every_error_is_a_header_alone_and_comes_back() {
 }
 
 #[test]
+fn a_refused_login_is_an_error_with_a_null_token() {
+    let refused = Ok(Response::SaslRefused(ErrorCode::AuthFailed));
+    let bytes = bytes_of(|out| encode_reply(out, Xid(1), Zxid(0), &refused));
+    assert_eq!(bytes, hex("00000014 00000001 0000000000000000 ffffff8d ffffffff"));
+    let unheard = Ok(Response::Sasl(None));
+    let bytes = bytes_of(|out| encode_reply(out, Xid(1), Zxid(0), &unheard));
+    assert_eq!(bytes, hex("00000014 00000001 0000000000000000 00000000 ffffffff"));
+}
+
+#[test]
 fn an_answer_that_no_frame_can_hold_becomes_an_error() {
     let names = Ok(Response::Names(vec!["a".into(), "b".into()]));
     let header = ReplyHeader { xid: Xid(5), zxid: Zxid(6), error: 0 };
@@ -248,6 +258,10 @@ fn exchange() -> impl Strategy<Value = (Request, Response)> {
         }),
         vec(result(), 0..5)
             .prop_map(|results| (Request::Write(Write::Multi(vec![])), Response::Multi(results))),
+        data().prop_map(|token| {
+            let asked = Request::Sasl(SaslToken(Bytes::new()));
+            (asked, Response::Sasl(token.map(SaslToken)))
+        }),
         vec(id(), 0..3).prop_map(move |ids| (read(Read::WhoAmI), Response::Identities(ids))),
     ]
 }

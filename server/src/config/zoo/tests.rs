@@ -25,9 +25,15 @@ impl Desk {
 
     /// Reads `text` as `zoo.cfg`; DIR in it stands for the folder.
     fn read(&self, text: &str) -> Result<ZooConfig, ConfigError> {
+        self.read_with(text, "")
+    }
+
+    /// The same with `flags` in JVMFLAGS.
+    fn read_with(&self, text: &str, flags: &str) -> Result<ZooConfig, ConfigError> {
+        let here = |text: &str| text.replace("DIR", &self.dir.path().display().to_string());
         let file = self.dir.path().join("zoo.cfg");
-        fs::write(&file, text.replace("DIR", &self.dir.path().display().to_string())).unwrap();
-        ZooConfig::read(&file)
+        fs::write(&file, here(text)).unwrap();
+        ZooConfig::read(&file, &Flags::parse("", &here(flags)))
     }
 
     /// The error in `text`, with the folder as DIR again.
@@ -354,21 +360,28 @@ fn myid_must_name_a_server_of_the_ensemble() {
 fn each_kind_of_key_without_effect_has_one_warning_that_names_all() {
     let text = format!(
         "{ALONE}autopurge.purgeInterval=24\nadmin.serverPort=8080\nforceSync=no\n\
-         ssl.keyStore.location=/k\nsecureClientPort=2281\nauthProvider.1=x\nsslQuorum=false\n\
-         enforce.auth.enabled=true\nsessionRequireClientSASLAuth=true\n\
-         tikTime=1\nClientPort=3\n"
+         ssl.keyStore.location=/k\nsecureClientPort=2281\nsslQuorum=false\n\
+         requireClientAuthScheme=sasl\nquorum.auth.enableSasl=true\n\
+         tikTime=1\nClientPort=3\nzookeeper.superUser=bob\n"
     );
-    let config = Desk::new(None).read(&text).unwrap();
+    let flags = "-Dzookeeper.preAllocSize=1 -Dzookeeper.ssl.keyStore.password=hunter2 \
+                 -Dzookeeper.magic=1 -Xmx1g -Dzookeeper.tickTime=1";
+    let config = Desk::new(None).read_with(&text, flags).unwrap();
     assert_eq!(
         config.warnings,
         [
+            "these flags are for a Java machine and have no effect in zokor: -Xmx1g",
+            "these settings count in the configuration file alone: -Dzookeeper.tickTime",
             "these settings protect a ZooKeeper server and are NOT in force in zokor, which \
-             neither encrypts nor authenticates by them: authProvider.1, enforce.auth.enabled, \
-             secureClientPort, sessionRequireClientSASLAuth, ssl.keyStore.location",
+             neither encrypts nor authenticates by them: quorum.auth.enableSasl, \
+             requireClientAuthScheme, secureClientPort, ssl.keyStore.location, \
+             -Dzookeeper.ssl.keyStore.password",
             "these settings of ZooKeeper have no effect in zokor: admin.serverPort, \
-             autopurge.purgeInterval, forceSync",
+             autopurge.purgeInterval, forceSync, -Dzookeeper.preAllocSize",
+            "these settings have no effect as they are written; leave out the \"zookeeper.\": \
+             zookeeper.superUser",
             "these settings are unknown to ZooKeeper and to zokor, check the spelling: \
-             ClientPort, tikTime",
+             ClientPort, -Dzookeeper.magic, tikTime",
         ]
     );
     assert_eq!(Desk::new(None).read(ALONE).unwrap().warnings, Vec::<String>::new());
@@ -407,13 +420,44 @@ fn zookeepers_other_command_line_is_a_standalone_server() {
     let data = dir.path().display().to_string();
     let read = |arguments: &[&str]| {
         let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
-        ZooConfig::from_arguments(&arguments)
+        ZooConfig::from_arguments(&arguments, &Flags::parse("", "-Dzookeeper.snapCount=9"))
     };
     let config = read(&["2181", &data]).unwrap();
     assert_eq!((config.client.port, config.tick_time_ms), (2181, 3_000));
+    assert_eq!(config.snapshot_entries, 9);
     let config = read(&["2181", &data, "500", "7"]).unwrap();
     assert_eq!((config.tick_time_ms, config.max_connections_per_address), (500, 7));
     let error = read(&["x", &data]).unwrap_err().to_string();
     assert_eq!(error, "clientPort is \"x\"; write a whole number from 0 to 65535");
     assert!(read(&["2181"]).unwrap_err().to_string().starts_with("write PORT DATADIR"));
+}
+
+#[test]
+fn flags_count_like_lines_and_less_than_those_that_are_there() {
+    let desk = Desk::new(None);
+    let flags = "-Dzookeeper.snapCount=7 -Dzookeeper.snapCount=8 -Dzookeeper.maxCnxns=9";
+    let config = desk.read_with(ALONE, flags).unwrap();
+    assert_eq!((config.snapshot_entries, config.max_connections), (8, 9));
+    let config = desk.read_with(&format!("{ALONE}snapCount=6\n"), flags).unwrap();
+    assert_eq!((config.snapshot_entries, config.max_connections), (6, 9));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let file = desk.dir.path().join("zoo.cfg");
+    fs::write(&file, ALONE.replace("DIR", &desk.dir.path().display().to_string())).unwrap();
+    let both = Flags::parse("-Dzookeeper.snapCount=5", "-Dzookeeper.snapCount=4");
+    assert_eq!(ZooConfig::read(&file, &both).unwrap().snapshot_entries, 4, "JVMFLAGS come later");
+}
+
+#[test]
+fn a_mistake_in_a_flag_names_the_variable_and_the_flag() {
+    let desk = Desk::new(None);
+    let error = desk.read_with(ALONE, "-Dzookeeper.snapCount=x").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "JVMFLAGS, flag -Dzookeeper.snapCount: snapCount is \"x\"; write a whole number from 0 to \
+         2147483647"
+    );
+    let error = desk.read_with(ALONE, "-Dzookeeper.extendedTypesEnabled").unwrap_err();
+    assert!(error.to_string().starts_with("JVMFLAGS, flag -Dzookeeper.extendedTypesEnabled: "));
+    let good = format!("{ALONE}snapCount=6\n");
+    assert!(desk.read_with(&good, "-Dzookeeper.snapCount=x").is_ok(), "the file's line counts");
 }

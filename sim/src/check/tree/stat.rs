@@ -77,7 +77,9 @@ fn stats<'a>(response: &'a Response) -> Vec<&'a Stat> {
         | Response::Sync(_)
         | Response::Count(_)
         | Response::WatchAdded
-        | Response::Identities(_) => Vec::new(),
+        | Response::Identities(_)
+        | Response::Sasl(_)
+        | Response::SaslRefused(_) => Vec::new(),
     }
 }
 

@@ -54,7 +54,7 @@ impl Order {
         self.writes += u64::from(is_write);
         asked.write = if is_write { self.writes } else { 0 };
         match &*asked.request {
-            Request::Auth(_) => self.auths.push_back(asked),
+            Request::Auth(_) | Request::Sasl(_) => self.auths.push_back(asked),
             _ => self.waiting.push_back(asked),
         }
     }
