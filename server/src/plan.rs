@@ -125,6 +125,10 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         replica.snapshot_bytes = bytes;
     }
     replica.extended_types = config.extended_types;
+    replica.reconfig = replica::ReconfigRules {
+        enabled: config.reconfig_enabled,
+        least_voters: if config.standalone_enabled { 2 } else { 1 },
+    };
     replica
 }
 

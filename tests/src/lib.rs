@@ -12,6 +12,7 @@ pub mod ports;
 pub mod program;
 pub mod raw;
 pub mod records;
+pub mod shape;
 pub mod wait;
 
 pub use client::Client;

@@ -44,6 +44,24 @@ pub struct Config {
     /// ZooKeeper's `extendedTypesEnabled`: whether TTL znodes may be made. Must be the same on all
     /// servers. Default false.
     pub extended_types: bool,
+    /// What clients may wish of the membership.
+    pub reconfig: ReconfigRules,
+}
+
+/// Which wishes of clients for another membership are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReconfigRules {
+    /// ZooKeeper's `reconfigEnabled`. Default false.
+    pub enabled: bool,
+    /// The least voters that an ensemble may have: 1 with ZooKeeper's `standaloneEnabled=false`,
+    /// else 2. Default 2.
+    pub least_voters: usize,
+}
+
+impl Default for ReconfigRules {
+    fn default() -> Self {
+        ReconfigRules { enabled: false, least_voters: 2 }
+    }
 }
 
 impl Config {
@@ -64,6 +82,7 @@ impl Config {
             reap_interval: Duration::from_secs(60),
             reap_per_minute: 10_000,
             extended_types: false,
+            reconfig: ReconfigRules::default(),
         }
     }
 }

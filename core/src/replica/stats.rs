@@ -41,6 +41,11 @@ pub struct Stats {
     pub learners: u64,
     /// On a leader: followers that are in step.
     pub synced_followers: u64,
+    /// On a leader: observers that are in step.
+    pub synced_observers: u64,
+    /// On a leader: `sync`s of its own clients, and other servers with such, that wait for a
+    /// quorum.
+    pub pending_syncs: u64,
     /// Voters of the ensemble.
     pub quorum_size: u64,
     /// Elections that this server has won since it started.
@@ -52,8 +57,6 @@ pub struct Stats {
     pub proposal_bytes: Sizes,
     /// The version in the description of the ensemble that clients see; 0 if there is none.
     pub config_version: i64,
-    /// Sessions that it expired as leader, since the same moment.
-    pub sessions_expired: u64,
     /// Snapshots that it took since it started.
     pub snapshots: u64,
     /// A digest of znodes and sessions: equal on all servers that have applied the same entries.

@@ -12,12 +12,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::Notify;
 use zokor_core::id::{SessionId, Xid};
-use zokor_core::proto::{ConnectResponse, ErrorCode, Event, Response, Zxid};
-use zokor_core::replica::Sizes;
+use zokor_core::proto::{ConnectResponse, ErrorCode, Event, Request, Response, Zxid};
 use zokor_core::time::{Instant, Now};
 
 use super::config::Limits;
-use super::facts::{ConnectionFacts, Traffic};
+use super::counts::Sent;
+use super::facts::{ConnectionFacts, Traffic, operation};
 use super::machine::wall_of;
 use crate::wire::response::{encode_connected, encode_event, encode_reply};
 
@@ -67,8 +67,9 @@ pub(super) struct Connection {
     /// Whether it is in the driver's list of those to be woken.
     pub(super) due: bool,
     pub(super) traffic: Traffic,
-    /// When each request that waits for its answer was decoded, oldest first.
-    asked: VecDeque<Instant>,
+    /// When each request that waits for its answer was decoded, and whether it changes anything;
+    /// oldest first.
+    asked: VecDeque<(Instant, bool)>,
     /// Encoded, and not yet with the connection's task.
     out: BytesMut,
     /// Bytes that the connection's task has taken and not written.
@@ -100,20 +101,29 @@ impl Connection {
         }
     }
 
-    /// Notes a request.
-    pub(super) fn asked(&mut self, now: Instant, xid: Xid, operation: &'static str) {
+    /// Notes the connect request.
+    pub(super) fn greeted(&mut self, now: Instant) {
         self.traffic.received += 1;
-        self.traffic.last_xid = Some(xid);
-        self.traffic.last_operation = operation;
-        self.asked.push_back(now);
+        self.traffic.last_operation = "SESS";
+        self.asked.push_back((now, true));
     }
 
-    /// Notes the answer to the oldest request; its latency, if there was such a request.
-    pub(super) fn answered(&mut self, now: Now, since_start: Duration) -> Option<Duration> {
-        let latency = now.instant.since(self.asked.pop_front()?);
+    /// Notes a request.
+    pub(super) fn asked(&mut self, now: Instant, xid: Xid, request: &Request) {
+        self.traffic.received += 1;
+        self.traffic.last_xid = Some(xid);
+        self.traffic.last_operation = operation(request);
+        self.asked.push_back((now, matches!(request, Request::Write(_))));
+    }
+
+    /// Notes the answer to the oldest request; its latency and whether it changed anything, if
+    /// there was such a request.
+    pub(super) fn answered(&mut self, now: Now, since_start: Duration) -> Option<(Duration, bool)> {
+        let (since, is_update) = self.asked.pop_front()?;
+        let latency = now.instant.since(since);
         self.traffic.latency.note(latency);
         self.traffic.last_reply = Some(since_start);
-        Some(latency)
+        Some((latency, is_update))
     }
 
     /// Says something after all that was said before. `false` if too much waits already.
@@ -122,7 +132,7 @@ impl Connection {
         now: Instant,
         saying: Saying,
         limits: &Limits,
-        sizes: &mut Sizes,
+        sent: &mut Sent,
     ) -> bool {
         if matches!(self.phase, Phase::Finishing | Phase::Cut) {
             return true;
@@ -131,7 +141,7 @@ impl Connection {
             self.last_progress = now;
         }
         if self.waiting.is_empty() && self.unsent_bytes() < limits.unsent_bytes {
-            self.encode(saying, sizes);
+            self.encode(saying, sent);
         } else {
             self.waiting.push_back(saying);
         }
@@ -146,7 +156,7 @@ impl Connection {
     }
 
     /// Moves what waits into `out`, if the task has written all of it.
-    pub(super) fn take(&mut self, out: &mut BytesMut, limits: &Limits, sizes: &mut Sizes) {
+    pub(super) fn take(&mut self, out: &mut BytesMut, limits: &Limits, sent: &mut Sent) {
         if !out.is_empty() {
             return;
         }
@@ -154,7 +164,7 @@ impl Connection {
         while self.out.len() < limits.unsent_bytes
             && let Some(saying) = self.waiting.pop_front()
         {
-            self.encode(saying, sizes);
+            self.encode(saying, sent);
         }
         if out.capacity() > KEPT_CAPACITY {
             *out = BytesMut::new();
@@ -217,17 +227,21 @@ impl Connection {
         }
     }
 
-    fn encode(&mut self, saying: Saying, sizes: &mut Sizes) {
+    fn encode(&mut self, saying: Saying, sent: &mut Sent) {
         self.traffic.sent += 1;
+        let n_before = self.out.len();
+        let n_bytes = |out: &BytesMut| (out.len() - n_before).saturating_sub(LENGTH_BYTES);
         match saying {
             Saying::Connected(response) => encode_connected(&mut self.out, &response),
             Saying::Reply { xid, zxid, result } => {
                 self.traffic.last_zxid = Some(zxid);
-                let n_before = self.out.len();
                 encode_reply(&mut self.out, xid, zxid, &result);
-                sizes.note((self.out.len() - n_before).saturating_sub(LENGTH_BYTES));
+                sent.response(n_bytes(&self.out));
             }
-            Saying::Notify { zxid, event } => encode_event(&mut self.out, zxid, &event),
+            Saying::Notify { zxid, event } => {
+                encode_event(&mut self.out, zxid, &event);
+                sent.event(n_bytes(&self.out));
+            }
         }
     }
 }

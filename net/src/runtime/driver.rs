@@ -12,14 +12,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use zokor_core::Input;
-use zokor_core::id::{ConnId, ServerId};
-use zokor_core::replica::{CloseReason, Output, Sizes};
+use zokor_core::id::{ConnId, ServerId, Xid};
+use zokor_core::replica::{CloseReason, Output};
 use zokor_core::time::{Instant, Now};
 
 use super::config::Limits;
 use super::connection::{Connection, Phase, Saying};
+use super::counts::{LogQueue, ServiceCounts, in_ms};
 use super::facts::Traffic;
-use super::log_writer::{Done, LogJob, SnapshotJob};
+use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
 use crate::transport::Complaints;
@@ -32,8 +33,9 @@ pub(super) struct Driver {
     pub(super) peers: Peers,
     pub(super) connections: BTreeMap<ConnId, Connection>,
     pub(super) traffic: Traffic,
-    /// Of answers to requests.
-    pub(super) response_bytes: Sizes,
+    pub(super) counts: ServiceCounts,
+    pub(super) step_times: StorageTimes,
+    log_queue: LogQueue,
     pub(super) started: Now,
     /// Until when the timer sleeps; `None` if for ever.
     pub(super) armed: Option<Instant>,
@@ -63,6 +65,7 @@ impl Driver {
         (id, limits, peers): (ServerId, Limits, Peers),
         machine: Box<dyn Machine>,
         storage: (UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>),
+        step_times: StorageTimes,
         started: Now,
     ) -> Self {
         Driver {
@@ -72,7 +75,9 @@ impl Driver {
             peers,
             connections: BTreeMap::new(),
             traffic: Traffic::default(),
-            response_bytes: Sizes::default(),
+            counts: ServiceCounts::default(),
+            step_times,
+            log_queue: LogQueue::default(),
             started,
             armed: None,
             failure: None,
@@ -129,7 +134,10 @@ impl Driver {
     /// Storage reports.
     pub(super) fn stored(&mut self, now: Now, done: Done) {
         match done {
-            Done::Persisted(ticket) => self.machine.handle(now, Input::Persisted { ticket }),
+            Done::Persisted(ticket) => {
+                self.log_queue.leave(&mut self.counts, ticket, now.instant);
+                self.machine.handle(now, Input::Persisted { ticket });
+            }
             Done::Checkpointed(ticket) => self.machine.handle(now, Input::Checkpointed { ticket }),
             Done::Failed(why) => self.fail(why),
         }
@@ -182,6 +190,8 @@ impl Driver {
     /// A connection's socket is gone.
     pub(super) fn forget(&mut self, now: Now, conn: ConnId) {
         let Some(connection) = self.connections.remove(&conn) else { return };
+        let is_ours = matches!(connection.phase, Phase::Finishing | Phase::Cut);
+        self.counts.connections_dropped += u64::from(!is_ours);
         if connection.known {
             self.machine.handle(now, Input::Disconnect { conn });
         }
@@ -198,6 +208,8 @@ impl Driver {
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {
             if let Some(why) = connection.overdue(now.instant, &self.limits) {
+                let is_greeting = connection.phase == Phase::Greeting;
+                self.counts.greetings_expired += u64::from(is_greeting);
                 overdue.push((*conn, why));
             }
         }
@@ -263,7 +275,10 @@ impl Driver {
 
     fn carry_out(&mut self, now: Now, output: Output) {
         match output {
-            Output::Persist(batch) => self.write_log(LogJob::Persist(batch)),
+            Output::Persist(batch) => {
+                self.log_queue.enter(&mut self.counts, batch.ticket, now.instant);
+                self.write_log(LogJob::Persist(batch));
+            }
             Output::Purge { through } => self.write_log(LogJob::Purge(through)),
             Output::Checkpoint { ticket, snapshot } => {
                 let job = SnapshotJob { ticket, snapshot };
@@ -282,16 +297,15 @@ impl Driver {
                     connection.session = Some(response.session);
                     connection.last_heard = now.instant;
                     connection.phase = Phase::Established;
+                    // ZooKeeper counts the opening of a session as a request with the number 0.
+                    connection.traffic.last_xid = Some(Xid(0));
+                    connection.traffic.last_zxid = Some(self.machine.zxid());
+                    self.answered(now, conn);
                 }
                 self.say(now, conn, Saying::Connected(response));
             }
             Output::Reply { conn, xid, zxid, result } => {
-                let since_start = now.instant.since(self.started.instant);
-                if let Some(connection) = self.connections.get_mut(&conn)
-                    && let Some(latency) = connection.answered(now, since_start)
-                {
-                    self.traffic.latency.note(latency);
-                }
+                self.answered(now, conn);
                 self.say(now, conn, Saying::Reply { xid, zxid, result });
             }
             Output::Notify { conn, zxid, event } => {
@@ -301,6 +315,19 @@ impl Driver {
             Output::Change { id, progress } => {
                 tracing::info!(change = id.0, ?progress, "a change of the membership");
             }
+        }
+    }
+
+    /// The oldest request of a connection has its answer.
+    fn answered(&mut self, now: Now, conn: ConnId) {
+        let since_start = now.instant.since(self.started.instant);
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && let Some((latency, is_update)) = connection.answered(now, since_start)
+        {
+            self.traffic.latency.note(latency);
+            let counts = &mut self.counts;
+            let spread = if is_update { &mut counts.update_ms } else { &mut counts.read_ms };
+            spread.note(in_ms(latency));
         }
     }
 
@@ -319,7 +346,7 @@ impl Driver {
     fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         self.traffic.sent += 1;
-        let fits = connection.say(now.instant, saying, &self.limits, &mut self.response_bytes);
+        let fits = connection.say(now.instant, saying, &self.limits, &mut self.counts.sent);
         due(&mut self.due, conn, connection);
         if !fits {
             self.cut(now, conn, "it does not read what it is sent: too much waits for it");

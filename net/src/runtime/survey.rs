@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::id::SessionId;
 use zokor_core::proto::Text;
-use zokor_core::replica::Sizes;
 use zokor_core::time::Now;
 
+use super::counts::ServiceCounts;
 use super::driver::Driver;
 use super::facts::{ConnectionFacts, Detail, Reset, ServerFacts, Traffic};
 
@@ -22,7 +22,7 @@ impl Driver {
             stats,
             n_connections: self.connections.len(),
             traffic: self.traffic.clone(),
-            response_bytes: self.response_bytes,
+            service: ServiceCounts { sent: self.counts.sent, ..ServiceCounts::default() },
             uptime: now.instant.since(self.started.instant),
             connections_rejected: self.n_rejected,
             connections_cut: self.n_cut,
@@ -38,6 +38,16 @@ impl Driver {
             }
             Detail::WatchSummary => facts.watch_summary = self.machine.watch_summary(),
             Detail::Watches => facts.watches = self.watches_by_session(),
+            Detail::Membership => facts.membership = self.machine.membership(),
+            Detail::Digests => facts.digests = self.machine.past_digests(),
+            Detail::Counts => {
+                facts.counts = self.machine.counts();
+                facts.service = ServiceCounts {
+                    sync_ms: self.step_times.log.summary(),
+                    snapshot_ms: self.step_times.snapshots.summary(),
+                    ..self.counts.clone()
+                };
+            }
         }
         facts
     }
@@ -53,7 +63,9 @@ impl Driver {
             }
             Reset::Server => {
                 self.traffic = Traffic::default();
-                self.response_bytes = Sizes::default();
+                self.counts = ServiceCounts::default();
+                self.step_times.log.reset();
+                self.step_times.snapshots.reset();
                 (self.n_rejected, self.n_cut, self.n_auth_failed) = (0, 0, 0);
                 self.machine.reset_stats();
             }

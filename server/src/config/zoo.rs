@@ -54,6 +54,10 @@ pub struct ZooConfig {
     pub extended_types: bool,
     /// Whether the ports for peers listen on all addresses. Default false.
     pub quorum_listen_on_all_ips: bool,
+    /// Whether clients may wish for another membership. Default false.
+    pub reconfig_enabled: bool,
+    /// Whether a single participant makes a standalone server. Default true.
+    pub standalone_enabled: bool,
     /// This server: from `myid`, or 1 if standalone without one.
     pub id: ServerId,
     /// The ensemble, ascending by id; empty if standalone.
@@ -105,6 +109,8 @@ impl ZooConfig {
             snapshots_kept: 3,
             extended_types: false,
             quorum_listen_on_all_ips: false,
+            reconfig_enabled: false,
+            standalone_enabled: true,
             id,
             servers: Vec::new(),
             warnings: Vec::new(),
@@ -156,7 +162,11 @@ impl ZooConfig {
             max_connections: keys.number("maxCnxns", 0..=i32::MAX as u32)?.unwrap_or(0),
             min_session_timeout_ms: times.min_session_timeout_ms,
             max_session_timeout_ms: times.max_session_timeout_ms,
-            four_letter_words: keys.text("4lw.commands.whitelist").map(str::to_owned),
+            // Empty is not the same as not there.
+            four_letter_words: keys
+                .names()
+                .any(|key| key == WHITELIST)
+                .then(|| keys.text(WHITELIST).unwrap_or_default().to_owned()),
             outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
             snapshot_entries: keys
                 .number("snapCount", 0..=i32::MAX as u64)?
@@ -170,6 +180,8 @@ impl ZooConfig {
                 .map_or(3, |kept| kept.max(3)),
             extended_types: keys.boolean("extendedTypesEnabled", false)?,
             quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
+            reconfig_enabled: keys.boolean("reconfigEnabled", false)?,
+            standalone_enabled: keys.boolean("standaloneEnabled", true)?,
             id: membership.id,
             servers: membership.servers,
             warnings,
@@ -477,6 +489,7 @@ fn warnings_about_keys(keys: &Keys<'_>) -> Vec<String> {
     warnings
 }
 
+const WHITELIST: &str = "4lw.commands.whitelist";
 /// Twenty ticks fit ZooKeeper's 32-bit milliseconds.
 const MAX_TICK_MS: u32 = (i32::MAX / 20) as u32;
 /// Beyond every sensible limit, and any product with a tick fits 64 bits.

@@ -8,6 +8,7 @@ use crate::id::{ConnId, SessionId};
 use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
 use crate::raft::{Entry, Payload, Role};
 use crate::replica::connection::Attachment;
+use crate::replica::counts::Told;
 use crate::replica::pipeline::PendingWrite;
 use crate::replica::{CloseReason, Output, Replica};
 use crate::time::Instant;
@@ -43,6 +44,7 @@ impl Replica {
                 let applied = self.db.apply(zxid, local.as_ref().unwrap_or(txn));
                 for change in &applied.changes {
                     let (connections, outputs) = (&self.connections, &mut self.outputs);
+                    let mut told = Told::default();
                     self.watches.fire(
                         change,
                         |conn, acl| {
@@ -50,9 +52,14 @@ impl Replica {
                             connection
                                 .is_some_and(|it| permits(acl, Permissions::READ, &it.identities))
                         },
-                        |conn, event| outputs.push_back(Output::Notify { conn, zxid, event }),
+                        |conn, event| {
+                            told.note(event.kind);
+                            outputs.push_back(Output::Notify { conn, zxid, event });
+                        },
                     );
+                    self.counts.told(&told);
                 }
+                self.note_digest(zxid);
                 self.settle(zxid, &txn.action, applied.outcome);
             }
         }
@@ -92,7 +99,7 @@ impl Replica {
             }
             (Action::Expire { .. }, Outcome::Expired(session)) => {
                 if self.raft.role() == Role::Leader {
-                    self.sessions_expired += 1;
+                    self.counts.sessions_expired += 1;
                 }
                 self.session_ended(session, CloseReason::SessionEnded);
             }

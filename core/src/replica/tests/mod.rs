@@ -1,7 +1,9 @@
 //! Conversations of a few replicas, one story a test.
 
+mod counts;
 mod ensemble;
 mod members;
+mod petitions;
 mod sessions;
 
 use std::time::Duration;

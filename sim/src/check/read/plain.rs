@@ -14,6 +14,8 @@ pub fn answered(request: &Request, result: &Result<Response, ErrorCode>) -> Verd
         Request::Ping | Request::SetWatches(_) => Ok(Response::Empty),
         Request::Unbuilt(_) | Request::Unknown(_) => Err(ErrorCode::Unimplemented),
         Request::Malformed => Err(ErrorCode::MarshallingError),
+        // No world has it enabled.
+        Request::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
         Request::Write(_) | Request::Read(_) | Request::Sync(_) | Request::Auth(_) => {
             return Ok(());
         }
