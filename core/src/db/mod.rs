@@ -221,7 +221,7 @@ impl Database {
     /// Whether these identities may change the membership: by the ACL of `/zookeeper/config`.
     ///
     /// # Errors
-    /// `NoAuth`; `NoNode` if there is no such znode, which a snapshot from elsewhere can bring about.
+    /// `NoAuth`; `NoNode` if there is no such znode, as in a snapshot from elsewhere.
     pub fn may_reconfigure(&self, identities: &Identities) -> Result<(), ErrorCode> {
         let znode = self.tree.get(CONFIG_PATH).ok_or(ErrorCode::NoNode)?;
         require(&znode.acl, Permissions::WRITE, identities)

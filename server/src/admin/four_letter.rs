@@ -25,8 +25,8 @@ impl Whitelist {
     /// Without the key `4lw.commands.whitelist`: what tells little and costs little.
     pub const DEFAULT: [Word; 4] = [Word::Isro, Word::Mntr, Word::Ruok, Word::Srvr];
 
-    /// From the value of `4lw.commands.whitelist`: words between commas, of which `*` stands for all.
-    /// Unknown words are skipped, and `srvr` is always allowed, as in ZooKeeper.
+    /// From the value of `4lw.commands.whitelist`: words between commas, among which `*` stands for
+    /// all. Unknown words are skipped, and `srvr` is always allowed, as in ZooKeeper.
     pub fn new(list: Option<&str>) -> Self {
         let Some(list) = list else {
             return Whitelist(Whitelist::DEFAULT.into());

@@ -162,11 +162,7 @@ impl ZooConfig {
             max_connections: keys.number("maxCnxns", 0..=i32::MAX as u32)?.unwrap_or(0),
             min_session_timeout_ms: times.min_session_timeout_ms,
             max_session_timeout_ms: times.max_session_timeout_ms,
-            // Empty is not the same as not there.
-            four_letter_words: keys
-                .names()
-                .any(|key| key == WHITELIST)
-                .then(|| keys.text(WHITELIST).unwrap_or_default().to_owned()),
+            four_letter_words: four_letter_words(&keys),
             outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
             snapshot_entries: keys
                 .number("snapCount", 0..=i32::MAX as u64)?
@@ -452,6 +448,19 @@ fn is_wildcard(host: &str) -> bool {
     host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
+/// The value of `4lw.commands.whitelist`, which may be empty; `None` if the key is not there. A
+/// server that may be read-only must be asked whether it is.
+// zookeeper: FourLetterCommands.isEnabled
+fn four_letter_words(keys: &Keys<'_>) -> Option<String> {
+    const KEY: &str = "4lw.commands.whitelist";
+    let mut words = keys.names().any(|key| key == KEY).then(|| keys.text(KEY).unwrap_or(""))?;
+    let with_isro = format!("{words},isro");
+    if keys.text("readonlymode.enabled").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        words = &with_isro;
+    }
+    Some(words.to_owned())
+}
+
 /// ZooKeeper 3.6 and later refuse every other number.
 fn check_election_algorithm(keys: &Keys<'_>) -> Result<(), ConfigError> {
     match keys.text("electionAlg") {
@@ -489,7 +498,6 @@ fn warnings_about_keys(keys: &Keys<'_>) -> Vec<String> {
     warnings
 }
 
-const WHITELIST: &str = "4lw.commands.whitelist";
 /// Twenty ticks fit ZooKeeper's 32-bit milliseconds.
 const MAX_TICK_MS: u32 = (i32::MAX / 20) as u32;
 /// Beyond every sensible limit, and any product with a tick fits 64 bits.

@@ -373,3 +373,27 @@ fn zookeepers_other_command_line_is_a_standalone_server() {
     assert_eq!(error, "clientPort is \"x\"; write a whole number from 0 to 65535");
     assert!(read(&["2181"]).unwrap_err().to_string().starts_with("write PORT DATADIR"));
 }
+
+#[test]
+fn an_empty_whitelist_is_one_and_a_server_that_may_be_read_only_says_whether_it_is() {
+    let desk = Desk::new(None);
+    let words = |lines: &str| desk.read(&format!("{ALONE}{lines}")).unwrap().four_letter_words;
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(words(""), None);
+    assert_eq!(words("4lw.commands.whitelist=\n"), text(""));
+    assert_eq!(words("4lw.commands.whitelist=\nreadonlymode.enabled=true\n"), text(",isro"));
+    assert_eq!(words("4lw.commands.whitelist=ruok\nreadonlymode.enabled=false\n"), text("ruok"));
+    assert_eq!(words("readonlymode.enabled=true\n"), None, "it is allowed without a list");
+}
+
+#[test]
+fn wishes_for_another_membership_are_off_unless_they_are_switched_on() {
+    let desk = Desk::new(Some("1"));
+    let config = desk.read(TRIO).unwrap();
+    assert_eq!((config.reconfig_enabled, config.standalone_enabled), (false, true));
+    let lines = "reconfigEnabled=true\nstandaloneEnabled=false\n";
+    let config = desk.read(&format!("{TRIO}{lines}")).unwrap();
+    assert_eq!((config.reconfig_enabled, config.standalone_enabled), (true, false));
+    let rules = crate::plan::Plan::new(&config).replica.reconfig;
+    assert_eq!((rules.enabled, rules.least_voters), (true, 1));
+}
