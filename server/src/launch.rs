@@ -21,7 +21,7 @@ use zokor_net::runtime::{
 use zokor_net::storage::{self, Options, RealDisk, Snapshots, Wal};
 use zokor_net::transport::{RealSockets, room_for_clients};
 
-use crate::admin::Words;
+use crate::admin::{Start, Words};
 use crate::config::HostPort;
 use crate::plan::Plan;
 
@@ -138,6 +138,7 @@ type Store = Prepared<Wal<RealDisk>, Snapshots<RealDisk>>;
 /// Opens the folders and makes the replica. The ports are ours already.
 fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync>> {
     let clock = SystemClock::new();
+    let since = clock.now().instant;
     let mut options = Options::new(plan.replica.raft.id, random()?, clock.now().wall);
     options.snapshots_kept = plan.snapshots_kept as usize;
     let data = open_folder(&plan.data_dir)?;
@@ -146,10 +147,15 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
         None => storage::open(data, &options)?,
     };
     info!("{}: {}", plan.data_dir.display(), opened.report);
+    let n_entries = opened.recovered.entries.len() as u64;
     let seed = Seed(random()?);
     let replica = Replica::new(clock.now(), plan.replica.clone(), seed, opened.recovered);
     let (storage, log, snapshots) = storage_workers(opened.wal, opened.snapshots);
-    let admin = Arc::new(Words::new(plan.settings.clone(), plan.whitelist.clone()));
+    let words = Words::new(plan.settings.clone(), plan.whitelist.clone());
+    let admin = Arc::new(words.with_start(Start {
+        load_ms: u64::try_from(clock.now().instant.since(since).as_millis())?,
+        n_entries,
+    }));
     let (clock, options) = (Arc::new(clock), Arc::new(RealSockets));
     Ok(Prepared { parts: Parts { replica, storage, clock, admin, options }, log, snapshots })
 }

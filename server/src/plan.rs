@@ -137,6 +137,10 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     replica.reap_per_minute = config.tree.reap_per_minute;
     replica.reap_unused_after = config.tree.reap_unused_after;
     replica.auth = config.auth.clone();
+    replica.reconfig = replica::ReconfigRules {
+        enabled: config.reconfig_enabled,
+        least_voters: if config.standalone_enabled { 2 } else { 1 },
+    };
     replica
 }
 

@@ -13,6 +13,7 @@ pub mod program;
 pub mod raw;
 pub mod records;
 pub mod sasl;
+pub mod shape;
 pub mod wait;
 
 pub use client::Client;

@@ -125,7 +125,8 @@ pub struct Stat {
 }
 
 impl Stat {
-    pub(crate) fn read(r: &mut Reader) -> Stat {
+    /// The next 68 bytes.
+    pub fn read(r: &mut Reader) -> Stat {
         Stat {
             czxid: r.long(),
             mzxid: r.long(),

@@ -33,10 +33,12 @@ use bytes::Bytes;
 
 use crate::id::{Nonce, Sequence, SessionId, Token};
 use crate::proto::{
-    Acl, AclList, Ensemble, ErrorCode, Id, Permissions, Read, Response, Text, Write, Zxid,
+    Acl, AclList, Ensemble, ErrorCode, Id, Identities, Permissions, Read, Response, Text, Write,
+    Zxid,
 };
 use crate::session::{Sessions, prefix_of};
 use crate::time::WallTime;
+use crate::tree::acl::require;
 use crate::tree::{Content, Kind, Tree};
 use work::{Doer, Work};
 
@@ -222,8 +224,31 @@ impl Database {
 
     /// The ensemble as it is described at `/zookeeper/config`; empty before that.
     pub fn ensemble(&self) -> Ensemble {
-        let data = self.tree.get(CONFIG_PATH).and_then(|znode| znode.data.clone());
-        Ensemble::from_text(&String::from_utf8_lossy(&data.unwrap_or_default()))
+        Ensemble::from_text(&self.config_text())
+    }
+
+    /// The data of `/zookeeper/config`; empty before they are set, and if standalone.
+    pub fn config_text(&self) -> String {
+        let data = self.tree.get(CONFIG_PATH).and_then(|znode| znode.data.as_deref());
+        String::from_utf8_lossy(data.unwrap_or_default()).into_owned()
+    }
+
+    /// Whether these identities may change the membership: by the ACL of `/zookeeper/config`.
+    ///
+    /// # Errors
+    /// `NoAuth`; `NoNode` if there is no such znode, as in a snapshot from elsewhere.
+    pub fn may_reconfigure(&self, identities: &Identities) -> Result<(), ErrorCode> {
+        let znode = self.tree.get(CONFIG_PATH).ok_or(ErrorCode::NoNode)?;
+        require(&znode.acl, Permissions::WRITE, identities)
+    }
+
+    /// The znode `/zookeeper/config` as an answer.
+    ///
+    /// # Errors
+    /// `NoNode`, as above.
+    pub fn described(&self) -> Result<Response, ErrorCode> {
+        let znode = self.tree.get(CONFIG_PATH).ok_or(ErrorCode::NoNode)?;
+        Ok(Response::Data(znode.data.clone(), znode.to_stat()))
     }
 
     /// The version in the ensemble's description at `/zookeeper/config`; 0 before there is one.
@@ -262,6 +287,12 @@ impl Database {
     /// permission or a valid ACL. `None` says nothing: the log decides.
     pub fn refusal(&self, identities: &[Id], write: &Write) -> Option<ErrorCode> {
         eager::refusal(&self.tree, identities, write)
+    }
+
+    /// Another ACL for `/zookeeper/config`, without a txn.
+    #[cfg(test)]
+    pub(crate) fn set_config_acl(&mut self, acl: &[Acl]) {
+        self.tree.set_acl(CONFIG_PATH, acl);
     }
 
     fn advance(&mut self, zxid: Zxid) {

@@ -14,6 +14,10 @@ pub enum ErrorCode {
     Unimplemented = -6,
     /// An argument is not valid, a path above all.
     BadArguments = -8,
+    /// No quorum of the membership asked for is in step with the leader.
+    NewConfigNoQuorum = -13,
+    /// An earlier change of the membership is not finished.
+    ReconfigInProgress = -14,
     /// The znode, or the parent of the one to be made, does not exist.
     NoNode = -101,
     /// The connection holds no identity that may do this.
@@ -50,11 +54,13 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their numbers from high to low.
-    pub const ALL: [ErrorCode; 20] = [
+    pub const ALL: [ErrorCode; 22] = [
         ErrorCode::RuntimeInconsistency,
         ErrorCode::MarshallingError,
         ErrorCode::Unimplemented,
         ErrorCode::BadArguments,
+        ErrorCode::NewConfigNoQuorum,
+        ErrorCode::ReconfigInProgress,
         ErrorCode::NoNode,
         ErrorCode::NoAuth,
         ErrorCode::BadVersion,

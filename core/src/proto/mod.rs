@@ -17,8 +17,8 @@ pub use error::ErrorCode;
 pub use event::{Event, EventKind};
 pub use path::{PathError, is_valid, name_of, parent_of};
 pub use request::{
-    AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Request, Rewatch, SaslToken,
-    WatchMode, WatcherType, Write,
+    AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Reconfig, Request, Rewatch,
+    SaslToken, WatchMode, WatcherType, Write,
 };
 pub use response::{ConnectResponse, OpResult, Response};
 pub use stat::Stat;

@@ -41,6 +41,8 @@ pub enum Request {
     Sasl(SaslToken),
     /// Sets watches again after a reconnect. Ops 101 and 105.
     SetWatches(Rewatch),
+    /// Wants another membership. Op 16.
+    Reconfig(Reconfig),
     /// An operation of ZooKeeper that is not built yet; answered with `Unimplemented`.
     Unbuilt(i32),
     /// An opcode that clients may not send or that nobody knows; `Unimplemented`, then the
@@ -281,6 +283,19 @@ pub struct Rewatch {
     pub persistent: Vec<Text>,
     /// Persistent recursive watches; op 105 only.
     pub recursive: Vec<Text>,
+}
+
+/// A wish for another membership. Op 16.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconfig {
+    /// Servers to join or to change, as `server.N=...` between commas; null for none.
+    pub joining: Option<Text>,
+    /// Ids of servers to leave, between commas; null for none.
+    pub leaving: Option<Text>,
+    /// The whole new list, between commas or line ends; the other two do not count then.
+    pub members: Option<Text>,
+    /// The version that the present list must have; -1 for any.
+    pub version: i64,
 }
 
 /// Credentials for one scheme.

@@ -108,6 +108,12 @@ impl Reads {
         }
     }
 
+    /// At the leader: those who wait, for a round to begin or to be answered.
+    pub(super) fn readers(&self) -> impl Iterator<Item = ServerId> {
+        let under_way = self.rounds.iter().flat_map(|(.., readers)| readers.keys());
+        self.waiting.keys().chain(under_way).copied()
+    }
+
     /// At the leader: whether someone waits for a round, and one more may begin.
     pub(super) fn wants_round(&self) -> bool {
         const MAX_ROUNDS: usize = 64;

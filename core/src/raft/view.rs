@@ -76,6 +76,12 @@ impl<C: Command> Raft<C> {
         replication::progress(&self.state)
     }
 
+    /// As leader: other servers that wait for a read barrier, one as often as it waits.
+    pub fn n_waiting_readers(&self) -> usize {
+        let own = self.id();
+        self.state.reads.readers().filter(|reader| *reader != own).count()
+    }
+
     /// Elections won since this value was made.
     pub fn elections_won(&self) -> u64 {
         self.state.elections_won

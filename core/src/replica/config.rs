@@ -54,6 +54,24 @@ pub struct Config {
     /// How clients of this server prove who they are. It decides nothing of what an entry of the
     /// log does, so servers may differ in it.
     pub auth: AuthConfig,
+    /// What clients may wish of the membership.
+    pub reconfig: ReconfigRules,
+}
+
+/// Which wishes of clients for another membership are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReconfigRules {
+    /// ZooKeeper's `reconfigEnabled`. Default false.
+    pub enabled: bool,
+    /// The least voters that an ensemble may have: 1 with ZooKeeper's `standaloneEnabled=false`,
+    /// else 2. Default 2.
+    pub least_voters: usize,
+}
+
+impl Default for ReconfigRules {
+    fn default() -> Self {
+        ReconfigRules { enabled: false, least_voters: 2 }
+    }
 }
 
 impl Config {
@@ -77,6 +95,7 @@ impl Config {
             rules: Rules::default(),
             eager_acl: false,
             auth: AuthConfig::default(),
+            reconfig: ReconfigRules::default(),
         }
     }
 }

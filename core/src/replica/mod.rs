@@ -7,30 +7,34 @@
 mod checkpoint;
 mod config;
 mod connection;
+mod counts;
 mod input;
 mod message;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod output;
+mod petition;
 mod pipeline;
 mod queue;
 mod read;
 mod reconfig;
 mod routes;
 mod stats;
+mod summary;
 mod upkeep;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::db::{Action, Database, QuotaEvents, Txn};
 use crate::id::{ConnId, Seed, ServerId, SessionId};
+use crate::proto::Zxid;
 use crate::raft::{
     self, Effect, EntryId, Index, Membership, Raft, Role, SharedEntry, SnapshotMeta, Term,
 };
@@ -46,11 +50,13 @@ use reconfig::Change;
 use upkeep::Upkeep;
 use write::Admission;
 
-pub use config::Config;
+pub use config::{Config, ReconfigRules};
+pub use counts::Counts;
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
 pub use output::{ChangeProgress, ChangeRefusal, CloseReason, Output};
 pub use stats::{Mode, Sizes, Stats};
+pub use summary::{Spread, Summary};
 
 /// One member of the ensemble: takes an input, picks the route.
 #[derive(Debug)]
@@ -93,8 +99,10 @@ pub struct Replica {
     /// On a leader.
     leads_since: Option<Instant>,
     proposal_bytes: Sizes,
-    sessions_expired: u64,
     quota_events: QuotaEvents,
+    counts: Counts,
+    /// Digests of some states of the past, oldest first.
+    digests: VecDeque<(Zxid, u64)>,
 }
 
 impl Replica {
@@ -144,8 +152,9 @@ impl Replica {
             outputs: Queue::default(),
             leads_since: None,
             proposal_bytes: Sizes::default(),
-            sessions_expired: 0,
             quota_events: QuotaEvents::default(),
+            counts: Counts::new(now.instant),
+            digests: VecDeque::new(),
         }
     }
 
@@ -160,6 +169,9 @@ impl Replica {
             Input::PeerUp { peer } => {
                 self.links.insert(peer);
                 self.raft.peer_up(now.instant, peer);
+                if self.raft.role() == Role::Leader {
+                    self.counts.sync_begins(peer);
+                }
                 if self.raft.leader() == Some(peer) {
                     self.note_leader(Some(peer));
                     self.resend_all();
@@ -231,10 +243,23 @@ impl Replica {
         self.expiry.deadline_of(session)
     }
 
-    /// Begins anew to count what people may set back: proposals and expired sessions.
+    /// Begins anew to count what people may set back: sizes of proposals, and all of
+    /// [`counts`](Self::counts).
     pub fn reset_stats(&mut self) {
         self.proposal_bytes = Sizes::default();
-        self.sessions_expired = 0;
+        self.counts.reset();
+    }
+
+    /// What it has counted since it started, or since [`reset_stats`](Self::reset_stats).
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Digests of the state at every 128th zxid since this server started, the last 1,024 of them,
+    /// oldest first: equal on all servers that have applied the same entries.
+    // zookeeper: DataTree.logZxidDigest
+    pub fn past_digests(&self) -> impl Iterator<Item = (Zxid, u64)> {
+        self.digests.iter().copied()
     }
 
     /// If this server leads, it hands over to the best follower: called before it stops in peace.
@@ -260,7 +285,12 @@ impl Replica {
 
     fn message(&mut self, from: ServerId, message: Message) {
         match message {
-            Message::Raft(message) => self.raft.step(self.now.instant, from, message),
+            Message::Raft(message) => {
+                self.raft.step(self.now.instant, from, message);
+                if self.counts.is_syncing(from) {
+                    self.note_sync(from);
+                }
+            }
             Message::Snapshot { term, snapshot } => {
                 let now = self.now.instant;
                 if self.raft.accepts_snapshot(now, from, term, &snapshot.meta) {
@@ -269,7 +299,11 @@ impl Replica {
             }
             Message::Forward(actions) => {
                 if self.raft.role() == Role::Leader {
-                    actions.into_iter().for_each(|action| self.admit(action));
+                    for action in actions {
+                        let resumes = matches!(action, Action::Attach { .. });
+                        self.counts.resumptions_elsewhere += u64::from(resumes);
+                        self.admit(action);
+                    }
                 }
             }
             Message::Heard(sessions) => {
@@ -284,7 +318,12 @@ impl Replica {
 
     fn effect(&mut self, effect: Effect<Txn>) {
         match effect {
-            Effect::Persist(persist) => self.outputs.push_back(Output::Persist(persist)),
+            Effect::Persist(persist) => {
+                if self.raft.role() != Role::Leader {
+                    self.counts.received(self.now.wall, &persist.append);
+                }
+                self.outputs.push_back(Output::Persist(persist));
+            }
             Effect::Send { to, message } => {
                 self.outputs.push_back(Output::Send { to, message: Message::Raft(message) });
             }
@@ -302,6 +341,8 @@ impl Replica {
     }
 
     fn committed(&mut self, entries: &[SharedEntry<Txn>]) {
+        let leads = self.raft.role() == Role::Leader;
+        self.counts.committed(self.now.wall, leads, entries);
         for entry in entries {
             self.apply(entry);
             for place in self.barriers.applied(self.applied.index) {
@@ -312,11 +353,13 @@ impl Replica {
     }
 
     fn role_changed(&mut self, role: Role, _term: Term, leader: Option<ServerId>) {
+        self.counts.leader_known(self.now.instant, leader.is_some());
         if role == Role::Leader {
             self.begin_leadership();
         } else {
             self.change_lost_leader();
             self.leads_since = None;
+            self.counts.forget_syncs();
             if !mutated!(DeposedLeaderExpires | InheritedDeadlines) {
                 self.expiry.clear();
             }
@@ -332,7 +375,9 @@ impl Replica {
     /// however often they ping.
     fn note_leader(&mut self, leader: Option<ServerId>) {
         let own = self.config.raft.id;
-        if leader.is_some_and(|leader| leader == own || self.links.contains(&leader)) {
+        let hears = leader.is_some_and(|leader| leader == own || self.links.contains(&leader));
+        self.counts.leader_hears(self.now.instant, hears, leader == Some(own));
+        if hears {
             self.upkeep.has_leader();
         } else {
             self.upkeep.has_no_leader(self.now.instant);

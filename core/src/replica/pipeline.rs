@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::db::Action;
 use crate::id::{Sequence, Xid};
-use crate::proto::{ErrorCode, Identities, Read, Rewatch, Text, Zxid};
+use crate::proto::{ErrorCode, Identities, Read, Reconfig, Rewatch, Text, Zxid};
 use crate::time::Instant;
 
 use super::output::CloseReason;
@@ -61,6 +61,7 @@ pub(super) enum Local {
     Read(Read),
     Ping,
     Rewatch(Rewatch),
+    Reconfig(Reconfig),
     /// Answered with an error, after which the connection may have to end.
     Refuse {
         error: ErrorCode,

@@ -97,6 +97,12 @@ impl Barriers {
         None
     }
 
+    /// Places that wait, for whatever reason.
+    pub(super) fn n_waiting(&self) -> usize {
+        let applying: usize = self.waiting.values().map(Vec::len).sum();
+        self.asked.len() + applying + self.failed.len()
+    }
+
     pub(super) fn unreadable(&mut self, token: ReadToken) {
         self.failed.extend(self.asked.remove(&token));
     }

@@ -42,6 +42,11 @@ pub struct Stats {
     pub learners: u64,
     /// On a leader: followers that are in step.
     pub synced_followers: u64,
+    /// On a leader: observers that are in step.
+    pub synced_observers: u64,
+    /// On a leader: `sync`s of its own clients, and other servers with such, that wait for a
+    /// quorum.
+    pub pending_syncs: u64,
     /// Voters of the ensemble.
     pub quorum_size: u64,
     /// Elections that this server has won since it started.
@@ -53,8 +58,6 @@ pub struct Stats {
     pub proposal_bytes: Sizes,
     /// The version in the description of the ensemble that clients see; 0 if there is none.
     pub config_version: i64,
-    /// Sessions that it expired as leader, since the same moment.
-    pub sessions_expired: u64,
     /// Writes that it saw refused at a hard quota, and let pass beyond a soft one, since it started.
     /// Where quotas are not enforced, neither is counted, as in ZooKeeper.
     pub quota_events: QuotaEvents,

@@ -47,23 +47,28 @@ impl ClientPort for Client {
         if known.is_none() {
             return Turn::Cut;
         }
-        let listened = listen(&mut driver, now, conn, inbox);
+        let listened = listen(&mut driver, now, conn, inbox, &*self.admin);
         if let Listened::Word(word) = listened {
             // The answer is made by strangers to the driver, so not under its lock.
             drop(driver);
+            let argument = self.admin.argument_bytes(word);
+            if argument > 0 {
+                self.admin.argument(word, &inbox.bytes()[WORD_BYTES..WORD_BYTES + argument]);
+            }
             let facts = self.shared.facts(self.admin.detail(word));
             let answer = self.admin.answer(word, &facts);
             driver = self.shared.lock();
             driver.reset(answer.reset);
             driver.change(conn, |connection, _, _| connection.say_last(answer.text.as_bytes()));
+            driver.traffic.sent += 1;
         }
         if matches!(listened, Listened::Something | Listened::More) {
             self.shared.pump.notify_one();
         }
         let held_up = driver.holds_up(now, conn);
-        let phase = driver.change(conn, |connection, limits, sizes| {
+        let phase = driver.change(conn, |connection, limits, sent| {
             if connection.phase != Phase::Cut {
-                connection.take(out, limits, sizes);
+                connection.take(out, limits, sent);
             }
             connection.phase
         });
@@ -116,10 +121,16 @@ enum Listened {
 }
 
 /// Takes what is whole and may be taken off `inbox`.
-fn listen(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Listened {
+fn listen(
+    driver: &mut Driver,
+    now: Now,
+    conn: ConnId,
+    inbox: &mut Inbox,
+    admin: &dyn Admin,
+) -> Listened {
     let Some(connection) = driver.connections.get(&conn) else { return Listened::Nothing };
     match connection.phase {
-        Phase::Greeting => greet(driver, now, conn, inbox),
+        Phase::Greeting => greet(driver, now, conn, inbox, admin),
         Phase::Established => {
             if driver.holds_up(now, conn) {
                 return Listened::Nothing;
@@ -145,11 +156,21 @@ fn listen(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Lis
 }
 
 /// The first bytes of a connection.
-fn greet(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Listened {
-    let Some(first) = inbox.bytes().first_chunk::<4>() else { return Listened::Nothing };
+fn greet(
+    driver: &mut Driver,
+    now: Now,
+    conn: ConnId,
+    inbox: &mut Inbox,
+    admin: &dyn Admin,
+) -> Listened {
+    let Some(first) = inbox.bytes().first_chunk::<WORD_BYTES>() else { return Listened::Nothing };
     let wrong_door = match Opening::of(*first) {
         Opening::Word(word) => {
+            if inbox.bytes().len() - WORD_BYTES < admin.argument_bytes(word.as_str()) {
+                return Listened::Nothing;
+            }
             driver.traffic.received += 1;
+            driver.counts.bytes_received += WORD_BYTES as u64;
             if let Some(connection) = driver.connections.get_mut(&conn) {
                 connection.traffic.received += 1;
                 // Nothing more is read from it.
@@ -184,6 +205,7 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
             return Listened::Nothing;
         }
     };
+    let n_bytes = (WORD_BYTES + frame.len()) as u64;
     match decode_connect(frame) {
         Ok(request) => {
             if !driver.lets_connect(now, conn, request.session) {
@@ -194,11 +216,12 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
             };
             connection.phase = Phase::Connecting;
             connection.known = true;
-            connection.traffic.received += 1;
-            connection.traffic.last_operation = "SESS";
+            connection.greeted(now.instant);
             // An IPv4 client of an IPv6 socket is known by its own address.
             let address = connection.address.ip().to_canonical();
             driver.traffic.received += 1;
+            driver.counts.bytes_received += n_bytes;
+            driver.counts.connect_requests += 1;
             driver.machine.handle(now, Input::Connect { conn, address, request });
             Listened::Something
         }
@@ -214,6 +237,7 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
 fn request(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Result<bool, String> {
     driver.check_large(inbox)?;
     let Some(frame) = inbox.frame().map_err(|error| error.to_string())? else { return Ok(false) };
+    driver.counts.bytes_received += (WORD_BYTES + frame.len()) as u64;
     let n_bytes = frame.len();
     let (xid, request) = decode_request(frame, driver.limits.max_frame_bytes)
         .map_err(|error| format!("this is no request: {error}"))?;
@@ -225,6 +249,8 @@ fn escaped(inbox: &Inbox) -> String {
     bytes[..bytes.len().min(MAX_SHOWN_BYTES)].escape_ascii().to_string()
 }
 
+/// Of a four-letter word, and of the length of a frame.
+const WORD_BYTES: usize = 4;
 /// Requests of one connection a turn.
 const MAX_FRAMES: usize = 128;
 /// Bytes that a client may send before its connect request is answered, about.

@@ -20,10 +20,10 @@ use bytes::BytesMut;
 use tokio::sync::Notify;
 use zokor_core::id::{SessionId, Xid};
 use zokor_core::proto::{ConnectResponse, ErrorCode, Event, OpResult, Response, Text, Zxid};
-use zokor_core::replica::Sizes;
 use zokor_core::time::{Instant, Now};
 
 use super::config::Limits;
+use super::counts::Sent;
 use super::facts::{ConnectionFacts, Traffic};
 use super::machine::wall_of;
 use crate::wire::response::{encode_connected, encode_event, encode_reply};
@@ -95,12 +95,17 @@ pub(super) struct Asked {
     pub(super) xid: Xid,
     /// What it is.
     pub(super) operation: &'static str,
+    /// Whether it changes anything.
+    pub(super) is_update: bool,
     /// The length of its frame.
     pub(super) bytes: usize,
     /// How much longer than itself its answer may be: 0 if not at all, 1 for one list, more for
     /// many.
     pub(super) yields: usize,
 }
+
+/// As which ZooKeeper counts the opening of a session.
+pub(super) const GREETING: Xid = Xid(0);
 
 /// One client connection.
 #[derive(Debug)]
@@ -175,6 +180,15 @@ impl Connection {
         }
     }
 
+    /// Notes the connect request.
+    pub(super) fn greeted(&mut self, now: Instant) {
+        let operation = "SESS";
+        self.traffic.received += 1;
+        self.traffic.last_operation = operation;
+        let (xid, bytes, yields) = (GREETING, 0, 0);
+        self.asked.push_back(Asked { at: now, xid, operation, is_update: true, bytes, yields });
+    }
+
     /// Notes a request, which the client numbered `xid`.
     pub(super) fn asked(&mut self, xid: Xid, asked: Asked) {
         self.traffic.received += 1;
@@ -215,7 +229,7 @@ impl Connection {
         now: Instant,
         saying: Saying,
         limits: &Limits,
-        sizes: &mut Sizes,
+        sent: &mut Sent,
     ) -> bool {
         if matches!(self.phase, Phase::Finishing | Phase::Cut) {
             return true;
@@ -225,7 +239,7 @@ impl Connection {
             self.trickled = 0;
         }
         if self.waiting.is_empty() && self.unsent_bytes() < limits.unsent_bytes {
-            self.encode(saying, sizes);
+            self.encode(saying, sent);
         } else {
             self.weigh(&saying, |a, b| a + b);
             self.waiting.push_back(saying);
@@ -241,7 +255,7 @@ impl Connection {
     }
 
     /// Moves what waits into `out`, if the task has written all of it.
-    pub(super) fn take(&mut self, out: &mut BytesMut, limits: &Limits, sizes: &mut Sizes) {
+    pub(super) fn take(&mut self, out: &mut BytesMut, limits: &Limits, sent: &mut Sent) {
         if !out.is_empty() {
             return;
         }
@@ -250,7 +264,7 @@ impl Connection {
             && let Some(saying) = self.waiting.pop_front()
         {
             self.weigh(&saying, |a, b| a - b);
-            self.encode(saying, sizes);
+            self.encode(saying, sent);
         }
         if out.capacity() > KEPT_CAPACITY {
             *out = BytesMut::new();
@@ -343,17 +357,21 @@ impl Connection {
         }
     }
 
-    fn encode(&mut self, saying: Saying, sizes: &mut Sizes) {
+    fn encode(&mut self, saying: Saying, sent: &mut Sent) {
         self.traffic.sent += 1;
+        let n_before = self.out.len();
+        let n_bytes = |out: &BytesMut| (out.len() - n_before).saturating_sub(LENGTH_BYTES);
         match saying {
             Saying::Connected(response) => encode_connected(&mut self.out, &response),
             Saying::Reply { xid, zxid, result } => {
                 self.traffic.last_zxid = Some(zxid);
-                let n_before = self.out.len();
                 encode_reply(&mut self.out, xid, zxid, &result);
-                sizes.note((self.out.len() - n_before).saturating_sub(LENGTH_BYTES));
+                sent.response(n_bytes(&self.out));
             }
-            Saying::Notify { zxid, event } => encode_event(&mut self.out, zxid, &event),
+            Saying::Notify { zxid, event } => {
+                encode_event(&mut self.out, zxid, &event);
+                sent.event(n_bytes(&self.out));
+            }
         }
     }
 }

@@ -12,14 +12,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use zokor_core::Input;
-use zokor_core::id::{ConnId, ServerId};
-use zokor_core::replica::{CloseReason, Output, Sizes};
+use zokor_core::id::{ConnId, ServerId, Xid};
+use zokor_core::replica::{CloseReason, Output};
 use zokor_core::time::{Instant, Now};
 
 use super::config::Limits;
-use super::connection::{Connection, Phase, Saying};
+use super::connection::{Connection, GREETING, Phase, Saying};
+use super::counts::{LogQueue, Sent, ServiceCounts, in_ms};
 use super::facts::{Throttling, Traffic};
-use super::log_writer::{Done, LogJob, SnapshotJob};
+use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
 use super::queue::Queue;
@@ -34,8 +35,9 @@ pub(super) struct Driver {
     pub(super) peers: Peers,
     pub(super) connections: BTreeMap<ConnId, Connection>,
     pub(super) traffic: Traffic,
-    /// Of answers to requests.
-    pub(super) response_bytes: Sizes,
+    pub(super) counts: ServiceCounts,
+    pub(super) step_times: StorageTimes,
+    log_queue: LogQueue,
     pub(super) started: Now,
     /// Until when the timer sleeps; `None` if for ever.
     pub(super) armed: Option<Instant>,
@@ -59,7 +61,7 @@ pub(super) struct Driver {
     /// Requests that are not with the replica yet.
     pub(super) queue: Queue,
     /// Numbers that only grow; see [`Driver::throttling`] for all of them.
-    pub(super) counts: Throttling,
+    pub(super) throttled: Throttling,
     /// What the large requests weigh that wait for their answer.
     pub(super) large_bytes: usize,
     /// What is kept for all connections to be told.
@@ -77,6 +79,7 @@ impl Driver {
         (id, limits, peers): (ServerId, Limits, Peers),
         machine: Box<dyn Machine>,
         storage: (UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>),
+        step_times: StorageTimes,
         started: Now,
     ) -> Self {
         let bucket = Bucket::new(limits.connect_throttle.clone(), started.instant);
@@ -87,7 +90,9 @@ impl Driver {
             peers,
             connections: BTreeMap::new(),
             traffic: Traffic::default(),
-            response_bytes: Sizes::default(),
+            counts: ServiceCounts::default(),
+            step_times,
+            log_queue: LogQueue::default(),
             started,
             armed: None,
             failure: None,
@@ -101,7 +106,7 @@ impl Driver {
             complaints: Complaints::default(),
             bucket,
             queue: Queue::default(),
-            counts: Throttling::default(),
+            throttled: Throttling::default(),
             large_bytes: 0,
             kept_bytes: 0,
             n_rejected: 0,
@@ -158,6 +163,7 @@ impl Driver {
         match done {
             Done::Persisted(ticket) => {
                 self.mark_due.get_or_insert(now.instant + MARK_INTERVAL);
+                self.log_queue.leave(&mut self.counts, ticket, now.instant);
                 self.machine.handle(now, Input::Persisted { ticket });
             }
             Done::Checkpointed(ticket) => self.machine.handle(now, Input::Checkpointed { ticket }),
@@ -216,6 +222,8 @@ impl Driver {
         let large = connection.unanswered().filter(|asked| self.is_large(asked.bytes));
         self.large_bytes -= large.map(|asked| asked.bytes).sum::<usize>();
         self.let_in_last(now, conn, &connection);
+        let is_ours = matches!(connection.phase, Phase::Finishing | Phase::Cut);
+        self.counts.connections_dropped += u64::from(!is_ours);
         if connection.known {
             self.machine.handle(now, Input::Disconnect { conn });
         }
@@ -237,6 +245,8 @@ impl Driver {
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {
             if let Some(why) = connection.overdue(now.instant, &self.limits) {
+                let is_greeting = connection.phase == Phase::Greeting;
+                self.counts.greetings_expired += u64::from(is_greeting);
                 overdue.push((*conn, why));
             }
         }
@@ -307,7 +317,10 @@ impl Driver {
 
     fn carry_out(&mut self, now: Now, output: Output) {
         match output {
-            Output::Persist(batch) => self.write_log(LogJob::Persist(batch)),
+            Output::Persist(batch) => {
+                self.log_queue.enter(&mut self.counts, batch.ticket, now.instant);
+                self.write_log(LogJob::Persist(batch));
+            }
             Output::Purge { through } => self.write_log(LogJob::Purge(through)),
             Output::Checkpoint { ticket, snapshot } => {
                 let job = SnapshotJob { ticket, snapshot };
@@ -326,20 +339,15 @@ impl Driver {
                     connection.session = Some(response.session);
                     connection.last_heard = now.instant;
                     connection.phase = Phase::Established;
+                    // ZooKeeper counts the opening of a session as a request with the number 0.
+                    connection.traffic.last_xid = Some(Xid(0));
+                    connection.traffic.last_zxid = Some(self.machine.zxid());
+                    self.answered(now, conn, GREETING);
                 }
                 self.say(now, conn, Saying::Connected(response));
             }
             Output::Reply { conn, xid, zxid, result } => {
-                let since_start = now.instant.since(self.started.instant);
-                if let Some(connection) = self.connections.get_mut(&conn) {
-                    if let Some(asked) = connection.answered(now, since_start, xid) {
-                        self.traffic.latency.note(now.instant.since(asked.at));
-                        self.large_bytes -=
-                            if self.is_large(asked.bytes) { asked.bytes } else { 0 };
-                    }
-                } else {
-                    self.counts.stale_replies += 1;
-                }
+                self.answered(now, conn, xid);
                 self.say(now, conn, Saying::Reply { xid, zxid, result });
             }
             Output::Notify { conn, zxid, event } => {
@@ -350,6 +358,22 @@ impl Driver {
                 tracing::info!(change = id.0, ?progress, "a change of the membership");
             }
         }
+    }
+
+    /// A request of a connection has its answer.
+    fn answered(&mut self, now: Now, conn: ConnId, xid: Xid) {
+        let since_start = now.instant.since(self.started.instant);
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            self.throttled.stale_replies += 1;
+            return;
+        };
+        let Some(asked) = connection.answered(now, since_start, xid) else { return };
+        let latency = now.instant.since(asked.at);
+        self.traffic.latency.note(latency);
+        let counts = &mut self.counts;
+        let spread = if asked.is_update { &mut counts.update_ms } else { &mut counts.read_ms };
+        spread.note(in_ms(latency));
+        self.large_bytes -= if self.is_large(asked.bytes) { asked.bytes } else { 0 };
     }
 
     fn write_log(&mut self, job: LogJob) {
@@ -365,8 +389,8 @@ impl Driver {
     }
 
     fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {
-        let said = self.change(conn, |connection, limits, sizes| {
-            connection.say(now.instant, saying, limits, sizes)
+        let said = self.change(conn, |connection, limits, sent| {
+            connection.say(now.instant, saying, limits, sent)
         });
         let Some(fits) = said else { return };
         self.traffic.sent += 1;
@@ -410,11 +434,11 @@ impl Driver {
     pub(super) fn change<T>(
         &mut self,
         conn: ConnId,
-        change: impl FnOnce(&mut Connection, &Limits, &mut Sizes) -> T,
+        change: impl FnOnce(&mut Connection, &Limits, &mut Sent) -> T,
     ) -> Option<T> {
         let connection = self.connections.get_mut(&conn)?;
         self.kept_bytes -= connection.kept_bytes();
-        let result = change(connection, &self.limits, &mut self.response_bytes);
+        let result = change(connection, &self.limits, &mut self.counts.sent);
         self.kept_bytes += connection.kept_bytes();
         Some(result)
     }

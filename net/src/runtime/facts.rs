@@ -7,16 +7,26 @@ use std::time::Duration;
 
 use zokor_core::id::{ServerId, SessionId, Xid};
 use zokor_core::proto::{Read, Request, Text, Write, Zxid};
-use zokor_core::replica::{Sizes, Stats};
+use zokor_core::replica::{Counts, Stats};
 use zokor_core::time::WallTime;
 use zokor_core::watch::WatchSummary;
 
+use super::counts::ServiceCounts;
 use super::throttle::Share;
 
 /// Answers operators' questions. Given by whoever knows how they are printed.
 pub trait Admin: Send + Sync {
     /// What the answer to a four-letter word needs to know beside the plain facts.
     fn detail(&self, word: &str) -> Detail;
+
+    /// How many bytes after a four-letter word belong to it: the answer waits for them. None unless
+    /// this says more.
+    fn argument_bytes(&self, _word: &str) -> usize {
+        0
+    }
+
+    /// What came after a four-letter word, if it was to have an argument; before its answer.
+    fn argument(&self, _word: &str, _bytes: &[u8]) {}
 
     /// The whole answer to a four-letter word, after which the connection is closed. What
     /// [`detail`](Admin::detail) asked for is there.
@@ -36,6 +46,12 @@ pub enum Detail {
     WatchSummary,
     /// Each watch.
     Watches,
+    /// Digests of past states.
+    Digests,
+    /// All that was counted.
+    Counts,
+    /// The ensemble as it describes itself.
+    Membership,
 }
 
 /// What the asker gets.
@@ -69,8 +85,12 @@ pub struct ServerFacts {
     pub n_connections: usize,
     /// What its connections did together, those that have gone included.
     pub traffic: Traffic,
-    /// Sizes of its answers, without their length.
-    pub response_bytes: Sizes,
+    /// What it counted; zeros unless asked for, but for what was sent.
+    pub service: ServiceCounts,
+    /// What its replica counted; zeros unless asked for.
+    pub counts: Counts,
+    /// Digests of past states by their zxids, ascending; empty unless asked for.
+    pub digests: Vec<(Zxid, u64)>,
     /// How long it has been running.
     pub uptime: Duration,
     /// How long it has led; `None` unless it leads.
@@ -83,6 +103,8 @@ pub struct ServerFacts {
     pub auth_failures: u64,
     /// What limits of connecting and of requests did.
     pub throttling: Throttling,
+    /// The data of `/zookeeper/config`; empty unless asked for, or if standalone.
+    pub membership: String,
     /// Its connections, ascending by age; empty unless asked for.
     pub connections: Vec<ConnectionFacts>,
     /// All sessions; empty unless asked for.
@@ -236,6 +258,7 @@ pub(super) fn operation(request: &Request) -> &'static str {
         Request::Sync(_) => "SYNC",
         Request::Ping => "PING",
         Request::SetWatches(_) => "SETW",
+        Request::Reconfig(_) => "RECO",
         Request::Auth(_)
         | Request::Sasl(_)
         | Request::Unbuilt(_)

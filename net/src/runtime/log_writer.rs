@@ -6,12 +6,15 @@
 //! simulations.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use zokor_core::db::Txn;
 use zokor_core::raft::{Index, Persist, Ticket};
 use zokor_core::replica::Snapshot;
 
+use super::counts::StepTimes;
 use crate::storage::{Disk, Snapshots, Wal};
 
 /// Where the log goes.
@@ -81,6 +84,14 @@ pub struct StoragePort {
     pub(super) log: UnboundedSender<LogJob>,
     pub(super) snapshots: UnboundedSender<SnapshotJob>,
     pub(super) done: UnboundedReceiver<Done>,
+    pub(super) times: StorageTimes,
+}
+
+/// How long the workers' steps take.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StorageTimes {
+    pub(super) log: Arc<StepTimes>,
+    pub(super) snapshots: Arc<StepTimes>,
 }
 
 /// The event loop's end, and the two workers, which the caller has to run: each on a thread of its
@@ -92,9 +103,20 @@ pub fn storage_workers<L: LogStore, S: SnapshotStore>(
     let (log_jobs, log_queue) = unbounded_channel();
     let (snapshot_jobs, snapshot_queue) = unbounded_channel();
     let (report, done) = unbounded_channel();
-    let port = StoragePort { log: log_jobs, snapshots: snapshot_jobs, done };
-    let log = Worker { queue: log_queue, report: report.clone(), steps: LogSteps::new(log) };
-    let snapshots = Worker { queue: snapshot_queue, report, steps: SnapshotSteps(snapshots) };
+    let times = StorageTimes::default();
+    let log = Worker {
+        queue: log_queue,
+        report: report.clone(),
+        steps: LogSteps::new(log),
+        times: times.log.clone(),
+    };
+    let snapshots = Worker {
+        queue: snapshot_queue,
+        report,
+        steps: SnapshotSteps(snapshots),
+        times: times.snapshots.clone(),
+    };
+    let port = StoragePort { log: log_jobs, snapshots: snapshot_jobs, done, times };
     (port, log, snapshots)
 }
 
@@ -164,6 +186,7 @@ pub struct Worker<S: Steps> {
     queue: UnboundedReceiver<S::Job>,
     report: UnboundedSender<Done>,
     steps: S,
+    times: Arc<StepTimes>,
 }
 
 impl<S: Steps> Worker<S> {
@@ -172,7 +195,11 @@ impl<S: Steps> Worker<S> {
         let _guard = Guard { report: self.report.clone(), name: S::NAME };
         let mut jobs = Vec::new();
         while self.prepare() && self.queue.blocking_recv_many(&mut jobs, MAX_JOBS) > 0 {
+            let since = Instant::now();
             let done = self.steps.step(&mut jobs);
+            if matches!(done, Ok(Some(_))) {
+                self.times.note(since.elapsed());
+            }
             if !self.tell(done) {
                 return;
             }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::id::ConnId;
-use zokor_core::proto::Text;
+use zokor_core::proto::{Text, Zxid};
 use zokor_core::raft::Role;
-use zokor_core::replica::{Output, Stats};
+use zokor_core::replica::{Counts, Output, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
 use zokor_core::{Input, Replica};
@@ -26,12 +26,20 @@ pub(super) trait Machine: Send {
     fn outstanding(&self, conn: ConnId) -> usize;
     /// Requests of all connections that wait for their answer.
     fn outstanding_total(&self) -> u64;
+    /// What it has applied.
+    fn zxid(&self) -> Zxid;
     /// The server is about to stop: if this replica leads, another should.
     fn hand_over(&mut self, now: Now);
     /// Counts anew what people may set back.
     fn reset_stats(&mut self);
     /// Looks into all corners.
     fn stats(&self) -> Stats;
+    /// Copies all counters.
+    fn counts(&self) -> Counts;
+    /// Copies the description of the ensemble.
+    fn membership(&self) -> String;
+    /// Walks all digests that are kept.
+    fn past_digests(&self) -> Vec<(Zxid, u64)>;
     /// Walks all sessions.
     fn sessions(&self, now: Now) -> SessionTable;
     /// Walks all watches.
@@ -65,6 +73,10 @@ impl Machine for Replica {
         Replica::outstanding_total(self)
     }
 
+    fn zxid(&self) -> Zxid {
+        self.database().zxid()
+    }
+
     fn hand_over(&mut self, now: Now) {
         Replica::hand_over(self, now);
     }
@@ -75,6 +87,18 @@ impl Machine for Replica {
 
     fn stats(&self) -> Stats {
         Replica::stats(self)
+    }
+
+    fn counts(&self) -> Counts {
+        Replica::counts(self).clone()
+    }
+
+    fn membership(&self) -> String {
+        self.database().config_text()
+    }
+
+    fn past_digests(&self) -> Vec<(Zxid, u64)> {
+        Replica::past_digests(self).collect()
     }
 
     fn sessions(&self, now: Now) -> SessionTable {

@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod config;
 mod connection;
+mod counts;
 mod driver;
 mod error;
 mod facts;
@@ -31,6 +32,7 @@ mod throttle;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Limits};
+pub use counts::{Sent, ServiceCounts};
 pub use error::Error;
 pub use facts::{
     Admin, Answer, ConnectionFacts, Detail, Latency, Reset, ServerFacts, SessionFacts,

@@ -149,10 +149,10 @@ impl Server {
         outside: Outside,
     ) -> Self {
         let Outside { storage, clock, admin, options } = outside;
-        let StoragePort { log, snapshots, done } = storage;
+        let StoragePort { log, snapshots, done, times } = storage;
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes);
         let server = (config.id, config.limits.clone(), peers);
-        let driver = Driver::new(server, machine, (log, snapshots), clock.now());
+        let driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
         Server {
             addresses: listeners.addresses(),
             config,

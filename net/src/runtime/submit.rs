@@ -18,7 +18,7 @@ impl Driver {
     /// Whether a connect request may go on to the replica; if not, its connection is cut.
     pub(super) fn lets_connect(&mut self, now: Now, conn: ConnId, session: SessionId) -> bool {
         if self.bucket.admits(now.instant, session == SessionId(0)) {
-            self.counts.connect_requests += 1;
+            self.throttled.connect_requests += 1;
             return true;
         }
         self.n_rejected += 1;
@@ -39,7 +39,7 @@ impl Driver {
         {
             return Ok(());
         }
-        self.counts.large_requests_rejected += 1;
+        self.throttled.large_requests_rejected += 1;
         Err(format!(
             "refused: a request of {n_bytes} bytes, while large ones of {} bytes wait for their \
              answer (largeRequestMaxBytes {most})",
@@ -63,6 +63,7 @@ impl Driver {
     ) -> bool {
         let Some(connection) = self.connections.get_mut(&conn) else { return false };
         let asked = Asked {
+            is_update: matches!(request, Request::Write(_)),
             at: now.instant,
             // Whatever the client calls it, its answer bears this number.
             xid: if request == Request::Ping { Xid(-2) } else { xid },
@@ -77,7 +78,7 @@ impl Driver {
         if self.queue.is_empty() && !throttle.is_full(self.machine.outstanding_total()) {
             self.machine.handle(now, Input::Request { conn, xid, request });
         } else {
-            self.counts.waits += 1;
+            self.throttled.waits += 1;
             self.queue.push(Queued { conn, xid, request, since: now.instant });
         }
         true
@@ -107,7 +108,7 @@ impl Driver {
         {
             let Some(connection) = self.connections.get(&queued.conn) else { continue };
             if connection.invalid {
-                self.counts.stale_requests_dropped += 1;
+                self.throttled.stale_requests_dropped += 1;
                 continue;
             }
             let throttle = &self.limits.request_throttle;
@@ -118,7 +119,7 @@ impl Driver {
             let is_throttled = throttle.is_throttled(&queued, now.instant);
             let Queued { conn, xid, mut request, .. } = queued;
             if is_throttled {
-                self.counts.throttled_ops += 1;
+                self.throttled.throttled_ops += 1;
                 request = Request::Throttled;
             }
             self.machine.handle(now, Input::Request { conn, xid, request });
@@ -132,9 +133,9 @@ impl Driver {
         for queued in self.queue.take(conn) {
             let throttle = &self.limits.request_throttle;
             if connection.invalid || throttle.is_dropped_with_connection(&queued) {
-                self.counts.stale_requests_dropped += 1;
+                self.throttled.stale_requests_dropped += 1;
             } else if connection.known {
-                self.counts.stale_requests += 1;
+                self.throttled.stale_requests += 1;
                 let Queued { conn, xid, request, .. } = queued;
                 self.machine.handle(now, Input::Request { conn, xid, request });
             }
@@ -164,7 +165,7 @@ impl Driver {
             drop_probability: self.bucket.drop_probability(),
             waiting: self.queue.len() as u64,
             large_request_bytes: self.large_bytes as u64,
-            ..self.counts.clone()
+            ..self.throttled.clone()
         }
     }
 
@@ -185,7 +186,7 @@ impl Driver {
     fn drop_with_connection(&mut self, now: Now, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         connection.invalid = true;
-        self.counts.stale_requests_dropped += 1;
+        self.throttled.stale_requests_dropped += 1;
         if connection.phase != Phase::Cut {
             self.cut(now, conn, "a request of it waited for longer than its session timeout");
         }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::id::SessionId;
 use zokor_core::proto::Text;
-use zokor_core::replica::Sizes;
 use zokor_core::time::Now;
 
+use super::counts::ServiceCounts;
 use super::driver::Driver;
 use super::facts::{ConnectionFacts, Detail, Reset, ServerFacts, Throttling, Traffic};
 
@@ -23,7 +23,7 @@ impl Driver {
             stats,
             n_connections: self.connections.len(),
             traffic: self.traffic.clone(),
-            response_bytes: self.response_bytes,
+            service: ServiceCounts { sent: self.counts.sent, ..ServiceCounts::default() },
             uptime: now.instant.since(self.started.instant),
             connections_rejected: self.n_rejected,
             connections_cut: self.n_cut,
@@ -40,6 +40,16 @@ impl Driver {
             }
             Detail::WatchSummary => facts.watch_summary = self.machine.watch_summary(),
             Detail::Watches => facts.watches = self.watches_by_session(),
+            Detail::Membership => facts.membership = self.machine.membership(),
+            Detail::Digests => facts.digests = self.machine.past_digests(),
+            Detail::Counts => {
+                facts.counts = self.machine.counts();
+                facts.service = ServiceCounts {
+                    sync_ms: self.step_times.log.summary(),
+                    snapshot_ms: self.step_times.snapshots.summary(),
+                    ..self.counts.clone()
+                };
+            }
         }
         facts
     }
@@ -55,9 +65,11 @@ impl Driver {
             }
             Reset::Server => {
                 self.traffic = Traffic::default();
-                self.response_bytes = Sizes::default();
+                self.counts = ServiceCounts::default();
+                self.step_times.log.reset();
+                self.step_times.snapshots.reset();
                 (self.n_rejected, self.n_cut, self.n_auth_failed) = (0, 0, 0);
-                self.counts = Throttling::default();
+                self.throttled = Throttling::default();
                 self.machine.reset_stats();
             }
         }

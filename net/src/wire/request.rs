@@ -8,8 +8,8 @@
 use bytes::{Bytes, BytesMut};
 use zokor_core::id::{SessionId, Xid};
 use zokor_core::proto::{
-    AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Request, Rewatch, SaslToken,
-    Text, WatchMode, WatcherType, Write,
+    AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Reconfig, Request, Rewatch,
+    SaslToken, Text, WatchMode, WatcherType, Write,
 };
 
 use super::frame::append_frame;
@@ -93,6 +93,13 @@ pub fn encode_request(out: &mut BytesMut, xid: Xid, request: &Request) {
                 writer.buffer(Some(&token.0));
             }
             Request::SetWatches(rewatch) => encode_rewatch(writer, rewatch),
+            Request::Reconfig(asked) => {
+                writer.int(opcode::RECONFIG);
+                for text in [&asked.joining, &asked.leaving, &asked.members] {
+                    writer.buffer(text.as_ref().map(|text| text.as_bytes().as_ref()));
+                }
+                writer.long(asked.version);
+            }
             Request::Unbuilt(op) | Request::Unknown(op) => writer.int(*op),
             Request::Malformed | Request::Throttled => writer.int(opcode::CREATE),
         }
@@ -131,8 +138,12 @@ fn decode_body(reader: &mut Reader, op: i32) -> Result<Request, WireError> {
         opcode::SET_WATCHES | opcode::SET_WATCHES2 => {
             Request::SetWatches(decode_rewatch(reader, op == opcode::SET_WATCHES2)?)
         }
-        // ZooKeeper knows it.
-        opcode::RECONFIG => Request::Unbuilt(op),
+        opcode::RECONFIG => Request::Reconfig(Reconfig {
+            joining: reader.string("joining servers")?,
+            leaving: reader.string("leaving servers")?,
+            members: reader.string("new members")?,
+            version: reader.long("version of the present members")?,
+        }),
         _ => match decode_read(reader, op)? {
             Some(read) => Request::Read(read),
             None => Request::Unknown(op),

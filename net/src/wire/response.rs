@@ -168,6 +168,7 @@ pub fn decode_response(request: &Request, body: Bytes) -> Result<Response, WireE
     match request {
         Request::Write(write) => decode_write_response(&mut reader, write),
         Request::Read(read) => decode_read_response(&mut reader, read),
+        Request::Reconfig(_) => Ok(Response::Data(reader.buffer("data")?, reader.stat()?)),
         Request::Sync(_) => Ok(Response::Sync(reader.text("path")?)),
         Request::Sasl(_) => Ok(Response::Sasl(reader.buffer("token")?.map(SaslToken))),
         Request::Ping

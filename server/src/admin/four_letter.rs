@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zokor_core::id::ServerId;
 use zokor_core::proto::Ensemble;
@@ -12,6 +14,7 @@ use zokor_net::runtime::{Admin, Answer, Detail, Reset, ServerFacts};
 use zokor_net::wire::frame::Word;
 
 use super::environment::file_descriptors;
+use super::metrics::Start;
 use super::{dump, environment, monitor, report};
 
 /// The words that may be asked.
@@ -22,17 +25,17 @@ impl Whitelist {
     /// Without the key `4lw.commands.whitelist`: what tells little and costs little.
     pub const DEFAULT: [Word; 4] = [Word::Isro, Word::Mntr, Word::Ruok, Word::Srvr];
 
-    /// From the value of `4lw.commands.whitelist`: words between commas, or `*` for all. Unknown
-    /// words are skipped, and `srvr` is always allowed, as in ZooKeeper.
+    /// From the value of `4lw.commands.whitelist`: words between commas, among which `*` stands for
+    /// all. Unknown words are skipped, and `srvr` is always allowed, as in ZooKeeper.
     pub fn new(list: Option<&str>) -> Self {
         let Some(list) = list else {
             return Whitelist(Whitelist::DEFAULT.into());
         };
-        if list.trim() == "*" {
+        let list = || list.split(',').map(str::trim);
+        if list().any(|word| word == "*") {
             return Whitelist::all();
         }
-        let mut words: BTreeSet<_> =
-            list.split(',').filter_map(|w| Word::parse(w.trim())).collect();
+        let mut words: BTreeSet<_> = list().filter_map(Word::parse).collect();
         words.insert(Word::Srvr);
         Whitelist(words)
     }
@@ -86,7 +89,7 @@ pub struct MemberSettings {
     pub quorum_port: u16,
     /// Whether it is without a vote.
     pub is_observer: bool,
-    /// All servers.
+    /// All servers that this one is configured with.
     pub ensemble: Ensemble,
 }
 
@@ -95,12 +98,61 @@ pub struct MemberSettings {
 pub struct Words {
     settings: Settings,
     whitelist: Whitelist,
+    /// `None` once it was set back.
+    start: Arc<Mutex<Option<Start>>>,
+    /// Kept and told, though nothing is traced by it.
+    trace_mask: Arc<AtomicI64>,
 }
 
 impl Words {
     /// Answers by these settings, and only what `whitelist` allows.
     pub fn new(settings: Settings, whitelist: Whitelist) -> Self {
-        Words { settings, whitelist }
+        Words {
+            settings,
+            whitelist,
+            start: Arc::default(),
+            trace_mask: Arc::new(AtomicI64::new(DEFAULT_TRACE_MASK)),
+        }
+    }
+
+    /// The same, of a server that started like this.
+    pub fn with_start(self, start: Start) -> Self {
+        Words { start: Arc::new(Mutex::new(Some(start))), ..self }
+    }
+
+    fn start(&self) -> MutexGuard<'_, Option<Start>> {
+        self.start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is allowed and needs a server that serves.
+    fn of_serving(&self, word: Word, facts: &ServerFacts) -> Answer {
+        match word {
+            Word::Conf => said(report::conf(&self.settings, facts)),
+            Word::Cons => said(report::cons(facts)),
+            Word::Crst => {
+                Answer { text: "Connection stats reset.\n".to_owned(), reset: Reset::Connections }
+            }
+            Word::Dirs => said(format!(
+                "datadir_size: {}\nlogdir_size: {}\n",
+                folder_bytes(&self.settings.data_dir),
+                folder_bytes(&self.settings.log_dir)
+            )),
+            Word::Dump => said(dump::report(facts, self.settings.tick_time_ms)),
+            Word::Hash => said(report::hash(facts)),
+            Word::Mntr => said(monitor::report(facts, file_descriptors(), *self.start())),
+            Word::Srst => {
+                *self.start() = None;
+                Answer { text: "Server stats reset.\n".to_owned(), reset: Reset::Server }
+            }
+            Word::Srvr => said(report::srvr(facts)),
+            Word::Stat => said(report::stat(facts)),
+            Word::Wchc => said(report::wchc(facts)),
+            Word::Wchp => said(report::wchp(facts)),
+            Word::Wchs => said(report::wchs(facts)),
+            Word::Envi | Word::Gtmk | Word::Isro | Word::Ruok | Word::Stmk => {
+                unreachable!("{word:?} is answered by any server")
+            }
+        }
     }
 }
 
@@ -111,7 +163,24 @@ impl Admin for Words {
             Some(Word::Dump) => Detail::Sessions,
             Some(Word::Wchs) => Detail::WatchSummary,
             Some(Word::Wchc | Word::Wchp) => Detail::Watches,
+            Some(Word::Conf) => Detail::Membership,
+            Some(Word::Hash) => Detail::Digests,
+            Some(Word::Mntr) => Detail::Counts,
             Some(_) | None => Detail::Plain,
+        }
+    }
+
+    /// The mask that `stmk` sets.
+    fn argument_bytes(&self, word: &str) -> usize {
+        match Word::parse(word).filter(|word| self.whitelist.allows(*word)) {
+            Some(Word::Stmk) => size_of::<i64>(),
+            Some(_) | None => 0,
+        }
+    }
+
+    fn argument(&self, word: &str, bytes: &[u8]) {
+        if let (Some(Word::Stmk), Ok(mask)) = (Word::parse(word), bytes.try_into()) {
+            self.trace_mask.store(i64::from_be_bytes(mask), Ordering::Relaxed);
         }
     }
 
@@ -128,31 +197,13 @@ impl Admin for Words {
         match word {
             Word::Ruok => said("imok"),
             Word::Envi => said(environment::report()),
-            // Zokor traces nothing: the mask is ZooKeeper's default and stays so.
-            Word::Gtmk | Word::Stmk => said("306"),
+            Word::Gtmk | Word::Stmk => said(self.trace_mask.load(Ordering::Relaxed).to_string()),
             Word::Isro if !serving => said("null"),
             Word::Isro => said("rw"),
+            // This one alone ends no line.
+            Word::Hash if !serving => said(NOT_SERVING.trim_end()),
             _ if !serving => said(NOT_SERVING),
-            Word::Conf => said(report::conf(&self.settings, facts)),
-            Word::Cons => said(report::cons(facts)),
-            Word::Crst => {
-                Answer { text: "Connection stats reset.\n".to_owned(), reset: Reset::Connections }
-            }
-            Word::Dirs => said(format!(
-                "datadir_size: {}\nlogdir_size: {}\n",
-                folder_bytes(&self.settings.data_dir),
-                folder_bytes(&self.settings.log_dir)
-            )),
-            Word::Dump => said(dump::report(facts, self.settings.tick_time_ms)),
-            // The digests of past zxids are not kept, which ZooKeeper answers with no line.
-            Word::Hash => said(""),
-            Word::Mntr => said(monitor::report(facts, file_descriptors())),
-            Word::Srst => Answer { text: "Server stats reset.\n".to_owned(), reset: Reset::Server },
-            Word::Srvr => said(report::srvr(facts)),
-            Word::Stat => said(report::stat(facts)),
-            Word::Wchc => said(report::wchc(facts)),
-            Word::Wchp => said(report::wchp(facts)),
-            Word::Wchs => said(report::wchs(facts)),
+            _ => self.of_serving(word, facts),
         }
     }
 }
@@ -183,6 +234,8 @@ pub(super) fn folder_bytes(folder: &Path) -> u64 {
     bytes
 }
 
+/// zookeeper: ZooTrace.
+const DEFAULT_TRACE_MASK: i64 = 306;
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 
 #[cfg(test)]

@@ -1,33 +1,47 @@
 //! `mntr`: one `zk_key<TAB>value` a line, for monitoring.
 //!
-//! Invariant: the version and the state come first, then the keys of ZooKeeper 3.4 in their order,
-//! then those that came later. A key stands here only if its number is true.
+//! Invariant: the version and the state come first, then every gauge, those of ZooKeeper 3.4 before
+//! all others and in their order, and only then what 3.6 brought with its metrics: a reader with a
+//! short buffer (collectd's takes 4 KiB) finds what it looks for at the beginning.
 
 use std::fmt::Display;
 
 use zokor_core::replica::{Mode, Sizes};
 use zokor_net::runtime::ServerFacts;
 
+use super::metrics::{self, Start};
 use super::report::{average_ms, size};
 use crate::version::ZOOKEEPER_VERSION;
 
 /// The whole answer. `file_descriptors` are those open and the most there may be, where the system
 /// tells.
-pub(super) fn report(facts: &ServerFacts, file_descriptors: Option<(u64, u64)>) -> String {
-    let mut lines = Lines(String::new());
+pub(super) fn report(
+    facts: &ServerFacts,
+    file_descriptors: Option<(u64, u64)>,
+    start: Option<Start>,
+) -> String {
+    let mut lines = Lines::default();
     put_always(&mut lines, facts, file_descriptors);
     if facts.stats.mode == Mode::Leader {
         put_leader(&mut lines, facts);
     }
     put_since_3_5(&mut lines, facts);
+    metrics::put(&mut lines, facts, start);
     lines.0
 }
 
-/// What 3.4 prints on every server, in its order.
+/// What 3.4 prints on every server, in its order; the state of the peer stands where 3.6 has it.
 fn put_always(lines: &mut Lines, facts: &ServerFacts, file_descriptors: Option<(u64, u64)>) {
     let (stats, latency) = (&facts.stats, &facts.traffic.latency);
     lines.put("version", ZOOKEEPER_VERSION);
     lines.put("server_state", stats.mode.as_str());
+    match stats.mode {
+        Mode::Standalone => {}
+        Mode::Leader => lines.put("peer_state", "leading - broadcast"),
+        Mode::Follower => lines.put("peer_state", "following - broadcast"),
+        Mode::Observer => lines.put("peer_state", "observing - broadcast"),
+        Mode::Looking => lines.put("peer_state", "looking"),
+    }
     lines.put("avg_latency", average_ms(latency));
     lines.put("max_latency", latency.longest.as_millis());
     lines.put("min_latency", latency.least.as_millis());
@@ -51,7 +65,10 @@ fn put_leader(lines: &mut Lines, facts: &ServerFacts) {
     lines.put("followers", stats.learners);
     lines.put("learners", stats.learners);
     lines.put("synced_followers", stats.synced_followers);
-    lines.put("pending_syncs", 0);
+    // A server that follows without being in the configuration is told to go here.
+    lines.put("synced_non_voting_followers", 0);
+    lines.put("synced_observers", stats.synced_observers);
+    lines.put("pending_syncs", stats.pending_syncs);
     put_sizes(lines, "proposal", stats.proposal_bytes);
     if let Some(uptime) = facts.leader_uptime {
         lines.put("leader_uptime", uptime.as_millis());
@@ -62,11 +79,12 @@ fn put_leader(lines: &mut Lines, facts: &ServerFacts) {
 fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
     let stats = &facts.stats;
     match stats.mode {
-        Mode::Standalone => {}
-        Mode::Leader => lines.put("peer_state", "leading - broadcast"),
-        Mode::Follower => lines.put("peer_state", "following - broadcast"),
-        Mode::Observer => lines.put("peer_state", "observing - broadcast"),
-        Mode::Looking => lines.put("peer_state", "looking"),
+        // Observers follow the leader itself.
+        Mode::Follower => lines.put("synced_observers", 0),
+        Mode::Observer => {
+            lines.put("observer_master_id", stats.leader.map_or(-1, |leader| leader.0 as i64));
+        }
+        Mode::Standalone | Mode::Leader | Mode::Looking => {}
     }
     if stats.mode != Mode::Standalone {
         lines.put("quorum_size", stats.quorum_size);
@@ -74,10 +92,13 @@ fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
     lines.put("uptime", facts.uptime.as_millis());
     lines.put("global_sessions", stats.sessions);
     lines.put("local_sessions", 0);
-    put_sizes(lines, "client_response", facts.response_bytes);
+    lines.put("connection_drop_probability", "0.0");
+    put_sizes(lines, "client_response", facts.service.sent.sizes);
     lines.put("auth_failed_count", facts.auth_failures);
-    lines.put("connection_rejected", facts.connections_rejected);
-    lines.put("stale_sessions_expired", stats.sessions_expired);
+    // Of TLS, which is not spoken here.
+    lines.put("outstanding_tls_handshake", 0);
+    lines.put("non_mtls_remote_conn_count", 0);
+    lines.put("non_mtls_local_conn_count", 0);
 }
 
 fn put_sizes(lines: &mut Lines, what: &str, Sizes { last, min, max }: Sizes) {
@@ -86,10 +107,11 @@ fn put_sizes(lines: &mut Lines, what: &str, Sizes { last, min, max }: Sizes) {
     lines.put(&format!("min_{what}_size"), size(min));
 }
 
-struct Lines(String);
+#[derive(Default)]
+pub(super) struct Lines(pub(super) String);
 
 impl Lines {
-    fn put(&mut self, key: &str, value: impl Display) {
+    pub(super) fn put(&mut self, key: &str, value: impl Display) {
         self.0.push_str(&format!("zk_{key}\t{value}\n"));
     }
 }

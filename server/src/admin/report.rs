@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use zokor_core::id::SessionId;
 use zokor_core::proto::{Text, Zxid};
@@ -57,7 +56,7 @@ fn put_session(text: &mut String, session: SessionId, connection: &ConnectionFac
     put(text, format_args!(",lzxid={}", traffic.last_zxid.unwrap_or(Zxid(-1))));
     put(text, format_args!(",lresp={}", traffic.last_reply.unwrap_or_default().as_millis()));
     let latency = &traffic.latency;
-    let mean = average(latency);
+    let mean = latency.total.div_f64(latency.count.max(1) as f64);
     let (last, least, longest) = (latency.last, latency.least, latency.longest);
     for (key, time) in [("llat", last), ("minlat", least), ("avglat", mean), ("maxlat", longest)] {
         put(text, format_args!(",{key}={}", time.as_millis()));
@@ -87,19 +86,33 @@ pub(super) fn conf(settings: &Settings, facts: &ServerFacts) -> String {
     // ZooKeeper's standalone server calls itself 0.
     line("serverId", &settings.member.as_ref().map_or(0, |member| member.id.0));
     if let Some(member) = &settings.member {
-        conf_of_member(&mut text, member, facts.stats.config_version);
+        conf_of_member(&mut text, member, &facts.membership);
     }
     text
 }
 
-fn conf_of_member(text: &mut String, member: &MemberSettings, version: i64) {
+fn conf_of_member(text: &mut String, member: &MemberSettings, membership: &str) {
     put(text, format_args!("initLimit={}\n", member.init_limit_ticks));
     put(text, format_args!("syncLimit={}\n", member.sync_limit_ticks));
     put(text, format_args!("electionAlg=3\n"));
     put(text, format_args!("electionPort={}\n", member.election_port));
     put(text, format_args!("quorumPort={}\n", member.quorum_port));
     put(text, format_args!("peerType={}\n", u8::from(member.is_observer)));
-    put(text, format_args!("membership: \n{}\n", member.ensemble.to_text(version)));
+    // Without a line end, as the znode's data are.
+    if membership.is_empty() {
+        put(text, format_args!("membership: \n{}", member.ensemble.to_text(0)));
+    } else {
+        put(text, format_args!("membership: \n{membership}"));
+    }
+}
+
+/// `hash`: digests of past states.
+pub(super) fn hash(facts: &ServerFacts) -> String {
+    let mut text = String::new();
+    for (zxid, digest) in &facts.digests {
+        put(&mut text, format_args!("{:x}: {}\n", zxid.0, digest.cast_signed()));
+    }
+    text
 }
 
 /// `wchs`: how many watches.
@@ -145,9 +158,18 @@ pub(super) fn wchp(facts: &ServerFacts) -> String {
 
 /// The average in milliseconds with up to four places, as Java prints it: `0.0`, `1.5`, `1.2345`.
 pub(super) fn average_ms(latency: &Latency) -> String {
-    // In ten-thousandths of a millisecond, rounded half up.
-    let (total, count) = (latency.total.as_micros(), u128::from(latency.count.max(1)));
-    let scaled = (total * 20 + count) / (count * 2);
+    tenthousandths(latency.total.as_micros() * 10, latency.count)
+}
+
+/// The same of whole numbers.
+pub(super) fn average(sum: u128, count: u64) -> String {
+    tenthousandths(sum * 10_000, count)
+}
+
+/// `sum` ten-thousandths divided by `count`, rounded half up.
+fn tenthousandths(sum: u128, count: u64) -> String {
+    let count = u128::from(count.max(1));
+    let scaled = (sum * 2 + count) / (count * 2);
     let places = format!("{:04}", scaled % 10_000);
     let places = places.trim_end_matches('0');
     format!("{}.{}", scaled / 10_000, if places.is_empty() { "0" } else { places })
@@ -167,10 +189,6 @@ pub(super) fn address(address: &SocketAddr) -> String {
             format!("/[{}]:{}", segments.join(":"), v6.port())
         }
     }
-}
-
-fn average(latency: &Latency) -> Duration {
-    latency.total.div_f64(latency.count.max(1) as f64)
 }
 
 fn head() -> String {

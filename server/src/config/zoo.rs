@@ -61,6 +61,10 @@ pub struct ZooConfig {
     pub tree: TreeConfig,
     /// Whether the ports for peers listen on all addresses. Default false.
     pub quorum_listen_on_all_ips: bool,
+    /// Whether clients may wish for another membership. Default false.
+    pub reconfig_enabled: bool,
+    /// Whether a single participant makes a standalone server. Default true.
+    pub standalone_enabled: bool,
     /// This server: from `myid`, or 1 if standalone without one.
     pub id: ServerId,
     /// The ensemble, ascending by id; empty if standalone.
@@ -116,6 +120,8 @@ impl ZooConfig {
             snapshots_kept: 3,
             tree: TreeConfig::default(),
             quorum_listen_on_all_ips: false,
+            reconfig_enabled: false,
+            standalone_enabled: true,
             id,
             servers: Vec::new(),
             auth: AuthConfig::default(),
@@ -171,7 +177,7 @@ impl ZooConfig {
             max_connections: keys.number("maxCnxns", 0..=i32::MAX as u32)?.unwrap_or(0),
             min_session_timeout_ms: times.min_session_timeout_ms,
             max_session_timeout_ms: times.max_session_timeout_ms,
-            four_letter_words: keys.text("4lw.commands.whitelist").map(str::to_owned),
+            four_letter_words: four_letter_words(&keys),
             outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
             limits: ClientLimits::read(&keys, &mut warnings)?,
             snapshot_entries: keys
@@ -186,6 +192,8 @@ impl ZooConfig {
                 .map_or(3, |kept| kept.max(3)),
             tree,
             quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
+            reconfig_enabled: keys.boolean("reconfigEnabled", false)?,
+            standalone_enabled: keys.boolean("standaloneEnabled", true)?,
             id: membership.id,
             servers: membership.servers,
             auth: auth_config(&keys, flags, &mut warnings)?,
@@ -455,6 +463,19 @@ fn without_brackets(host: &str) -> &str {
 
 fn is_wildcard(host: &str) -> bool {
     host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
+/// The value of `4lw.commands.whitelist`, which may be empty; `None` if the key is not there. A
+/// server that may be read-only must be asked whether it is.
+// zookeeper: FourLetterCommands.isEnabled
+fn four_letter_words(keys: &Keys<'_>) -> Option<String> {
+    const KEY: &str = "4lw.commands.whitelist";
+    let mut words = keys.names().any(|key| key == KEY).then(|| keys.text(KEY).unwrap_or(""))?;
+    let with_isro = format!("{words},isro");
+    if keys.text("readonlymode.enabled").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        words = &with_isro;
+    }
+    Some(words.to_owned())
 }
 
 /// ZooKeeper 3.6 and later refuse every other number.

@@ -8,6 +8,7 @@ use crate::id::{ConnId, SessionId};
 use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
 use crate::raft::{Entry, Payload, Role};
 use crate::replica::connection::Attachment;
+use crate::replica::counts::Told;
 use crate::replica::pipeline::PendingWrite;
 use crate::replica::{CloseReason, Output, Replica};
 use crate::time::Instant;
@@ -45,6 +46,7 @@ impl Replica {
                 let skip_acl = self.config.rules.skip_acl;
                 for change in &applied.changes {
                     let (connections, outputs) = (&self.connections, &mut self.outputs);
+                    let mut told = Told::default();
                     self.watches.fire(
                         change,
                         |conn, acl| {
@@ -54,9 +56,14 @@ impl Replica {
                                     permits(acl, Permissions::READ, &it.identities)
                                 })
                         },
-                        |conn, event| outputs.notify(conn, zxid, event),
+                        |conn, event| {
+                            told.note(event.kind);
+                            outputs.notify(conn, zxid, event);
+                        },
                     );
+                    self.counts.told(&told);
                 }
+                self.note_digest(zxid);
                 self.settle(zxid, &txn.action, applied.outcome);
             }
         }
@@ -96,7 +103,7 @@ impl Replica {
             }
             (Action::Expire { .. }, Outcome::Expired(session)) => {
                 if self.raft.role() == Role::Leader {
-                    self.sessions_expired += 1;
+                    self.counts.sessions_expired += 1;
                 }
                 self.session_ended(session, CloseReason::SessionEnded);
             }

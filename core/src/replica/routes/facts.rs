@@ -1,6 +1,8 @@
 //! A look at a replica from outside.
 
-use crate::raft::{Flow, Role};
+use crate::id::ServerId;
+use crate::proto::Zxid;
+use crate::raft::{Flow, PeerProgress, Role};
 use crate::replica::{Mode, Replica, Stats};
 
 impl Replica {
@@ -8,11 +10,10 @@ impl Replica {
     pub fn stats(&self) -> Stats {
         let progress = self.raft.progress();
         let connected = progress.iter().filter(|peer| peer.is_connected);
-        let in_step = progress.iter().filter(|peer| {
-            peer.is_connected
-                && peer.flow == Flow::Pipeline
-                && self.raft.membership().is_voter(peer.peer)
-        });
+        let in_step =
+            progress.iter().filter(|peer| peer.is_connected && peer.flow == Flow::Pipeline);
+        let (followers, observers): (Vec<&PeerProgress>, Vec<&PeerProgress>) =
+            in_step.partition(|peer| self.raft.membership().is_voter(peer.peer));
         let (raft, upkeep) = (&self.raft, &self.upkeep);
         let mode = match (raft.role(), raft.leader()) {
             (Role::Leader, _) if raft.membership().servers().len() == 1 => Mode::Standalone,
@@ -37,16 +38,41 @@ impl Replica {
             watches: self.watches.count(),
             outstanding: self.connections.n_outstanding(),
             learners: connected.count() as u64,
-            synced_followers: in_step.count() as u64,
+            synced_followers: followers.len() as u64,
+            synced_observers: observers.len() as u64,
+            pending_syncs: (self.barriers.n_waiting() + raft.n_waiting_readers()) as u64,
             quorum_size: raft.membership().voters.len() as u64,
             elections_won: raft.elections_won(),
             leads_since: self.leads_since,
             proposal_bytes: self.proposal_bytes,
             config_version: self.db.config_version(),
-            sessions_expired: self.sessions_expired,
             quota_events: self.quota_events,
             snapshots: self.checkpoints.taken(),
             digest: self.db.digest(),
         }
     }
+
+    /// A peer that was not in step has been heard of: whether it is now.
+    pub(in crate::replica) fn note_sync(&mut self, peer: ServerId) {
+        let progress = self.raft.progress();
+        let is_in_step = |it: &PeerProgress| it.peer == peer && it.flow == Flow::Pipeline;
+        if progress.iter().any(is_in_step) {
+            self.counts.sync_ends(peer);
+        }
+    }
+
+    /// An entry is applied: its state's digest is kept if it is its turn.
+    pub(in crate::replica) fn note_digest(&mut self, zxid: Zxid) {
+        if zxid.0 % DIGEST_INTERVAL != 0 {
+            return;
+        }
+        if self.digests.len() == MAX_DIGESTS {
+            self.digests.pop_front();
+        }
+        self.digests.push_back((zxid, self.db.digest()));
+    }
 }
+
+/// Every so many zxids a digest is kept, and so many of them (zookeeper: DataTree).
+const DIGEST_INTERVAL: i64 = 128;
+const MAX_DIGESTS: usize = 1_024;

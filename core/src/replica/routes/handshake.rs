@@ -63,6 +63,7 @@ impl Replica {
         let (min, max) = (self.config.min_session_timeout_ms, self.config.max_session_timeout_ms);
         let timeout_ms = request.timeout_ms.clamp(min, max);
         let nonce = Nonce(self.random.next_u64());
+        self.counts.resumptions += u64::from(request.session.0 != 0);
         if request.session.0 == 0 {
             let mut password = [0; 16];
             self.random.fill_bytes(&mut password);

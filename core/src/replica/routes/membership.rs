@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use crate::db::{Action, Txn};
 use crate::id::{ChangeId, ServerId};
-use crate::proto::Zxid;
+use crate::proto::{ErrorCode, Identities, Reconfig, Response, Zxid};
 use crate::raft::{Entry, Membership, Payload, Role};
 use crate::replica::output::{ChangeProgress, ChangeRefusal};
+use crate::replica::petition;
 use crate::replica::reconfig::{self, Change, End};
 use crate::replica::{CloseReason, Output, Replica};
 
@@ -56,6 +57,31 @@ impl Replica {
         let now = self.now.instant;
         let until = now + self.config.catch_up_timeout;
         Change::begin(raft, now, until, id, (voters, learners))
+    }
+
+    /// What a client hears that wishes for another membership. One that asks for what is there is
+    /// shown it; to change it from here is not built.
+    pub(in crate::replica) fn petition(
+        &self,
+        identities: &Identities,
+        asked: &Reconfig,
+    ) -> Result<Response, ErrorCode> {
+        if !self.config.reconfig.enabled {
+            return Err(ErrorCode::ReconfigDisabled);
+        }
+        if self.config.ensemble.members.is_empty() {
+            return Err(ErrorCode::Unimplemented);
+        }
+        if self.change.is_some() {
+            return Err(ErrorCode::ReconfigInProgress);
+        }
+        if asked.version != -1 && asked.version != self.db.config_version() {
+            return Err(ErrorCode::BadVersion);
+        }
+        let present = self.db.ensemble();
+        let changes = petition::judge(&present, asked, self.config.reconfig.least_voters)?;
+        self.db.may_reconfigure(identities)?;
+        if changes { Err(ErrorCode::Unimplemented) } else { self.db.described() }
     }
 
     /// Time has passed or something was committed: a change that waits may go on.

@@ -38,6 +38,7 @@ impl Replica {
         if let Payload::Command(txn) = &entry.payload {
             self.admission.note(&txn.action);
             self.proposal_bytes.note(txn.size_bytes());
+            self.counts.proposals += 1;
         }
     }
 
@@ -96,6 +97,7 @@ impl Replica {
 
     pub(in crate::replica) fn begin_leadership(&mut self) {
         self.leads_since = Some(self.now.instant);
+        self.raft.progress().iter().for_each(|peer| self.counts.sync_begins(peer.peer));
         let raft = &self.raft;
         let tail = (self.applied.index.0 + 1..=raft.last().index.0)
             .filter_map(|index| raft.entry(Index(index)));

@@ -47,6 +47,7 @@ impl Replica {
             Request::Read(read) => self.enter_local(conn, xid, Local::Read(read)),
             Request::Ping => self.enter_local(conn, xid, Local::Ping),
             Request::SetWatches(rewatch) => self.enter_local(conn, xid, Local::Rewatch(rewatch)),
+            Request::Reconfig(asked) => self.enter_local(conn, xid, Local::Reconfig(asked)),
             Request::Unbuilt(_) => {
                 self.refuse(conn, xid, ErrorCode::Unimplemented, None, None);
             }
@@ -152,6 +153,7 @@ impl Replica {
                 self.rewatch(conn, &rewatch);
                 (xid, Ok(Response::Empty))
             }
+            Local::Reconfig(asked) => (xid, self.petition(&identities, &asked)),
             Local::Refuse { error, zxid: instead, close: end } => {
                 zxid = instead.unwrap_or(zxid);
                 close = end;

@@ -43,6 +43,7 @@ impl Replica {
         let (term, last) = (self.raft.term(), snapshot.meta.last.index);
         let message = Message::Snapshot { term, snapshot };
         self.outputs.push_back(Output::Send { to, message });
+        self.counts.snapshot_sent(to);
         self.raft.snapshot_sent(self.now.instant, to, last);
     }
 

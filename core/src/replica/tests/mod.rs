@@ -1,8 +1,10 @@
 //! Conversations of a few replicas, one story a test.
 
 mod auth;
+mod counts;
 mod ensemble;
 mod members;
+mod petitions;
 mod sessions;
 mod watches;
 

@@ -27,12 +27,12 @@ fn data(n: usize) -> Saying {
 }
 
 fn say(connection: &mut Connection, now: Now, saying: Saying, limits: &Limits) -> bool {
-    connection.say(now.instant, saying, limits, &mut Sizes::default())
+    connection.say(now.instant, saying, limits, &mut Sent::default())
 }
 
 /// Lets the task take what there is, and write `n` bytes of it.
 fn write(connection: &mut Connection, task: &mut BytesMut, now: Now, n: usize, limits: &Limits) {
-    connection.take(task, limits, &mut Sizes::default());
+    connection.take(task, limits, &mut Sent::default());
     let n = n.min(task.len());
     drop(task.split_to(n));
     connection.wrote(now.instant, n, limits);
@@ -112,6 +112,7 @@ fn events_pile_up_to_a_weight_and_no_further() {
 fn answers_are_matched_with_their_requests_even_if_one_comes_early() {
     let mut connection = established();
     let asked = |seconds, xid, bytes| Asked {
+        is_update: false,
         at: at(seconds).instant,
         xid: Xid(xid),
         operation: "",

@@ -84,7 +84,7 @@ async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
     let mut reports = port.done;
     let script = Box::new(Script::default());
-    let mut driver = Driver::new(server, script, (port.log, port.snapshots), now);
+    let mut driver = Driver::new(server, script, (port.log, port.snapshots), port.times, now);
     let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
     let ask = |driver: &mut Driver, xid| {
         let request = Request::Write(Write::CloseSession);
@@ -179,18 +179,20 @@ async fn crst_and_srst_set_back_what_they_name() {
         (traffic.received, traffic.sent, traffic.latency.count, traffic.last_operation)
     };
     let before = facts();
-    assert_eq!(one(&before), (4, 4, 3, "PING"));
-    assert_eq!((before.traffic.received, before.traffic.latency.count), (4, 3));
+    // The opening of the session is a request as well.
+    assert_eq!(one(&before), (4, 4, 4, "PING"));
+    assert_eq!((before.traffic.received, before.traffic.latency.count), (4, 4));
     // The header of a reply is all of it.
-    assert_eq!(before.response_bytes, Sizes { last: Some(16), min: Some(16), max: Some(16) });
+    assert_eq!(before.service.sent.sizes, Sizes { last: Some(16), min: Some(16), max: Some(16) });
     stage.ask("crst").await;
     let between = facts();
     assert_eq!(one(&between), (0, 0, 0, ""));
-    assert_eq!((between.traffic.received, between.traffic.latency.count), (5, 3));
+    assert_eq!((between.traffic.received, between.traffic.latency.count), (5, 4));
     stage.ask("srst").await;
     let after = facts();
-    assert_eq!((after.traffic.received, after.traffic.sent), (0, 0));
-    assert_eq!((after.traffic.latency, after.response_bytes), Default::default());
+    // Its own answer is sent after it.
+    assert_eq!((after.traffic.received, after.traffic.sent), (0, 1));
+    assert_eq!((after.traffic.latency, after.service.sent), Default::default());
     client.write_all(&requests(&Request::Ping, 3..4)).await.unwrap();
     assert_eq!(next_xid(&mut client).await, Some(3));
     assert_eq!(one(&facts()), (1, 1, 1, "PING"));
@@ -295,7 +297,8 @@ async fn when_a_flood_ends_as_many_go_on_as_there_is_room_for() {
     let limits = Limits { global_outstanding: 10, ..Limits::default() };
     let server = (ServerId(1), limits, Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
-    let mut driver = Driver::new(server, Box::new(script), (port.log, port.snapshots), now);
+    let mut driver =
+        Driver::new(server, Box::new(script), (port.log, port.snapshots), port.times, now);
     let address = "127.0.0.1:9".parse().unwrap();
     let wakes: Vec<_> = (0..3).map(|_| driver.admit(now, address).unwrap()).collect();
     seen.lock().unwrap().flood = 11;
@@ -355,7 +358,7 @@ async fn an_answer_that_was_not_polled_yet_is_said_before_the_farewell() {
     let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
     let script = Box::new(Script::default());
-    let mut driver = Driver::new(server, script, (port.log, port.snapshots), now);
+    let mut driver = Driver::new(server, script, (port.log, port.snapshots), port.times, now);
     let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
     driver.machine.handle(now, Input::Request { conn, xid: Xid(1), request: Request::Ping });
     assert_eq!(driver.machine.outstanding_total(), 0);

@@ -18,7 +18,7 @@ use zokor_core::proto::{
     ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Text, Write, Zxid,
 };
 use zokor_core::raft::{Index, Persist, Ticket};
-use zokor_core::replica::{CloseReason, Message, Output, Snapshot, Stats};
+use zokor_core::replica::{CloseReason, Counts, Message, Output, Sizes, Snapshot, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
 
@@ -161,12 +161,31 @@ impl Machine for Script {
     }
 
     fn reset_stats(&mut self) {
-        self.stats.sessions_expired = 0;
+        self.stats.proposal_bytes = Sizes::default();
     }
 
     fn stats(&self) -> Stats {
         self.seen.lock().unwrap().costly += 1;
         self.stats.clone()
+    }
+
+    fn zxid(&self) -> Zxid {
+        Zxid(1)
+    }
+
+    fn counts(&self) -> Counts {
+        self.seen.lock().unwrap().costly += 1;
+        Counts::default()
+    }
+
+    fn membership(&self) -> String {
+        self.seen.lock().unwrap().costly += 1;
+        String::new()
+    }
+
+    fn past_digests(&self) -> Vec<(Zxid, u64)> {
+        self.seen.lock().unwrap().costly += 1;
+        vec![(Zxid(128), 9)]
     }
 
     fn sessions(&self, _: Now) -> SessionTable {

@@ -83,7 +83,6 @@ fn facts() -> ServerFacts {
             synced_followers: 2,
             proposal_bytes: Sizes { last: Some(48), min: Some(32), max: Some(210) },
             config_version: 0x1_0000_0000,
-            sessions_expired: 5,
             ..Stats::default()
         },
         uptime: Duration::from_millis(90_001),
@@ -101,6 +100,8 @@ fn facts() -> ServerFacts {
             ..Traffic::default()
         },
         connections_rejected: 6,
+        membership: "server.1=h1:2888:3888:participant;0.0.0.0:2181\nversion=100000000".to_owned(),
+        digests: vec![(Zxid(0x1_0000_0080), 7), (Zxid(0x1_0000_0100), u64::MAX)],
         n_connections: 2,
         connections: vec![client, asking],
         ..ServerFacts::default()
@@ -191,7 +192,7 @@ fn conf_of_a_member_shows_the_ensemble() {
     let text = words(settings).answer("conf", &facts()).text;
     let expected = "clientPortListenBacklog=9\nserverId=1\ninitLimit=10\nsyncLimit=5\n\
                     electionAlg=3\nelectionPort=3888\nquorumPort=2888\npeerType=0\nmembership: \n\
-                    server.1=h1:2888:3888:participant;0.0.0.0:2181\nversion=100000000\n";
+                    server.1=h1:2888:3888:participant;0.0.0.0:2181\nversion=100000000";
     assert!(text.ends_with(expected), "{text}");
 }
 
@@ -245,6 +246,9 @@ fn only_the_words_that_show_much_ask_for_much() {
             Word::Dump => Detail::Sessions,
             Word::Wchs => Detail::WatchSummary,
             Word::Wchc | Word::Wchp => Detail::Watches,
+            Word::Conf => Detail::Membership,
+            Word::Hash => Detail::Digests,
+            Word::Mntr => Detail::Counts,
             _ => Detail::Plain,
         };
         assert_eq!(words(settings()).detail(word.as_str()), expected, "{word:?}");
@@ -258,7 +262,7 @@ fn the_short_words_say_their_words() {
     assert_eq!(ask("isro", &facts), "rw");
     assert_eq!(ask("dirs", &facts), "datadir_size: 0\nlogdir_size: 0\n");
     assert_eq!(ask("gtmk", &facts), "306");
-    assert_eq!(ask("hash", &facts), "");
+    assert_eq!(ask("hash", &facts), "100000080: 7\n100000100: -1\n");
     let reset = |word| words(settings()).answer(word, &facts);
     let (crst, srst) = (reset("crst"), reset("srst"));
     assert_eq!((&*crst.text, crst.reset), ("Connection stats reset.\n", Reset::Connections));
@@ -266,23 +270,30 @@ fn the_short_words_say_their_words() {
 }
 
 #[test]
-fn mntr_of_a_leader_has_every_key_that_monitoring_looks_for() {
+fn mntr_of_a_leader_has_every_gauge_before_all_other_metrics() {
     let expected = format!(
-        "zk_version\t{ZOOKEEPER_VERSION}\nzk_server_state\tleader\nzk_avg_latency\t1.2345\n\
+        "zk_version\t{ZOOKEEPER_VERSION}\nzk_server_state\tleader\n\
+         zk_peer_state\tleading - broadcast\nzk_avg_latency\t1.2345\n\
          zk_max_latency\t17\nzk_min_latency\t0\nzk_packets_received\t120\n\
          zk_packets_sent\t119\nzk_num_alive_connections\t2\nzk_outstanding_requests\t0\n\
          zk_znode_count\t7\nzk_watch_count\t3\nzk_ephemerals_count\t1\n\
          zk_approximate_data_size\t44\nzk_open_file_descriptor_count\t40\n\
          zk_max_file_descriptor_count\t1024\nzk_followers\t2\nzk_learners\t2\n\
-         zk_synced_followers\t2\nzk_pending_syncs\t0\nzk_last_proposal_size\t48\n\
+         zk_synced_followers\t2\nzk_synced_non_voting_followers\t0\nzk_synced_observers\t0\n\
+         zk_pending_syncs\t0\nzk_last_proposal_size\t48\n\
          zk_max_proposal_size\t210\nzk_min_proposal_size\t32\nzk_leader_uptime\t80001\n\
-         zk_peer_state\tleading - broadcast\nzk_quorum_size\t3\nzk_uptime\t90001\n\
-         zk_global_sessions\t2\nzk_local_sessions\t0\nzk_last_client_response_size\t-1\n\
+         zk_quorum_size\t3\nzk_uptime\t90001\n\
+         zk_global_sessions\t2\nzk_local_sessions\t0\nzk_connection_drop_probability\t0.0\n\
+         zk_last_client_response_size\t-1\n\
          zk_max_client_response_size\t-1\nzk_min_client_response_size\t-1\n\
-         zk_auth_failed_count\t0\nzk_connection_rejected\t6\n\
-         zk_stale_sessions_expired\t5\n"
+         zk_auth_failed_count\t0\nzk_outstanding_tls_handshake\t0\n\
+         zk_non_mtls_remote_conn_count\t0\nzk_non_mtls_local_conn_count\t0\n\
+         zk_looking_count\t0\n"
     );
-    assert_eq!(monitor::report(&facts(), Some((40, 1_024))), expected);
+    let text = monitor::report(&facts(), Some((40, 1_024)), None);
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(expected.len() < 4_096, "collectd reads no more");
+    assert!(text.contains("zk_connection_rejected\t6\n"), "{text}");
 }
 
 #[test]
@@ -292,6 +303,11 @@ fn mntr_keeps_the_leaders_keys_to_leaders() {
     let text = ask("mntr", &facts);
     assert!(text.contains("zk_peer_state\tfollowing - broadcast\n"), "{text}");
     assert!(!text.contains("zk_synced_followers"), "{text}");
+    assert!(text.contains("zk_synced_observers\t0\n"), "{text}");
+    (facts.stats.mode, facts.stats.leader) = (Mode::Observer, Some(ServerId(3)));
+    let text = ask("mntr", &facts);
+    assert!(text.contains("zk_observer_master_id\t3\n"), "{text}");
+    assert!(!text.contains("zk_synced_observers"), "{text}");
     facts.stats.mode = Mode::Standalone;
     let text = ask("mntr", &facts);
     assert!(text.contains("zk_server_state\tstandalone\n"), "{text}");
@@ -322,7 +338,9 @@ fn without_a_quorum_only_some_words_are_answered() {
     facts.stats.serving = false;
     for word in Word::ALL {
         let text = ask(word.as_str(), &facts);
-        let refused = text == "This ZooKeeper instance is not currently serving requests\n";
+        let ending = if word == Word::Hash { "" } else { "\n" };
+        let refused =
+            text == format!("This ZooKeeper instance is not currently serving requests{ending}");
         let expected =
             !matches!(word, Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Isro);
         assert_eq!(refused, expected, "{word:?}: {text}");
@@ -346,7 +364,7 @@ fn a_word_that_is_not_allowed_is_refused_by_name() {
 #[test]
 fn the_whitelist_follows_zookeepers_rules() {
     use Word::{Conf, Isro, Mntr, Ruok, Srvr, Stat};
-    let table: [(Option<&str>, &[Word]); 7] = [
+    let table: [(Option<&str>, &[Word]); 9] = [
         (None, &[Isro, Mntr, Ruok, Srvr]),
         (Some(""), &[Srvr]),
         (Some("stat"), &[Srvr, Stat]),
@@ -354,6 +372,8 @@ fn the_whitelist_follows_zookeepers_rules() {
         (Some("stat,nope,"), &[Srvr, Stat]),
         (Some("*"), &Word::ALL),
         (Some(" * "), &Word::ALL),
+        (Some("stat, *"), &Word::ALL),
+        (Some("STAT,ru ok,*s"), &[Srvr]),
     ];
     for (list, allowed) in table {
         let whitelist = Whitelist::new(list);
@@ -370,4 +390,27 @@ fn a_folders_size_counts_the_files_below_it() {
     std::fs::create_dir(dir.path().join("log")).unwrap();
     std::fs::write(dir.path().join("log/b"), [0; 23]).unwrap();
     assert_eq!(folder_bytes(dir.path()), 123);
+}
+
+#[test]
+fn the_trace_mask_is_what_was_set_last() {
+    let words = words(settings());
+    let text = |word| words.answer(word, &facts()).text;
+    assert_eq!((words.argument_bytes("stmk"), words.argument_bytes("gtmk")), (8, 0));
+    words.argument("stmk", &50_i64.to_be_bytes());
+    assert_eq!((text("stmk"), text("gtmk")), ("50".to_owned(), "50".to_owned()));
+    words.argument("gtmk", &[0; 8]);
+    words.argument("stmk", &[0; 7]);
+    assert_eq!(text("gtmk"), "50");
+    let refused = Words::new(settings(), Whitelist::new(None));
+    assert_eq!(refused.argument_bytes("stmk"), 0, "what is refused is not waited for");
+}
+
+#[test]
+fn what_the_start_took_is_told_until_it_is_set_back() {
+    let words = words(settings()).with_start(Start { load_ms: 21, n_entries: 4 });
+    let loads = || words.answer("mntr", &facts()).text.contains("zk_max_dbinittime\t21\n");
+    assert!(loads());
+    words.answer("srst", &facts());
+    assert!(!loads());
 }

@@ -461,3 +461,27 @@ fn a_mistake_in_a_flag_names_the_variable_and_the_flag() {
     let good = format!("{ALONE}snapCount=6\n");
     assert!(desk.read_with(&good, "-Dzookeeper.snapCount=x").is_ok(), "the file's line counts");
 }
+
+#[test]
+fn an_empty_whitelist_is_one_and_a_server_that_may_be_read_only_says_whether_it_is() {
+    let desk = Desk::new(None);
+    let words = |lines: &str| desk.read(&format!("{ALONE}{lines}")).unwrap().four_letter_words;
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(words(""), None);
+    assert_eq!(words("4lw.commands.whitelist=\n"), text(""));
+    assert_eq!(words("4lw.commands.whitelist=\nreadonlymode.enabled=true\n"), text(",isro"));
+    assert_eq!(words("4lw.commands.whitelist=ruok\nreadonlymode.enabled=false\n"), text("ruok"));
+    assert_eq!(words("readonlymode.enabled=true\n"), None, "it is allowed without a list");
+}
+
+#[test]
+fn wishes_for_another_membership_are_off_unless_they_are_switched_on() {
+    let desk = Desk::new(Some("1"));
+    let config = desk.read(TRIO).unwrap();
+    assert_eq!((config.reconfig_enabled, config.standalone_enabled), (false, true));
+    let lines = "reconfigEnabled=true\nstandaloneEnabled=false\n";
+    let config = desk.read(&format!("{TRIO}{lines}")).unwrap();
+    assert_eq!((config.reconfig_enabled, config.standalone_enabled), (true, false));
+    let rules = crate::plan::Plan::new(&config).replica.reconfig;
+    assert_eq!((rules.enabled, rules.least_voters), (true, 1));
+}

@@ -17,6 +17,8 @@ pub fn answered(request: &Request, result: &Result<Response, ErrorCode>) -> Verd
         Request::Malformed => Err(ErrorCode::MarshallingError),
         // Nobody can log in at simulated servers.
         Request::Sasl(_) => Ok(Response::Sasl(None)),
+        // No world has it enabled.
+        Request::Reconfig(_) => Err(ErrorCode::ReconfigDisabled),
         Request::Write(_) | Request::Read(_) | Request::Sync(_) | Request::Auth(_) => {
             return Ok(());
         }
