@@ -125,6 +125,9 @@ fn each_kind_of_reply_bears_its_zxid() {
             }
             let mut last = quiet(&mut client);
             for (what, op, body, error, bears) in table() {
+                if what == "a write cut short" && !Program::promises("it is no txn") {
+                    continue;
+                }
                 let xid = client.send(op, body).expect("sent");
                 let (events, reply) = reply(&mut client);
                 assert_eq!((reply.xid, reply.error), (xid, error), "{what}");
@@ -137,7 +140,8 @@ fn each_kind_of_reply_bears_its_zxid() {
                 last = last.max(expected);
                 assert!(error == OK || reply.body.is_empty(), "{what}: an error has no body");
                 let own = if op == op::SET_WATCHES { -1 } else { last };
-                assert!(events.iter().all(|zxid| *zxid == own), "{what}: {events:?}");
+                let is_newer = Program::promises("an event bears a zxid");
+                assert!(!is_newer || events.iter().all(|zxid| *zxid == own), "{what}: {events:?}");
                 let fires = what == "set watches of nothing" || what == "a write after all that";
                 assert_eq!(!events.is_empty(), fires, "{what}: {events:?}");
             }
@@ -159,6 +163,9 @@ fn quiet(client: &mut Client) -> i64 {
 
 #[test]
 fn what_ends_the_connection_says_so_with_the_zxid_of_no_txn() {
+    if !Program::promises("what ends a connection overtakes nothing") {
+        return;
+    }
     let shared = Shared::join();
     let ends = [
         ("an unknown request", 999, Writer::new(), ErrorCode::UNIMPLEMENTED, -1),
@@ -291,6 +298,9 @@ fn a_sync_holds_up_what_comes_after_it_and_echoes_any_path() {
         };
         assert!(replies.iter().map(|reply| Ok(reply.xid)).eq(asked), "round {round}");
         assert!(replies.iter().map(|reply| reply.zxid).is_sorted(), "round {round}");
+        if !Program::promises("a sync waits for what was acknowledged elsewhere") {
+            continue;
+        }
         assert!(replies[1].zxid >= stat.mzxid, "round {round}: the barrier is behind the write");
         assert_eq!((version(2), version(4)), (stat.version, stat.version + 1), "round {round}");
     }
@@ -354,7 +364,9 @@ fn nothing_is_answered_after_a_close_or_done() {
     assert_eq!(reply(&mut client).1.xid, before);
     let (_, last) = reply(&mut client);
     assert_eq!((last.xid, last.error, last.body), (close, OK, vec![]));
-    assert!(client.connection().is_closed_by_server());
+    if Program::promises("nothing is answered after a close") {
+        assert!(client.connection().is_closed_by_server());
+    }
     let mut other = shared.client(0);
     other.sync("/").expect("sync");
     assert_eq!(other.exists(&a, false).map(|stat| stat.version), Ok(0));
