@@ -4,10 +4,11 @@
 //! The same file is a module of `net/tests/corpus.rs`, where plain tests run the saved corpus.
 
 use bytes::{Bytes, BytesMut};
+use zokor_core::auth::AuthConfig;
 use zokor_core::db::{Image, ImageError};
 use zokor_core::proto::{Acl, CreateKind, Id, Permissions, Read, Request, WatchMode, Write};
 use zokor_core::tree::acl::{fix_up, mask};
-use zokor_core::tree::{authenticate, permits, user_of};
+use zokor_core::tree::{permits, shown};
 use zokor_net::wire::WireError;
 use zokor_net::wire::entry::{decode_action, decode_entry, encode_action, encode_entry};
 use zokor_net::wire::frame::{Opening, split_frame};
@@ -84,9 +85,10 @@ pub fn identity(bytes: &[u8]) {
     let (scheme, rest) = bytes.split_at(at.unwrap_or(bytes.len()));
     let scheme = String::from_utf8_lossy(scheme).into_owned();
     let rest = rest.get(1..);
-    let proven = authenticate(&scheme, rest).unwrap_or_default();
-    for id in &proven {
-        assert!(user_of(id).len() <= id.id.len(), "no more is shown than there is");
+    let offered = AuthConfig { key: true, ..AuthConfig::default() };
+    let proven = offered.authenticate(&scheme, rest, || None).unwrap_or_default();
+    for shown in proven.iter().filter_map(|id| Some((shown(id)?, id))) {
+        assert!(shown.0.id.len() <= shown.1.id.len(), "no more is shown than there is");
     }
     let named = String::from_utf8_lossy(rest.unwrap_or_default()).into_owned();
     let named = Id { scheme: scheme.into(), id: named.into() };

@@ -29,7 +29,7 @@ impl Log {
         log.push(Payload::Blank);
         let open =
             Action::Open { session: SESSION, password: [7; 16], timeout_ms: 1000, nonce: Nonce(1) };
-        log.push(Payload::Command(Txn { time: WallTime(5), action: open }));
+        log.push(Payload::Command(Txn { time: WallTime(5), rules: Rules::default(), action: open }));
         log
     }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::ensemble::*;
 use super::*;
-use crate::db::DbConfig;
 
 #[test]
 fn a_leader_and_its_followers_count_what_they_agree_on() {
@@ -112,7 +111,7 @@ fn a_barrier_that_no_quorum_confirms_is_a_pending_sync() {
 
 #[test]
 fn the_description_of_the_ensemble_is_text_or_nothing() {
-    let db = Database::new(DbConfig::default());
+    let db = Database::new();
     assert_eq!(db.config_text(), "");
     assert!(db.described().is_ok());
 }
