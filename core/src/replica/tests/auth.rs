@@ -92,35 +92,20 @@ fn a_challenge_is_a_new_one_for_each_connection() {
 
 #[test]
 fn a_login_that_fails_is_refused_or_overlooked_as_it_is_set() {
-    let required = |auth: &mut AuthConfig| auth.required_schemes = ["sasl".into()].into();
-    let table: [(bool, bool, Result<Response, ErrorCode>, Option<CloseReason>); 4] = [
-        (
-            false,
-            false,
-            Ok(Response::SaslRefused(ErrorCode::AuthFailed)),
-            Some(CloseReason::AuthFailed),
-        ),
-        (true, false, Ok(Response::Sasl(None)), None),
-        (
-            false,
-            true,
-            Ok(Response::SaslRefused(ErrorCode::SessionClosedRequireSaslAuth)),
-            Some(CloseReason::AuthFailed),
-        ),
-        (
-            true,
-            true,
-            Ok(Response::SaslRefused(ErrorCode::SessionClosedRequireSaslAuth)),
-            Some(CloseReason::AuthFailed),
-        ),
+    let overlooked = (Ok(Response::Sasl(None)), 0, None);
+    let refused = |error| (Ok(Response::SaslRefused(error)), 0, Some(CloseReason::AuthFailed));
+    let required = refused(ErrorCode::SessionClosedRequireSaslAuth);
+    let table = [
+        (false, false, refused(ErrorCode::AuthFailed)),
+        (true, false, overlooked),
+        (false, true, required.clone()),
+        (true, true, required),
     ];
-    for (keeps, requires, answer, reason) in table {
+    for (keeps, requires, expected) in table {
         let mut e = only(|auth| {
             auth.sasl = Some(users());
             auth.keeps_failed_sasl = keeps;
-            if requires {
-                required(auth);
-            }
+            auth.required_schemes = requires.then(|| "sasl".into()).into_iter().collect();
         });
         for tokens in [&["early"][..], &["", "wrong"]] {
             let a = e.open(ServerId(1));
@@ -128,7 +113,7 @@ fn a_login_that_fails_is_refused_or_overlooked_as_it_is_set() {
                 assert!(e.call(a.conn, sasl(token)).is_ok());
             }
             let last = asked(&mut e, &a, sasl(tokens[tokens.len() - 1]));
-            assert_eq!(last, (answer.clone(), 0, reason), "{keeps} {requires} {tokens:?}");
+            assert_eq!(last, expected, "{keeps} {requires} {tokens:?}");
         }
     }
 }
@@ -192,14 +177,10 @@ fn a_scheme_that_is_not_offered_is_refused_where_its_turn_is() {
         let before = e.running[&ServerId(1)].database().zxid().0;
         let (result, zxid, _) = asked(&mut e, &a, Request::Write(create_for("/a", &[acl])));
         assert_eq!((result, zxid), (Err(ErrorCode::InvalidAcl), before + 1), "{acl:?}");
-        let flags = Write::Create(match create_for("bad", &[acl]) {
-            Write::Create(create) => create,
-            other => panic!("{other:?}"),
-        });
-        let answer = e.call(a.conn, Request::Write(flags));
+        let answer = e.call(a.conn, Request::Write(create_for("bad", &[acl])));
         assert_eq!(answer, Err(ErrorCode::BadArguments), "the path comes first");
-        let multi =
-            Write::Multi(vec![create_for("/ok", &[("world", "anyone")]), create_for("/a", &[acl])]);
+        let good = create_for("/ok", &[("world", "anyone")]);
+        let multi = Write::Multi(vec![good, create_for("/a", &[acl])]);
         let failed = vec![OpResult::Error(None), OpResult::Error(Some(ErrorCode::InvalidAcl))];
         assert_eq!(e.call(a.conn, Request::Write(multi)), Ok(Response::Multi(failed)));
     }
