@@ -7,7 +7,8 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use zokor_core::db::{
-    Action, Author, Image, ImageBuilder, ImageError, ImageNode, SessionRecord, StoredStat, Txn,
+    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Rules, SessionRecord, StoredStat,
+    Txn,
 };
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
