@@ -45,12 +45,14 @@ struct Pair {
     model: Model,
     time: i64,
     opened: i64,
+    /// How often a quota stood in the way.
+    refused: u64,
 }
 
 impl Pair {
     fn new(draws: Stream) -> Self {
         let (database, model) = (Database::new(), Model::new());
-        Pair { draws, database, model, time: 1, opened: 0 }
+        Pair { draws, database, model, time: 1, opened: 0, refused: 0 }
     }
 
     fn run(&mut self, steps: usize) {
@@ -78,6 +80,7 @@ impl Pair {
         let id = EntryId { term: Term(1), index: Index(self.model.last() as u64 + 1) };
         self.model.append(&Entry { id, payload: Payload::Command(txn.clone()) });
         let applied = self.database.apply(zxid, &txn);
+        self.refused += self.database.take_quota_events().refused;
         let step = self.model.newest();
         assert_eq!(step.zxid, zxid);
         let as_told = match (&applied.outcome, &step.outcome) {
@@ -200,8 +203,8 @@ impl Pair {
                 let (path, version) = (self.path(), self.version());
                 Write::SetAcl { path, acl: self.acl(), version }
             }
-            1 => self.quota(),
-            2..6 => {
+            1 | 2 => self.quota(),
+            3..6 => {
                 let parts = self.draws.below(5);
                 Write::Multi((0..parts).map(|_| self.part()).collect())
             }
@@ -216,8 +219,11 @@ impl Pair {
         let top = *self.draws.pick(&TOPS);
         let folder = format!("/zookeeper/quota{top}");
         let paths = ["", "/zookeeper_limits", "/zookeeper_stats"];
+        let limits = *self.draws.pick(&["countHardLimit=2", "=;byteHardLimit=9;countHardLimit=4"]);
+        let is_plain = self.draws.coin();
         let parts = paths.map(|rest| {
-            let data = Some(self.text());
+            let data =
+                Some(if is_plain { Bytes::from_static(limits.as_bytes()) } else { self.text() });
             let path = format!("{folder}{rest}").into();
             let (acl, kind) = (vec![anyone(31)], CreateKind::Create);
             Write::Create(Create { path, data, acl, flags: 0, ttl_ms: -1, kind })
@@ -368,7 +374,7 @@ mod tests {
         let refused = (0..20_u64).filter(|&seed| {
             let mut pair = Pair::new(Stream::new(seed, Concern::Rules));
             pair.run(300);
-            pair.database.take_quota_events().refused > 0
+            pair.refused > 0
         });
         assert!(refused.count() >= 10);
     }

@@ -99,7 +99,8 @@ impl Txn {
     /// What it weighs in the log and in messages: never less than its bytes, since batches are cut
     /// by it, and a frame between servers has a limit.
     pub fn size_bytes(&self) -> usize {
-        self.action.size_bytes()
+        // Rules that are not the default ones take a byte of their own.
+        usize::from(self.rules != Rules::default()) + self.action.size_bytes()
     }
 }
 

@@ -16,6 +16,8 @@ const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
 
 const NOBODY: (SessionId, &[Id]) = (SESSION, &[]);
 
+const RULES: Rules = Rules { extended_types: true, skip_acl: false, enforce_quota: true };
+
 struct Log {
     model: Model,
     sequence: u64,
@@ -29,7 +31,7 @@ impl Log {
         log.push(Payload::Blank);
         let open =
             Action::Open { session: SESSION, password: [7; 16], timeout_ms: 1000, nonce: Nonce(1) };
-        log.push(Payload::Command(Txn { time: WallTime(5), rules: Rules::default(), action: open }));
+        log.push(Payload::Command(Txn { time: WallTime(5), rules: RULES, action: open }));
         log
     }
 
@@ -54,11 +56,7 @@ impl Log {
             sequence: Sequence(sequence),
             identities: self.identities.clone(),
         };
-        Txn {
-            time: WallTime(self.time),
-            rules: Rules::default(),
-            action: Action::Write { author, write },
-        }
+        Txn { time: WallTime(self.time), rules: RULES, action: Action::Write { author, write } }
     }
 }
 
@@ -150,7 +148,7 @@ fn digest(user: &str) -> Identities {
 
 fn reap(log: &mut Log, path: &str) {
     let action = Action::Reap { path: path.into(), unused_ms: 0 };
-    log.push(Payload::Command(Txn { time: WallTime(log.time), rules: Rules::default(), action }));
+    log.push(Payload::Command(Txn { time: WallTime(log.time), rules: RULES, action }));
 }
 
 #[test]
@@ -273,4 +271,41 @@ fn reads_of_all_kinds_see_the_same_state() {
     ]));
     let parts = [OpResult::Names(vec!["e".into()]), OpResult::Error(Some(ErrorCode::NoNode))];
     assert_eq!(both, Ok(Response::Multi(parts.to_vec())));
+}
+
+fn stored(path: &str, text: &'static str) -> Write {
+    let Write::Create(plain) = create(path, 0) else { unreachable!("it makes one") };
+    Write::Create(Create { data: Some(bytes::Bytes::from_static(text.as_bytes())), ..plain })
+}
+
+#[test]
+fn a_quota_counts_in_place_and_its_hard_limits_are_kept() {
+    let mut log = Log::opened();
+    log.write(stored("/q", "1234")).unwrap();
+    log.write(create("/zookeeper/quota/q", 0)).unwrap();
+    log.write(stored("/zookeeper/quota/q/zookeeper_limits", "=;countHardLimit=2")).unwrap();
+    log.write(stored("/zookeeper/quota/q/zookeeper_stats", "count=0,bytes=0")).unwrap();
+    let shown = |log: &Log| {
+        let node = log.model.newest().state.node("/zookeeper/quota/q/zookeeper_stats").cloned();
+        let node = node.unwrap();
+        (node.data.clone().unwrap(), node.stat.version, node.stat.mzxid)
+    };
+    let (text, version, mzxid) = shown(&log);
+    assert_eq!((&text[..], version), (&b"count=1,bytes=4"[..], 0));
+    log.write(stored("/q/a", "12")).unwrap();
+    assert_eq!(shown(&log), ("count=2,bytes=6".into(), version, mzxid));
+    assert_eq!(log.write(stored("/q/b", "")), Err(ErrorCode::QuotaExceeded));
+    log.write(Write::Delete { path: "/q/a".into(), version: -1 }).unwrap();
+    assert_eq!(shown(&log).0, "count=1,bytes=4");
+}
+
+#[test]
+fn a_container_without_children_goes_when_it_may_stay_no_longer() {
+    let mut log = Log::opened();
+    log.write(of_kind("/c", 4, -1, CreateKind::Container)).unwrap();
+    for (time, is_gone) in [(19, false), (20, true)] {
+        let action = Action::Reap { path: "/c".into(), unused_ms: 10 };
+        log.push(Payload::Command(Txn { time: WallTime(time), rules: RULES, action }));
+        assert_eq!(log.model.newest().state.node("/c").is_err(), is_gone, "{time}");
+    }
 }
