@@ -70,7 +70,7 @@ pub enum Reset {
     Nothing,
     /// Those of each connection.
     Connections,
-    /// Those of the server: frames, latencies, sizes, failures.
+    /// Those of the server: frames, latencies, sizes, and all that is counted for metrics.
     Server,
 }
 
@@ -99,7 +99,7 @@ pub struct ServerFacts {
     pub connections_rejected: u64,
     /// Connections cut for a limit.
     pub connections_cut: u64,
-    /// Connections closed since their credentials were not accepted.
+    /// Connections closed since their credentials were not accepted; never set back.
     pub auth_failures: u64,
     /// What limits of connecting and of requests did.
     pub throttling: Throttling,

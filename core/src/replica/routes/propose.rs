@@ -107,6 +107,22 @@ impl Replica {
             self.expiry.start(self.now.instant, sessions);
         }
         self.upkeep.leads(self.now.instant, self.config.reap_interval);
+        if self.db.config_version() == 0 && !self.tail_describes() {
+            // The first leader of all: nobody's session comes before the description.
+            self.describe();
+        }
+    }
+
+    /// Whether what is logged and not applied says who the members are, and so may know better than
+    /// this server's own configuration.
+    fn tail_describes(&self) -> bool {
+        let tail = self.applied.index.0 + 1..=self.raft.last().index.0;
+        let mut entries = tail.filter_map(|index| self.raft.entry(Index(index)));
+        entries.any(|entry| match &entry.payload {
+            Payload::Blank => false,
+            Payload::Membership(_) => true,
+            Payload::Command(txn) => matches!(txn.action, Action::Describe { .. }),
+        })
     }
 }
 

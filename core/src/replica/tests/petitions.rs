@@ -6,6 +6,8 @@ use super::ensemble::*;
 use super::*;
 use crate::id::ChangeId;
 use crate::proto::{self, Acl, Id, Member, Permissions, Reconfig};
+use crate::raft::Payload;
+use crate::time::WallTime;
 
 fn described(ids: &[u64]) -> proto::Ensemble {
     let line = |id: u64| format!("s{id}:1:2:participant;c{id}:3");
@@ -115,4 +117,42 @@ fn whoever_watches_the_description_hears_of_a_new_membership() {
     let text = data_of(e.call(a.conn, get("/zookeeper/config", false)));
     assert_eq!(text.lines().count(), 3);
     assert!(text.ends_with(&format!("\nversion={after:x}")), "{text}");
+}
+
+#[test]
+fn nobody_has_a_session_before_the_ensemble_is_described() {
+    let members = Membership::of_voters([ServerId(1)]);
+    let config = Config {
+        ensemble: described(&[1]),
+        ..Config::new(raft::Config::new(ServerId(1), members))
+    };
+    let mut now = Now { instant: Instant::from_micros(1_000_000), wall: WallTime(1) };
+    let mut replica = Replica::new(now, config, Seed([7; 32]), Recovered::default());
+    let mut entries = Vec::new();
+    let mut is_connected = false;
+    while entries.len() < 3 {
+        now.instant += Duration::from_millis(10);
+        assert!(now.instant < Instant::from_micros(60_000_000), "{entries:?}");
+        if replica.raft().role() == Role::Leader && !is_connected {
+            // Nothing of this leadership is durable yet.
+            let (conn, address) = (ConnId(1), [127, 0, 0, 1].into());
+            let request = hello(SessionId(0), &[0; 16], 0);
+            replica.handle(now, Input::Connect { conn, address, request });
+            is_connected = true;
+        }
+        replica.handle(now, Input::Wake);
+        while let Some(output) = replica.poll() {
+            let Output::Persist(persist) = output else { continue };
+            if persist.append.is_empty() {
+                replica.handle(now, Input::Persisted { ticket: persist.ticket });
+            }
+            entries.extend(persist.append.iter().map(|entry| entry.payload.clone()));
+        }
+    }
+    assert!(matches!(entries[0], Payload::Blank), "{entries:?}");
+    let is_described = |payload: &Payload<Txn>| match payload {
+        Payload::Command(txn) => matches!(txn.action, Action::Describe { .. }),
+        Payload::Blank | Payload::Membership(_) => false,
+    };
+    assert!(is_described(&entries[1]) && !is_described(&entries[2]), "{entries:?}");
 }
