@@ -192,7 +192,11 @@ fn dump_shows_sessions_with_their_deadlines_their_ephemerals_and_connections() {
     let session = format!("0x{:x}", client.session());
     let text = four_letter(ensemble.address(0), "dump").expect("an answer");
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[..2], ["SessionTracker dump:", "Session Sets (1)/(1):"], "{text}");
+    // ZooKeeper may show a set from which all have gone.
+    let lines: Vec<&str> =
+        lines.into_iter().filter(|line| !line.starts_with("0 expire at ")).collect();
+    assert_eq!(lines[0], "SessionTracker dump:", "{text}");
+    assert!(fits(lines[1], "Session Sets (#)/(1):"), "{text}");
     assert!(lines[2].starts_with("1 expire at "), "{text}");
     assert_eq!(lines[3], format!("\t{session}"));
     assert_eq!(lines[4..6], ["ephemeral nodes dump:", "Sessions with Ephemerals (1):"], "{text}");
@@ -227,8 +231,11 @@ fn the_words_about_watches_know_who_watches_what() {
     let ask = |word| four_letter(ensemble.address(0), word).expect("an answer");
     let (one, two) = (format!("0x{:x}", one.session()), format!("0x{:x}", two.session()));
     assert_eq!(ask("wchs"), "2 connections watching 2 paths\nTotal watches:3\n");
-    assert_eq!(ask("wchc"), format!("{one}\n\t/a\n{two}\n\t/\n\t/a\n\n"));
-    assert_eq!(ask("wchp"), format!("/\n\t{two}\n/a\n\t{one}\n\t{two}\n\n"));
+    let (wchc, wchp) = (ask("wchc"), ask("wchp"));
+    if Program::promises("lists of watches are sorted") {
+        assert_eq!(wchc, format!("{one}\n\t/a\n{two}\n\t/\n\t/a\n\n"));
+        assert_eq!(wchp, format!("/\n\t{two}\n/a\n\t{one}\n\t{two}\n\n"));
+    }
 }
 
 #[test]
@@ -257,7 +264,12 @@ fn credentials_that_are_not_accepted_are_counted() {
     let mut client = ensemble.client(0);
     client.authenticate("nonsense", b"x").expect_err("no such scheme");
     let text = four_letter(ensemble.address(0), "mntr").expect("an answer");
-    assert!(text.contains("zk_auth_failed_count\t1\n"), "{text}");
+    if Program::promises("every refusal is counted, not only those of TLS") {
+        assert!(text.contains("zk_auth_failed_count\t1\n"), "{text}");
+        four_letter(ensemble.address(0), "srst").expect("an answer");
+        let text = four_letter(ensemble.address(0), "mntr").expect("an answer");
+        assert!(text.contains("zk_auth_failed_count\t1\n"), "never set back: {text}");
+    }
 }
 
 /// The lines of `srvr` after the version.
@@ -318,6 +330,7 @@ fn every_word_of_a_standalone_server_has_its_shape() {
         &[
             "SessionTracker dump:",
             "Session Sets (#)/(1):",
+            "0 expire at *...",
             EXPIRE,
             "\t0x%",
             "ephemeral nodes dump:",

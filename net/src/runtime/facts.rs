@@ -69,7 +69,7 @@ pub enum Reset {
     Nothing,
     /// Those of each connection.
     Connections,
-    /// Those of the server: frames, latencies, sizes, failures.
+    /// Those of the server: frames, latencies, sizes, and all that is counted for metrics.
     Server,
 }
 
@@ -98,7 +98,7 @@ pub struct ServerFacts {
     pub connections_rejected: u64,
     /// Connections cut for a limit.
     pub connections_cut: u64,
-    /// Connections closed since their credentials were not accepted.
+    /// Connections closed since their credentials were not accepted; never set back.
     pub auth_failures: u64,
     /// The data of `/zookeeper/config`; empty unless asked for, or if standalone.
     pub membership: String,

@@ -66,7 +66,9 @@ impl Driver {
                 self.counts = ServiceCounts::default();
                 self.step_times.log.reset();
                 self.step_times.snapshots.reset();
-                (self.n_rejected, self.n_cut, self.n_auth_failed) = (0, 0, 0);
+                // Refused credentials go on being counted.
+                // zookeeper: ServerStats.reset
+                (self.n_rejected, self.n_cut) = (0, 0);
                 self.machine.reset_stats();
             }
         }
