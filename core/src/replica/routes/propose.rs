@@ -102,8 +102,8 @@ impl Replica {
         let tail = (self.applied.index.0 + 1..=raft.last().index.0)
             .filter_map(|index| raft.entry(Index(index)));
         self.admission.begin(raft.term(), tail.map(|entry| &**entry));
-        let sessions = self.db.sessions().map(|session| (session.id, session.timeout_ms));
         if !mutated!(InheritedDeadlines if self.expiry.deadline().is_some()) {
+            let sessions = self.db.sessions().map(|session| (session.id, session.timeout_ms));
             self.expiry.start(self.now.instant, sessions);
         }
         self.upkeep.leads(self.now.instant, self.config.reap_interval);
