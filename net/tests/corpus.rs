@@ -125,6 +125,12 @@ fn entry_keeps_its_promises() {
         seeds.insert("reap", command(Action::Reap { path: "/a".into() }));
         let ensemble = Ensemble { members };
         seeds.insert("describe", command(Action::Describe { ensemble }));
+        let (server, token, sequence) = (ServerId(1), Token(3), Sequence(1));
+        seeds.insert("enroll", command(Action::Enroll { server, replaces: token, nonce }));
+        let lane = Lane { server, token, sequence };
+        let local = |work| command(Action::Local { lane, author: author(), work });
+        seeds.insert("local", local(LocalWork::Write(create())));
+        seeds.insert("upgrade", local(LocalWork::Upgrade { password, timeout_ms: 4 }));
         seeds.insert("action", bytes_of(|out| encode_action(&write(), out)));
     });
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Membership};
 use zokor_core::replica;
+use zokor_core::session::lane_of;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
 use crate::config::{HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
@@ -79,7 +80,10 @@ impl Plan {
             log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
                 .then(|| config.data_log_dir.clone()),
             snapshots_kept: config.snapshots_kept,
-            whitelist: Whitelist::new(config.four_letter_words.as_deref()),
+            whitelist: {
+                let list = config.four_letter_words.as_deref();
+                Whitelist::new(list).with_isro(config.read_only_mode)
+            },
         }
     }
 }
@@ -125,6 +129,13 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         replica.snapshot_bytes = bytes;
     }
     replica.extended_types = config.extended_types;
+    if !config.is_standalone() {
+        replica.local_sessions = config.local_sessions && lane_of(config.id).is_some();
+        replica.local_upgrading = config.local_upgrading;
+        // zookeeper: QuorumPeer.run, how long a server looks for a leader before.
+        let after = Duration::from_millis(config.tick_time_ms.max(2_000).into());
+        replica.read_only_after = config.read_only_mode.then_some(after);
+    }
     replica
 }
 
@@ -222,6 +233,24 @@ mod tests {
         let config = ZooConfig { quorum_listen_on_all_ips: true, ..trio() };
         let plan = Plan::new(&config);
         assert_eq!(plan.peer_listen, [HostPort { host: WILDCARD.into(), port: 2888 }]);
+    }
+
+    #[test]
+    fn one_that_stands_alone_has_no_sessions_of_its_own_and_never_only_reads() {
+        let wishes = |config: ZooConfig| ZooConfig {
+            local_sessions: true,
+            local_upgrading: true,
+            read_only_mode: true,
+            ..config
+        };
+        let member = Plan::new(&wishes(trio())).replica;
+        assert!(member.local_sessions && member.local_upgrading);
+        assert_eq!(member.read_only_after, Some(Duration::from_secs(2)));
+        let slow = Plan::new(&wishes(ZooConfig { tick_time_ms: 3_000, ..trio() })).replica;
+        assert_eq!(slow.read_only_after, Some(Duration::from_secs(3)));
+        let alone = wishes(ZooConfig { servers: Vec::new(), ..trio() });
+        let alone = Plan::new(&alone).replica;
+        assert!(!alone.local_sessions && alone.read_only_after.is_none());
     }
 
     #[test]

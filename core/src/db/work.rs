@@ -21,6 +21,8 @@ pub(super) struct Work<'a> {
     pub(super) time: WallTime,
     pub(super) session: SessionId,
     pub(super) identities: &'a [Id],
+    /// The session is known to its own server alone: it can own no ephemeral znode.
+    pub(super) is_local: bool,
     changes: Vec<Change>,
     /// How to undo what was done, in the order of doing; `None` for what cannot fail half-way.
     journal: Option<Vec<Undo>>,
@@ -41,7 +43,13 @@ impl<'a> Work<'a> {
         session: SessionId,
         identities: &'a [Id],
     ) -> Self {
-        Work { tree, zxid, time, session, identities, changes: Vec::new(), journal: None }
+        let (is_local, changes, journal) = (false, Vec::new(), None);
+        Work { tree, zxid, time, session, identities, is_local, changes, journal }
+    }
+
+    /// The same for a local session.
+    pub(super) fn local(self) -> Self {
+        Work { is_local: true, ..self }
     }
 
     /// What was done, in order.

@@ -44,6 +44,17 @@ pub struct Config {
     /// ZooKeeper's `extendedTypesEnabled`: whether TTL znodes may be made. Must be the same on all
     /// servers. Default false.
     pub extended_types: bool,
+    /// ZooKeeper's `localSessionsEnabled`: new sessions are known to this server alone, and cost
+    /// the log nothing. Only for servers whose id has a [lane](crate::session::lane_of). Default
+    /// false.
+    pub local_sessions: bool,
+    /// ZooKeeper's `localSessionsUpgradingEnabled`: a local session that makes an ephemeral znode
+    /// becomes one that all servers know; else it may make none. Default false.
+    pub local_upgrading: bool,
+    /// ZooKeeper's `readonlymode.enabled`: without a leader for this long, and when the clients
+    /// that may write are let go, this server answers the reads of clients that can do with that.
+    /// Default none: never.
+    pub read_only_after: Option<Duration>,
 }
 
 impl Config {
@@ -64,6 +75,9 @@ impl Config {
             reap_interval: Duration::from_secs(60),
             reap_per_minute: 10_000,
             extended_types: false,
+            local_sessions: false,
+            local_upgrading: false,
+            read_only_after: None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 mod connection;
 mod input;
+mod local;
 mod message;
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -39,6 +40,7 @@ use crate::watch::Watches;
 
 use checkpoint::{Checkpoints, Durable};
 use connection::Connections;
+use local::Locals;
 use read::Barriers;
 use reconfig::Change;
 use upkeep::Upkeep;
@@ -69,6 +71,9 @@ pub struct Replica {
     connections: Connections,
     watches: Watches,
     barriers: Barriers,
+    locals: Locals,
+    /// Without a leader, reads are served to clients that can do with that.
+    read_only: bool,
     /// The last session id that was given out here.
     last_session_id: SessionId,
 
@@ -121,6 +126,8 @@ impl Replica {
         );
         Replica {
             upkeep: Upkeep::new(now.instant, config.upkeep_interval),
+            locals: Locals::new(config.raft.id),
+            read_only: false,
             config,
             now,
             random,
@@ -228,6 +235,21 @@ impl Replica {
         self.expiry.deadline_of(session)
     }
 
+    /// Whether it is to have sessions that only this server knows.
+    pub fn may_have_local_sessions(&self) -> bool {
+        self.config.local_sessions
+    }
+
+    /// The sessions that only this server knows, ascending, each with its timeout in milliseconds.
+    pub fn local_sessions(&self) -> impl Iterator<Item = (SessionId, i32)> {
+        self.locals.iter().map(|(id, session)| (id, session.timeout_ms))
+    }
+
+    /// When a session that only this server knows is overdue, unless it is heard from before.
+    pub fn local_session_deadline(&self, session: SessionId) -> Option<Instant> {
+        self.locals.expiry.deadline_of(session)
+    }
+
     /// Begins anew to count what people may set back: proposals and expired sessions.
     pub fn reset_stats(&mut self) {
         self.proposal_bytes = Sizes::default();
@@ -330,7 +352,10 @@ impl Replica {
     fn note_leader(&mut self, leader: Option<ServerId>) {
         let own = self.config.raft.id;
         if leader.is_some_and(|leader| leader == own || self.links.contains(&leader)) {
+            self.end_read_only();
+            let served = self.upkeep.is_serving();
             self.upkeep.has_leader();
+            self.note_serving(served);
         } else {
             self.upkeep.has_no_leader(self.now.instant);
         }

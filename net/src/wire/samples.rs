@@ -7,7 +7,8 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use zokor_core::db::{
-    Action, Author, Image, ImageBuilder, ImageError, ImageNode, SessionRecord, StoredStat, Txn,
+    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, SessionRecord,
+    StoredStat, Txn,
 };
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
@@ -154,6 +155,28 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         1 => text().prop_map(|path| Action::Reap { path }),
         1 => vec(member, 0..4)
             .prop_map(|members| Action::Describe { ensemble: Ensemble { members } }),
+        1 => (any::<u64>(), any::<i64>(), any::<u64>()).prop_map(|(server, token, nonce)| {
+            let (server, replaces) = (ServerId(server), Token(token));
+            Action::Enroll { server, replaces, nonce: Nonce(nonce) }
+        }),
+        1 => (lane(), author(), local_work())
+            .prop_map(|(lane, author, work)| Action::Local { lane, author, work }),
+    ]
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    (any::<u64>(), any::<i64>(), any::<u64>()).prop_map(|(server, token, sequence)| Lane {
+        server: ServerId(server),
+        token: Token(token),
+        sequence: Sequence(sequence),
+    })
+}
+
+fn local_work() -> impl Strategy<Value = LocalWork> {
+    prop_oneof![
+        2 => write().prop_map(LocalWork::Write),
+        1 => (any::<[u8; 16]>(), any::<i32>())
+            .prop_map(|(password, timeout_ms)| LocalWork::Upgrade { password, timeout_ms }),
     ]
 }
 

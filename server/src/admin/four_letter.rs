@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zokor_core::id::ServerId;
 use zokor_core::proto::Ensemble;
+use zokor_core::replica::Mode;
 use zokor_net::runtime::{Admin, Answer, Detail, Reset, ServerFacts};
 use zokor_net::wire::frame::Word;
 
@@ -35,6 +36,14 @@ impl Whitelist {
             list.split(',').filter_map(|w| Word::parse(w.trim())).collect();
         words.insert(Word::Srvr);
         Whitelist(words)
+    }
+
+    /// The same with `isro`, if `wanted`: clients of read-only servers look for others by it.
+    pub fn with_isro(mut self, wanted: bool) -> Self {
+        if wanted {
+            self.0.insert(Word::Isro);
+        }
+        self
     }
 
     /// Every word.
@@ -131,6 +140,7 @@ impl Admin for Words {
             // Zokor traces nothing: the mask is ZooKeeper's default and stays so.
             Word::Gtmk | Word::Stmk => said("306"),
             Word::Isro if !serving => said("null"),
+            Word::Isro if facts.stats.mode == Mode::ReadOnly => said("ro"),
             Word::Isro => said("rw"),
             _ if !serving => said(NOT_SERVING),
             Word::Conf => said(report::conf(&self.settings, facts)),

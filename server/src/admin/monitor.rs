@@ -66,14 +66,14 @@ fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
         Mode::Leader => lines.put("peer_state", "leading - broadcast"),
         Mode::Follower => lines.put("peer_state", "following - broadcast"),
         Mode::Observer => lines.put("peer_state", "observing - broadcast"),
-        Mode::Looking => lines.put("peer_state", "looking"),
+        Mode::ReadOnly | Mode::Looking => lines.put("peer_state", "looking"),
     }
     if stats.mode != Mode::Standalone {
         lines.put("quorum_size", stats.quorum_size);
     }
     lines.put("uptime", facts.uptime.as_millis());
     lines.put("global_sessions", stats.sessions);
-    lines.put("local_sessions", 0);
+    lines.put("local_sessions", stats.local_sessions);
     put_sizes(lines, "client_response", facts.response_bytes);
     lines.put("auth_failed_count", facts.auth_failures);
     lines.put("connection_rejected", facts.connections_rejected);

@@ -52,6 +52,14 @@ pub struct ZooConfig {
     pub snapshots_kept: u32,
     /// Whether TTL znodes may be made. Default false.
     pub extended_types: bool,
+    /// Whether new sessions are known to their server alone. Without effect if standalone, as in
+    /// ZooKeeper. Default false.
+    pub local_sessions: bool,
+    /// Whether such a session may become one that all servers know. Default false.
+    pub local_upgrading: bool,
+    /// Whether a server without a leader answers reads. In ZooKeeper a property of the command
+    /// line, not of the file. Default false.
+    pub read_only_mode: bool,
     /// Whether the ports for peers listen on all addresses. Default false.
     pub quorum_listen_on_all_ips: bool,
     /// This server: from `myid`, or 1 if standalone without one.
@@ -104,6 +112,9 @@ impl ZooConfig {
             snapshot_bytes: None,
             snapshots_kept: 3,
             extended_types: false,
+            local_sessions: false,
+            local_upgrading: false,
+            read_only_mode: false,
             quorum_listen_on_all_ips: false,
             id,
             servers: Vec::new(),
@@ -169,6 +180,9 @@ impl ZooConfig {
                 .number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?
                 .map_or(3, |kept| kept.max(3)),
             extended_types: keys.boolean("extendedTypesEnabled", false)?,
+            local_sessions: keys.boolean("localSessionsEnabled", false)?,
+            local_upgrading: keys.boolean("localSessionsUpgradingEnabled", false)?,
+            read_only_mode: keys.boolean("readonlymode.enabled", false)?,
             quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
             id: membership.id,
             servers: membership.servers,

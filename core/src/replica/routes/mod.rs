@@ -5,6 +5,7 @@ mod apply;
 mod clock;
 mod facts;
 mod handshake;
+mod local;
 mod membership;
 mod propose;
 mod request;

@@ -10,7 +10,7 @@ use crate::id::{ConnId, Sequence, Xid};
 use crate::proto::{
     AuthPacket, ErrorCode, Id, Identities, Request, Response, Rewatch, Write, Zxid,
 };
-use crate::replica::connection::Connection;
+use crate::replica::connection::{Connection, Scope};
 use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Pipeline, Step};
 use crate::replica::read::{self, Place};
 use crate::replica::{CloseReason, Output, Replica};
@@ -32,7 +32,15 @@ impl Replica {
             self.close(conn, CloseReason::TooManyRequests);
             return;
         }
-        connection.heard = Some(now);
+        // Credentials keep no session alive (zookeeper: ZooKeeperServer.processPacket).
+        if !matches!(request, Request::Auth(_)) {
+            connection.heard = Some(now);
+        }
+        let scope = connection.attachment().map(|attachment| attachment.scope);
+        if scope == Some(Scope::ReadOnly) && self.is_refused_read_only(&request) {
+            self.refuse(conn, xid, ErrorCode::NotReadOnly, None, None);
+            return;
+        }
         match request {
             Request::Write(write) => self.enter_write(conn, xid, write),
             Request::Sync(path) => {
@@ -91,6 +99,9 @@ impl Replica {
         let now = self.now.instant;
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let attachment = connection.attachment().expect("checked at the door");
+        if attachment.scope != Scope::Global {
+            return self.enter_local_write(conn, xid, write, attachment);
+        }
         connection.closing = write == Write::CloseSession;
         connection.sequence = Sequence(connection.sequence.0 + 1);
         let author = Author {
@@ -124,17 +135,15 @@ impl Replica {
 
     /// Does what can be done at the front of a connection's line.
     pub(in crate::replica) fn advance(&mut self, conn: ConnId) {
-        let now = self.now.instant;
         while let Some(step) = self.connections.line(conn, Pipeline::step) {
             match step {
                 Step::Wait => return,
                 Step::Run(local) => self.run(conn, local),
                 Step::Passed(barrier) => {
-                    let released = self.connections.line(conn, |line| line.release(now));
                     let result = Ok(Response::Sync(barrier.path));
                     let zxid = self.db.zxid();
                     self.outputs.push_back(Output::Reply { conn, xid: barrier.xid, zxid, result });
-                    released.into_iter().flatten().for_each(|action| self.dispatch(action));
+                    self.release(conn);
                 }
             }
         }
@@ -158,6 +167,11 @@ impl Replica {
             Local::Ping => (Xid(-2), Ok(Response::Empty)),
             Local::Rewatch(rewatch) => {
                 self.rewatch(conn, &rewatch);
+                (xid, Ok(Response::Empty))
+            }
+            Local::End => {
+                self.locals.remove(attachment.session);
+                close = Some(CloseReason::SessionClosed);
                 (xid, Ok(Response::Empty))
             }
             Local::Refuse { error, zxid: instead, close: end } => {

@@ -1,7 +1,9 @@
 //! Conversations of a few replicas, one story a test.
 
 mod ensemble;
+mod local;
 mod members;
+mod read_only;
 mod sessions;
 
 use std::time::Duration;

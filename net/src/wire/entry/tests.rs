@@ -15,13 +15,22 @@ fn command(action: Action) -> Entry<Txn> {
 }
 
 fn write(write: Write) -> Entry<Txn> {
-    let author = Author {
+    command(Action::Write { author: author(), write })
+}
+
+/// The seventh in the lane that server 3 took up at 5.
+fn local(work: LocalWork) -> Entry<Txn> {
+    let lane = Lane { server: ServerId(3), token: Token(5), sequence: Sequence(7) };
+    command(Action::Local { lane, author: author(), work })
+}
+
+fn author() -> Author {
+    Author {
         session: SessionId(0x0100_0000_0000_0001),
         token: Token(5),
         sequence: Sequence(6),
         identities: Identities::from(vec![Id::new("ip", "::1")]),
-    };
-    command(Action::Write { author, write })
+    }
 }
 
 fn create(kind: CreateKind) -> Write {
@@ -78,7 +87,7 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
         (write(check.clone()), of_write("0d 02 2f76 0e")),
         (write(Write::CloseSession), of_write("f5")),
         (
-            write(Write::Multi(vec![check, set, delete])),
+            write(Write::Multi(vec![check.clone(), set, delete])),
             of_write("0e 03 0d 02 2f76 0e 05 02 2f76 00 01 02 02 2f76 00"),
         ),
         (
@@ -98,6 +107,15 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
         (command(Action::Expire { session, token: Token(4) }), of_action("04 fffffffffffffffe 08")),
         (command(Action::Reap { path: path() }), of_action("05 02 2f76")),
         (command(Action::Describe { ensemble }), of_action("06 01 01 03 613a31")),
+        (
+            command(Action::Enroll { server: ServerId(3), replaces: Token(4), nonce }),
+            of_action("07 03 08 0000000000000009"),
+        ),
+        (local(LocalWork::Write(check)), of_action(&format!("08 03 0a 07 {AUTHOR} 0d 02 2f76 0e"))),
+        (
+            local(LocalWork::Upgrade { password, timeout_ms: 64 }),
+            of_action(&format!("09 03 0a 07 {AUTHOR} {sevens} 8001")),
+        ),
     ]
 }
 
