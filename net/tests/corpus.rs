@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use bytes::{Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Image, ImageBuilder, ImageError, ImageNode, Txn};
+use zokor_core::db::{
+    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, Txn,
+};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, AclList, AuthPacket, ConnectRequest, Create, CreateKind, Ensemble, Id, Identities, Member,
@@ -126,7 +128,10 @@ fn entry_keeps_its_promises() {
         let ensemble = Ensemble { members };
         seeds.insert("describe", command(Action::Describe { ensemble }));
         let (server, token, sequence) = (ServerId(1), Token(3), Sequence(1));
-        seeds.insert("enroll", command(Action::Enroll { server, replaces: token, nonce }));
+        seeds.insert(
+            "enroll",
+            command(Action::Enroll { server, first: session, replaces: token, nonce }),
+        );
         let lane = Lane { server, token, sequence };
         let local = |work| command(Action::Local { lane, author: author(), work });
         seeds.insert("local", local(LocalWork::Write(create())));

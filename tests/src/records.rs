@@ -101,6 +101,8 @@ error_codes! {
     SESSION_EXPIRED = -112,
     INVALID_ACL = -114,
     AUTH_FAILED = -115,
+    NOT_READ_ONLY = -119,
+    EPHEMERAL_ON_LOCAL_SESSION = -120,
     NO_WATCHER = -121,
 }
 

@@ -20,7 +20,7 @@ mod work;
 pub use change::{Applied, Change, ChangeKind, Outcome, Refusal};
 pub use image::{Image, ImageBuilder, ImageError, ImageNode, Session, SessionRecord, StoredStat};
 pub use query::Reader;
-pub use txn::{Action, Author, Lane, LocalWork, Txn};
+pub use txn::{Action, Author, LANE_IDS, Lane, LocalWork, Txn};
 
 use std::sync::Arc;
 
@@ -138,7 +138,9 @@ impl Database {
                 changes = work.into_changes();
                 Outcome::Settled
             }
-            Action::Enroll { server, replaces, nonce } => self.enroll(*server, *replaces, *nonce),
+            Action::Enroll { server, first, replaces, nonce } => {
+                self.enroll(*server, *first, *replaces, *nonce)
+            }
             Action::Local { lane, author, work } => {
                 self.local(txn.time, *lane, author, work, &mut changes)
             }
@@ -316,12 +318,23 @@ impl Database {
     }
 
     /// A server takes up its lane, or takes it over from a former process.
-    fn enroll(&mut self, server: ServerId, replaces: Token, nonce: Nonce) -> Outcome {
+    fn enroll(
+        &mut self,
+        server: ServerId,
+        first: SessionId,
+        replaces: Token,
+        nonce: Nonce,
+    ) -> Outcome {
         let Some(id) = lane_of(server) else { return Outcome::Refused(Refusal::IdTaken) };
         let known = self.sessions.get(id).map_or(Token(0), |lane| lane.token);
         if known != replaces {
             return Outcome::Refused(Refusal::Overtaken { token: known });
         }
+        let (prefix, last) = (prefix_of(first), SessionId(first.0.saturating_add(LANE_IDS - 1)));
+        if first <= self.sessions.last_id(prefix) || prefix_of(last) != prefix || is_lane(last) {
+            return Outcome::Refused(Refusal::IdTaken);
+        }
+        self.sessions.note_last(prefix, last);
         let token = Token(self.zxid.0);
         let (password, sequence) = ([0; 16], Sequence(0));
         let lane = Session { id, password, timeout_ms: 0, token, sequence, nonce };

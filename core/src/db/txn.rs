@@ -44,6 +44,9 @@ pub struct Lane {
     pub sequence: Sequence,
 }
 
+/// How many session ids a process takes with its lane: a quarter of a second of the clock in them.
+pub const LANE_IDS: i64 = 1 << 24;
+
 /// What a server puts into the log for one of its local sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LocalWork {
@@ -112,10 +115,13 @@ pub enum Action {
         ensemble: Ensemble,
     },
     /// A server that begins to serve local sessions takes up its lane; a compare-and-swap on the
-    /// token, like an attach.
+    /// token, like an attach. It takes the next [`LANE_IDS`] session ids as well, so that none is
+    /// ever given to two local sessions.
     Enroll {
         /// Which server.
         server: ServerId,
+        /// The first of the ids: above every id that was ever opened or taken here.
+        first: SessionId,
         /// The token of its lane so far; 0 if it had none.
         replaces: Token,
         /// By which the server knows this attempt.

@@ -1,13 +1,12 @@
 //! Sessions that live on this server alone, and the lane by which their writes reach the log.
 //!
-//! Invariants: what is in the lane stays there, whatever becomes of its client, until it is applied,
+//! Invariants: what is in the lane stays there until it is applied, whatever becomes of its client,
 //! and goes to each new leader in the same order; so no write of a session's former connection
-//! lands after one of the next. No id is given before the lane is taken up: by then this server
-//! knows every id that a former process here made known to the others.
+//! lands after one of the next. Ids come with the lane, so that none is ever given twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::db::{Action, Author, Lane, LocalWork};
+use crate::db::{Action, Author, LANE_IDS, Lane, LocalWork};
 use crate::id::{ConnId, Nonce, Sequence, ServerId, SessionId, Token};
 use crate::session::Expiry;
 use crate::time::Instant;
@@ -29,6 +28,8 @@ pub(super) struct Locals {
     in_line: BTreeMap<SessionId, usize>,
     /// Counts attachments of local sessions.
     attachments: i64,
+    /// The first of the ids that were taken with the lane, and how many of them are given.
+    ids: (SessionId, i64),
     /// The first id given in read-only mode since that began, and the last.
     read_only_ids: Option<(SessionId, SessionId)>,
 }
@@ -84,6 +85,7 @@ impl Locals {
             line_bytes: 0,
             in_line: BTreeMap::new(),
             attachments: 0,
+            ids: (SessionId(0), LANE_IDS),
             read_only_ids: None,
         }
     }
@@ -172,21 +174,39 @@ impl Locals {
         !matches!(self.phase, Phase::Open(own) if own != token)
     }
 
-    /// Asks for the lane, unless that is done already: the action to be sent.
-    pub(super) fn enroll(&mut self, replaces: Token, nonce: Nonce, now: Instant) -> Option<Action> {
-        if !matches!(self.phase, Phase::Closed) {
-            return None;
-        }
-        let action = Action::Enroll { server: self.server, replaces, nonce };
+    /// Whether nobody has asked for it.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Asks for the lane: the action to be sent.
+    pub(super) fn enroll(
+        &mut self,
+        first: SessionId,
+        replaces: Token,
+        nonce: Nonce,
+        now: Instant,
+    ) -> Action {
+        let action = Action::Enroll { server: self.server, first, replaces, nonce };
         self.phase = Phase::Asked { action: action.clone(), nonce, sent: now };
-        Some(action)
+        action
+    }
+
+    /// An id that no session ever had, of those that came with the lane; `None` if all are given.
+    pub(super) fn next_id(&mut self) -> Option<SessionId> {
+        let (first, given) = &mut self.ids;
+        *given += 1;
+        (*given <= LANE_IDS).then(|| SessionId(first.0 + *given - 1))
     }
 
     /// Somebody took up this server's lane by the attempt `nonce`. Whether it was another process:
     /// then the lane is lost, and what was in it.
     pub(super) fn enrolled(&mut self, nonce: Nonce, token: Token) -> bool {
         match &self.phase {
-            Phase::Asked { nonce: own, .. } if *own == nonce => {
+            Phase::Asked { action: Action::Enroll { first, .. }, nonce: own, .. }
+                if *own == nonce =>
+            {
+                self.ids = (*first, 0);
                 self.phase = Phase::Open(token);
                 self.sequence = Sequence(0);
                 false

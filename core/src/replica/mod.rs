@@ -74,6 +74,9 @@ pub struct Replica {
     locals: Locals,
     /// Without a leader, reads are served to clients that can do with that.
     read_only: bool,
+    /// The end of the log when this process began. As long as less is applied, whatever it would
+    /// answer by itself might be a state of long ago.
+    known_at_start: Index,
     /// The last session id that was given out here.
     last_session_id: SessionId,
 
@@ -128,6 +131,7 @@ impl Replica {
             upkeep: Upkeep::new(now.instant, config.upkeep_interval),
             locals: Locals::new(config.raft.id),
             read_only: false,
+            known_at_start: raft.last().index,
             config,
             now,
             random,

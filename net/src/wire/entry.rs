@@ -150,9 +150,10 @@ fn put_action(out: &mut BytesMut, action: &Action) {
                 put_text(out, &member.line);
             }
         }
-        Action::Enroll { server, replaces, nonce } => {
+        Action::Enroll { server, first, replaces, nonce } => {
             out.put_u8(ENROLL);
             put_varint(out, server.0);
+            put_fixed(out, first.0 as u64);
             put_signed(out, replaces.0);
             put_fixed(out, nonce.0);
         }
@@ -201,6 +202,7 @@ fn take_action(reader: &mut Reader) -> Result<Action, WireError> {
         DESCRIBE => Action::Describe { ensemble: take_ensemble(reader)? },
         ENROLL => Action::Enroll {
             server: ServerId(reader.varint("server")?),
+            first: SessionId(reader.fixed("session")? as i64),
             replaces: Token(reader.signed("replaced token")?),
             nonce: Nonce(reader.fixed("nonce")?),
         },

@@ -155,9 +155,9 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         1 => text().prop_map(|path| Action::Reap { path }),
         1 => vec(member, 0..4)
             .prop_map(|members| Action::Describe { ensemble: Ensemble { members } }),
-        1 => (any::<u64>(), any::<i64>(), any::<u64>()).prop_map(|(server, token, nonce)| {
-            let (server, replaces) = (ServerId(server), Token(token));
-            Action::Enroll { server, replaces, nonce: Nonce(nonce) }
+        1 => (any::<u64>(), attempt).prop_map(|(server, (first, _, _, token, nonce))| {
+            let (server, first) = (ServerId(server), SessionId(first));
+            Action::Enroll { server, first, replaces: Token(token), nonce: Nonce(nonce) }
         }),
         1 => (lane(), author(), local_work())
             .prop_map(|(lane, author, work)| Action::Local { lane, author, work }),

@@ -27,6 +27,8 @@ pub struct Moment<'a> {
     pub session: SessionId,
     /// As whom.
     pub identities: &'a [Id],
+    /// The session is known to its server alone.
+    pub is_local: bool,
 }
 
 const LONGEST_TTL_MS: i64 = (1 << 40) - 1;
@@ -40,6 +42,7 @@ impl State {
         changes: &mut Vec<Change>,
     ) -> Result<Response, ErrorCode> {
         match write {
+            Write::CloseSession if at.is_local => Err(ErrorCode::Unimplemented),
             Write::CloseSession => {
                 self.end(at.zxid, at.session, changes);
                 Ok(Response::Empty)
@@ -206,7 +209,7 @@ impl State {
         create: &Create,
         changes: &mut Vec<Change>,
     ) -> Result<OpResult, ErrorCode> {
-        let (kind, sequential) = self.kind(at.session, create)?;
+        let (kind, sequential) = self.kind(at, create)?;
         if !create.path.contains('/') || create.path.contains('\0') {
             return Err(ErrorCode::BadArguments);
         }
@@ -254,7 +257,7 @@ impl State {
     }
 
     /// What flags and operation ask for together, and whether the name gets a number.
-    fn kind(&self, session: SessionId, create: &Create) -> Result<(Kind, bool), ErrorCode> {
+    fn kind(&self, at: Moment<'_>, create: &Create) -> Result<(Kind, bool), ErrorCode> {
         let is_ttl = matches!(create.flags, 5 | 6);
         if !(0..=6).contains(&create.flags) {
             return Err(ErrorCode::BadArguments);
@@ -272,7 +275,8 @@ impl State {
         let plain = matches!(create.kind, CreateKind::Create | CreateKind::Create2);
         let kind = match create.flags {
             0 | 2 if plain => Kind::Persistent,
-            1 | 3 if plain => Kind::Ephemeral(session),
+            1 | 3 if plain && at.is_local => return Err(ErrorCode::EphemeralOnLocalSession),
+            1 | 3 if plain => Kind::Ephemeral(at.session),
             0 | 2 | 4 if create.kind == CreateKind::Container => Kind::Container,
             5 | 6 if create.kind == CreateKind::Ttl => Kind::Ttl(create.ttl_ms),
             // ZooKeeper makes something else of some of these, or stops altogether.

@@ -161,8 +161,10 @@ fn a_skipped_entry_moves_the_zxid_alone() {
 
 const THREE: ServerId = ServerId(3);
 
+/// Takes ids that are above those of before.
 fn enroll(replaces: Token) -> Action {
-    Action::Enroll { server: THREE, replaces, nonce: Nonce(4) }
+    let first = SessionId(0x0300_0000_0000_0001 + replaces.0 * LANE_IDS);
+    Action::Enroll { server: THREE, first, replaces, nonce: Nonce(4) }
 }
 
 /// Of a session that only server 3 knows.
@@ -208,8 +210,15 @@ fn a_lane_is_taken_up_by_a_compare_and_swap_and_is_no_session() {
     let stolen = lone.act(attach(lane.id, [0; 16], token));
     assert_eq!(stolen, Outcome::Refused(Refusal::Unknown));
     assert_eq!(lone.act(Action::Expire { session: lane.id, token }), Outcome::Settled);
-    let far = Action::Enroll { server: ServerId(u64::MAX), replaces: Token(0), nonce: Nonce(1) };
-    assert_eq!(lone.act(far), Outcome::Refused(Refusal::IdTaken));
+    let taken = lone.db.last_session_id(3);
+    for (server, first) in
+        [(u64::MAX, taken.0 + 1), (4, taken.0), (4, i64::MAX), (4, -LANE_IDS), (4, -1)]
+    {
+        let (server, first) = (ServerId(server), SessionId(first));
+        let bad = Action::Enroll { server, first, replaces: Token(0), nonce: Nonce(1) };
+        assert_eq!(lone.act(bad), Outcome::Refused(Refusal::IdTaken), "{first}");
+    }
+    assert_eq!(lone.db.last_session_id(3), taken);
 }
 
 #[test]
@@ -260,20 +269,21 @@ fn an_upgraded_session_is_one_like_any_other() {
     let session = lone.db.session(LOCAL).expect("all know it").clone();
     assert_eq!((session.password, session.timeout_ms), ([5; 16], 6_000));
     assert_eq!((session.token, session.sequence), (token, Sequence(2)), "it counts on");
-    assert_eq!(lone.db.last_session_id(3), LOCAL);
+    let taken = SessionId(LOCAL.0 + LANE_IDS - 1);
+    assert_eq!(lone.db.last_session_id(3), taken);
     assert_eq!(lone.act(upgrade(lane, 2)), Outcome::Copy);
     assert_eq!(lone.act(upgrade(lane, 3)), Outcome::Refused(Refusal::IdTaken));
     lone.write_as(LOCAL, &[ip()], create("/e", 1)).expect("it may own ephemerals");
     assert_eq!(lone.stat("/e").ephemeral_owner, LOCAL.0);
     lone.write_as(LOCAL, &[ip()], Write::CloseSession).expect("closed");
     assert_eq!(lone.read(exists("/e")), Err(ErrorCode::NoNode));
-    // A smaller id may be upgraded after it: local ids are given before.
-    let smaller = SessionId(LOCAL.0 - 1);
+    // Those that came with the lane are upgraded in any order.
+    let another = SessionId(LOCAL.0 + 1);
     let work = LocalWork::Upgrade { password: [5; 16], timeout_ms: 6_000 };
     let place = Lane { server: THREE, token: lane, sequence: Sequence(4) };
-    let action = Action::Local { lane: place, author: author(smaller, Token(1), 0), work };
+    let action = Action::Local { lane: place, author: author(another, Token(1), 0), work };
     assert!(matches!(lone.act(action), Outcome::Attached { .. }));
-    assert_eq!(lone.db.last_session_id(3), LOCAL);
+    assert_eq!(lone.db.last_session_id(3), taken);
 }
 
 #[test]

@@ -78,8 +78,9 @@ impl Replica {
     pub(in crate::replica) fn begin_local(&mut self, conn: ConnId, timeout_ms: i32, scope: Scope) {
         let mut password = [0; 16];
         self.random.fill_bytes(&mut password);
-        let session = self.next_session_id();
         let read_only = scope == Scope::ReadOnly;
+        let of_lane = if read_only { None } else { self.locals.next_id() };
+        let session = of_lane.unwrap_or_else(|| self.next_session_id());
         self.go_on_locally(conn, session, LocalSession { password, timeout_ms, read_only });
     }
 
@@ -102,11 +103,14 @@ impl Replica {
     }
 
     fn enroll(&mut self) {
-        let nonce = Nonce(self.random.next_u64());
-        let replaces = self.db.lane(self.config.raft.id).map_or(Token(0), |lane| lane.token);
-        if let Some(action) = self.locals.enroll(replaces, nonce, self.now.instant) {
-            self.dispatch(action);
+        if !self.locals.is_closed() {
+            return;
         }
+        let nonce = Nonce(self.random.next_u64());
+        let first = self.next_session_id();
+        let replaces = self.db.lane(self.config.raft.id).map_or(Token(0), |lane| lane.token);
+        let action = self.locals.enroll(first, replaces, nonce, self.now.instant);
+        self.dispatch(action);
     }
 }
 
@@ -311,9 +315,9 @@ impl Replica {
     pub(in crate::replica) fn begin_read_only(&mut self) {
         let Some(after) = self.config.read_only_after else { return };
         let is_alone = self.upkeep.is_leaderless(self.now.instant, after);
-        if is_alone && !self.read_only && !self.upkeep.is_serving() && self.is_member() {
-            self.read_only = true;
-        }
+        let is_let_go = !self.read_only && !self.upkeep.is_serving();
+        let is_informed = self.applied.index >= self.known_at_start;
+        self.read_only |= is_alone && is_let_go && is_informed && self.is_member();
     }
 
     /// There is a leader: clients come back, and may write.

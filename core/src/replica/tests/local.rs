@@ -343,8 +343,9 @@ fn another_process_with_the_same_number_takes_the_lane_away() {
     let (leader, follower) = (e.leader(), e.follower());
     let a = e.open(follower);
     let replaces = e.running[&leader].database().lane(follower).expect("taken up").token;
-    let enroll =
-        crate::db::Action::Enroll { server: follower, replaces, nonce: crate::id::Nonce(7) };
+    let first = SessionId(e.running[&leader].database().last_session_id(follower.0 as u8).0 + 1);
+    let nonce = crate::id::Nonce(7);
+    let enroll = crate::db::Action::Enroll { server: follower, first, replaces, nonce };
     let message = Message::Forward(vec![enroll]);
     e.input(leader, Input::Message { from: follower, message });
     assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::SessionMoved));

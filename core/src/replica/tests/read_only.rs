@@ -61,17 +61,32 @@ fn clients_that_write_are_kept_for_the_orphan_timeout_and_then_reads_are_served(
 }
 
 #[test]
-fn a_server_that_never_found_a_leader_serves_reads_after_the_same_time() {
+fn a_server_that_starts_alone_serves_no_state_of_long_ago() {
     let mut e = ensemble();
     let follower = e.follower();
     e.crash(follower);
     e.cut.insert(follower);
     e.start(follower);
-    e.run(Duration::from_millis(3_500));
-    assert_eq!(e.running[&follower].stats().mode, Mode::Looking);
-    e.run(Duration::from_secs(1));
+    e.run(Duration::from_secs(30));
+    assert_eq!(e.running[&follower].stats().mode, Mode::Looking, "what is agreed it cannot know");
+    // It has been told, and is alone again.
+    e.cut.clear();
+    e.run(Duration::from_secs(5));
+    e.cut.insert(follower);
+    e.run(Duration::from_secs(10));
     let b = open(&mut e, follower);
     assert!(e.call(b.conn, exists("/")).is_ok());
+}
+
+#[test]
+fn a_server_that_knows_nothing_serves_that() {
+    let mut e = Ensemble::with(3, |config| {
+        config.read_only_after = Some(Duration::from_secs(4));
+        config.raft.membership = Membership::of_voters((1..=7).map(ServerId));
+    });
+    assert_eq!(e.running[&ServerId(1)].stats().mode, Mode::ReadOnly);
+    let b = open(&mut e, ServerId(1));
+    assert_eq!(e.call(b.conn, exists("/a")), Err(ErrorCode::NoNode));
 }
 
 #[test]

@@ -108,8 +108,13 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
         (command(Action::Reap { path: path() }), of_action("05 02 2f76")),
         (command(Action::Describe { ensemble }), of_action("06 01 01 03 613a31")),
         (
-            command(Action::Enroll { server: ServerId(3), replaces: Token(4), nonce }),
-            of_action("07 03 08 0000000000000009"),
+            command(Action::Enroll {
+                server: ServerId(3),
+                first: session,
+                replaces: Token(4),
+                nonce,
+            }),
+            of_action("07 03 fffffffffffffffe 08 0000000000000009"),
         ),
         (local(LocalWork::Write(check)), of_action(&format!("08 03 0a 07 {AUTHOR} 0d 02 2f76 0e"))),
         (

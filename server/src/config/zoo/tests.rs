@@ -71,7 +71,9 @@ fn every_honoured_key_has_its_effect() {
          minSessionTimeout=1000\nmaxSessionTimeout=90000\n4lw.commands.whitelist=ruok, mntr\n\
          clientPortListenBacklog=128\nstandaloneEnabled=FALSE\npeerType=participant\n\
          globalOutstandingLimit=77\nsnapCount=1\nsnapSizeLimitInKb=2\nextendedTypesEnabled=true\n\
-         autopurge.snapRetainCount=1\nquorumListenOnAllIPs=true\nelectionAlg=3\n"
+         autopurge.snapRetainCount=1\nquorumListenOnAllIPs=true\nelectionAlg=3\n\
+         localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
+         readonlymode.enabled=true\n"
     );
     let config = Desk::new(Some("2\n")).read(&text).unwrap();
     assert_eq!(config.warnings, Vec::<String>::new());
@@ -87,6 +89,7 @@ fn every_honoured_key_has_its_effect() {
     assert_eq!((config.snapshot_entries, config.snapshot_bytes), (2, Some(2_048)));
     assert_eq!(config.snapshots_kept, 3);
     assert!(config.extended_types && config.quorum_listen_on_all_ips);
+    assert!(config.local_sessions && config.local_upgrading && config.read_only_mode);
 }
 
 #[test]
