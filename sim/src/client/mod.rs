@@ -42,6 +42,10 @@ pub struct Character {
 /// A step that could not be done this long after its time is left out.
 const LATE: Micros = 500_000;
 
+/// How long a client stays with a server that only reads before it tries another: Java's asks all
+/// of them meanwhile, and goes to one that writes (`ClientCnxn.pingRwServer`).
+const SEEKING: Micros = 3_000_000;
+
 /// What a client wants done.
 #[derive(Clone, Debug)]
 pub enum Wish {
@@ -119,8 +123,8 @@ struct Link {
     conn: ConnId,
     server: u64,
     open: bool,
-    /// Its server only reads.
-    reads_only: bool,
+    /// Its server only reads: when it is left, to look for another.
+    left_at: Option<Micros>,
     heard: Micros,
     sent: Micros,
     next_xid: i32,
@@ -192,6 +196,7 @@ impl Client {
             (Some(link), mood) => {
                 let ping = link.sent + self.timeout() / 3;
                 let patience = link.heard + self.timeout() * 2 / 3;
+                let patience = patience.min(link.left_at.unwrap_or(u64::MAX));
                 let step = self.steps.get(self.next_step).map_or(u64::MAX, |step| step.at);
                 let request = if mood == Mood::Wild { step } else { u64::MAX };
                 let busy = link.waiting.len() >= self.character.window || !link.open;
@@ -223,7 +228,8 @@ impl Client {
         let Some(link) = &self.link else {
             return if now >= self.connect_at { self.connect(now) } else { Vec::new() };
         };
-        if now >= link.heard + timeout * 2 / 3 {
+        let is_left = link.left_at.is_some_and(|left_at| now >= left_at);
+        if is_left || now >= link.heard + timeout * 2 / 3 {
             return self.leave(now, true).into_iter().collect();
         }
         let free = link.open && link.waiting.len() < self.character.window;
@@ -315,7 +321,7 @@ impl Client {
             conn,
             server,
             open: false,
-            reads_only: false,
+            left_at: None,
             heard: now,
             sent: now,
             next_xid: 1,
@@ -339,7 +345,7 @@ impl Client {
         let made_by = reads_only.then_some(link.server);
         self.session = Some(Session { id, password, timeout, reads_only: made_by });
         link.open = true;
-        link.reads_only = reads_only;
+        link.left_at = reads_only.then_some(now + SEEKING);
         let mut wishes = Vec::new();
         for name in self.names.clone() {
             wishes.push(self.send(now, workload::auth(&name)));
@@ -428,7 +434,7 @@ impl Client {
 
     /// One step of settling at a time.
     fn settle(&mut self, now: Micros) -> Vec<Wish> {
-        let is_ready = |link: &Link| link.open && link.waiting.is_empty() && !link.reads_only;
+        let is_ready = |link: &Link| link.open && link.waiting.is_empty() && link.left_at.is_none();
         let ready = self.link.as_ref().is_some_and(is_ready);
         if !ready || self.settled {
             return Vec::new();

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use zokor_core::Input;
 use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
@@ -218,7 +219,8 @@ impl World {
     fn place(&self, server: u64) -> Place {
         let state = &self.servers[server as usize - 1];
         let (life, now) = (state.life, state.clock.instant(self.time));
-        Place { server: state.id, life, now, is_local: self.plan.solo.local_sessions }
+        let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
+        Place { server: state.id, life, now, slack, is_local: self.plan.solo.local_sessions }
     }
 
     fn makes_ephemeral(&self, request: &Request) -> bool {
@@ -268,7 +270,9 @@ impl World {
             }
             if state.testimony.scope() != Scope::ReadOnly {
                 judge.writes.attached(response.session, conn);
-                judge.writes.speaks(response.session, conn);
+                // Elsewhere, a server that is behind may still think so of a former one.
+                let speaks = state.testimony.scope() == Scope::Local;
+                judge.writes.speaks(response.session, speaks.then_some(conn));
             }
             let time = self.time;
             self.server(server).touch(response.session, time);
@@ -373,7 +377,7 @@ impl World {
 
     /// A server ends a connection: if that is since its own session is over, it must be overdue.
     fn local_ended(&mut self, server: u64, conn: ConnId, reason: CloseReason) -> Verdict {
-        let now = self.place(server).now;
+        let place = self.place(server);
         let Some(state) = self.conns.get(&conn).filter(|state| state.open) else {
             return Ok(());
         };
@@ -386,7 +390,7 @@ impl World {
         let client = &self.clients[(conn.0 >> 32) as usize - 1];
         let is_served = client.session() == Some(session) && client.is_connected();
         expiry::happened(session, self.plan.calm && is_served)?;
-        self.checks.judge.locals.expired(session, now)
+        self.checks.judge.locals.expired(session, place)
     }
 
     /// A server is gone, and its connections with it; a client hears of it soon, or never.

@@ -4,6 +4,7 @@
 //! `ReadOnlyZooKeeperServer`). A session that costs the log nothing is not in the log.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use zokor_core::id::{ServerId, SessionId};
 use zokor_core::proto::Zxid;
@@ -23,6 +24,8 @@ pub struct Place {
     pub life: u64,
     /// By its own clock.
     pub now: Instant,
+    /// What it does may be seen this much later than it is done.
+    pub slack: Duration,
     /// Whether its new sessions are to be known to it alone.
     pub is_local: bool,
 }
@@ -122,7 +125,7 @@ impl Locals {
             return Ok(());
         }
         // With read-only mode its sessions go.
-        let was_silent = known.is_overdue(place.now) || known.read_only;
+        let was_silent = known.is_overdue(place) || known.read_only;
         let (copy, excused) = (*known, known.ended || was_silent);
         known.ended = true;
         must("expired means ended (S9)", excused, || {
@@ -144,16 +147,16 @@ impl Locals {
         }
     }
 
-    /// Its connection is ended since it was silent for too long, at `now` by its server's clock.
+    /// Its connection is ended by its server, since it was silent for too long.
     ///
     /// # Errors
     /// If it was not.
-    pub fn expired(&mut self, session: SessionId, now: Instant) -> Verdict {
+    pub fn expired(&mut self, session: SessionId, place: Place) -> Verdict {
         let Some(known) = self.0.get_mut(&session) else { return Ok(()) };
         known.ended = true;
         let copy = *known;
-        must("no early expiry (S5)", copy.is_overdue(now), || {
-            format!("{session} of {copy:?} is ended by its server at {now:?}")
+        must("no early expiry (S5)", copy.is_overdue(place), || {
+            format!("{session} of {copy:?} is ended by its server at {place:?}")
         })
     }
 
@@ -171,8 +174,8 @@ impl Locals {
 }
 
 impl Given {
-    fn is_overdue(&self, now: Instant) -> bool {
-        now.since(self.heard).as_millis() >= u128::from(self.timeout)
+    fn is_overdue(&self, place: Place) -> bool {
+        place.now.since(self.heard) + place.slack >= Duration::from_millis(self.timeout)
     }
 }
 
@@ -185,7 +188,7 @@ mod tests {
 
     fn at(life: u64, ms: u64) -> Place {
         let now = Instant::from_micros(ms * 1_000);
-        Place { server: ServerId(1), life, now, is_local: true }
+        Place { server: ServerId(1), life, now, is_local: true, ..Place::default() }
     }
 
     fn grant(read_only: bool) -> Grant {
@@ -217,8 +220,7 @@ mod tests {
     #[test]
     fn an_end_needs_silence_or_the_client_s_word() {
         for (ms, silent) in [(99, false), (100, true)] {
-            let now = at(1, ms).now;
-            assert_eq!(locals(false).expired(SESSION, now).is_ok(), silent);
+            assert_eq!(locals(false).expired(SESSION, at(1, ms)).is_ok(), silent);
             assert_eq!(locals(false).refused(SESSION, &[7; 16], at(1, ms)).is_ok(), silent);
             assert!(locals(true).refused(SESSION, &[7; 16], at(1, ms)).is_ok());
             assert!(locals(false).refused(SESSION, &[8; 16], at(1, ms)).is_ok());
@@ -226,7 +228,10 @@ mod tests {
         }
         let mut heard = locals(false);
         heard.heard(SESSION, at(1, 30).now);
-        assert!(heard.expired(SESSION, at(1, 129).now).is_err());
+        assert!(heard.expired(SESSION, at(1, 129)).is_err());
+        let slack = Duration::from_millis(1);
+        heard.heard(SESSION, at(1, 30).now);
+        assert!(heard.expired(SESSION, Place { slack, ..at(1, 129) }).is_ok());
     }
 
     #[test]

@@ -29,10 +29,13 @@ impl Invoked {
         self.connections.entry(session).or_default().push(conn);
     }
 
-    /// `conn` speaks for `session` from now on: in a world in which the log goes on with the
-    /// clients.
-    pub fn speaks(&mut self, session: SessionId, conn: ConnId) {
-        self.speaking.insert(session, conn);
+    /// `conn` speaks for `session` from now on, in a world in which the log goes on with the
+    /// clients; or it cannot be said who does.
+    pub fn speaks(&mut self, session: SessionId, conn: Option<ConnId>) {
+        match conn {
+            Some(conn) => self.speaking.insert(session, conn),
+            None => self.speaking.remove(&session),
+        };
     }
 
     /// A write goes in.
@@ -107,9 +110,9 @@ pub(in crate::check) mod tests {
     #[test]
     fn an_effect_of_a_connection_that_speaks_no_more_is_found() {
         let mut invoked = invoked();
-        invoked.speaks(SessionId(5), ConnId(1));
+        invoked.speaks(SessionId(5), Some(ConnId(1)));
         assert!(invoked.took_effect(&author(5, 1, 1), &delete("/a"), Zxid(1)).is_ok());
-        invoked.speaks(SessionId(5), ConnId(2));
+        invoked.speaks(SessionId(5), Some(ConnId(2)));
         let late = invoked.took_effect(&author(5, 1, 2), &delete("/b"), Zxid(2));
         let found = late.unwrap_err();
         assert!(found.check.contains("(S8)"));

@@ -38,7 +38,7 @@ impl Writes {
     }
 
     /// `conn` speaks for `session` from now on; see [`Invoked::speaks`].
-    pub fn speaks(&mut self, session: SessionId, conn: ConnId) {
+    pub fn speaks(&mut self, session: SessionId, conn: Option<ConnId>) {
         self.invoked.speaks(session, conn);
     }
 
