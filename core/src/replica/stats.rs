@@ -55,7 +55,7 @@ pub struct Stats {
     pub config_version: i64,
     /// Sessions that it expired as leader, since the same moment.
     pub sessions_expired: u64,
-    /// Writes that it saw refused at a hard quota, and let pass beyond a soft one, since it started.
+    /// Writes that it saw refused at a hard quota, and let pass beyond a soft one, since its start.
     /// Where quotas are not enforced, neither is counted, as in ZooKeeper.
     pub quota_events: QuotaEvents,
     /// Snapshots that it took since it started.
