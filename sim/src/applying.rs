@@ -1,5 +1,5 @@
-//! Transactions as bytes, for fuzzers: whatever the bytes are, they are a log, and the state machine
-//! does with it what the model does.
+//! Transactions as bytes, for fuzzers: whatever the bytes are, they are a log, and the state
+//! machine does with it what the model does.
 //!
 //! Invariant: the bytes are the draws by which a seed becomes a log, one decision after the other.
 //! Half of the paths lead to where the servers themselves write: the quotas.

@@ -35,6 +35,10 @@ pub fn of_seed(seed: u64) -> Vec<u8> {
     let mut stream = Stream::new(seed, Concern::Plan).noted();
     let plan = short(Plan::draw(seed, &mut stream));
     let mut add = |stream: Stream| {
+        // A part that ends as a mark begins would move the mark; nobody draws one byte more.
+        if bytes.last() == Some(&MARK[0]) {
+            bytes.push(0);
+        }
         bytes.extend_from_slice(&MARK);
         bytes.extend_from_slice(&stream.into_drawn());
     };

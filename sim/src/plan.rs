@@ -320,16 +320,7 @@ impl Plan {
         let s = &mut Stream::new(seed, Concern::Chance);
         let buggify = s.coin() && !calm;
         core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);
-        let s = &mut Stream::new(seed, Concern::Rules);
-        clients.quotas = s.coin();
-        if s.coin() {
-            // Rules that may differ, as while an operator changes one file after the other.
-            core.rules = (0..servers).map(|_| *s.pick(&[0, 1, 4, 5, 5])).collect();
-        }
-        if s.coin() {
-            core.reap_interval_ms = Some(s.log_between(200, 8_000));
-            core.reap_unused_ms = if s.coin() { s.log_between(100, 5_000) } else { 0 };
-        }
+        rules(&mut Stream::new(seed, Concern::Rules), servers, &mut core, &mut clients);
         Plan {
             seed,
             servers,
@@ -439,6 +430,19 @@ fn core(s: &mut Stream) -> CorePlan {
         rules: Vec::new(),
         reap_interval_ms: None,
         reap_unused_ms: 0,
+    }
+}
+
+/// What leaders stamp, when they reap, and whether clients make quotas.
+fn rules(s: &mut Stream, servers: u64, core: &mut CorePlan, clients: &mut ClientPlan) {
+    clients.quotas = s.coin();
+    if s.coin() {
+        // Rules that may differ, as while an operator changes one file after the other.
+        core.rules = (0..servers).map(|_| *s.pick(&[0, 1, 4, 5, 5])).collect();
+    }
+    if s.coin() {
+        core.reap_interval_ms = Some(s.log_between(200, 8_000));
+        core.reap_unused_ms = if s.coin() { s.log_between(100, 5_000) } else { 0 };
     }
 }
 

@@ -1,4 +1,5 @@
-//! Containers and TTL znodes: made by clients, taken away by the leader, on one server and on three.
+//! Containers and TTL znodes: made by clients, taken away by the leader, on one server and on
+//! three.
 
 use zokor_tests::client::Part;
 use zokor_tests::records::{mode, op};

@@ -61,8 +61,9 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
     let (session, password, nonce) = (SessionId(-2), [7; 16], Nonce(9));
     let sevens = "07".repeat(16);
     let ensemble = Ensemble { members: vec![Member { id: ServerId(1), line: Text::from("a:1") }] };
-    let ruled = Rules { extended_types: true, enforce_quota: true, skip_acl: false };
-    let end = Action::Expire { session, token: Token(4) };
+    let rules = Rules { extended_types: true, enforce_quota: true, skip_acl: false };
+    let action = Action::Expire { session, token: Token(4) };
+    let ruled = Txn { time: WallTime(1_000), rules, action };
     let of_write = |bytes: &str| format!("{HEAD} {AUTHOR} {bytes}");
     let of_action = |bytes: &str| format!("{HEAD} {bytes}");
     vec![
@@ -102,11 +103,7 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
         (command(Action::Reap { path: path(), unused_ms: 0 }), of_action("05 02 2f76")),
         (command(Action::Reap { path: path(), unused_ms: 64 }), of_action("07 02 2f76 8001")),
         (
-            entry(
-                3,
-                300,
-                Payload::Command(Txn { time: WallTime(1_000), rules: ruled, action: end }),
-            ),
+            entry(3, 300, Payload::Command(ruled)),
             "01 03 ac02 03 05 d00f 04 fffffffffffffffe 08".to_owned(),
         ),
         (command(Action::Describe { ensemble }), of_action("06 01 01 03 613a31")),

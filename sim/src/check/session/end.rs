@@ -29,7 +29,9 @@ pub fn ended(session: SessionId, before: &State, step: &Step) -> Verdict {
         let left = after.nodes.get(path);
         let holds = match left {
             None => own.contains(&**path),
-            Some(left) => !own.contains(&**path) && same(node, left, parents.contains(&**path)),
+            Some(left) => {
+                !own.contains(&**path) && same(path, node, left, parents.contains(&**path))
+            }
         };
         must(CHECK, holds, || {
             format!("{zxid} ends {session} and makes {left:?} of {path}: {node:?}")
@@ -45,14 +47,16 @@ pub fn ended(session: SessionId, before: &State, step: &Step) -> Verdict {
     })
 }
 
-/// Only the pzxid of a parent moves.
-fn same(before: &Arc<Node>, after: &Arc<Node>, is_parent: bool) -> bool {
-    if before == after {
-        return !is_parent;
-    }
+/// Only the pzxid of a parent moves, and what a quota counts, which the model judges (C11).
+fn same(path: &str, before: &Arc<Node>, after: &Arc<Node>, is_parent: bool) -> bool {
     let mut expected = Node::clone(before);
-    expected.stat.pzxid = after.stat.pzxid;
-    is_parent && expected == **after
+    if path.starts_with("/zookeeper/quota/") && path.ends_with("/zookeeper_stats") {
+        expected.data.clone_from(&after.data);
+    }
+    if is_parent {
+        expected.stat.pzxid = after.stat.pzxid;
+    }
+    expected == **after && is_parent == (before.stat.pzxid != after.stat.pzxid)
 }
 
 #[cfg(test)]
@@ -114,6 +118,10 @@ mod tests {
             Arc::make_mut(state.nodes.get_mut("/a").unwrap()).stat.version = 7;
         };
         assert!(judge(change).is_err());
+        let text = |state: &mut State, _: &mut Vec<Change>| {
+            Arc::make_mut(state.nodes.get_mut("/a").unwrap()).data = None;
+        };
+        assert!(judge(text).is_err(), "only usage may be counted");
         let twice = |_: &mut State, changes: &mut Vec<Change>| changes.push(changes[0].clone());
         assert!(judge(twice).is_err());
     }
