@@ -2,7 +2,7 @@
 
 use zokor_tests::jute::Writer;
 use zokor_tests::records::{mode, op};
-use zokor_tests::{Acl, Client, Ensemble, ErrorCode, Program, Shared, Stat};
+use zokor_tests::{Acl, Client, Ensemble, ErrorCode, Shared, Stat};
 
 #[test]
 fn a_fresh_tree_has_the_reserved_znodes() {
@@ -374,21 +374,6 @@ fn ttl_znodes_are_unimplemented_unless_switched_on() {
     let mut client = ensemble.client(0);
     assert_eq!(client.create_ttl("/a", mode::TTL, 1000), Err(ErrorCode::UNIMPLEMENTED));
     assert_eq!(client.sync("/"), Ok("/".into()), "the connection lives on");
-}
-
-#[test]
-fn operations_not_built_yet_are_refused_and_the_connection_kept() {
-    if !Program::promises("reconfig and sasl answer with unimplemented") {
-        return;
-    }
-    let shared = Shared::join();
-    let mut client = shared.client(0);
-    let reconfig = Writer::new().null().null().string("").long(-1);
-    let reply = client.ask(op::RECONFIG, reconfig).expect("an answer");
-    assert_eq!((reply.error, reply.body), (ErrorCode::UNIMPLEMENTED, vec![]));
-    let reply = client.ask(op::SASL, Writer::new().buffer(b"")).expect("an answer");
-    assert_eq!((reply.error, reply.body), (ErrorCode::UNIMPLEMENTED, vec![]));
-    assert_eq!(client.sync("/"), Ok("/".into()));
 }
 
 #[test]

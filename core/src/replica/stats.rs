@@ -58,7 +58,7 @@ pub struct Stats {
     pub proposal_bytes: Sizes,
     /// The version in the description of the ensemble that clients see; 0 if there is none.
     pub config_version: i64,
-    /// Writes that it saw refused at a hard quota, and let pass beyond a soft one, since it started.
+    /// Writes that it saw refused at a hard quota, and let pass beyond a soft one, since its start.
     /// Where quotas are not enforced, neither is counted, as in ZooKeeper.
     pub quota_events: QuotaEvents,
     /// Snapshots that it took since it started.
