@@ -9,7 +9,6 @@ import os
 
 import pytest
 
-SASL = "test_sasl.py"
 
 # Fails against Debian's Apache ZooKeeper 3.8.0 as well: none does (487 pass, and 2 are skipped
 # everywhere, since they want a Kerberos server).
@@ -22,10 +21,6 @@ WAITS = {
     "test_client.py::TestReconfig::test_bad_input": "waits for reconfig",
     "test_client.py::TestReconfig::test_no_super_auth": "waits for reconfig",
     "test_connection.py::TestReadOnlyMode::test_read_only": "waits for the read-only mode",
-    f"{SASL}::TestLegacySASLDigestAuthentication::test_connect_sasl_auth": "waits for SASL",
-    f"{SASL}::TestLegacySASLDigestAuthentication::test_invalid_sasl_auth": "waits for SASL",
-    f"{SASL}::TestSASLDigestAuthentication::test_connect_sasl_auth": "waits for SASL",
-    f"{SASL}::TestSASLDigestAuthentication::test_invalid_sasl_auth": "waits for SASL",
 }
 
 # May fail where a machine is busy, whatever the server: looks after a fixed time, or asks one server

@@ -6,8 +6,8 @@ which ZooKeeper answers as zokor does, or with why it never does.
 """
 
 from sides.jute import (
-    CHECK_WATCHES, COUNT_DESCENDANTS, CREATE, CREATE2, CREATES, EXISTS, MULTI, MULTI_READ, RECONFIG,
-    REMOVE_WATCHES, SASL, SYNC, integer,
+    CHECK_WATCHES, COUNT_DESCENDANTS, CREATE, CREATE2, CREATES, EXISTS, MULTI, MULTI_READ,
+    REMOVE_WATCHES, SYNC, integer,
 )  # fmt: skip
 from sides.operations import VAULT
 
@@ -137,15 +137,6 @@ def flags_and_operation_agree(operation, mine, other):
     return mine
 
 
-def not_built(operation, mine, other):
-    """Not yet: sasl and reconfig."""
-    if operation.op == SASL and mine["code"] == -6:
-        return {**mine, "code": 0, "zxid": 0, "rest": "ffffffff"}
-    if operation.op == RECONFIG and mine["code"] == -6:
-        return {**mine, "code": -123}
-    return mine
-
-
 KNOWN = [
     events_bear_zxids,
     exists_needs_read,
@@ -161,7 +152,6 @@ KNOWN = [
     root_is_not_below_itself,
     null_id_in_acl,
     flags_and_operation_agree,
-    not_built,
 ]
 
 
