@@ -110,7 +110,7 @@ impl Tally {
 }
 
 /// Whether `znode` is a container or TTL znode that may go at `now`; `unused_ms` as for
-/// [`Tally::due`]. Rules: ZooKeeper 3.9, `ContainerManager.getCandidates`.
+/// `Tally::due`. Rules: ZooKeeper 3.9, `ContainerManager.getCandidates`.
 pub fn is_due(znode: &Znode, now: WallTime, unused_ms: i64) -> bool {
     match empty(znode) {
         Some(Empty::Until(due)) => due < now.0,

@@ -28,7 +28,7 @@ impl State {
         let limits = self.text(&subject, "zookeeper_limits").unwrap_or_default();
         let beyond = |key: &str, used: i64, more: i64| {
             let hard = pairs(&limits, key).filter(|limit| *limit >= 0);
-            more != 0 && hard.is_some_and(|limit| used + more > limit)
+            more != 0 && hard.is_some_and(|limit| used.saturating_add(more) > limit)
         };
         if beyond("countHardLimit", znodes, more.0) || beyond("byteHardLimit", bytes, more.1) {
             return Err(ErrorCode::QuotaExceeded);
@@ -54,7 +54,9 @@ impl State {
         let Some(subject) = self.subject(path) else { return };
         let Some(text) = self.text(&subject, "zookeeper_stats") else { return };
         let used = match (pairs(&text, "count"), pairs(&text, "bytes")) {
-            (Some(znodes), Some(bytes)) => (znodes + more.0, bytes + more.1),
+            (Some(znodes), Some(bytes)) => {
+                (znodes.saturating_add(more.0), bytes.saturating_add(more.1))
+            }
             _ => self.counted(&subject),
         };
         self.write_used(&subject, used);
