@@ -18,8 +18,6 @@ FAILS_EVERYWHERE = {}
 WAITS = {
     "test_client.py::TestSSLClient::test_create": "waits for TLS",
     "test_client.py::TestReconfig::test_add_remove_observer": "waits for reconfig",
-    "test_client.py::TestReconfig::test_bad_input": "waits for reconfig",
-    "test_client.py::TestReconfig::test_no_super_auth": "waits for reconfig",
     "test_connection.py::TestReadOnlyMode::test_read_only": "waits for the read-only mode",
 }
 
