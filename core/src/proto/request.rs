@@ -43,8 +43,6 @@ pub enum Request {
     SetWatches(Rewatch),
     /// Wants another membership. Op 16.
     Reconfig(Reconfig),
-    /// An operation of ZooKeeper that is not built yet; answered with `Unimplemented`.
-    Unbuilt(i32),
     /// An opcode that clients may not send or that nobody knows; `Unimplemented`, then the
     /// connection is closed.
     Unknown(i32),

@@ -261,7 +261,6 @@ pub(super) fn operation(request: &Request) -> &'static str {
         Request::Reconfig(_) => "RECO",
         Request::Auth(_)
         | Request::Sasl(_)
-        | Request::Unbuilt(_)
         | Request::Unknown(_)
         | Request::Throttled
         | Request::Malformed => "NA",

@@ -100,7 +100,7 @@ pub fn encode_request(out: &mut BytesMut, xid: Xid, request: &Request) {
                 }
                 writer.long(asked.version);
             }
-            Request::Unbuilt(op) | Request::Unknown(op) => writer.int(*op),
+            Request::Unknown(op) => writer.int(*op),
             Request::Malformed | Request::Throttled => writer.int(opcode::CREATE),
         }
     });

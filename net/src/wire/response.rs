@@ -174,7 +174,6 @@ pub fn decode_response(request: &Request, body: Bytes) -> Result<Response, WireE
         Request::Ping
         | Request::Auth(_)
         | Request::SetWatches(_)
-        | Request::Unbuilt(_)
         | Request::Unknown(_)
         | Request::Throttled
         | Request::Malformed => Ok(Response::Empty),

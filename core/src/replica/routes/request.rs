@@ -48,9 +48,6 @@ impl Replica {
             Request::Ping => self.enter_local(conn, xid, Local::Ping),
             Request::SetWatches(rewatch) => self.enter_local(conn, xid, Local::Rewatch(rewatch)),
             Request::Reconfig(asked) => self.enter_local(conn, xid, Local::Reconfig(asked)),
-            Request::Unbuilt(_) => {
-                self.refuse(conn, xid, ErrorCode::Unimplemented, None, None);
-            }
             Request::Unknown(_) => {
                 let close = Some(CloseReason::UnknownRequest);
                 self.refuse(conn, xid, ErrorCode::Unimplemented, Some(Zxid(-1)), close);

@@ -12,7 +12,7 @@ use crate::check::{Verdict, must};
 pub fn answered(request: &Request, result: &Result<Response, ErrorCode>) -> Verdict {
     let expected = match request {
         Request::Ping | Request::SetWatches(_) => Ok(Response::Empty),
-        Request::Unbuilt(_) | Request::Unknown(_) => Err(ErrorCode::Unimplemented),
+        Request::Unknown(_) => Err(ErrorCode::Unimplemented),
         Request::Throttled => Err(ErrorCode::ThrottledOp),
         Request::Malformed => Err(ErrorCode::MarshallingError),
         // Nobody can log in at simulated servers.
