@@ -24,6 +24,7 @@ const SEEDS: &[(u64, &str)] = &[
     (0x72a8_b30e_b371_457c, "a check too strict: it won before the entry was committed (C5)"),
     (0x5a1c_f67a_8368_0580, "the same check, with another winner that learnt it late (C5)"),
     (0x30aa_e6bc_264e_369d, "a lost write of the last batch was not spared under another one"),
+    (0xdc97_8d4b_55e1_addf, "the same under a write whose sync failed"),
     (0x27de_966b_8da6_f7a9, "a barrier by the only voter, who changes the membership (R4)"),
     (0x9cfb_0181_d147_f017, "snapshots of several former terms answered in one poll (model)"),
     (0x1704_e17a_fe6e_e179, "a lone voter with a new one beside it heard a quorum for ever"),

@@ -159,8 +159,12 @@ impl FileNode {
     /// Counts everything as clean, though any of it may not be on the platter: what file systems do
     /// when a sync fails. Reading still shows all of it, until the power is cut.
     pub(super) fn fail_sync(&mut self, disk: &mut Dice<'_>) {
+        let spared = self.spared(true, disk.sector);
+        let mut overlaid = std::mem::take(&mut self.overlaid);
         for (sector, old) in std::mem::take(&mut self.dirty) {
             let kept = disk.kept_bytes();
+            let pretended = overlaid.remove(&sector).filter(|_| spared.contains(&sector));
+            let old = pretended.unwrap_or(old);
             if kept < disk.sector {
                 let mut content = self.sector(sector, disk.sector).to_vec();
                 let from = kept.min(content.len());
@@ -172,7 +176,6 @@ impl FileNode {
                 self.dropped.insert(sector, content);
             }
         }
-        self.overlaid.clear();
         self.unsynced = None;
         self.durable_bytes = self.shown.len();
     }

@@ -141,6 +141,20 @@ fn the_last_batch_of_a_log_is_not_lost_with_a_write_behind_it_that_was_never_syn
 }
 
 #[test]
+fn the_last_batch_of_a_log_is_not_lost_with_a_write_behind_it_whose_sync_failed() {
+    for seed in 0..50 {
+        let disk = disk(seed);
+        let mut file = file(&disk, "log-1", &[1; 4 * SECTOR]);
+        disk.arm(0, Fault::LostWrite);
+        file.write_durable(SECTOR as u64, &[2; SECTOR / 2]).unwrap();
+        disk.arm(0, Fault::Sync);
+        assert!(file.write_durable((SECTOR + SECTOR / 2) as u64, &[3; SECTOR / 2]).is_err());
+        disk.cut_power();
+        assert_eq!(content(&disk, "log-1")[SECTOR..SECTOR + SECTOR / 2], [2; SECTOR / 2]);
+    }
+}
+
+#[test]
 fn a_misdirected_write_lands_elsewhere_in_the_file() {
     let (mut hit, mut missed) = (0, 0);
     for seed in 0..100 {
