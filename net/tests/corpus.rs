@@ -1,10 +1,6 @@
 //! Runs the saved corpus of every fuzz target as plain tests, and keeps its seeds what the encoders
 //! make: `UPDATE=1` writes them anew.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::{env, fs};
-
 use bytes::{Bytes, BytesMut};
 use zokor_core::db::{Action, Author, Image, ImageBuilder, ImageError, ImageNode, Rules, Txn};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
@@ -27,9 +23,10 @@ use zokor_net::wire::response::{encode_connected, encode_event, encode_reply};
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "the file is a library of its own as well")]
 mod doors;
+#[path = "../../fuzz/saved/lib.rs"]
+mod saved;
 
-/// Seeds by name, and their bytes.
-type Seeds = BTreeMap<&'static str, Vec<u8>>;
+use saved::Seeds;
 
 #[test]
 fn connect_keeps_its_promises() {
@@ -187,37 +184,11 @@ fn image_keeps_its_promises() {
     });
 }
 
-/// Feeds every file of the target's corpus to its door; its seeds first become, or are found to be,
-/// what `make` makes.
+/// Runs a target's corpus, whose seeds `make` makes.
 fn run(target: &str, door: fn(&[u8]), make: impl FnOnce(&mut Seeds)) {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join("../fuzz/corpus").join(target);
     let mut seeds = Seeds::new();
     make(&mut seeds);
-    if env::var_os("UPDATE").is_some() {
-        fs::create_dir_all(&folder).expect("the source tree is writable");
-        for (name, bytes) in &seeds {
-            fs::write(folder.join(format!("seed-{name}")), bytes).expect("as before");
-        }
-    }
-    for (name, bytes) in &seeds {
-        let saved = fs::read(folder.join(format!("seed-{name}"))).expect("the seed is committed");
-        assert_eq!(&saved, bytes, "seed {name} of {target}: run with UPDATE=1 if this is meant");
-    }
-    for file in fs::read_dir(&folder).expect("the corpus is committed") {
-        let bytes = fs::read(file.expect("it was listed").path()).expect("it is a file");
-        door(&bytes);
-        for length in 0..bytes.len() {
-            door(&bytes[..length]);
-        }
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut flipped = bytes.clone();
-                flipped[at] ^= 1 << bit;
-                door(&flipped);
-            }
-        }
-    }
+    saved::run(target, door, &seeds);
 }
 
 fn bytes_of(encode: impl FnOnce(&mut BytesMut)) -> Vec<u8> {

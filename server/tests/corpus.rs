@@ -1,12 +1,11 @@
 //! Runs the saved corpus of the fuzz targets for an operator's files as plain tests, and keeps its
 //! seeds what stands here: `UPDATE=1` writes them anew.
 
-use std::path::PathBuf;
-use std::{env, fs};
-
 #[path = "../../fuzz/files/lib.rs"]
 #[expect(unreachable_pub, reason = "the file is a module of the fuzz targets as well")]
 mod doors;
+#[path = "../../fuzz/saved/lib.rs"]
+mod saved;
 
 #[test]
 fn properties_keep_their_promises() {
@@ -49,31 +48,7 @@ fn server_line_keeps_its_promises() {
     );
 }
 
-/// Feeds every file of the target's corpus to its door, whole, cut and with each bit flipped.
-fn run(target: &str, door: fn(&[u8]), seeds: &[(&str, &[u8])]) {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    if env::var_os("UPDATE").is_some() {
-        fs::create_dir_all(&folder).expect("the source tree is writable");
-        for (name, bytes) in seeds {
-            fs::write(folder.join(format!("seed-{name}")), bytes).expect("as before");
-        }
-    }
-    for (name, bytes) in seeds {
-        let saved = fs::read(folder.join(format!("seed-{name}"))).expect("the seed is committed");
-        assert_eq!(&saved, bytes, "seed {name} of {target}: run with UPDATE=1 if this is meant");
-    }
-    for file in fs::read_dir(&folder).expect("the corpus is committed") {
-        let bytes = fs::read(file.expect("it was listed").path()).expect("it is a file");
-        door(&bytes);
-        for length in 0..bytes.len() {
-            door(&bytes[..length]);
-        }
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut flipped = bytes.clone();
-                flipped[at] ^= 1 << bit;
-                door(&flipped);
-            }
-        }
-    }
+fn run(target: &str, door: fn(&[u8]), seeds: &[(&'static str, &[u8])]) {
+    let seeds = seeds.iter().map(|(name, bytes)| (*name, bytes.to_vec())).collect();
+    saved::run(target, door, &seeds);
 }

@@ -247,6 +247,9 @@ fn what_waited_for_too_long_is_throttled_and_not_carried_out_and_may_come_again(
         assert!(errors.iter().all(|error| [ErrorCode(0), ErrorCode(-127)].contains(error)));
         let n_done = client.children(&root, false).expect("children").len();
         assert_eq!(n_done, WRITES - throttled.len());
+        let mntr = four_letter(ensemble.address(index), "mntr").expect("an answer");
+        let counted = format!("zk_throttled_ops\t{}\n", throttled.len());
+        assert!(mntr.contains(&counted), "{counted} in\n{mntr}");
         for n in throttled {
             let again = eventually("it is not throttled when it comes alone", || {
                 let reply = client.ask(op::CREATE, record(n)).expect("a reply");

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 
 use zokor_tests::client::Part;
+use zokor_tests::raw::four_letter;
 use zokor_tests::records::{mode, op};
 use zokor_tests::{Client, Ensemble, ErrorCode, Program};
 
@@ -231,5 +232,26 @@ fn nothing_that_clients_store_below_the_quotas_stops_a_server() {
         assert_usage(&ensemble, "/q", &expected);
         let mut client = ensemble.client(0);
         assert!(client.create("/q/after", b"", mode::PERSISTENT).is_ok());
+    }
+}
+
+#[test]
+fn mntr_tells_what_quotas_allow_and_what_is_there() {
+    for ensemble in ensembles(&[]) {
+        let mut client = ensemble.client(0);
+        client.create("/team", b"1234", mode::PERSISTENT).expect("create");
+        set_quota(&mut client, "/team", "count=9,bytes=100=;byteHardLimit=50;countHardLimit=-1");
+        for index in 0..ensemble.len() {
+            ensemble.client(index).sync("/").expect("sync");
+            let text = four_letter(ensemble.address(index), "mntr").expect("an answer");
+            for line in [
+                "zk_team_quota_count_limit_per_namespace\t9\n",
+                "zk_team_quota_bytes_limit_per_namespace\t50\n",
+                "zk_team_quota_count_usage_per_namespace\t1\n",
+                "zk_team_quota_bytes_usage_per_namespace\t4\n",
+            ] {
+                assert!(text.contains(line), "{line} in\n{text}");
+            }
+        }
     }
 }

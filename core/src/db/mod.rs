@@ -182,11 +182,6 @@ impl Database {
         Some(NodeFacts { mzxid: znode.stat.mzxid, pzxid: znode.stat.pzxid })
     }
 
-    /// The ACL of a znode; `None` if it is not there.
-    pub fn acl(&self, path: &str) -> Option<&AclList> {
-        self.tree.get(path).map(|znode| &znode.acl)
-    }
-
     /// A session, if it has not ended.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(id)

@@ -221,7 +221,6 @@ fn connect(driver: &mut Driver, now: Now, conn: ConnId, inbox: &mut Inbox) -> Li
             let address = connection.address.ip().to_canonical();
             driver.traffic.received += 1;
             driver.counts.bytes_received += n_bytes;
-            driver.counts.connect_requests += 1;
             driver.machine.handle(now, Input::Connect { conn, address, request });
             Listened::Something
         }

@@ -22,8 +22,6 @@ pub struct ServiceCounts {
     pub update_ms: Spread,
     /// Bytes of clients' frames and words, lengths included.
     pub bytes_received: u64,
-    /// Connect requests.
-    pub connect_requests: u64,
     /// Connections that their client ended without a word.
     pub connections_dropped: u64,
     /// Connections that never sent a connect request, and were cut for it.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use zokor_core::db::Quota;
 use zokor_core::id::{ServerId, SessionId, Xid};
 use zokor_core::proto::{Read, Request, Text, Write, Zxid};
 use zokor_core::replica::{Counts, Stats};
@@ -48,7 +49,7 @@ pub enum Detail {
     Watches,
     /// Digests of past states.
     Digests,
-    /// All that was counted.
+    /// All that was counted, and each quota.
     Counts,
     /// The ensemble as it describes itself.
     Membership,
@@ -103,6 +104,8 @@ pub struct ServerFacts {
     pub auth_failures: u64,
     /// What limits of connecting and of requests did.
     pub throttling: Throttling,
+    /// All quotas, ascending by path; empty unless all counters are asked for.
+    pub quotas: Vec<Quota>,
     /// The data of `/zookeeper/config`; empty unless asked for, or if standalone.
     pub membership: String,
     /// Its connections, ascending by age; empty unless asked for.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zokor_core::db::Quota;
 use zokor_core::id::ConnId;
 use zokor_core::proto::{Text, Zxid};
 use zokor_core::raft::Role;
@@ -36,6 +37,8 @@ pub(super) trait Machine: Send {
     fn stats(&self) -> Stats;
     /// Copies all counters.
     fn counts(&self) -> Counts;
+    /// Walks all quotas.
+    fn quotas(&self) -> Vec<Quota>;
     /// Copies the description of the ensemble.
     fn membership(&self) -> String;
     /// Walks all digests that are kept.
@@ -91,6 +94,10 @@ impl Machine for Replica {
 
     fn counts(&self) -> Counts {
         Replica::counts(self).clone()
+    }
+
+    fn quotas(&self) -> Vec<Quota> {
+        self.database().quotas()
     }
 
     fn membership(&self) -> String {

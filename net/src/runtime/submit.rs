@@ -197,13 +197,12 @@ impl Driver {
 const HTTP_ANSWER: &str = concat!(
     "HTTP/1.1 400 Bad Request\r\n",
     "Content-Type: text/plain; charset=utf-8\r\n",
-    "Content-Length: 316\r\n",
+    "Content-Length: 271\r\n",
     "Connection: close\r\n",
     "\r\n",
     "This is the client port of a zokor server. It speaks ZooKeeper's client protocol, not HTTP.\n",
     "Applications connect here with a ZooKeeper client. To see whether the server is well, send\n",
-    "it the four letters srvr or ruok: echo srvr | nc HOST PORT. HTTP, if it is switched on, has\n",
-    "a port of its own: see admin.serverPort.\n",
+    "it the four letters srvr or ruok: echo srvr | nc HOST PORT. It speaks HTTP nowhere yet.\n",
 );
 
 #[cfg(test)]

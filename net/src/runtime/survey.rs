@@ -44,6 +44,7 @@ impl Driver {
             Detail::Digests => facts.digests = self.machine.past_digests(),
             Detail::Counts => {
                 facts.counts = self.machine.counts();
+                facts.quotas = self.machine.quotas();
                 facts.service = ServiceCounts {
                     sync_ms: self.step_times.log.summary(),
                     snapshot_ms: self.step_times.snapshots.summary(),

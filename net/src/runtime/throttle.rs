@@ -4,6 +4,7 @@
 //! same refusals; shares are whole billionths. Rules: ZooKeeper's `connection_throttle_*`
 //! (`BlueThrottle`; the share follows "BLUE: A New Class of Active Queue Management Algorithms").
 
+use std::fmt;
 use std::time::Duration;
 
 use zokor_core::time::Instant;
@@ -51,6 +52,16 @@ impl Default for ConnectThrottle {
 /// A part of the whole, in billionths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(pub u32);
+
+impl fmt::Display for Share {
+    /// As Java prints a `double`, without its exponents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{:09}", self.0 % Share::WHOLE.0);
+        let fraction = text.trim_end_matches('0');
+        let fraction = if fraction.is_empty() { "0" } else { fraction };
+        write!(f, "{}.{fraction}", self.0 / Share::WHOLE.0)
+    }
+}
 
 impl Share {
     /// All of it.
@@ -185,6 +196,19 @@ mod tests {
     /// How many of `n` new sessions are let in at once.
     fn n_admitted(bucket: &mut Bucket, now: Instant, n: usize) -> usize {
         (0..n).filter(|_| bucket.admits(now, true)).count()
+    }
+
+    #[test]
+    fn a_share_is_printed_as_a_decimal_fraction() {
+        for (share, text) in [
+            (0, "0.0"),
+            (20_000_000, "0.02"),
+            (5, "0.000000005"),
+            (999_999_999, "0.999999999"),
+            (1_000_000_000, "1.0"),
+        ] {
+            assert_eq!(Share(share).to_string(), text);
+        }
     }
 
     #[test]

@@ -46,15 +46,15 @@ pub(super) fn put(lines: &mut Lines, facts: &ServerFacts, start: Option<Start>) 
     }
 }
 
-fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 18] {
-    let (service, counts) = (&facts.service, &facts.counts);
+fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 24] {
+    let (service, counts, throttling) = (&facts.service, &facts.counts, &facts.throttling);
     [
         ("looking_count", ensemble.searches),
         ("diff_count", ensemble.syncs_by_log),
         ("snap_count", ensemble.syncs_by_snapshot),
         ("commit_count", ensemble.commits),
         ("proposal_count", ensemble.proposals),
-        ("connection_request_count", service.connect_requests),
+        ("connection_request_count", throttling.connect_requests),
         ("connection_rejected", facts.connections_rejected),
         ("connection_drop_count", service.connections_dropped),
         ("connection_revalidate_count", counts.resumptions),
@@ -67,6 +67,12 @@ fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 18]
         ("learner_proposal_received_count", ensemble.proposals_received),
         ("learner_commit_received_count", ensemble.commits_received),
         ("sync_processor_request_queued", service.log_jobs),
+        ("throttled_ops", throttling.throttled_ops),
+        ("request_throttle_wait_count", throttling.waits),
+        ("stale_requests", throttling.stale_requests),
+        ("stale_requests_dropped", throttling.stale_requests_dropped),
+        ("stale_replies", throttling.stale_replies),
+        ("large_requests_rejected", throttling.large_requests_rejected),
     ]
 }
 
@@ -124,7 +130,7 @@ fn put_spread(lines: &mut Lines, name: &str, spread: &Spread) {
     }
 }
 
-/// Of stages, caches, throttles and queues that this server does not have, and of doors (TLS, HTTP,
+/// Of stages, caches and queues that this server does not have, and of doors (TLS, HTTP,
 /// authentication between servers) that are not built.
 const NEVER_COUNTED: &[&str] = &[
     "snapshot_error_count",
@@ -146,12 +152,6 @@ const NEVER_COUNTED: &[&str] = &[
     "outstanding_changes_queued",
     "outstanding_changes_removed",
     "request_commit_queued",
-    "throttled_ops",
-    "request_throttle_wait_count",
-    "stale_requests",
-    "stale_requests_dropped",
-    "stale_replies",
-    "large_requests_rejected",
     "quit_leading_due_to_disloyal_voter",
     "digest_mismatches_count",
     "unsuccessful_handshake",

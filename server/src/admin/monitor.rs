@@ -4,8 +4,10 @@
 //! all others and in their order, and only then what 3.6 brought with its metrics: a reader with a
 //! short buffer (collectd's takes 4 KiB) finds what it looks for at the beginning.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use zokor_core::db::Quota;
 use zokor_core::replica::{Mode, Sizes};
 use zokor_net::runtime::ServerFacts;
 
@@ -26,6 +28,7 @@ pub(super) fn report(
         put_leader(&mut lines, facts);
     }
     put_since_3_5(&mut lines, facts);
+    put_quotas(&mut lines, &facts.quotas);
     metrics::put(&mut lines, facts, start);
     lines.0
 }
@@ -92,13 +95,36 @@ fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
     lines.put("uptime", facts.uptime.as_millis());
     lines.put("global_sessions", stats.sessions);
     lines.put("local_sessions", 0);
-    lines.put("connection_drop_probability", "0.0");
+    lines.put("connection_drop_probability", facts.throttling.drop_probability);
     put_sizes(lines, "client_response", facts.service.sent.sizes);
     lines.put("auth_failed_count", facts.auth_failures);
     // Of TLS, which is not spoken here.
     lines.put("outstanding_tls_handshake", 0);
     lines.put("non_mtls_remote_conn_count", 0);
     lines.put("non_mtls_local_conn_count", 0);
+}
+
+/// What quotas allow and what is there, all those below one znode of the first level together: a
+/// hard limit before a soft one, and -1 for none, which is added up like any other number.
+/// zookeeper: QuotaMetricsUtils
+fn put_quotas(lines: &mut Lines, quotas: &[Quota]) {
+    let mut sums: BTreeMap<&str, [i64; 4]> = BTreeMap::new();
+    for Quota { path, limits, usage } in quotas {
+        let top = path.split('/').nth(1).unwrap_or_default();
+        let [znodes, bytes, n_znodes, n_bytes] = sums.entry(top).or_default();
+        let limit = |hard: Option<i64>, soft: Option<i64>| hard.or(soft).unwrap_or(-1);
+        *znodes = znodes.saturating_add(limit(limits.hard_znodes, limits.soft_znodes));
+        *bytes = bytes.saturating_add(limit(limits.hard_bytes, limits.soft_bytes));
+        let usage = usage.unwrap_or_default();
+        *n_znodes = n_znodes.saturating_add(usage.n_znodes);
+        *n_bytes = n_bytes.saturating_add(usage.n_bytes);
+    }
+    for (top, numbers) in sums {
+        let names = ["count_limit", "bytes_limit", "count_usage", "bytes_usage"];
+        for (name, number) in names.into_iter().zip(numbers) {
+            lines.put(&format!("{top}_quota_{name}_per_namespace"), number);
+        }
+    }
 }
 
 fn put_sizes(lines: &mut Lines, what: &str, Sizes { last, min, max }: Sizes) {
@@ -113,5 +139,36 @@ pub(super) struct Lines(pub(super) String);
 impl Lines {
     pub(super) fn put(&mut self, key: &str, value: impl Display) {
         self.0.push_str(&format!("zk_{key}\t{value}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zokor_core::db::{Limits, Usage};
+
+    use super::*;
+
+    #[test]
+    fn quotas_below_one_znode_of_the_first_level_are_added_up() {
+        let quota = |path: &str, limits, usage| Quota { path: path.into(), limits, usage };
+        let soft = Limits { soft_znodes: Some(5), soft_bytes: Some(7), ..Limits::default() };
+        let both = Limits { hard_znodes: Some(3), ..soft };
+        let used = Some(Usage { n_znodes: 2, n_bytes: 9 });
+        let quotas = [
+            quota("/a/b", both, used),
+            quota("/a/c", Limits::default(), used),
+            quota("/z", soft, None),
+        ];
+        let mut lines = Lines::default();
+        put_quotas(&mut lines, &quotas);
+        let expected = "zk_a_quota_count_limit_per_namespace\t2\n\
+                        zk_a_quota_bytes_limit_per_namespace\t6\n\
+                        zk_a_quota_count_usage_per_namespace\t4\n\
+                        zk_a_quota_bytes_usage_per_namespace\t18\n\
+                        zk_z_quota_count_limit_per_namespace\t5\n\
+                        zk_z_quota_bytes_limit_per_namespace\t7\n\
+                        zk_z_quota_count_usage_per_namespace\t0\n\
+                        zk_z_quota_bytes_usage_per_namespace\t0\n";
+        assert_eq!(lines.0, expected);
     }
 }

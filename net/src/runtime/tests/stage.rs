@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use zokor_core::Input;
+use zokor_core::db::Quota;
 use zokor_core::db::Txn;
 use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{
@@ -176,6 +177,11 @@ impl Machine for Script {
     fn counts(&self) -> Counts {
         self.seen.lock().unwrap().costly += 1;
         Counts::default()
+    }
+
+    fn quotas(&self) -> Vec<Quota> {
+        self.seen.lock().unwrap().costly += 1;
+        Vec::new()
     }
 
     fn membership(&self) -> String {
