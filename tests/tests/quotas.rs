@@ -237,10 +237,15 @@ fn nothing_that_clients_store_below_the_quotas_stops_a_server() {
 
 #[test]
 fn mntr_tells_what_quotas_allow_and_what_is_there() {
-    for ensemble in ensembles(&[]) {
+    if !Program::promises("quotas are enforced as told in zoo.cfg, and counted in all") {
+        return;
+    }
+    for ensemble in ensembles(&["enforceQuota=true"]) {
         let mut client = ensemble.client(0);
         client.create("/team", b"1234", mode::PERSISTENT).expect("create");
         set_quota(&mut client, "/team", "count=9,bytes=100=;byteHardLimit=50;countHardLimit=-1");
+        let too_much = client.set_data("/team", &[7; 51], -1);
+        assert_eq!(too_much.err(), Some(ErrorCode::QUOTA_EXCEEDED));
         for index in 0..ensemble.len() {
             ensemble.client(index).sync("/").expect("sync");
             let text = four_letter(ensemble.address(index), "mntr").expect("an answer");
@@ -249,6 +254,8 @@ fn mntr_tells_what_quotas_allow_and_what_is_there() {
                 "zk_team_quota_bytes_limit_per_namespace\t50\n",
                 "zk_team_quota_count_usage_per_namespace\t1\n",
                 "zk_team_quota_bytes_usage_per_namespace\t4\n",
+                "zk_quota_refused_count\t1\n",
+                "zk_quota_soft_limit_exceeded_count\t0\n",
             ] {
                 assert!(text.contains(line), "{line} in\n{text}");
             }

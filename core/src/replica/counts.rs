@@ -16,7 +16,7 @@ use super::summary::{Spread, Summary};
 
 /// Counters and sums of one replica. Durations are in milliseconds; those between two servers
 /// compare their wall clocks, and what would be negative is left out, as in ZooKeeper.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
     /// How often this server began to look for a leader.
     pub searches: u64,

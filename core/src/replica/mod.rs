@@ -13,11 +13,12 @@ mod message;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod output;
-mod petition;
+
 mod pipeline;
 mod queue;
 mod read;
 mod reconfig;
+mod reconfig_request;
 mod routes;
 mod stats;
 mod summary;

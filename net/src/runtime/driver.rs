@@ -389,14 +389,12 @@ impl Driver {
     }
 
     fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {
-        let said = self.change(conn, |connection, limits, sent| {
-            connection.say(now.instant, saying, limits, sent)
-        });
-        let Some(fits) = said else { return };
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
         self.traffic.sent += 1;
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            due(&mut self.due, conn, connection);
-        }
+        self.kept_bytes -= connection.kept_bytes();
+        let fits = connection.say(now.instant, saying, &self.limits, &mut self.counts.sent);
+        self.kept_bytes += connection.kept_bytes();
+        due(&mut self.due, conn, connection);
         if !fits {
             self.cut(now, conn, "it does not read what it is sent: too much waits for it");
         }

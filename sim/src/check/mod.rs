@@ -52,17 +52,17 @@
 //! | T4 | containers and TTL znodes go when due | [`tree::reaping`] |
 //! | T5 | permissions are the model's | [`tree::permission`] |
 //! | cross-check | one order explains all, without zxids | [`linearizability`] |
-//! | check quorum | a leader hears from a quorum | [`attendance`] |
+//! | check quorum | a leader hears from a quorum | [`check_quorum`] |
 //! | liveness | all heals | [`liveness`] |
 //!
 //! [`judge`] holds what is judged of the log and of all clients together, [`testimony`] what is
 //! judged of one connection; worlds feed these two, and the files of the C's by themselves.
 
-pub mod attendance;
 pub mod barrier;
 pub mod bounds;
 pub mod campaign;
 pub mod chain;
+pub mod check_quorum;
 pub mod commit;
 pub mod durability;
 pub mod election;

@@ -149,7 +149,7 @@ impl World {
             state.touched.lead(stats.term, state.clock.instant(time));
             let timeout = state.config.raft.election_timeout;
             let memberships = self.checks.members.since_last_look(id);
-            self.checks.attendance.leads(id, stats.term, timeout, &memberships)?;
+            self.checks.check_quorum.leads(id, stats.term, timeout, &memberships)?;
         }
         if stats.commit > before.commit {
             let claim = Claim {

@@ -15,10 +15,10 @@ use super::network::Network;
 use super::queue::{Micros, Queue};
 use super::server::Server;
 use super::serving::Conn;
-use crate::check::attendance::Attendance;
 use crate::check::barrier::Barriers;
 use crate::check::bounds::{self, Feeds, Flight};
 use crate::check::campaign::Campaigns;
+use crate::check::check_quorum::CheckQuorum;
 use crate::check::commit::Committed;
 use crate::check::election::Elections;
 use crate::check::judge::Judge;
@@ -94,7 +94,7 @@ pub(super) struct Checks {
     pub(super) elections: Elections,
     pub(super) campaigns: Campaigns,
     pub(super) barriers: Barriers,
-    pub(super) attendance: Attendance,
+    pub(super) check_quorum: CheckQuorum,
     pub(super) logs: LogMatching,
     pub(super) committed: Committed,
     pub(super) machines: Machines,
@@ -115,7 +115,7 @@ impl Checks {
             elections: Elections::default(),
             campaigns: Campaigns::default(),
             barriers: Barriers::default(),
-            attendance: Attendance::default(),
+            check_quorum: CheckQuorum::default(),
             logs: LogMatching::default(),
             committed: Committed::default(),
             machines: Machines::default(),
@@ -410,7 +410,7 @@ impl World {
         if self.server(server).replica.is_some() {
             self.conformance.input(ServerId(server), &input)?;
             let from = if let Input::Message { from, .. } = &input { Some(*from) } else { None };
-            self.checks.attendance.takes_in(ServerId(server), now.instant, from);
+            self.checks.check_quorum.takes_in(ServerId(server), now.instant, from);
         }
         let state = self.server(server);
         let Some(replica) = &mut state.replica else {

@@ -10,8 +10,8 @@ use crate::id::{ChangeId, ServerId};
 use crate::proto::{ErrorCode, Identities, Reconfig, Response, Zxid};
 use crate::raft::{Entry, Membership, Payload, Role};
 use crate::replica::output::{ChangeProgress, ChangeRefusal};
-use crate::replica::petition;
 use crate::replica::reconfig::{self, Change, End};
+use crate::replica::reconfig_request;
 use crate::replica::{CloseReason, Output, Replica};
 
 impl Replica {
@@ -61,7 +61,7 @@ impl Replica {
 
     /// What a client hears that wishes for another membership. One that asks for what is there is
     /// shown it; to change it from here is not built.
-    pub(in crate::replica) fn petition(
+    pub(in crate::replica) fn answer_reconfig(
         &self,
         identities: &Identities,
         asked: &Reconfig,
@@ -79,7 +79,7 @@ impl Replica {
             return Err(ErrorCode::BadVersion);
         }
         let present = self.db.ensemble();
-        let changes = petition::judge(&present, asked, self.config.reconfig.least_voters)?;
+        let changes = reconfig_request::judge(&present, asked, self.config.reconfig.least_voters)?;
         self.db.may_reconfigure(identities)?;
         if changes { Err(ErrorCode::Unimplemented) } else { self.db.described() }
     }

@@ -150,7 +150,7 @@ impl Replica {
                 self.rewatch(conn, &rewatch);
                 (xid, Ok(Response::Empty))
             }
-            Local::Reconfig(asked) => (xid, self.petition(&identities, &asked)),
+            Local::Reconfig(asked) => (xid, self.answer_reconfig(&identities, &asked)),
             Local::Refuse { error, zxid: instead, close: end } => {
                 zxid = instead.unwrap_or(zxid);
                 close = end;

@@ -4,7 +4,7 @@ mod auth;
 mod counts;
 mod ensemble;
 mod members;
-mod petitions;
+mod reconfig_requests;
 mod sessions;
 mod watches;
 

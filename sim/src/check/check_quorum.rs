@@ -16,27 +16,27 @@ use super::{Verdict, must};
 
 /// When each server last heard from each other.
 #[derive(Debug, Default)]
-pub struct Attendance {
-    by_server: BTreeMap<ServerId, Ear>,
+pub struct CheckQuorum {
+    by_server: BTreeMap<ServerId, Heard>,
 }
 
 /// What one server has heard, by its own clock.
 #[derive(Debug, Default)]
-struct Ear {
+struct Heard {
     /// When it last took anything in: it knows of no later time.
     now: Instant,
     /// The term in which it leads, or led last.
     term: Term,
-    heard: BTreeMap<ServerId, Instant>,
+    by_peer: BTreeMap<ServerId, Instant>,
 }
 
-impl Attendance {
+impl CheckQuorum {
     /// `server` takes something in at `now`, from a peer or not.
     pub fn takes_in(&mut self, server: ServerId, now: Instant, from: Option<ServerId>) {
-        let ear = self.by_server.entry(server).or_default();
-        ear.now = now;
+        let heard = self.by_server.entry(server).or_default();
+        heard.now = now;
         if let Some(from) = from {
-            ear.heard.insert(from, now);
+            heard.by_peer.insert(from, now);
         }
     }
 
@@ -52,24 +52,24 @@ impl Attendance {
         timeout: Duration,
         memberships: &[&Membership],
     ) -> Verdict {
-        let ear = self.by_server.entry(server).or_default();
-        if ear.term != term {
-            ear.term = term;
-            ear.heard.clear();
+        let heard = self.by_server.entry(server).or_default();
+        if heard.term != term {
+            heard.term = term;
+            heard.by_peer.clear();
         }
         let members: BTreeSet<ServerId> =
             memberships.iter().flat_map(|membership| membership.servers()).collect();
         // A server that left and came back is new.
-        ear.heard.retain(|member, _| members.contains(member));
+        heard.by_peer.retain(|member, _| members.contains(member));
         for member in members {
-            ear.heard.entry(member).or_insert(ear.now);
+            heard.by_peer.entry(member).or_insert(heard.now);
         }
         let attends = |voter| {
-            voter == server || ear.heard.get(&voter).is_some_and(|&at| ear.now < at + timeout)
+            voter == server || heard.by_peer.get(&voter).is_some_and(|&at| heard.now < at + timeout)
         };
         let has_quorum = memberships.iter().any(|membership| is_quorum(membership, attends));
         must("a leader hears from a quorum", has_quorum, || {
-            let silent = ear.heard.iter().map(|(voter, at)| (voter.0, ear.now.since(*at)));
+            let silent = heard.by_peer.iter().map(|(voter, at)| (voter.0, heard.now.since(*at)));
             format!(
                 "server {server} still leads in term {term} although the others were silent for \
                  {:?}, the election timeout is {timeout:?}",
@@ -86,43 +86,43 @@ mod tests {
     const LEADER: ServerId = ServerId(1);
     const TIMEOUT: Duration = Duration::from_micros(100);
 
-    fn leads(attendance: &mut Attendance, term: u64, voters: u64) -> Verdict {
+    fn leads(check_quorum: &mut CheckQuorum, term: u64, voters: u64) -> Verdict {
         let membership = Membership::of_voters((1..=voters).map(ServerId));
-        attendance.leads(LEADER, Term(term), TIMEOUT, &[&membership])
+        check_quorum.leads(LEADER, Term(term), TIMEOUT, &[&membership])
     }
 
-    fn tick(attendance: &mut Attendance, now: u64, from: Option<u64>) {
-        attendance.takes_in(LEADER, Instant::from_micros(now), from.map(ServerId));
+    fn tick(check_quorum: &mut CheckQuorum, now: u64, from: Option<u64>) {
+        check_quorum.takes_in(LEADER, Instant::from_micros(now), from.map(ServerId));
     }
 
     #[test]
     fn a_leader_that_hears_from_no_quorum_is_found() {
-        let mut attendance = Attendance::default();
-        tick(&mut attendance, 1_000, None);
-        assert!(leads(&mut attendance, 1, 3).is_ok());
-        tick(&mut attendance, 1_099, None);
-        assert!(leads(&mut attendance, 1, 3).is_ok(), "all have a whole timeout to speak");
-        tick(&mut attendance, 1_100, None);
-        assert!(leads(&mut attendance, 1, 3).is_err());
-        tick(&mut attendance, 1_101, Some(2));
-        assert!(leads(&mut attendance, 1, 3).is_ok(), "one of two others is enough");
-        assert!(leads(&mut attendance, 1, 5).is_ok(), "new members have a timeout too");
-        tick(&mut attendance, 1_200, Some(5));
-        assert!(leads(&mut attendance, 1, 5).is_ok());
-        tick(&mut attendance, 1_201, None);
-        assert!(leads(&mut attendance, 1, 5).is_err(), "only server 5 was heard");
-        assert!(leads(&mut attendance, 1, 1).is_ok());
-        assert!(leads(&mut attendance, 1, 5).is_ok(), "those that come back are new");
+        let mut check_quorum = CheckQuorum::default();
+        tick(&mut check_quorum, 1_000, None);
+        assert!(leads(&mut check_quorum, 1, 3).is_ok());
+        tick(&mut check_quorum, 1_099, None);
+        assert!(leads(&mut check_quorum, 1, 3).is_ok(), "all have a whole timeout to speak");
+        tick(&mut check_quorum, 1_100, None);
+        assert!(leads(&mut check_quorum, 1, 3).is_err());
+        tick(&mut check_quorum, 1_101, Some(2));
+        assert!(leads(&mut check_quorum, 1, 3).is_ok(), "one of two others is enough");
+        assert!(leads(&mut check_quorum, 1, 5).is_ok(), "new members have a timeout too");
+        tick(&mut check_quorum, 1_200, Some(5));
+        assert!(leads(&mut check_quorum, 1, 5).is_ok());
+        tick(&mut check_quorum, 1_201, None);
+        assert!(leads(&mut check_quorum, 1, 5).is_err(), "only server 5 was heard");
+        assert!(leads(&mut check_quorum, 1, 1).is_ok());
+        assert!(leads(&mut check_quorum, 1, 5).is_ok(), "those that come back are new");
     }
 
     #[test]
     fn a_new_term_begins_anew_and_a_lone_voter_needs_nobody() {
-        let mut attendance = Attendance::default();
-        tick(&mut attendance, 1_000, None);
-        assert!(leads(&mut attendance, 1, 3).is_ok());
-        tick(&mut attendance, 2_000, None);
-        assert!(leads(&mut attendance, 2, 3).is_ok());
-        tick(&mut attendance, 3_000, None);
-        assert!(leads(&mut attendance, 2, 1).is_ok());
+        let mut check_quorum = CheckQuorum::default();
+        tick(&mut check_quorum, 1_000, None);
+        assert!(leads(&mut check_quorum, 1, 3).is_ok());
+        tick(&mut check_quorum, 2_000, None);
+        assert!(leads(&mut check_quorum, 2, 3).is_ok());
+        tick(&mut check_quorum, 3_000, None);
+        assert!(leads(&mut check_quorum, 2, 1).is_ok());
     }
 }
