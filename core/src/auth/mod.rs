@@ -78,11 +78,6 @@ pub enum Refusal {
 }
 
 impl AuthConfig {
-    /// What every connection from `address` is before it shows anything.
-    pub fn stranger(&self, address: &str) -> Vec<Id> {
-        vec![Id::new("ip", address)]
-    }
-
     /// The identities that an auth packet adds to its connection. `key` tells the data of the znode
     /// `/key`, for the scheme of that name: `None` if it is missing, `Some(None)` if it is null.
     ///

@@ -10,7 +10,7 @@ use rand_core::RngCore;
 
 use crate::db::{Action, Refusal};
 use crate::id::{ConnId, Nonce, SessionId, Token};
-use crate::proto::{ConnectRequest, ConnectResponse};
+use crate::proto::{ConnectRequest, ConnectResponse, Id};
 use crate::replica::connection::{Attempt, Connection, Phase};
 use crate::replica::{CloseReason, Output, Replica};
 
@@ -47,7 +47,7 @@ impl Replica {
             return;
         };
         let attempt = Attempt { action: action.clone(), nonce, sent: self.now.instant, tries: 1 };
-        let identities = Arc::from(self.config.auth.stranger(&java_address(address)));
+        let identities = Arc::from([Id::new("ip", &java_address(address))]);
         self.connections
             .insert(conn, Connection::new(identities, request.read_only.is_some(), attempt));
         if !mutated!(AttachedAtOnce if self.attaches_at_once(&action, &request)) {
