@@ -250,6 +250,7 @@ fn what_waited_for_too_long_is_throttled_and_not_carried_out_and_may_come_again(
         let mntr = four_letter(ensemble.address(index), "mntr").expect("an answer");
         let counted = format!("zk_throttled_ops\t{}\n", throttled.len());
         assert!(mntr.contains(&counted), "{counted} in\n{mntr}");
+        assert!(!mntr.contains("zk_cnt_request_throttle_queue_time_ms\t0\n"), "{mntr}");
         for n in throttled {
             let again = eventually("it is not throttled when it comes alone", || {
                 let reply = client.ask(op::CREATE, record(n)).expect("a reply");

@@ -20,6 +20,8 @@ pub struct ServiceCounts {
     pub read_ms: Spread,
     /// From a write's decoding to its answer; the opening of a session is one.
     pub update_ms: Spread,
+    /// How long those requests waited for their turn that did not go to the replica at once.
+    pub queued_ms: Spread,
     /// Bytes of clients' frames and words, lengths included.
     pub bytes_received: u64,
     /// Connections that their client ended without a word.

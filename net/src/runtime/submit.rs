@@ -9,6 +9,7 @@ use zokor_core::proto::Request;
 use zokor_core::time::Now;
 
 use super::connection::{Asked, Connection, Phase};
+use super::counts::in_ms;
 use super::driver::Driver;
 use super::facts::{Throttling, operation, yields};
 use super::queue::Queued;
@@ -117,6 +118,7 @@ impl Driver {
                 continue;
             }
             let is_throttled = throttle.is_throttled(&queued, now.instant);
+            self.counts.queued_ms.note(in_ms(now.instant.since(queued.since)));
             let Queued { conn, xid, mut request, .. } = queued;
             if is_throttled {
                 self.throttled.throttled_ops += 1;

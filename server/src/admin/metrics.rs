@@ -103,10 +103,11 @@ fn summaries(
     ]
 }
 
-fn spreads<'a>(facts: &'a ServerFacts, ensemble: &'a Counts) -> [(&'static str, &'a Spread); 7] {
+fn spreads<'a>(facts: &'a ServerFacts, ensemble: &'a Counts) -> [(&'static str, &'a Spread); 8] {
     [
         ("readlatency", &facts.service.read_ms),
         ("updatelatency", &facts.service.update_ms),
+        ("request_throttle_queue_time_ms", &facts.service.queued_ms),
         ("propagation_latency", &facts.counts.propagation_ms),
         ("quorum_ack_latency", &ensemble.agreement_ms),
         ("proposal_latency", &ensemble.proposal_ms),
@@ -207,7 +208,6 @@ const NEVER_SPREAD: &[&str] = &[
     "write_final_proc_time_ms",
     "om_proposal_process_time_ms",
     "om_commit_process_time_ms",
-    "request_throttle_queue_time_ms",
     "proposal_ack_creation_latency",
     "sync_processor_queue_time_ms",
     "sync_processor_queue_flush_time_ms",

@@ -22,8 +22,6 @@ pub(super) struct FileNode {
     dropped: BTreeMap<usize, Vec<u8>>,
     /// Sectors that were acknowledged and synced, and what the platter has in their place.
     ghosts: BTreeMap<usize, Vec<u8>>,
-    /// Ghosts that a write without a sync lies over, and what they pretended to hold.
-    overlaid: BTreeMap<usize, Vec<u8>>,
     /// Sectors that rotted, until they are written again.
     rotten: BTreeSet<usize>,
     /// Sectors that the platter cannot read any more, until they are written again.
@@ -85,7 +83,16 @@ impl FileNode {
     }
 
     /// Writes `bytes` at `offset`. At times the cache writes back by itself what was there before.
-    pub(super) fn write(&mut self, offset: usize, bytes: &[u8], aim: Aim, disk: &mut Dice<'_>) {
+    /// `spares_last`: where it lies over what was synced last, that is there after all.
+    pub(super) fn write(
+        &mut self,
+        offset: usize,
+        bytes: &[u8],
+        aim: Aim,
+        spares_last: bool,
+        disk: &mut Dice<'_>,
+    ) {
+        let spared = self.spared(spares_last, disk.sector);
         let end = offset + bytes.len();
         let old_end = self.shown.len();
         if aim == Aim::Astray && !bytes.is_empty() {
@@ -96,10 +103,7 @@ impl FileNode {
             let shown = self.sector(sector, disk.sector).to_vec();
             self.rotten.remove(&sector);
             self.unreadable.remove(&sector);
-            let ghost = self.ghosts.remove(&sector);
-            if ghost.is_some() {
-                self.overlaid.insert(sector, shown.clone());
-            }
+            let ghost = self.ghosts.remove(&sector).filter(|_| !spared.contains(&sector));
             let other = ghost.or_else(|| self.dropped.remove(&sector));
             if aim != Aim::True {
                 let old = self.dirty.remove(&sector).or(other).unwrap_or(shown);
@@ -149,7 +153,6 @@ impl FileNode {
     /// Makes everything durable.
     pub(super) fn sync(&mut self) {
         self.dirty.clear();
-        self.overlaid.clear();
         self.durable_bytes = self.shown.len();
         if let Some(range) = self.unsynced.take() {
             self.last_synced = range;
@@ -159,12 +162,8 @@ impl FileNode {
     /// Counts everything as clean, though any of it may not be on the platter: what file systems do
     /// when a sync fails. Reading still shows all of it, until the power is cut.
     pub(super) fn fail_sync(&mut self, disk: &mut Dice<'_>) {
-        let spared = self.spared(true, disk.sector);
-        let mut overlaid = std::mem::take(&mut self.overlaid);
         for (sector, old) in std::mem::take(&mut self.dirty) {
             let kept = disk.kept_bytes();
-            let pretended = overlaid.remove(&sector).filter(|_| spared.contains(&sector));
-            let old = pretended.unwrap_or(old);
             if kept < disk.sector {
                 let mut content = self.sector(sector, disk.sector).to_vec();
                 let from = kept.min(content.len());
@@ -194,11 +193,8 @@ impl FileNode {
         for (sector, old) in std::mem::take(&mut self.dropped) {
             self.put(sector, &old, 0, disk.sector);
         }
-        let mut overlaid = std::mem::take(&mut self.overlaid);
         for (sector, old) in std::mem::take(&mut self.dirty) {
             let kept = disk.kept_bytes();
-            let pretended = overlaid.remove(&sector).filter(|_| spared.contains(&sector));
-            let old = pretended.unwrap_or(old);
             self.put(sector, &old, kept, disk.sector);
             if kept > 0 {
                 end = end.max((sector * disk.sector + kept).min(self.shown.len()));

@@ -120,7 +120,6 @@ impl SectorDisk {
         shared.names.cut_power(|limit| shared.stream.below(limit));
         shared.forget_unnamed();
         let Shared { nodes, names, stream, sector_bytes, .. } = shared;
-        let is_witness = |name: &str| is_log(name) || is_watermark(name);
         let witnesses: BTreeSet<u64> =
             names.iter().filter(|(name, _)| is_witness(name)).map(|(_, id)| id).collect();
         for (id, node) in nodes {
@@ -211,6 +210,11 @@ fn is_log(name: &str) -> bool {
     name.starts_with("log-")
 }
 
+/// Whether the last that was synced of a file may be all that tells of it.
+fn is_witness(name: &str) -> bool {
+    is_log(name) || is_watermark(name)
+}
+
 /// Whether a file says how far the log was durable.
 fn is_watermark(name: &str) -> bool {
     name.starts_with("watermark-")
@@ -292,9 +296,11 @@ impl Shared {
     }
 
     fn write(&mut self, id: u64, offset: usize, bytes: &[u8], aim: Aim) {
+        let is_witness = self.names.iter().any(|(name, file)| file == id && is_witness(name));
         let Shared { nodes, stream, sector_bytes, .. } = self;
         let node = nodes.get_mut(&id).expect("it is alive");
-        node.write(offset, bytes, aim, &mut Dice { stream, sector: *sector_bytes });
+        let mut dice = Dice { stream, sector: *sector_bytes };
+        node.write(offset, bytes, aim, is_witness, &mut dice);
     }
 }
 
