@@ -75,6 +75,7 @@ const SEEDS: &[(u64, &str)] = &[
     (0xd83d_1b02_a86d_beb8, "no leader: a link swallowed everything for a quarter of an hour"),
     (0x55dd_8cd4_2ae4_a546, "the same kept one server behind"),
     (0x28ae_5ce5_fd9d_f7e9, "the same kept one server from ever hearing anything"),
+    (0x75ea_b8b5_d011_d590, "a client that rested lost its connection after all was well"),
 ];
 
 #[test]
