@@ -105,6 +105,18 @@ impl Txn {
 }
 
 impl Action {
+    /// Whether it would make anything larger, if it succeeded: a znode, its data, its ACL.
+    pub fn stores(&self) -> bool {
+        matches!(self, Action::Write { write, .. } if write.stores())
+    }
+
+    /// Takes out what it would store. It is still the same request, to be refused.
+    pub fn strip(&mut self) {
+        if let Action::Write { write, .. } = self {
+            write.strip();
+        }
+    }
+
     /// What it weighs when it is passed on or put into the log; see [`Txn::size_bytes`].
     pub fn size_bytes(&self) -> usize {
         const OVERHEAD: usize = 80;

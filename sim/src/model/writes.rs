@@ -32,6 +32,12 @@ pub struct Moment<'a> {
     pub identities: &'a [Id],
 }
 
+impl Moment<'_> {
+    fn has_room(&self) -> Result<(), ErrorCode> {
+        if self.rules.no_room { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
+    }
+}
+
 const LONGEST_TTL_MS: i64 = (1 << 40) - 1;
 
 impl State {
@@ -171,6 +177,7 @@ impl State {
                 Ok(OpResult::Delete)
             }
             Write::SetData { path, data, version } => {
+                at.has_room()?;
                 valid(path)?;
                 let node = self.node(path)?;
                 at.need(&node.acl, WRITE)?;
@@ -205,6 +212,7 @@ impl State {
         acl: &[Acl],
         version: i32,
     ) -> Result<Stat, ErrorCode> {
+        at.has_room()?;
         valid(path)?;
         let list = acl::fixed_up(acl, at.identities)?;
         let node = self.node(path)?;
@@ -222,6 +230,7 @@ impl State {
         create: &Create,
         changes: &mut Vec<Change>,
     ) -> Result<OpResult, ErrorCode> {
+        at.has_room()?;
         let (kind, sequential) = kind_of(at, create)?;
         if !create.path.contains('/') || create.path.contains('\0') {
             return Err(ErrorCode::BadArguments);

@@ -5,6 +5,7 @@ mod counts;
 mod ensemble;
 mod members;
 mod reconfig_requests;
+mod room;
 mod sessions;
 mod watches;
 
