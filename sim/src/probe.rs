@@ -125,6 +125,7 @@ const STEPPED: &[Quota] = &[
     quota("watches for data removed", 200),
     quota("watches of any kind removed", 200),
     quota("write answered over an election", 100),
+    quota("write refused for want of room", 1_000),
     quota("wrong password refused", 200),
 ];
 

@@ -223,6 +223,9 @@ impl World {
             let index = raft::Index(self.checks.model.last() as u64 + 1);
             let entry = self.checks.committed.entry(index).expect("it was just committed").clone();
             self.checks.model.append(&entry);
+            if matches!(&entry.payload, Payload::Command(txn) if txn.rules.no_room) {
+                self.probes.hit("write refused for want of room");
+            }
             self.members_changed(claim.server.0, &entry);
             crate::check::zxid::grows(&self.checks.model)?;
             let step = self.checks.model.newest();

@@ -80,6 +80,8 @@ pub struct World {
     pub(super) probes: Probes,
     /// What happened, as a number.
     pub hash: u64,
+    /// All was well, and was judged.
+    is_over: bool,
     /// How many events there were.
     pub events: u64,
     /// How many faults there were.
@@ -174,6 +176,7 @@ impl World {
             trace,
             probes: Probes::default(),
             hash: plan.seed,
+            is_over: false,
             events: 0,
             faults: 0,
             second: 0,
@@ -197,7 +200,11 @@ impl World {
     ///
     /// # Errors
     /// The first violation.
+    ///
+    /// # Panics
+    /// If all was well before: nothing would ever end it.
     pub fn run_until(&mut self, time: Micros) -> Verdict {
+        assert!(!self.is_over, "the run is over; let it heal later");
         let mut chances = std::mem::take(&mut self.chances);
         let verdict = zokor_chance::with(&mut chances, || {
             while self.queue.next_time().is_some_and(|next| next <= time) && !self.step()? {}
@@ -232,6 +239,7 @@ impl World {
         match self.health().is_well() {
             Ok(()) => {
                 self.finish()?;
+                self.is_over = true;
                 return Ok(true);
             }
             Err(ailment) if time >= self.healed_at + self.patience() => return Err(ailment),

@@ -4,6 +4,7 @@
 //! Invariant: a story is not over before every fault of its script has found the moment that it
 //! waits for. A story that no longer reaches the state it is about fails.
 
+mod disks;
 mod ensembles;
 mod limits;
 mod raft;
