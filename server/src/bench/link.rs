@@ -89,7 +89,7 @@ impl Link {
         }
     }
 
-    /// Begins to connect; whether it worked is told by [`TcpStream::take_error`] once there is room.
+    /// Begins to connect; [`TcpStream::take_error`] tells whether it worked once there is room.
     pub(super) fn connect(&mut self, host: SocketAddr, now_ns: u64) -> io::Result<()> {
         let family = if host.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

@@ -75,7 +75,7 @@ impl Meter {
         Meter {
             mix: arguments.mix.clone(),
             warm_up_ns: arguments.warm_up.as_nanos() as u64,
-            duration_ns: arguments.count.is_none().then(|| arguments.duration.as_nanos() as u64),
+            duration_ns: arguments.count.is_none().then_some(arguments.duration.as_nanos() as u64),
             left: arguments.count.unwrap_or(u64::MAX),
             phase: Phase::Waiting,
             from_ns: u64::MAX,

@@ -130,8 +130,8 @@ Kinds of work:
   session         by itself: every connection opens a session and closes it, again and again
 
 Latencies count from when an operation was sent; with --rate from when it should have been, so that
-a server that stalls is not excused. Everything happens below a znode of its own, which is deleted at
-the end. The exit code is 1 if any operation failed or anything is left behind.
+a server that stalls is not excused. Everything happens below a znode of its own, which is deleted
+at the end. The exit code is 1 if any operation failed or anything is left behind.
 
 Examples:
   zokor bench --hosts a:2181,b:2181,c:2181 --connections 64 --outstanding 1

@@ -33,7 +33,7 @@ pub(super) struct Ready {
 impl Readiness {
     /// Nobody yet.
     pub(super) fn new(exact: bool) -> io::Result<Self> {
-        // Timers of ordinary threads are late by up to 50 µs. Where this cannot be set they stay so.
+        // Timers of ordinary threads are late by up to 50 µs. Where this cannot be set, so be it.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         Ok(Readiness { epoll, events: Vec::with_capacity(N_EVENTS), exact })
