@@ -1,7 +1,8 @@
 //! One change, many watchers: how long until each has heard, and until the last has.
 //!
 //! Invariant: the next change is made when every session watches again, so that each change is
-//! heard of exactly once by each.
+//! heard of exactly once by each. They set their watches again when the last has heard: what that
+//! costs does not delay the news.
 
 use super::link::name_of;
 use super::links::{Links, Load, Loss, Reply};
@@ -31,6 +32,8 @@ enum Watcher {
     Arming,
     /// The watch is set.
     Armed,
+    /// It has fired.
+    Told,
 }
 
 /// The change under way.
@@ -72,6 +75,18 @@ impl Fanout {
         links.ask(link, &self.places.watch());
     }
 
+    /// All who were told watch again, if nobody is still to be told.
+    fn arm_all(&mut self, links: &mut Links) {
+        if self.change.is_some_and(|change| change.n_deaf > 0) {
+            return;
+        }
+        for link in 0..self.watchers.len() {
+            if self.watchers[link] == Watcher::Told {
+                self.arm(links, link);
+            }
+        }
+    }
+
     /// Makes the next change if everybody watches and it is due.
     fn change(&mut self, links: &mut Links, now_ns: u64) {
         if self.change.is_some() || !self.all_armed() || !links.is_up(WRITER) {
@@ -98,7 +113,7 @@ impl Fanout {
     }
 
     /// One more has heard of the change, or never will.
-    fn heard(&mut self, now_ns: u64, kind: Option<Kind>) {
+    fn heard(&mut self, links: &mut Links, now_ns: u64, kind: Option<Kind>) {
         let Some(change) = &mut self.change else { return };
         change.n_deaf = change.n_deaf.saturating_sub(1);
         let (begun_ns, is_last) = (change.begun_ns, change.n_deaf == 0);
@@ -111,6 +126,9 @@ impl Fanout {
             }
         }
         self.finish_change();
+        if is_last {
+            self.arm_all(links);
+        }
     }
 
     fn finish_change(&mut self) {
@@ -143,6 +161,7 @@ impl Load for Fanout {
     fn reply(&mut self, links: &mut Links, link: usize, reply: Reply, now_ns: u64) {
         if link == WRITER {
             self.answered(&reply, now_ns);
+            self.arm_all(links);
         } else if reply.error == 0 {
             self.set(link, Watcher::Armed);
         } else {
@@ -153,15 +172,20 @@ impl Load for Fanout {
     }
 
     fn event(&mut self, links: &mut Links, link: usize, now_ns: u64) {
-        if self.watchers[link] != Watcher::Armed || self.change.is_none() {
+        if self.watchers[link] != Watcher::Armed {
             self.meter.tally.failed(Kind::Watch, "a notification that nobody asked for");
             return;
         }
-        self.arm(links, link);
-        self.heard(now_ns, Some(Kind::Watch));
+        if self.change.is_none() {
+            // Of a change whose answer was lost with the connection.
+            self.arm(links, link);
+            return;
+        }
+        self.set(link, Watcher::Told);
+        self.heard(links, now_ns, Some(Kind::Watch));
     }
 
-    fn lost(&mut self, _links: &mut Links, link: usize, loss: Loss<'_>, now_ns: u64) {
+    fn lost(&mut self, links: &mut Links, link: usize, loss: Loss<'_>, now_ns: u64) {
         if !loss.was_up {
             return;
         }
@@ -169,13 +193,15 @@ impl Load for Fanout {
             if self.change.take().is_some() {
                 self.meter.tally.failed(Kind::Set, loss.why);
             }
+            // Whether it was made nobody knows; who was told of it watches for the next one.
+            self.arm_all(links);
             return;
         }
         self.meter.tally.failed(Kind::Watch, loss.why);
         let was_armed = self.watchers[link] == Watcher::Armed;
         self.set(link, Watcher::Away);
         if was_armed {
-            self.heard(now_ns, None);
+            self.heard(links, now_ns, None);
         }
     }
 

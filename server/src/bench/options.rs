@@ -125,8 +125,8 @@ Kinds of work:
   multi           --parts setData at once
   children        getChildren with --names names
   sync            sync
-  watch           by itself: one session changes a znode, --watchers others hear of it and set their
-                  watches again; `last` is when the last has heard
+  watch           by itself: one session changes a znode, --watchers others hear of it, and watch
+                  again when all have heard; `last` is when the last has
   session         by itself: every connection opens a session and closes it, again and again
 
 Latencies count from when an operation was sent; with --rate from when it should have been, so that
