@@ -269,7 +269,8 @@ def main():
             )
             theirs, ours = (costs[side, "idle"] for side in SIDES)
             comparison.say(f"- Idle after the start, resident: {theirs:.1f} and {ours:.1f} MB.")
-            comparison.kills()
+            if asked.kills:
+                comparison.kills()
             for servers in comparison.sides.values():
                 servers.close()
             if asked.znodes:
