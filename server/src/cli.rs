@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::BenchArguments;
 use crate::version::{LONG_VERSION, VERSION};
 
 /// A coordination service that speaks ZooKeeper's client protocol.
@@ -33,6 +34,8 @@ pub enum Command {
     FourLetterWord(FourLetterArguments),
     /// Tell what becomes of each key of a zoo.cfg
     Keys(KeysArguments),
+    /// Load servers and measure them
+    Bench(BenchArguments),
 }
 
 /// The arguments of `zokor serve`.
@@ -114,7 +117,8 @@ Examples:
   zokor dev                              three servers to try things on
   zokor serve --config /etc/zoo.cfg      one server of an ensemble
   zokor serve 2181 /var/lib/zokor        a standalone server
-  zokor status host1:2181,host2:2181     who leads, who follows, who is down";
+  zokor status host1:2181,host2:2181     who leads, who follows, who is down
+  zokor bench --hosts host1:2181         how fast it is";
 
 const KEYS_WORDS: &str = "\
   honoured    it has the effect that it has in ZooKeeper
@@ -197,6 +201,22 @@ mod tests {
             panic!("not status");
         };
         assert_eq!(status.servers, ["a:1", "b:2", "c:3"]);
+    }
+
+    #[test]
+    fn bench_ends_after_a_time_or_after_a_count_and_not_both() {
+        for (line, good) in [
+            ("zokor bench", true),
+            ("zokor bench --hosts a:1,b --mix get=9,set=1 --duration 2m -q", true),
+            ("zokor bench --mix watch --count 20 --json", true),
+            ("zokor bench --count 20 --duration 2s", false),
+            ("zokor bench --count 0", false),
+            ("zokor bench --mix got", false),
+            ("zokor bench --root /", false),
+            ("zokor bench --connections 0", false),
+        ] {
+            assert_eq!(parsed(line).is_ok(), good, "{line}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use zokor_server::cli::{Command, CommandLine, LogLevel};
-use zokor_server::{dev, keys, launch, log, serve, status};
+use zokor_server::{bench, dev, keys, launch, log, serve, status};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => Ok(status::run(&arguments.servers)),
         Command::FourLetterWord(arguments) => status::ask_and_print(arguments),
         Command::Keys(arguments) => Ok(keys::run(arguments)),
+        Command::Bench(arguments) => block_on(bench::run(arguments)),
     };
     ran.unwrap_or_else(|sentence| {
         eprintln!("zokor: {sentence}");
@@ -40,7 +41,9 @@ fn start_log(line: &CommandLine) {
         Command::Serve(_) => LogLevel::Info,
         // Its servers come and go together, and each would complain of the others.
         Command::Dev(_) => LogLevel::Error,
-        Command::Status(_) | Command::FourLetterWord(_) | Command::Keys(_) => LogLevel::Warn,
+        Command::Status(_) | Command::FourLetterWord(_) | Command::Keys(_) | Command::Bench(_) => {
+            LogLevel::Warn
+        }
     };
     log::start(match line.log.unwrap_or(by_command) {
         LogLevel::Error => LevelFilter::ERROR,

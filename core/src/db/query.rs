@@ -141,10 +141,18 @@ fn readable<'a>(tree: &'a Tree, reader: &Reader<'_>, path: &str) -> Result<&'a Z
     Ok(znode)
 }
 
+/// All in one allocation, of which each name is a slice: a list of names costs little more than a
+/// copy of its bytes.
 fn names(tree: &Tree, znode: &Znode) -> Vec<Text> {
-    let mut names = Vec::with_capacity(znode.n_children());
-    names.extend(tree.names(znode).map(Text::from));
-    names
+    let mut found = Vec::with_capacity(znode.n_children());
+    found.extend(tree.names(znode));
+    let all = Text::from(found.concat());
+    let mut at = 0;
+    let slice = |name: &&str| {
+        at += name.len();
+        all.slice_ref(&all[at - name.len()..at])
+    };
+    found.iter().map(slice).collect()
 }
 
 /// What the parts of one multiRead's answer may weigh together: far above what a client takes

@@ -33,6 +33,9 @@ pub enum PathError {
 /// # Errors
 /// The first rule that the path breaks.
 pub fn is_valid(path: &str) -> Result<(), PathError> {
+    if is_plain(path.as_bytes()) {
+        return Ok(());
+    }
     if path.is_empty() {
         return Err(PathError::Empty);
     }
@@ -59,15 +62,31 @@ pub fn is_valid(path: &str) -> Result<(), PathError> {
     Ok(())
 }
 
+/// Whether one look at each byte shows that a path is valid, as it does for nearly all: printable
+/// ASCII, and no name that is empty or begins with a dot. What is not plain may be valid all the
+/// same.
+fn is_plain(path: &[u8]) -> bool {
+    let starts_a_name = |pair: &[u8]| pair[0] != b'/' || !matches!(pair[1], b'/' | b'.');
+    path.first() == Some(&b'/')
+        && path.last() != Some(&b'/')
+        && path.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && path.windows(2).all(starts_a_name)
+}
+
 /// The text before the last slash; `""`, which addresses the root, for a znode at the top.
 /// `None` if there is no slash.
 pub fn parent_of(path: &str) -> Option<&str> {
-    path.rfind('/').map(|at| &path[..at])
+    last_slash(path).map(|at| &path[..at])
 }
 
 /// The text after the last slash, or all of it.
 pub fn name_of(path: &str) -> &str {
-    path.rfind('/').map_or(path, |at| &path[at + 1..])
+    last_slash(path).map_or(path, |at| &path[at + 1..])
+}
+
+/// Byte by byte: names are short, so that a search made for long texts costs more.
+fn last_slash(path: &str) -> Option<usize> {
+    path.bytes().rposition(|byte| byte == b'/')
 }
 
 /// ZooKeeper looks at UTF-16 units, so nothing above U+FFFF is allowed: it would be surrogates
@@ -109,6 +128,32 @@ mod tests {
         for (path, error) in bad {
             assert_eq!(is_valid(path), Err(error), "{path:?}");
         }
+    }
+
+    /// Every text of up to five of these bytes, against the rules one by one.
+    #[test]
+    fn what_is_plain_is_valid() {
+        let is_slowly_valid = |path: &str| {
+            path == "/"
+                || path.strip_prefix('/').is_some_and(|names| {
+                    names.split('/').all(|name| !["", ".", ".."].contains(&name))
+                        && !path.chars().any(is_forbidden)
+                })
+        };
+        let mut texts = vec![String::new()];
+        for length in 0..5 {
+            let longer: Vec<String> = texts
+                .iter()
+                .filter(|text| text.len() == length)
+                .flat_map(|text| ["/", ".", "a", "~", "\x7f"].map(|c| format!("{text}{c}")))
+                .collect();
+            texts.extend(longer);
+        }
+        for text in texts {
+            assert_eq!(is_valid(&text).is_ok(), is_slowly_valid(&text), "{text:?}");
+            assert!(!is_plain(text.as_bytes()) || is_slowly_valid(&text), "{text:?}");
+        }
+        assert!(is_plain(b"/services/api-0000000001") && !is_plain("/\u{e9}".as_bytes()));
     }
 
     #[test]

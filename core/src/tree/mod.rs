@@ -112,8 +112,9 @@ impl Tree {
         let place = Place { hash: hash(path), slot };
         self.index.insert_unique(spread(&place), place, spread);
         if path != "/" {
+            let prefix = path.len() - name_of(path).len();
             self.with_children(path, |children, name, znodes| {
-                children.insert(slot, name, |slot| name_at(znodes, slot));
+                children.insert(slot, name, |slot| name_at(znodes, slot, prefix));
             });
         }
     }
@@ -125,8 +126,9 @@ impl Tree {
     pub fn remove(&mut self, path: &str) -> Content {
         assert!(path != "/", "the root is never removed");
         let slot = self.find(path).expect("callers look before they remove");
+        let prefix = path.len() - name_of(path).len();
         let removed = self.with_children(path, |children, name, znodes| {
-            children.remove(name, |slot| name_at(znodes, slot))
+            children.remove(name, |slot| name_at(znodes, slot, prefix))
         });
         assert_eq!(removed, slot, "index and children disagree on {path:?}");
         let wanted = hash(path);
@@ -182,8 +184,9 @@ impl Tree {
 
     /// The names of a znode's children, ascending.
     pub fn names<'a>(&'a self, znode: &'a Znode) -> impl Iterator<Item = &'a str> {
+        let prefix = if &*znode.path == "/" { 1 } else { znode.path.len() + 1 };
         let slots = znode.children.iter().flat_map(|children| children.iter());
-        slots.map(|slot| name_at(&self.znodes, slot))
+        slots.map(move |slot| name_at(&self.znodes, slot, prefix))
     }
 
     /// How many znodes are below `znode`, at all depths.
@@ -346,8 +349,10 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-fn name_at(znodes: &Pages<Znode>, slot: u32) -> &str {
-    name_of(&znodes.get(slot).expect("children are in use").path)
+/// The name of the znode at `slot`: what follows the `prefix` bytes that it shares with all
+/// children of its parent.
+fn name_at(znodes: &Pages<Znode>, slot: u32, prefix: usize) -> &str {
+    &znodes.get(slot).expect("children are in use").path[prefix..]
 }
 
 fn hash(path: &str) -> u32 {

@@ -151,6 +151,9 @@ fn size(znode: &Znode) -> u64 {
         // ZooKeeper keeps the root under "" and under "/".
         return 2 * data + 1;
     }
-    let path: usize = znode.path.chars().map(char::len_utf16).sum();
+    let path = match znode.path.is_ascii() {
+        true => znode.path.len(),
+        false => znode.path.chars().map(char::len_utf16).sum(),
+    };
     data + path as u64
 }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::children::Children;
 use crate::id::SessionId;
-use crate::proto::{AclList, Stat, Zxid};
+use crate::proto::{Acl, AclList, Stat, Zxid};
 use crate::time::WallTime;
 
 /// A znode's numbers as they are stored, not as clients see them.
@@ -181,19 +181,11 @@ impl Znode {
 
     /// The hash for `body`, to be taken anew when path, data or ACL are set.
     pub(super) fn hash_body(path: &str, data: Option<&Bytes>, acl: &AclList) -> u64 {
-        let mut list = Vec::with_capacity(16 + acl.len() * 48);
-        for entry in acl.iter() {
-            list.extend_from_slice(&entry.permissions.0.to_le_bytes());
-            for text in [&entry.id.scheme, &entry.id.id] {
-                list.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                list.extend_from_slice(text.as_bytes());
-            }
-        }
         let parts = [
             xxh3_64(path.as_bytes()),
             u64::from(data.is_some()),
             data.map_or(0, |data| xxh3_64(data)),
-            xxh3_64(&list),
+            hash_acl(acl),
         ];
         let mut bytes = [0; 32];
         for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {
@@ -201,6 +193,38 @@ impl Znode {
         }
         xxh3_64(&bytes)
     }
+}
+
+/// A hash of an ACL. Short ones, which nearly all are, need no allocation.
+fn hash_acl(acl: &AclList) -> u64 {
+    let text_len = |text: &str| 8 + text.len();
+    let entry_len = |entry: &Acl| 4 + text_len(&entry.id.scheme) + text_len(&entry.id.id);
+    let n_bytes: usize = acl.iter().map(entry_len).sum();
+    let (mut short, mut long) = ([0; 128], Vec::new());
+    let bytes = match short.get_mut(..n_bytes) {
+        Some(short) => short,
+        None => {
+            long.resize(n_bytes, 0);
+            &mut long[..]
+        }
+    };
+    let mut rest = &mut *bytes;
+    for entry in acl.iter() {
+        put(&mut rest, &entry.permissions.0.to_le_bytes());
+        for text in [&entry.id.scheme, &entry.id.id] {
+            put(&mut rest, &(text.len() as u64).to_le_bytes());
+            put(&mut rest, text.as_bytes());
+        }
+    }
+    assert!(rest.is_empty(), "the length was summed up from the same entries");
+    xxh3_64(bytes)
+}
+
+/// Writes `part` at the beginning of `rest`, and leaves what is after it.
+fn put(rest: &mut &mut [u8], part: &[u8]) {
+    let (place, after) = std::mem::take(rest).split_at_mut(part.len());
+    place.copy_from_slice(part);
+    *rest = after;
 }
 
 /// The version after `version`: it wraps, and leaves out -1, which asks for no check.
@@ -237,6 +261,27 @@ mod tests {
         for owner in [0xff99_0000_0000_0005_u64, 0xff00_0000_0000_0000, 0xff00_0100_0000_0000] {
             let owner = owner as i64;
             assert_eq!(Kind::of(owner), Kind::Ephemeral(SessionId(owner)), "{owner:x}");
+        }
+    }
+
+    /// The hash is part of what snapshots promise: it stays what it was, by either way.
+    #[test]
+    fn the_hash_of_an_acl_is_that_of_its_bytes() {
+        for n in [0, 1, 2, 3, 50] {
+            let entry = |n: i32| Acl {
+                permissions: crate::proto::Permissions(n),
+                id: crate::proto::Id::new("digest", &"x".repeat(n as usize)),
+            };
+            let acl: AclList = (0..n).map(entry).collect();
+            let mut bytes = Vec::new();
+            for entry in acl.iter() {
+                bytes.extend_from_slice(&entry.permissions.0.to_le_bytes());
+                for text in [&entry.id.scheme, &entry.id.id] {
+                    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                    bytes.extend_from_slice(text.as_bytes());
+                }
+            }
+            assert_eq!(hash_acl(&acl), xxh3_64(&bytes), "{n}");
         }
     }
 
