@@ -27,6 +27,9 @@ pub struct ClientLimits {
     pub connect: ConnectThrottle,
     /// `request_throttle*`, `request_stale_*`, `throttled_op_wait_time`.
     pub requests: RequestThrottle,
+    /// `nio.sessionlessCnxnTimeout`: how long a connection may take to its connect request. Default
+    /// 10 s.
+    pub handshake_timeout: Duration,
     /// `request_throttler.shutdownTimeout`: how long a server that stops waits for the requests
     /// under way, if the file says so.
     pub shutdown_timeout: Option<Duration>,
@@ -48,6 +51,7 @@ pub(super) const KEYS: &[&str] = &[
     "jute.maxbuffer",
     "largeRequestMaxBytes",
     "largeRequestThreshold",
+    "nio.sessionlessCnxnTimeout",
     "request_stale_connection_check",
     "request_stale_latency_check",
     "request_throttle",
@@ -65,6 +69,7 @@ impl Default for ClientLimits {
             large_request_max_bytes: 100 << 20,
             connect: ConnectThrottle::default(),
             requests: RequestThrottle::default(),
+            handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: None,
         }
     }
@@ -88,6 +93,8 @@ impl ClientLimits {
                 .map_or(default.large_request_max_bytes, |bytes| bytes as usize),
             connect: connect_throttle(keys, warnings)?,
             requests: request_throttle(keys)?,
+            handshake_timeout: milliseconds(keys, "nio.sessionlessCnxnTimeout", 1)?
+                .unwrap_or(default.handshake_timeout),
             shutdown_timeout: milliseconds(keys, "request_throttler.shutdownTimeout", 0)?,
         })
     }
@@ -356,6 +363,9 @@ mod tests {
         };
         assert_eq!(limits(text).requests, expected);
         assert_eq!(limits(text).shutdown_timeout, Some(Duration::from_secs(4)));
+        let hurried = limits("nio.sessionlessCnxnTimeout=300");
+        assert_eq!(hurried.handshake_timeout, Duration::from_millis(300));
+        assert!(read("nio.sessionlessCnxnTimeout=0").is_err(), "nobody could connect");
         let off = limits("request_throttle=false\nrequest_throttle_max_requests=7");
         assert_eq!(off.requests.max_requests, 0);
         assert_eq!(limits("throttled_op_wait_time=0").requests.op_wait_time, None);
