@@ -12,6 +12,7 @@ mod input;
 mod message;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod namespaces;
 mod output;
 
 mod pipeline;
@@ -55,6 +56,7 @@ pub use config::{Config, ReconfigRules};
 pub use counts::Counts;
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
+pub use namespaces::{Namespace, Namespaces};
 pub use output::{ChangeProgress, ChangeRefusal, CloseReason, Output};
 pub use stats::{Mode, Sizes, Stats};
 pub use summary::{Spread, Summary};

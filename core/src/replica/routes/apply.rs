@@ -44,7 +44,9 @@ impl Replica {
                 let applied = self.db.apply(zxid, local.as_ref().unwrap_or(txn));
                 self.quota_events += self.db.take_quota_events();
                 let skip_acl = self.config.rules.skip_acl;
+                self.counts.namespaces.refused(&txn.action, &applied.outcome);
                 for change in &applied.changes {
+                    self.counts.namespaces.written(change);
                     let (connections, outputs) = (&self.connections, &mut self.outputs);
                     let mut told = Told::default();
                     self.watches.fire(

@@ -142,7 +142,11 @@ impl Replica {
                 let reader = Reader { session, identities, skip_acl: self.config.rules.skip_acl };
                 let is_late = mutated!(WatchSetLate if self.raft.last().index > self.applied.index);
                 let watches = if is_late { &mut Watches::new() } else { &mut self.watches };
-                (xid, read::answer(&self.db, watches, conn, &reader, &read))
+                let result = read::answer(&self.db, watches, conn, &reader, &read);
+                if let Ok(response) = &result {
+                    self.counts.namespaces.read(&read, response);
+                }
+                (xid, result)
             }
             // Whatever the client called it.
             Local::Ping => (Xid(-2), Ok(Response::Empty)),
