@@ -134,6 +134,7 @@ impl Replica {
         );
         Replica {
             upkeep: Upkeep::new(now.instant, config.upkeep_interval),
+            outputs: Queue::new(config.max_events),
             config,
             now,
             random,
@@ -152,7 +153,6 @@ impl Replica {
             admission: Admission::default(),
             expiry: Expiry::new(),
             change: None,
-            outputs: Queue::default(),
             leads_since: None,
             proposal_bytes: Sizes::default(),
             quota_events: QuotaEvents::default(),
