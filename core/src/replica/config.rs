@@ -36,8 +36,8 @@ pub struct Config {
     /// before; beyond it the connection is cut. Default 20,000.
     pub max_outstanding: usize,
     /// Events that wait to be fetched by the driver, one for each connection that is to hear it, at
-    /// most; connections that are to hear more are closed. A large multi makes tens of thousands for
-    /// each of its watchers, and all of them before the driver can fetch the first. Default 4 Mi.
+    /// most; connections that are to hear more are closed. A large multi makes tens of thousands
+    /// for each of its watchers, all before the driver can fetch the first. Default 4 Mi.
     pub max_events: usize,
     /// A snapshot is taken after this many entries. At least 1. Default 100,000.
     pub snapshot_entries: u64,

@@ -1,8 +1,8 @@
 //! What is read and written below each znode of the first level, for whoever shares an ensemble
 //! with others.
 //!
-//! Invariant: no more than [`MOST`] are told apart, whatever clients make. When there is no room, one
-//! whose znode is gone makes it; while there is none, newcomers are not counted.
+//! Invariant: no more than [`MOST`] are told apart, whatever clients make. When there is no room,
+//! one whose znode is gone makes it; while there is none, newcomers are not counted.
 //! Source: `zookeeper: DataTree.updateReadStat`, `updateWriteStat`, `ZooKeeperServer.checkQuota`.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::proto::{ErrorCode, OpResult, Read, Response, Text, Write};
 /// One of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespace {
-    /// Bytes of each read that succeeded: of the path, of the stat, and of data or names of children.
+    /// Bytes of each read that succeeded: of the path, the stat, and data or names of children.
     pub reads: Summary,
     /// Bytes of each change: of the path, and of the data that was set.
     pub writes: Summary,
@@ -137,7 +137,7 @@ fn length(text: &str) -> usize {
 /// A stat: six numbers of eight bytes, five of four.
 const STAT_BYTES: usize = 6 * 8 + 5 * 4;
 
-/// Names of the first level are few where an ensemble is shared, and each is eleven lines of `mntr`.
+/// Names of the first level are few where an ensemble is shared; each is eleven lines of `mntr`.
 const MOST: usize = 256;
 
 #[cfg(test)]
