@@ -28,6 +28,7 @@ use zokor_net::storage::{self, Options};
 use zokor_net::transport::{PEER_GONE_AFTER, SocketOptions};
 
 use super::clock::Clock;
+use super::limits;
 use super::pace::Pace;
 use super::queue::Micros;
 use crate::disk::atlas::Atlas;
@@ -168,20 +169,6 @@ impl Body {
     }
 }
 
-/// Half of the servers have limits so low that their clients meet them.
-fn limits(stream: &mut Stream) -> Limits {
-    let roomy = Limits::default();
-    if stream.coin() {
-        return roomy;
-    }
-    Limits {
-        global_outstanding: stream.log_between(1, 64) as usize,
-        connection_outstanding: stream.log_between(1, 8) as usize,
-        unsent_bytes: stream.log_between(16, 4096) as usize,
-        ..roomy
-    }
-}
-
 /// Half of the networks move bytes as they please, and in half buffers are small.
 fn sockets(plan: &Plan) -> Sockets {
     let mut stream = Stream::new(plan.seed, Concern::Network);
@@ -262,7 +249,7 @@ impl Ensemble {
                 node: network.add_host(name, client_address(id).ip()),
                 clock: Arc::new(OwnClock { watch: watch.clone(), clock: Mutex::new(clock) }),
                 pace: Arc::new(pace),
-                limits: limits(&mut stream),
+                limits: limits::draw(plan, id, &mut stream),
                 segment_bytes: 4096 * stream.log_between(2, 256),
                 snapshots_kept: stream.between(1, 3) as usize,
                 stream,
