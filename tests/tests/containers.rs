@@ -239,8 +239,11 @@ fn a_time_to_live_and_flags_without_one_do_not_agree() {
     assert_eq!(client.children("/", false), Ok(vec!["zookeeper".to_owned()]));
 }
 
+/// Events, each with its path.
+type Told = &'static [(EventKind, &'static str)];
+
 /// How a watch is set, on which znode, and what it tells of a znode `/p/z` that is reaped.
-const WATCHES: [(&str, &str, &[(EventKind, &str)]); 9] = [
+const WATCHES: [(&str, &str, Told); 9] = [
     ("exists", "/p/z", &[(EventKind::Deleted, "/p/z")]),
     ("data", "/p/z", &[(EventKind::Deleted, "/p/z")]),
     ("children", "/p/z", &[(EventKind::Deleted, "/p/z")]),
