@@ -72,7 +72,13 @@ fn act(watches: &mut Watches, what: &str, times: u64) -> u64 {
     let mut n_events = 0;
     let mut fire = |watches: &mut Watches, path: &str| {
         let (acl, parent_acl) = (Arc::from([]), Arc::from([]));
-        let change = Change { path: path.into(), kind: ChangeKind::DataChanged, acl, parent_acl };
+        let change = Change {
+            path: path.into(),
+            kind: ChangeKind::DataChanged,
+            n_bytes: 0,
+            acl,
+            parent_acl,
+        };
         watches.fire(
             &change,
             |_, _| true,

@@ -107,6 +107,7 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
     let seed = u64::from_le_bytes(random()?);
     config.limits = Limits {
         max_frame_bytes: plan.limits.max_frame_bytes,
+        handshake_timeout: plan.limits.handshake_timeout,
         large_request_threshold: plan.limits.large_request_threshold,
         large_request_max_bytes: plan.limits.large_request_max_bytes,
         disk_reserve_bytes: plan.limits.disk_reserve_bytes,

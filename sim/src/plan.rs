@@ -46,6 +46,9 @@ pub struct Plan {
     /// to the seed.
     #[serde(default)]
     pub buggify: bool,
+    /// Whole servers throttle their clients and bound what they send: each as is up to the seed.
+    #[serde(default)]
+    pub throttles: bool,
 }
 
 /// Who is a member at the beginning, and whether that changes.
@@ -334,6 +337,7 @@ impl Plan {
             members,
             origin,
             buggify,
+            throttles: false,
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Concern {
     Chance,
     /// What leaders stamp, when they reap, and whether there are quotas.
     Rules,
+    /// What one server of the whole world lets its clients do.
+    Limits(u64),
 }
 
 /// One stream of random numbers.
@@ -71,6 +73,7 @@ impl Stream {
             Concern::Extra => (11, 0),
             Concern::Chance => (12, 0),
             Concern::Rules => (13, 0),
+            Concern::Limits(id) => (14, id),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

@@ -46,6 +46,7 @@ impl Script {
             members: MembersPlan::default(),
             origin: None,
             buggify: false,
+            throttles: false,
         };
         let recovery = Recovery::at_once(servers);
         let (faults, clients) = (Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 """The same seeded operations to Apache ZooKeeper and to zokor; every answer is compared.
 
 Usage: differential.py SERVER N [--seed S] [--rounds R] [--operations M] [--seconds T]
-                       [--at-least K] [--super] [--quotas]
+                       [--at-least K] [--super] [--quotas] [--sasl]
 
 SERVER and N say which zokor, as for start.py; ZooKeeper is one server of Debian's package. A round
 has a seed and fresh servers. Several sessions take turns and wait for what they asked, so that there
@@ -23,7 +23,8 @@ import time
 
 from sides.jute import NAMES
 from sides.known import KNOWN, reconcile
-from sides.operations import SUPER_DIGEST, Generator
+from sides.login import jaas
+from sides.operations import SASL_USERS, SUPER_DIGEST, Generator
 from sides.subject import Subject
 from start import Ensemble
 
@@ -32,7 +33,7 @@ BEFORE_SWEEP = 45
 
 
 def switches(options):
-    return [name for name in ("super", "quotas") if getattr(options, name)]
+    return [name for name in ("super", "quotas", "sasl") if getattr(options, name)]
 
 
 def settings_of(options):
@@ -42,6 +43,9 @@ def settings_of(options):
         settings.append(f"DigestAuthenticationProvider.superDigest={SUPER_DIGEST}")
     if options.quotas:
         settings.append("enforceQuota=true")
+    if options.sasl:
+        provider = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
+        settings += [f"authProvider.1={provider}", "superUser=root"]
     return settings
 
 
@@ -56,8 +60,9 @@ def run_round(options, seed, counts, end):
     history = collections.deque(maxlen=options.history)
     settings, n_servers = settings_of(options), options.n_servers
     # Its own disk decides how fast ZooKeeper is, and nothing else: nobody cuts its power.
-    theirs = Ensemble("zookeeper", 1, [*settings, "forceSync=no"])
-    with theirs, Ensemble(options.server, n_servers, settings) as ours:
+    users = jaas(SASL_USERS) if options.sasl else None
+    theirs = Ensemble("zookeeper", 1, [*settings, "forceSync=no"], users)
+    with theirs, Ensemble(options.server, n_servers, settings, users) as ours:
         end = min(end, time.monotonic() + BEFORE_SWEEP)
         other, mine = Subject(theirs.hosts), Subject(ours.hosts)
         generator = Generator(seed, options.n_servers, switches(options))
@@ -126,6 +131,7 @@ def main():
     parser.add_argument("--history", type=int, default=12, help="operations told before a failure")
     parser.add_argument("--super", action="store_true", help="users may be super users as well")
     parser.add_argument("--quotas", action="store_true", help="quotas are set, and enforced")
+    parser.add_argument("--sasl", action="store_true", help="sessions log in with DIGEST-MD5")
     parser.add_argument("--codes", action="store_true", help="tell how often each was answered")
     options = parser.parse_args()
     begin = time.monotonic()

@@ -22,9 +22,9 @@ BOUND = 60
 class Ensemble:
     """Servers that belong together; a context that stops them when it is left."""
 
-    def __init__(self, server, n_servers, settings=()):
-        """`settings` are lines of `zoo.cfg`."""
-        self.settings = list(settings)
+    def __init__(self, server, n_servers, settings=(), jaas=None):
+        """`settings` are lines of `zoo.cfg`, `jaas` is the file that names the users of SASL."""
+        self.settings, self.jaas, self.flags = list(settings), jaas, []
         self.kind, _, self.binary = server.partition(":")
         assert self.kind in ("zookeeper", "serve", "dev"), server
         self.n_servers = n_servers
@@ -35,6 +35,10 @@ class Ensemble:
 
     def __enter__(self):
         try:
+            if self.jaas:
+                path = pathlib.Path(self.folder.name) / "jaas.conf"
+                path.write_text(self.jaas)
+                self.flags = [f"-Djava.security.auth.login.config={path}"]
             if self.kind == "dev":
                 self._start_dev()
             else:
@@ -93,15 +97,19 @@ class Ensemble:
         config = f"{self.folder.name}/{index + 1}/zoo.cfg"
         if self.kind == "zookeeper":
             jars = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
-            command = ["java", "-Xmx192m", "-XX:TieredStopAtLevel=1", "-cp", jars]
+            command = ["java", *self.flags, "-Xmx192m", "-XX:TieredStopAtLevel=1", "-cp", jars]
             command += ["org.apache.zookeeper.server.quorum.QuorumPeerMain", config]
         else:
             command = [self.binary, "serve", "--config", config]
         self.processes[index] = self._spawn(command, index)
 
     def _spawn(self, command, index):
+        # What Java is told on its command line is told to others so.
+        told = {**os.environ, "JVMFLAGS": " ".join(self.flags)} if self.flags else None
         with open(f"{self.folder.name}/log.{index + 1}", "ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=told
+            )
 
     def kill(self, index):
         """Ends one server at once."""

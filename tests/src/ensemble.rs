@@ -25,6 +25,7 @@ pub struct Ensemble {
 #[derive(Clone, Debug)]
 pub struct Builder {
     n_servers: usize,
+    n_observers: usize,
     tick_ms: u32,
     lines: Vec<String>,
     flags: Vec<String>,
@@ -34,6 +35,13 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// The last `n` servers follow without a vote.
+    pub fn observers(mut self, n: usize) -> Self {
+        assert!(n < self.n_servers);
+        self.n_observers = n;
+        self
+    }
+
     /// `tickTime`; sessions last at least two ticks. Default 500.
     pub fn tick_ms(mut self, tick_ms: u32) -> Self {
         self.tick_ms = tick_ms;
@@ -117,7 +125,8 @@ impl Builder {
         for index in 0..if self.n_servers > 1 { self.n_servers } else { 0 } {
             let (peer, election) =
                 (ports.get(self.n_servers + 2 * index), ports.get(self.n_servers + 2 * index + 1));
-            text += &format!("server.{}=127.0.0.1:{peer}:{election}\n", index + 1);
+            let role = if index + self.n_observers < self.n_servers { "" } else { ":observer" };
+            text += &format!("server.{}=127.0.0.1:{peer}:{election}{role}\n", index + 1);
         }
         text
     }
@@ -129,6 +138,7 @@ impl Ensemble {
         assert!((1..=4).contains(&n_servers));
         Builder {
             n_servers,
+            n_observers: 0,
             tick_ms: 500,
             lines: Vec::new(),
             flags: Vec::new(),

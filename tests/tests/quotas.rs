@@ -262,3 +262,64 @@ fn mntr_tells_what_quotas_allow_and_what_is_there() {
         }
     }
 }
+
+#[test]
+fn mntr_tells_what_is_read_and_written_below_each_znode_of_the_first_level() {
+    if !Program::promises("quotas are enforced as told in zoo.cfg, and refusals counted everywhere")
+    {
+        return;
+    }
+    for ensemble in ensembles(&["enforceQuota=true"]) {
+        let last = ensemble.len() - 1;
+        let mut client = ensemble.client(last);
+        client.create("/team", b"1234", mode::PERSISTENT).expect("create");
+        client.create("/team/a", b"", mode::PERSISTENT).expect("create");
+        client.set_data("/team", b"12", -1).expect("set");
+        let part = |path: &str| Part::Create(op::CREATE, path.into(), b"123".to_vec(), 0);
+        client.multi(&[part("/other"), part("/other/b")]).expect("multi");
+        client.multi(&[part("/other/c"), part("/other")]).expect("none of it is done");
+        client.delete("/team/a", -1).expect("delete");
+        client.get("/team").expect("it is there");
+        client.exists("/team", false).expect("it is there");
+        client.children("/other", false).expect("it is there");
+        client.multi_read(&[Part::GetData("/other/b".into())]).expect("it is there");
+        client.get("/team/none").expect_err("it is not there, and not counted");
+        client.get("/").expect("it is in no namespace");
+        set_quota(&mut client, "/team", "=;countHardLimit=1");
+        let exceeded = ErrorCode::QUOTA_EXCEEDED;
+        assert_eq!(client.create("/team/b", b"", mode::PERSISTENT), Err(exceeded));
+        let results = client.multi(&[part("/other/d"), part("/team/c")]).expect("answered");
+        assert_eq!(results[1], Part::Failed(exceeded));
+        // Every server writes; the client's own answers its reads.
+        for index in 0..=last {
+            ensemble.client(index).sync("/").expect("sync");
+            let text = four_letter(ensemble.address(index), "mntr").expect("an answer");
+            for line in [
+                "zk_team_quota_exceeded_error_per_namespace\t2\n",
+                // 5 + 4, 7 + 0, 5 + 2 and 7 bytes.
+                "zk_cnt_team_write_per_namespace\t4\n",
+                "zk_sum_team_write_per_namespace\t30\n",
+                "zk_min_team_write_per_namespace\t7\n",
+                "zk_max_team_write_per_namespace\t9\n",
+                "zk_avg_team_write_per_namespace\t7.5\n",
+                // 6 + 3 and 8 + 3.
+                "zk_sum_other_write_per_namespace\t20\n",
+            ] {
+                assert!(text.contains(line), "{line} in\n{text}");
+            }
+            assert!(!text.contains("other_quota_exceeded"), "{text}");
+            for line in [
+                // 5 + 2 + 68 and 5 + 68.
+                "zk_cnt_team_read_per_namespace\t2\n",
+                "zk_sum_team_read_per_namespace\t148\n",
+                // 6 + 1 + 68 and 8 + 3 + 68.
+                "zk_sum_other_read_per_namespace\t154\n",
+            ] {
+                assert_eq!(text.contains(line), index == last, "{line} in\n{text}");
+            }
+        }
+        four_letter(ensemble.address(last), "srst").expect("an answer");
+        let text = four_letter(ensemble.address(last), "mntr").expect("an answer");
+        assert!(!text.contains("read_per_namespace") && !text.contains("exceeded_error"), "{text}");
+    }
+}

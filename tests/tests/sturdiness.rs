@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use zokor_tests::client::{Message, create_record};
+use zokor_tests::client::{Message, Part, create_record};
 use zokor_tests::jute::Writer;
 use zokor_tests::raw::{Connection, Hello, four_letter, is_cut};
 use zokor_tests::records::op;
@@ -324,4 +324,69 @@ fn a_server_without_another_file_keeps_its_clients_and_takes_new_ones_when_it_ca
     let last = waiting.last_mut().expect("there are fifty");
     assert!(last.handshake(&Hello::fresh(30_000)).is_ok(), "those who waited are taken in");
     assert_eq!(witness.sync("/"), Ok("/".into()));
+}
+
+/// One request of nearly a megabyte makes tens of thousands of events for each of a thousand
+/// clients: gigabytes, if all were kept. Whoever is told is told all in order, or is cut and learns
+/// it by setting its watch again.
+#[test]
+fn what_one_multi_tells_a_thousand_watchers_does_not_fill_memory() {
+    const WATCHERS: usize = 1_000;
+    const CHANGES: usize = 45_000;
+    let ensemble = Ensemble::standalone();
+    let mut writer = ensemble.client(0);
+    writer.create("/w", b"", 0).expect("create");
+    let mut watchers: Vec<Client> = (0..WATCHERS).map(|_| ensemble.client(0)).collect();
+    for client in &mut watchers {
+        client.add_watch("/w", 0).expect("added");
+    }
+    let mut witness = ensemble.client(0);
+    witness.get_data("/", true).expect("it is there");
+    let seen = witness.last_zxid;
+    let before = ensemble.server(0).most_resident_kib();
+    let parts = vec![Part::SetData("/w".into(), vec![], -1); CHANGES];
+    let body = Part::write_all(&parts);
+    assert!((900_000..1_048_575).contains(&body.0.len()), "{}", body.0.len());
+    let start = std::time::Instant::now();
+    let reply = writer.ask(op::MULTI, body).expect("an answer");
+    assert_eq!(reply.error, ErrorCode(0));
+    println!("answered after {:?}", start.elapsed());
+    still_serves(&ensemble, &mut witness);
+    println!("others are served after {:?}", start.elapsed());
+    if let (Some(before), Some(after)) = (before, ensemble.server(0).most_resident_kib()) {
+        println!("{WATCHERS} watchers, {CHANGES} changes: from {before} KiB to {after} KiB");
+        assert!(
+            !Program::promises("what waits for all together is bounded")
+                || after < before + 640 * 1024,
+            "from {before} KiB to {after} KiB"
+        );
+    }
+    let (mut n_whole, mut n_cut) = (0, 0);
+    for mut client in watchers.into_iter().step_by(WATCHERS / 20) {
+        let zxid = reply.zxid;
+        client.send(op::PING, Writer::new()).unwrap_or_default();
+        let mut n_events = 0;
+        loop {
+            match client.receive() {
+                Ok(Message::Event { zxid: own, event }) => {
+                    assert_eq!((own, event.kind), (zxid, zokor_tests::EventKind::DataChanged));
+                    n_events += 1;
+                }
+                Ok(Message::Reply(_)) => {
+                    assert_eq!(n_events, CHANGES, "who is not cut is told of everything");
+                    n_whole += 1;
+                    break;
+                }
+                Err(_) => {
+                    n_cut += 1;
+                    let mut again = client.resume(ensemble.address(0)).expect("it goes on");
+                    again.set_watches(seen, [&["/w"], &[], &[]]).expect("set watches");
+                    assert_eq!(again.events().len(), 1, "it learns of the change");
+                    break;
+                }
+            }
+        }
+    }
+    println!("{n_whole} were told all, {n_cut} were cut");
+    still_serves(&ensemble, &mut witness);
 }

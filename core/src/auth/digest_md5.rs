@@ -96,16 +96,13 @@ impl Exchange {
             return Err(Rejected);
         }
         match std::mem::replace(self, Exchange::Over) {
-            // A mechanism in which the server speaks first.
-            Exchange::Begun if token.is_empty() => {
+            // A mechanism in which the server speaks first. What a client says before that is
+            // overlooked, as in ZooKeeper on Java 17.
+            Exchange::Begun => {
                 let nonce = STANDARD.encode(random());
                 let challenge = challenge(&mechanism.realm, &nonce);
                 *self = Exchange::Challenged { nonce };
                 Ok(Step::Challenge(challenge))
-            }
-            Exchange::Begun => {
-                *self = Exchange::Begun;
-                Err(Rejected)
             }
             Exchange::Challenged { nonce } => judge(mechanism, &nonce, token),
             Exchange::Over => Err(Rejected),

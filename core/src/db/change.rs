@@ -62,6 +62,8 @@ pub struct Change {
     pub path: Text,
     /// What.
     pub kind: ChangeKind,
+    /// Bytes of the data that the znode was given; 0 for a deletion.
+    pub n_bytes: u64,
     /// The ACL by which events about the path itself are filtered: as created, as it is, or, for a
     /// deletion, as it was (ZOOKEEPER-4799).
     pub acl: AclList,

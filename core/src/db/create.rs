@@ -58,7 +58,7 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
     });
     let znode = work.znode(&path).expect("it was just made");
     let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat());
-    work.changed(&path, ChangeKind::Created, acl, Some(parent_acl));
+    work.changed(&path, (ChangeKind::Created, n_bytes), acl, Some(parent_acl));
     quota::created(work, &path, n_bytes);
     Ok((path, stat))
 }

@@ -48,6 +48,6 @@ pub(super) fn remove(work: &mut Work<'_>, path: &Text) {
     let zxid = work.zxid;
     let n_bytes = -work.remove(path);
     work.update_stat(parent_path, |stat| stat.pzxid = zxid.0);
-    work.changed(path, ChangeKind::Deleted, acl, Some(parent_acl));
+    work.changed(path, (ChangeKind::Deleted, 0), acl, Some(parent_acl));
     quota::changed(work, path, Growth { n_znodes: -1, n_bytes });
 }

@@ -84,7 +84,7 @@ fn put_data(work: &mut Work<'_>, path: &Text, data: Option<Bytes>, version: i32)
     });
     let znode = work.znode(path).expect("it was just set");
     let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat());
-    work.changed(path, ChangeKind::DataChanged, acl, None);
+    work.changed(path, (ChangeKind::DataChanged, after), acl, None);
     let n_bytes = after - before;
     quota::changed(work, path, Growth { n_znodes: 0, n_bytes });
     stat

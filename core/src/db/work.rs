@@ -164,16 +164,17 @@ impl<'a> Work<'a> {
         self.tree.set_acl(path, acl);
     }
 
-    /// Notes a change, for the watches.
+    /// Notes a change that left so many bytes of data, for the watches.
     pub(super) fn changed(
         &mut self,
         path: &Text,
-        kind: ChangeKind,
+        (kind, n_bytes): (ChangeKind, i64),
         acl: AclList,
         parent_acl: Option<AclList>,
     ) {
         let parent_acl = parent_acl.unwrap_or_else(|| Arc::clone(&acl));
-        self.changes.push(Change { path: path.clone(), kind, acl, parent_acl });
+        let (path, n_bytes) = (path.clone(), n_bytes.unsigned_abs());
+        self.changes.push(Change { path, kind, n_bytes, acl, parent_acl });
     }
 }
 

@@ -35,6 +35,10 @@ pub struct Config {
     /// Requests of one connection that wait for their answer, at most. The driver stops reading
     /// before; beyond it the connection is cut. Default 20,000.
     pub max_outstanding: usize,
+    /// Events that wait to be fetched by the driver, one for each connection that is to hear it, at
+    /// most; connections that are to hear more are closed. A large multi makes tens of thousands
+    /// for each of its watchers, all before the driver can fetch the first. Default 4 Mi.
+    pub max_events: usize,
     /// A snapshot is taken after this many entries. At least 1. Default 100,000.
     pub snapshot_entries: u64,
     /// ... or after this many bytes of entries. Default 64 MiB.
@@ -87,6 +91,7 @@ impl Config {
             catch_up_timeout: Duration::from_secs(60),
             resend_interval: Duration::from_secs(2),
             max_outstanding: 20_000,
+            max_events: 4 << 20,
             snapshot_entries: 100_000,
             snapshot_bytes: 64 << 20,
             reap_interval: Duration::from_secs(60),

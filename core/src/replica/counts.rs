@@ -12,6 +12,7 @@ use crate::proto::EventKind;
 use crate::raft::{Payload, SharedEntry};
 use crate::time::{Instant, WallTime};
 
+use super::namespaces::Namespaces;
 use super::summary::{Spread, Summary};
 
 /// Counters and sums of one replica. Durations are in milliseconds; those between two servers
@@ -60,6 +61,9 @@ pub struct Counts {
     pub proposal_ms: Spread,
     /// As follower or observer: from a txn's stamp to its being known as agreed.
     pub commit_ms: Spread,
+
+    /// What is read and written below each znode of the first level.
+    pub namespaces: Namespaces,
 
     /// Since when this server knows no leader, and since when none that hears it.
     searching_since: Option<Instant>,

@@ -12,6 +12,7 @@ mod input;
 mod message;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod namespaces;
 mod output;
 
 mod pipeline;
@@ -57,6 +58,7 @@ pub use config::{Config, ReconfigRules};
 pub use counts::Counts;
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
+pub use namespaces::{Namespace, Namespaces};
 pub use output::{ChangeProgress, ChangeRefusal, CloseReason, Output};
 pub use stats::{Mode, Sizes, Stats};
 pub use summary::{Spread, Summary};
@@ -135,6 +137,7 @@ impl Replica {
         );
         Replica {
             upkeep: Upkeep::new(now.instant, config.upkeep_interval),
+            outputs: Queue::new(config.max_events),
             config,
             now,
             random,
@@ -154,7 +157,6 @@ impl Replica {
             expiry: Expiry::new(),
             room: Room::default(),
             change: None,
-            outputs: Queue::default(),
             leads_since: None,
             proposal_bytes: Sizes::default(),
             quota_events: QuotaEvents::default(),

@@ -142,4 +142,6 @@ pub enum CloseReason {
     UnknownRequest,
     /// More requests are waiting than a connection may have.
     TooManyRequests,
+    /// More events wait for all connections than may, and this one was to hear another.
+    TooManyEvents,
 }

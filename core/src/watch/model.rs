@@ -171,7 +171,8 @@ proptest! {
                     let kind = if path == "/" { ChangeKind::DataChanged } else { kind };
                     let list: AclList = Arc::new([]);
                     let (acl, parent_acl) = (Arc::clone(&list), list);
-                    let change = Change { path: path.as_str().into(), kind, acl, parent_acl };
+                    let at = path.as_str().into();
+                    let change = Change { path: at, kind, n_bytes: 0, acl, parent_acl };
                     let mut told = Vec::new();
                     watches.fire(&change, |_, _| true, |conn, event| {
                         told.push((conn, event.kind, event.path.to_string()));

@@ -20,7 +20,7 @@ fn acl(name: &str) -> AclList {
 }
 
 fn change(path: &str, kind: ChangeKind) -> Change {
-    Change { path: path.into(), kind, acl: acl("own"), parent_acl: acl("parent") }
+    Change { path: path.into(), kind, n_bytes: 0, acl: acl("own"), parent_acl: acl("parent") }
 }
 
 type Told = Vec<(ConnId, EventKind, String)>;

@@ -392,7 +392,7 @@ impl Driver {
             Output::Notify { conn, zxid, event } => {
                 self.say(now, conn, Saying::Notify { zxid, event });
             }
-            Output::Close { conn, reason } => self.finish(conn, reason),
+            Output::Close { conn, reason } => self.finish(now, conn, reason),
             Output::Change { id, progress } => {
                 tracing::info!(change = id.0, ?progress, "a change of the membership");
             }
@@ -439,7 +439,7 @@ impl Driver {
         }
     }
 
-    fn finish(&mut self, conn: ConnId, reason: CloseReason) {
+    fn finish(&mut self, now: Now, conn: ConnId, reason: CloseReason) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let (address, session) = (connection.address, connection.session);
         tracing::debug!(%address, ?session, ?reason, "client connection is closed");
@@ -449,6 +449,10 @@ impl Driver {
             connection.phase = Phase::Finishing;
         }
         due(&mut self.due, conn, connection);
+        if reason == CloseReason::TooManyEvents {
+            let why = "more events wait for all clients together than may, and it was to hear more";
+            self.complain(now, "client port", address, why);
+        }
     }
 
     /// Ends a connection without another word.

@@ -1,7 +1,8 @@
 //! The counters and summaries of `mntr`: ZooKeeper 3.9's names, in the order of its
 //! documentation.
 //!
-//! Invariant: every metric of 3.9 with a fixed name stands here once. What has no counterpart in
+//! Invariant: every metric of 3.9 with a fixed name stands here once, and those by znode of the
+//! first level stand here once there is something to tell. What has no counterpart in
 //! this server is printed as what has never happened.
 //! Source: `zookeeper: ServerMetrics`, `DefaultMetricsProvider`.
 
@@ -32,6 +33,9 @@ pub(super) fn put(lines: &mut Lines, facts: &ServerFacts, start: Option<Start>) 
     for name in NEVER_COUNTED {
         lines.put(name, 0);
     }
+    for (top, namespace) in facts.counts.namespaces.iter().filter(|(_, it)| it.refused > 0) {
+        lines.put(&format!("{top}_quota_exceeded_error_per_namespace"), namespace.refused);
+    }
     for (name, summary) in summaries(facts, ensemble, start) {
         put_summary(lines, name, summary);
     }
@@ -43,6 +47,13 @@ pub(super) fn put(lines: &mut Lines, facts: &ServerFacts, start: Option<Start>) 
     }
     for name in NEVER_SPREAD {
         put_spread(lines, name, &Spread::default());
+    }
+    for (top, namespace) in facts.counts.namespaces.iter() {
+        for (what, summary) in [("read", namespace.reads), ("write", namespace.writes)] {
+            if summary.count > 0 {
+                put_summary(lines, &format!("{top}_{what}_per_namespace"), summary);
+            }
+        }
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) fn report(
     }
     put_since_3_5(&mut lines, facts);
     put_quotas(&mut lines, &facts.quotas);
-    // Ours: ZooKeeper counts refusals by znode of the first level, and what is let pass not at all.
+    // Ours: ZooKeeper counts refusals by znode of the first level alone, as metrics do, and what is
+    // let pass not at all.
     lines.put("quota_refused_count", facts.stats.quota_events.refused);
     lines.put("quota_soft_limit_exceeded_count", facts.stats.quota_events.exceeded);
     put_room(&mut lines, facts);

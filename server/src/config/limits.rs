@@ -30,6 +30,9 @@ pub struct ClientLimits {
     /// `zokor.diskReserveMb`, in bytes: with less free on the disk of the log the server is short
     /// of room.
     pub disk_reserve_bytes: u64,
+    /// `nio.sessionlessCnxnTimeout`: how long a connection may take to its connect request. Default
+    /// 10 s.
+    pub handshake_timeout: Duration,
     /// `request_throttler.shutdownTimeout`: how long a server that stops waits for the requests
     /// under way, if the file says so.
     pub shutdown_timeout: Option<Duration>,
@@ -51,6 +54,7 @@ pub(super) const KEYS: &[&str] = &[
     "jute.maxbuffer",
     "largeRequestMaxBytes",
     "largeRequestThreshold",
+    "nio.sessionlessCnxnTimeout",
     "request_stale_connection_check",
     "request_stale_latency_check",
     "request_throttle",
@@ -69,6 +73,7 @@ impl Default for ClientLimits {
             connect: ConnectThrottle::default(),
             requests: RequestThrottle::default(),
             disk_reserve_bytes: 128 << 20,
+            handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: None,
         }
     }
@@ -94,6 +99,8 @@ impl ClientLimits {
             requests: request_throttle(keys)?,
             disk_reserve_bytes: integer(keys, "zokor.diskReserveMb", 0..=MAX)?
                 .map_or(default.disk_reserve_bytes, |megabytes| (megabytes as u64) << 20),
+            handshake_timeout: milliseconds(keys, "nio.sessionlessCnxnTimeout", 1)?
+                .unwrap_or(default.handshake_timeout),
             shutdown_timeout: milliseconds(keys, "request_throttler.shutdownTimeout", 0)?,
         })
     }
@@ -364,6 +371,9 @@ mod tests {
         };
         assert_eq!(limits(text).requests, expected);
         assert_eq!(limits(text).shutdown_timeout, Some(Duration::from_secs(4)));
+        let hurried = limits("nio.sessionlessCnxnTimeout=300");
+        assert_eq!(hurried.handshake_timeout, Duration::from_millis(300));
+        assert!(read("nio.sessionlessCnxnTimeout=0").is_err(), "nobody could connect");
         let off = limits("request_throttle=false\nrequest_throttle_max_requests=7");
         assert_eq!(off.requests.max_requests, 0);
         assert_eq!(limits("throttled_op_wait_time=0").requests.op_wait_time, None);

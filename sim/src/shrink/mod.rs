@@ -174,7 +174,7 @@ impl<R: FnMut(&Scenario) -> Option<(String, Micros)>> Search<R> {
 
     /// An even network, even disks, even clocks.
     fn quieten(&mut self, best: &mut Scenario) {
-        let changes: [fn(&mut Scenario); 16] = [
+        let changes: [fn(&mut Scenario); 17] = [
             |s| s.plan.disk.sectors = None,
             |s| s.plan.members.changes = false,
             |s| s.plan.network.loss_ppm = 0,
@@ -190,6 +190,7 @@ impl<R: FnMut(&Scenario) -> Option<(String, Micros)>> Search<R> {
             |s| s.plan.process.poll_delay = 0,
             |s| s.plan.clients.window = 1,
             |s| s.plan.buggify = false,
+            |s| s.plan.throttles = false,
             |s| s.plan.core.counter_bits = None,
         ];
         for change in changes {

@@ -73,6 +73,7 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
 fn storm(seed: u64) -> Plan {
     let mut plan = Plan::new(seed).voters_only();
     plan.disk.sectors = Some(SectorPlan::new(seed, plan.calm, false));
+    plan.throttles = true;
     if seed.is_multiple_of(2) {
         plan.clients.count = 6;
         plan.clients.interval /= 5;

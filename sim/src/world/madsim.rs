@@ -28,6 +28,7 @@ use zokor_net::storage::{self, Options};
 use zokor_net::transport::{PEER_GONE_AFTER, SocketOptions};
 
 use super::clock::Clock;
+use super::limits;
 use super::pace::Pace;
 use super::queue::Micros;
 use crate::disk::atlas::Atlas;
@@ -172,20 +173,6 @@ impl Body {
 /// other draw depends on it.
 const RESERVE: u64 = 0x0007_2e5e_5e7e;
 
-/// Half of the servers have limits so low that their clients meet them.
-fn limits(stream: &mut Stream) -> Limits {
-    let roomy = Limits::default();
-    if stream.coin() {
-        return roomy;
-    }
-    Limits {
-        global_outstanding: stream.log_between(1, 64) as usize,
-        connection_outstanding: stream.log_between(1, 8) as usize,
-        unsent_bytes: stream.log_between(16, 4096) as usize,
-        ..roomy
-    }
-}
-
 /// Half of the networks move bytes as they please, and in half buffers are small.
 fn sockets(plan: &Plan) -> Sockets {
     let mut stream = Stream::new(plan.seed, Concern::Network);
@@ -268,7 +255,7 @@ impl Ensemble {
                 pace: Arc::new(pace),
                 limits: Limits {
                     disk_reserve_bytes: mix(&[plan.seed, id, RESERVE]) % 40_000,
-                    ..limits(&mut stream)
+                    ..limits::draw(plan, id, &mut stream)
                 },
                 segment_bytes: 4096 * stream.log_between(2, 256),
                 snapshots_kept: stream.between(1, 3) as usize,

@@ -9,6 +9,7 @@ mod faults;
 mod glance;
 mod healing;
 mod inspection;
+mod limits;
 pub mod madsim;
 mod membership;
 pub mod network;

@@ -319,7 +319,8 @@ impl World {
                 | CloseReason::AuthRequired
                 | CloseReason::OtherEnsemble
                 | CloseReason::UnknownRequest
-                | CloseReason::TooManyRequests => "closed: other",
+                | CloseReason::TooManyRequests
+                | CloseReason::TooManyEvents => "closed: other",
             });
             self.tell(conn, Heard::Closed, 0, cause);
         }

@@ -10,7 +10,7 @@ AUTH, SET_WATCHES, SASL, GET_EPHEMERALS, COUNT_DESCENDANTS, SET_WATCHES2 = range
 ADD_WATCH, WHO_AM_I, CLOSE_SESSION = 106, 107, -11
 # Not operations of the protocol: what is done to a connection.
 OPEN, ATTACH, STEAL, WRONG_PASSWORD = "open", "attach", "attach a second time", "wrong password"
-EXPIRE, RAW = "expire", "raw"
+EXPIRE, RAW, LOGIN = "expire", "raw", "login"
 CONNECTS = {OPEN, ATTACH, STEAL, WRONG_PASSWORD}
 # Of a frame, without its length (`jute.maxbuffer`).
 LONGEST_FRAME = 0xFFFFF

@@ -6,7 +6,7 @@ import random
 from sides.jute import (
     ADD_WATCH, ATTACH, AUTH, CHECK, CHECK_WATCHES, CLOSE_SESSION, CONNECTS, COUNT_DESCENDANTS,
     CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL, CREATES, DELETE, EXISTS, EXPIRE, GET_ACL,
-    GET_CHILDREN, GET_CHILDREN2, GET_DATA, GET_EPHEMERALS, LONGEST_FRAME, MULTI, MULTI_READ, NAMES,
+    GET_CHILDREN, GET_CHILDREN2, GET_DATA, GET_EPHEMERALS, LOGIN, LONGEST_FRAME, MULTI, MULTI_READ, NAMES,
     OPEN, PING, RAW, RECONFIG,
     REMOVE_WATCHES, SASL, SET_ACL, SET_DATA, SET_WATCHES, SET_WATCHES2, STEAL, SYNC, WHO_AM_I,
     WRONG_PASSWORD, acl_list, boolean, buffer, integer, long, vector,
@@ -85,6 +85,8 @@ USERS = ["ann:secret", "bob:secret", "carl", "dora:a:b", ":x"]
 # Whoever knows this may do everything, if the servers were told so (`--super`).
 SUPER = "super:test"
 SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
+# Behind `--sasl`: whom the servers know, the last of them as a super user.
+SASL_USERS = {"bob": "bobs secret", "eve": "eves", "root": "roots"}
 QUOTA = "/zookeeper/quota"
 QUOTAS = [f"{QUOTA}/{name}" for name in ("a", "a/zookeeper_limits", "a/zookeeper_stats", "b")]
 QUOTAS += [f"{QUOTA}/{name}" for name in ("b/zookeeper_limits", "b/zookeeper_stats", "a/a")]
@@ -108,6 +110,8 @@ class Generator:
         self.queue = []
         self.deep = [DEEP]
         self.users = USERS + [SUPER] * ("super" in switches)
+        # Connections on which somebody has logged in.
+        self.logged_in = set()
 
     def next(self, number):
         """The operations that are sent before the first of them is answered: of one session."""
@@ -125,7 +129,7 @@ class Generator:
         """Whether the second is sent without waiting. ZooKeeper answers `auth` and `sasl` out of
         their order, and what it does not know; and a write right behind a `setACL` is checked
         against the ACL before that, or not, as it happens."""
-        odd = {*CONNECTS, EXPIRE, RAW, AUTH, SASL}
+        odd = {*CONNECTS, EXPIRE, RAW, AUTH, SASL, LOGIN}
         either = first.op in odd or second.op in odd or first.closes or second.closes
         either = either or first.op == SET_ACL
         return first.slot == second.slot and not either and self.random.random() < 0.9
@@ -153,6 +157,10 @@ class Generator:
         elif operation.op in (OPEN, ATTACH, STEAL):
             self.state[operation.slot] = "live"
             operation.refused.clear()
+        if operation.op == LOGIN and answer["code"] == 0:
+            self.logged_in.add(operation.slot)
+        elif operation.op in CONNECTS or self.state[operation.slot] != "live":
+            self.logged_in.discard(operation.slot)
 
     def sessions_ended(self, operation):
         """Whether a session has ended since this one was last heard of."""
@@ -219,7 +227,11 @@ class Generator:
     def acl(self, path):
         pick = self.random.random()
         if pick < 0.08:
-            return self.random.choice(BAD_ACLS)
+            bad = self.random.choice(BAD_ACLS)
+            # Where there are users of SASL it is a good one, and closes the znode to all others.
+            if bad == [(31, "sasl", "a")] and "sasl" in self.switches:
+                bad = [(31, "sasl", "a/b/c@d")]
+            return bad
         if pick < (0.3 if path in VAULTED else 0.6):
             return OPEN_ACL
         extra = [
@@ -235,6 +247,7 @@ class Generator:
                     (31, "ip", "127.0.0.1/"),
                     (self.random.randrange(32), "digest", ":a"),
                     (self.random.choice([-1, 64, 0]), "world", "anyone"),
+                    *[(self.random.randrange(32), "sasl", user) for user in self.sasl_users()],
                 ]
             )
             for _ in range(self.random.choice([1, 1, 2, 3]))
@@ -245,6 +258,9 @@ class Generator:
         if path in (*RESERVED, VAULT) or self.random.random() < 0.7:
             permissions = 31
         return [(permissions, "world", "anyone"), *extra]
+
+    def sasl_users(self):
+        return ["bob", "eve", "x/y@z"] if "sasl" in self.switches else []
 
     # Each kind of operation.
 
@@ -482,12 +498,29 @@ class Generator:
         body = integer(0) + buffer(scheme) + buffer(secret)
         return Operation(slot, AUTH, body, f"{scheme} {secret!r}", closes=closes)
 
+    def login(self, slot):
+        """The two steps of a login, once a connection, behind `--sasl`."""
+        if "sasl" not in self.switches or slot in self.logged_in:
+            return self.simple(slot)
+        user = self.random.choice([*SASL_USERS, "bob", "nobody"])
+        password, closes = SASL_USERS.get(user, "x"), user == "nobody"
+        if self.random.random() < 0.2:
+            password, closes = "wrong", True
+        # Another login that is drawn before this one is done would be a second one.
+        self.logged_in.add(slot)
+        first = self.random.choice(["", "", "x", 'username="bob"'])
+        title = f"{user} {password}, first {first!r}"
+        return Operation(slot, LOGIN, (user, password, first), title, closes=closes)
+
     def simple(self, slot):
         return Operation(slot, self.random.choice([PING, WHO_AM_I]), b"", "")
 
     def unbuilt(self, slot):
         """What zokor does not have; with whole bodies, or ZooKeeper suffers."""
         if self.random.random() < 0.5:
+            # Where there are users, it begins a login.
+            if "sasl" in self.switches:
+                return self.login(slot)
             return Operation(slot, SASL, buffer(b"x"), "token x")
         member = "server.7=127.0.0.1:1:2:participant;3"
         joining, leaving, members, version = self.random.choice(
@@ -521,7 +554,7 @@ class Generator:
         create: 26, create_container: 2, create_ttl: 1.5, create_oddly: 0.3, delete: 9, deepen: 3,
         set_data: 12, set_acl: 5, large: 0.03, quota: 1, read: 24, read_more: 7,
         get_ephemerals: 1.5, multi: 12, add_watch: 3, look_at_watches: 4, set_watches: 3,
-        drop: 0.7, expire: 0.06, auth: 2, simple: 1.5, odd_length: 0.3, unbuilt: 0.2, unknown: 0.2,
+        drop: 0.7, expire: 0.06, auth: 2, login: 1, simple: 1.5, odd_length: 0.3, unbuilt: 0.2, unknown: 0.2,
         raw: 0.2, close_session: 0.7,
     }  # fmt: skip
     MAY_BE_CUT = {

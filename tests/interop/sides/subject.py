@@ -5,9 +5,10 @@ import struct
 import time
 
 from sides.jute import (
-    CLOSE_SESSION, CONNECTS, EXISTS, EXPIRE, OPEN, RAW, STEAL, SYNC, WRITES, WRONG_PASSWORD, Reader,
-    boolean, buffer, integer, long,
+    CLOSE_SESSION, CONNECTS, EXISTS, EXPIRE, LOGIN, OPEN, RAW, SASL, STEAL, SYNC, WRITES,
+    WRONG_PASSWORD, Reader, boolean, buffer, integer, long,
 )  # fmt: skip
+from sides.login import answer as answer_to
 
 N_SESSIONS = 4
 BOUND = 30
@@ -107,6 +108,9 @@ class Subject:
         if operation.op == RAW:
             self.slots[slot].socket.sendall(operation.body)
             return
+        if operation.op == LOGIN:
+            self.slots[slot].send(integer(operation.xid) + integer(SASL) + buffer(operation.body[2]))
+            return
         body = operation.body
         if operation.since is not None:
             body = long(self.marks[operation.since]) + body
@@ -139,6 +143,8 @@ class Subject:
             return {"events": [], "code": "the connection has ended"}
         connection, closes = self.slots[operation.slot], operation.closes
         payload = self.reply(operation.slot)
+        if operation.op == LOGIN:
+            return self.logged_in(operation, payload)
         answer = {"events": self.events}
         self.events = []
         if payload is not None:
@@ -157,6 +163,35 @@ class Subject:
             answer["code"], closes = "none", True
         answer["closed"] = closes
         if closes:
+            connection.close()
+            self.slots[operation.slot] = None
+        return answer
+
+    def logged_in(self, operation, payload):
+        """Behind the challenge: answers it, and tells what came of that. Nothing of it may depend
+        on the numbers that the server draws."""
+        connection, (user, password, _) = self.slots[operation.slot], operation.body
+        answer, proof = {"events": self.events, "code": "none"}, None
+        self.events = []
+        for token in (True, False):
+            if payload is None:
+                answer["closed"] = True
+                break
+            reader = Reader(payload, self)
+            xid, zxid, answer["code"] = reader.integer(), reader.long(), reader.integer()
+            said, rest = reader.buffer(), reader.rest().hex()
+            answer["step"] = xid, zxid, said is None, rest
+            if answer["code"] != 0 or said is None:
+                break
+            if token:
+                text, proof = answer_to(said, user, password)
+                connection.send(integer(operation.xid) + integer(SASL) + buffer(text))
+                payload = self.reply(operation.slot)
+            else:
+                answer["proof"] = said.decode() == proof
+        answer["events"] += self.events
+        self.events = []
+        if answer.setdefault("closed", answer["code"] != 0 and connection.receive() is None):
             connection.close()
             self.slots[operation.slot] = None
         return answer

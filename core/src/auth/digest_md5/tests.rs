@@ -182,6 +182,8 @@ fn every_wrong_answer_is_refused_for_good() {
 fn what_is_out_of_place_is_refused() {
     let mechanism = mechanism(&[("bob", "secret")]);
     let mut exchange = Exchange::default();
+    let early = exchange.take(&mechanism, b"early", || [0; 30]);
+    assert!(matches!(early, Ok(Step::Challenge(_))), "what comes before is overlooked");
     assert_eq!(exchange.take(&mechanism, b"early", || [0; 30]), Err(Rejected));
     let (mut exchange, _) = challenged(&mechanism);
     assert_eq!(exchange.take(&mechanism, b"", || [0; 30]), Err(Rejected));

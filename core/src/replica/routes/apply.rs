@@ -3,7 +3,7 @@
 //! Invariant: entries are applied one by one, and every event of an entry is queued before any
 //! reply that could show its changes.
 
-use crate::db::{Action, Author, Outcome, Refusal, Txn};
+use crate::db::{Action, Author, Change, Outcome, Refusal, Txn};
 use crate::id::{ConnId, SessionId};
 use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
 use crate::raft::{Entry, Payload, Role};
@@ -43,31 +43,51 @@ impl Replica {
                 let local = mutated!(LocalTime).then(|| Txn { time: self.now.wall, ..txn.clone() });
                 let applied = self.db.apply(zxid, local.as_ref().unwrap_or(txn));
                 self.quota_events += self.db.take_quota_events();
-                let skip_acl = self.config.rules.skip_acl;
+                self.counts.namespaces.refused(&txn.action, &applied.outcome);
                 for change in &applied.changes {
-                    let (connections, outputs) = (&self.connections, &mut self.outputs);
-                    let mut told = Told::default();
-                    self.watches.fire(
-                        change,
-                        |conn, acl| {
-                            let connection = connections.get(conn);
-                            skip_acl
-                                || connection.is_some_and(|it| {
-                                    permits(acl, Permissions::READ, &it.identities)
-                                })
-                        },
-                        |conn, event| {
-                            told.note(event.kind);
-                            outputs.notify(conn, zxid, event);
-                        },
-                    );
-                    self.counts.told(&told);
+                    self.counts.namespaces.written(change);
+                    self.fire(zxid, change);
                 }
                 self.note_digest(zxid);
                 self.settle(zxid, &txn.action, applied.outcome);
             }
         }
         self.change_applied(entry, zxid);
+    }
+
+    /// Tells whoever watches of a change. Those for whom there is no room are closed, before they
+    /// could miss this event and hear of a later one.
+    fn fire(&mut self, zxid: Zxid, change: &Change) {
+        let (connections, outputs) = (&self.connections, &mut self.outputs);
+        let skip_acl = self.config.rules.skip_acl;
+        let (mut told, mut too_many) = (Told::default(), Vec::new());
+        self.watches.fire(
+            change,
+            |conn, acl| {
+                let connection = connections.get(conn);
+                skip_acl
+                    || connection.is_some_and(|it| permits(acl, Permissions::READ, &it.identities))
+            },
+            |conn, event| {
+                let kind = event.kind;
+                if outputs.notify(conn, zxid, event) {
+                    told.note(kind);
+                } else {
+                    too_many.push(conn);
+                }
+            },
+        );
+        self.counts.told(&told);
+        for conn in too_many {
+            self.close_overtold(conn);
+        }
+    }
+
+    /// Closes a connection that was to hear more than there is room for, if it is not closed yet.
+    pub(in crate::replica) fn close_overtold(&mut self, conn: ConnId) {
+        if self.connections.get(conn).is_some() {
+            self.close(conn, CloseReason::TooManyEvents);
+        }
     }
 
     /// Tells whoever waits for it here what became of a txn.

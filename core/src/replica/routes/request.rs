@@ -142,12 +142,18 @@ impl Replica {
                 let reader = Reader { session, identities, skip_acl: self.config.rules.skip_acl };
                 let is_late = mutated!(WatchSetLate if self.raft.last().index > self.applied.index);
                 let watches = if is_late { &mut Watches::new() } else { &mut self.watches };
-                (xid, read::answer(&self.db, watches, conn, &reader, &read))
+                let result = read::answer(&self.db, watches, conn, &reader, &read);
+                if let Ok(response) = &result {
+                    self.counts.namespaces.read(&read, response);
+                }
+                (xid, result)
             }
             // Whatever the client called it.
             Local::Ping => (Xid(-2), Ok(Response::Empty)),
             Local::Rewatch(rewatch) => {
-                self.rewatch(conn, &rewatch);
+                if !self.rewatch(conn, &rewatch) {
+                    return;
+                }
                 (xid, Ok(Response::Empty))
             }
             Local::Reconfig(asked) => (xid, self.answer_reconfig(&identities, &asked)),
@@ -163,15 +169,20 @@ impl Replica {
         }
     }
 
-    /// Fires what has changed while the client was away, and sets the other watches again.
-    pub(in crate::replica) fn rewatch(&mut self, conn: ConnId, rewatch: &Rewatch) {
+    /// Fires what has changed while the client was away, and sets the other watches again. `false`
+    /// if that was too much, and the connection is closed.
+    pub(in crate::replica) fn rewatch(&mut self, conn: ConnId, rewatch: &Rewatch) -> bool {
         let (db, outputs) = (&self.db, &mut self.outputs);
         let facts = |path: &str| db.stat(path).map(|facts| (facts.mzxid, facts.pzxid));
         // Replayed events bear no zxid, as in ZooKeeper.
-        let zxid = Zxid(-1);
+        let (zxid, mut has_room) = (Zxid(-1), true);
         rearm(&mut self.watches, conn, rewatch, facts, |event| {
-            outputs.notify(conn, zxid, event);
+            has_room = has_room && outputs.notify(conn, zxid, event);
         });
+        if !has_room {
+            self.close_overtold(conn);
+        }
+        has_room
     }
 }
 

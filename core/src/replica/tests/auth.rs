@@ -107,13 +107,11 @@ fn a_login_that_fails_is_refused_or_overlooked_as_it_is_set() {
             auth.keeps_failed_sasl = keeps;
             auth.required_schemes = requires.then(|| "sasl".into()).into_iter().collect();
         });
-        for tokens in [&["early"][..], &["", "wrong"]] {
+        for [first, second] in [["", "wrong"], ["early", "wrong"]] {
             let a = e.open(ServerId(1));
-            for token in &tokens[..tokens.len() - 1] {
-                assert!(e.call(a.conn, sasl(token)).is_ok());
-            }
-            let last = asked(&mut e, &a, sasl(tokens[tokens.len() - 1]));
-            assert_eq!(last, expected, "{keeps} {requires} {tokens:?}");
+            assert!(e.call(a.conn, sasl(first)).is_ok());
+            let last = asked(&mut e, &a, sasl(second));
+            assert_eq!(last, expected, "{keeps} {requires} {first:?}");
         }
     }
 }

@@ -155,3 +155,44 @@ fn a_set_watches_that_waits_sets_nothing_once_its_connection_has_ended() {
     e.run(Duration::from_secs(5));
     assert_eq!(e.running[&follower].stats().watches, 0);
 }
+
+#[test]
+fn who_is_to_hear_more_than_there_is_room_for_hears_all_up_to_there_and_is_closed() {
+    let mut e = Ensemble::with(1, |config| config.max_events = 25);
+    let writer = e.open(ServerId(1)).conn;
+    e.call(writer, create("/a", 0)).expect("created");
+    e.call(writer, create("/b", 0)).expect("created");
+    let watchers: Vec<ConnId> = (0..4).map(|_| e.open(ServerId(1)).conn).collect();
+    for &conn in &watchers {
+        e.call(conn, watch(By::Persistent, "/a")).expect("set");
+    }
+    let late = e.open(ServerId(1)).conn;
+    e.call(late, watch(By::Data, "/b")).expect("set");
+    let part = |path: &str| Write::SetData { path: path.into(), data: None, version: -1 };
+    let mut parts: Vec<Write> = (0..10).map(|_| part("/a")).collect();
+    parts.push(part("/b"));
+    e.call(writer, Request::Write(Write::Multi(parts))).expect("done");
+    // Six events for each of four, one more for the first; then there is no room for three of them,
+    // nor for anybody else: the queue is only read afterwards.
+    for (n, &conn) in watchers.iter().chain([&late]).enumerate() {
+        let heard = e.heard(conn);
+        let n_expected = [7, 6, 6, 6, 0][n];
+        assert_eq!(told(&heard).len(), n_expected, "connection {n}");
+        assert_eq!(close_reason(&heard), Some(CloseReason::TooManyEvents), "connection {n}");
+    }
+    assert_eq!(e.running[&ServerId(1)].stats().watches, 0);
+    // There is room again.
+    let conn = e.open(ServerId(1)).conn;
+    e.call(conn, watch(By::Persistent, "/a")).expect("set");
+    for _ in 0..30 {
+        e.call(writer, set("/a", "x", -1)).expect("set");
+    }
+    assert_eq!(told(&e.heard(conn)).len(), 30);
+    // Watches that are set again make events as well.
+    let paths: Vec<_> = (0..40).map(|n| format!("/none-{n}").into()).collect();
+    let rewatch = Rewatch { relative_zxid: 1, data: paths, ..Rewatch::default() };
+    e.ask(conn, Request::SetWatches(rewatch));
+    let heard = e.heard(conn);
+    assert_eq!(told(&heard).len(), 25);
+    assert_eq!(close_reason(&heard), Some(CloseReason::TooManyEvents));
+}

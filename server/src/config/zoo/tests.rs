@@ -68,6 +68,9 @@ fn defaults_follow_the_tick() {
     let config = Desk::new(None).read(ALONE).unwrap();
     assert_eq!(config.tick_time_ms, 3_000);
     assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (6_000, 60_000));
+    let tree = &config.tree;
+    assert_eq!((tree.reap_interval, tree.reap_per_minute), (Duration::from_secs(60), 10_000));
+    assert_eq!(tree.reap_unused_after, Duration::ZERO, "for ever");
     let config =
         Desk::new(None).read(&format!("{ALONE}tickTime=500\nmaxSessionTimeout=-1")).unwrap();
     assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (1_000, 10_000));
