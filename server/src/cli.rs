@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backup::{BackupArguments, RestoreArguments};
+use crate::export::ExportArguments;
+use crate::import::ImportArguments;
+use crate::inspect::InspectArguments;
 use crate::version::{LONG_VERSION, VERSION};
 
 /// A coordination service that speaks ZooKeeper's client protocol.
@@ -33,6 +37,16 @@ pub enum Command {
     FourLetterWord(FourLetterArguments),
     /// Tell what becomes of each key of a zoo.cfg
     Keys(KeysArguments),
+    /// Take over the data of an Apache ZooKeeper server
+    Import(ImportArguments),
+    /// Write the whole state of a server, running or not, to one file
+    Backup(BackupArguments),
+    /// Begin a new ensemble with a backup
+    Restore(RestoreArguments),
+    /// Write a backup as a snapshot that an Apache ZooKeeper server starts from
+    Export(ExportArguments),
+    /// Show and check what is in a server's folder, or where two differ
+    Inspect(InspectArguments),
 }
 
 /// The arguments of `zokor serve`.
@@ -114,7 +128,8 @@ Examples:
   zokor dev                              three servers to try things on
   zokor serve --config /etc/zoo.cfg      one server of an ensemble
   zokor serve 2181 /var/lib/zokor        a standalone server
-  zokor status host1:2181,host2:2181     who leads, who follows, who is down";
+  zokor status host1:2181,host2:2181     who leads, who follows, who is down
+  zokor import --from /var/lib/zookeeper --to /var/lib/zokor";
 
 const KEYS_WORDS: &str = "\
   honoured    it has the effect that it has in ZooKeeper
@@ -124,8 +139,8 @@ const KEYS_WORDS: &str = "\
 
 const SERVE_EXAMPLES: &str = "\
 The file is an unmodified zoo.cfg of ZooKeeper. Settings without effect are named in the log at the
-start. The data of an Apache ZooKeeper server is not read: give this one an empty dataDir, with a
-copy of myid. Flags of the form -Dzookeeper.KEY=VALUE in JVMFLAGS and SERVER_JVMFLAGS count like
+start. The data of an Apache ZooKeeper server is not read here: `zokor import` makes a folder of it.
+Flags of the form -Dzookeeper.KEY=VALUE in JVMFLAGS and SERVER_JVMFLAGS count like
 lines of the file. SIGINT and SIGTERM stop the server.
 
 Examples:

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use zokor_server::cli::{Command, CommandLine, LogLevel};
-use zokor_server::{dev, keys, launch, log, serve, status};
+use zokor_server::{backup, dev, export, import, inspect, keys, launch, log, serve, status};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -18,6 +18,11 @@ fn main() -> ExitCode {
         Command::Status(arguments) => Ok(status::run(&arguments.servers)),
         Command::FourLetterWord(arguments) => status::ask_and_print(arguments),
         Command::Keys(arguments) => Ok(keys::run(arguments)),
+        Command::Import(arguments) => import::run(arguments),
+        Command::Backup(arguments) => backup::back_up(arguments),
+        Command::Restore(arguments) => backup::restore(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
     };
     ran.unwrap_or_else(|sentence| {
         eprintln!("zokor: {sentence}");
@@ -40,7 +45,14 @@ fn start_log(line: &CommandLine) {
         Command::Serve(_) => LogLevel::Info,
         // Its servers come and go together, and each would complain of the others.
         Command::Dev(_) => LogLevel::Error,
-        Command::Status(_) | Command::FourLetterWord(_) | Command::Keys(_) => LogLevel::Warn,
+        Command::Status(_)
+        | Command::FourLetterWord(_)
+        | Command::Keys(_)
+        | Command::Import(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Export(_)
+        | Command::Inspect(_) => LogLevel::Warn,
     };
     log::start(match line.log.unwrap_or(by_command) {
         LogLevel::Error => LevelFilter::ERROR,

@@ -17,6 +17,7 @@ mod output;
 mod pipeline;
 mod queue;
 mod read;
+mod rebuild;
 mod reconfig;
 mod reconfig_request;
 mod routes;
@@ -56,6 +57,7 @@ pub use counts::Counts;
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
 pub use output::{ChangeProgress, ChangeRefusal, CloseReason, Output};
+pub use rebuild::{Rebuilt, zxid_after};
 pub use stats::{Mode, Sizes, Stats};
 pub use summary::{Spread, Summary};
 
