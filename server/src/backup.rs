@@ -10,9 +10,7 @@ use clap::{ArgGroup, Args};
 use zokor_core::proto::Zxid;
 use zokor_core::raft::Index;
 use zokor_core::replica::{Rebuilt, Snapshot, zxid_after};
-use zokor_net::storage::{
-    Inspection, ReadingDisk, RealDisk, inspect, read_copy, write_copy,
-};
+use zokor_net::storage::{Inspection, ReadingDisk, RealDisk, inspect, read_copy, write_copy};
 
 use crate::begin::Target;
 use crate::launch::random;
@@ -111,11 +109,7 @@ fn state(data: &Path, log: Option<&Path>, server: Option<&str>) -> Result<Snapsh
     }
 }
 
-fn take(
-    found: &Inspection,
-    data: &ReadingDisk,
-    through: Option<Zxid>,
-) -> Result<Snapshot, String> {
+fn take(found: &Inspection, data: &ReadingDisk, through: Option<Zxid>) -> Result<Snapshot, String> {
     if let Some(damage) = found.damage.first() {
         return Err(damage.to_string());
     }

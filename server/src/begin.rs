@@ -130,10 +130,12 @@ impl Begun {
         println!("ensemble     {:016x}", self.number);
         println!("next epoch   {}", zxid.epoch() + 1);
         for (id, folder) in &self.folders {
-            println!("server {id:<6}{}", folder.display());
+            println!("{:<12} {}", format!("server {id}"), folder.display());
         }
         if self.folders.len() > 1 {
-            println!("Give each server its own folder, and no other; all of them before any starts.");
+            println!(
+                "Give each server its own folder, and no other; all of them before any starts."
+            );
         }
     }
 }

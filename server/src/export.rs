@@ -32,9 +32,8 @@ pub fn run(arguments: &ExportArguments) -> Result<ExitCode, String> {
         return Err(format!("{} is there already; name an empty folder", folder.display()));
     }
     let temporary = arguments.to.join("version-2.tmp");
-    let cannot = |path: &Path, error: std::io::Error| {
-        format!("cannot write {}: {error}", path.display())
-    };
+    let cannot =
+        |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
     if temporary.exists() {
         fs::remove_dir_all(&temporary).map_err(|error| cannot(&temporary, error))?;
     }
@@ -69,8 +68,8 @@ pub fn run(arguments: &ExportArguments) -> Result<ExitCode, String> {
 
 /// How many znodes and sessions there are in a snapshot, all of which is checked, its digest too.
 fn read_back(file: &Path) -> Result<(usize, usize), String> {
-    let opened = File::open(file)
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let opened =
+        File::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let mut input = Input::new(BufReader::new(opened));
     let contents = read_snapshot(&mut input)
         .map_err(|wrong| format!("{}: {} at {}", file.display(), wrong.what, wrong.offset))?;

@@ -42,10 +42,8 @@ pub struct ImportArguments {
 pub fn run(arguments: &ImportArguments) -> Result<ExitCode, String> {
     arguments.target.check()?;
     let files = Files::find(&arguments.from, arguments.log.as_deref())?;
-    let strictness = Strictness {
-        despite_damage: arguments.despite_damage,
-        ttl_of_353: arguments.ttl_of_353,
-    };
+    let strictness =
+        Strictness { despite_damage: arguments.despite_damage, ttl_of_353: arguments.ttl_of_353 };
     let mut ticker = Ticker::new();
     let contents = load(&files, strictness, |progress| ticker.tell(progress))?;
     ticker.end();

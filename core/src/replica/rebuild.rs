@@ -20,9 +20,7 @@ impl Rebuilt {
     /// Begins with a snapshot, or with the state before the first entry.
     pub fn new(snapshot: Option<Snapshot>) -> Self {
         match snapshot {
-            Some(snapshot) => {
-                Rebuilt { db: Database::thaw(snapshot.image), meta: snapshot.meta }
-            }
+            Some(snapshot) => Rebuilt { db: Database::thaw(snapshot.image), meta: snapshot.meta },
             None => Rebuilt { db: Database::new(), meta: SnapshotMeta::default() },
         }
     }

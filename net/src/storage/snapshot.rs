@@ -172,7 +172,10 @@ fn scan<F: DiskFile>(
         let body_bytes = if is_trailer { TRAILER_BYTES - 8 } else { u64::from(n_bytes) };
         offset += 8;
         if size - offset < body_bytes {
-            return Err(Wrong::Damaged(format!("it ends within the chunk at offset {}", offset - 8)));
+            return Err(Wrong::Damaged(format!(
+                "it ends within the chunk at offset {}",
+                offset - 8
+            )));
         }
         let mut body = vec![0; body_bytes as usize];
         file.read_at(offset, &mut body).map_err(unreadable)?;

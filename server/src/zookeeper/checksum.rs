@@ -51,23 +51,25 @@ pub(super) fn node_digest(path: &str, data: Option<&[u8]>, stat: &StoredStat) ->
     let mut crc = flate2::Crc::new();
     crc.update(if path == "/" { b"" } else { path.as_bytes() });
     crc.update(data.unwrap_or_default());
-    crc.update(&stat_bytes(stat));
+    crc.update(&digest_bytes(stat));
     u64::from(crc.sum())
 }
 
 /// The digest's version that is known here.
 pub(super) const DIGEST_VERSION: i32 = 2;
 
-/// A znode's stored numbers as they stand in a snapshot (`StatPersisted`).
-pub(super) fn stat_bytes(stat: &StoredStat) -> [u8; 60] {
+/// A znode's stored numbers in the digest's own order, which is not that of a snapshot.
+fn digest_bytes(stat: &StoredStat) -> [u8; 60] {
     let mut bytes = [0; 60];
-    let longs = [(0, stat.czxid), (8, stat.mzxid), (16, stat.ctime), (24, stat.mtime)];
-    for (at, long) in longs.into_iter().chain([(44, stat.ephemeral_owner), (52, stat.pzxid)]) {
-        bytes[at..at + 8].copy_from_slice(&long.to_be_bytes());
+    let zxids = [stat.czxid, stat.mzxid, stat.pzxid, stat.ctime, stat.mtime];
+    for (place, long) in bytes[..40].chunks_exact_mut(8).zip(zxids) {
+        place.copy_from_slice(&long.to_be_bytes());
     }
-    for (at, int) in [(32, stat.version), (36, stat.cversion), (40, stat.aversion)] {
-        bytes[at..at + 4].copy_from_slice(&int.to_be_bytes());
+    let counters = [stat.version, stat.cversion, stat.aversion];
+    for (place, int) in bytes[40..52].chunks_exact_mut(4).zip(counters) {
+        place.copy_from_slice(&int.to_be_bytes());
     }
+    bytes[52..].copy_from_slice(&stat.ephemeral_owner.to_be_bytes());
     bytes
 }
 

@@ -124,10 +124,10 @@ pub fn load(
     };
     loading.snapshot(files)?;
     if !loading.logs(files)? {
-        loading.contents.notes.push(format!(
-            "what follows zxid {} was left out",
-            loading.contents.zxid
-        ));
+        loading
+            .contents
+            .notes
+            .push(format!("what follows zxid {} was left out", loading.contents.zxid));
     }
     loading.finish(files)?;
     Ok(loading.contents)

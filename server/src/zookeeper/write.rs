@@ -9,7 +9,7 @@ use zokor_core::proto::{Acl, AclList, Id, Permissions};
 use zokor_core::tree::StoredStat;
 use zokor_net::wire::jute;
 
-use super::checksum::{Adler32, DIGEST_VERSION, node_digest, stat_bytes};
+use super::checksum::{Adler32, DIGEST_VERSION, node_digest};
 use super::snapshot::OPEN_ACL;
 
 /// Writes `image` as a snapshot that ZooKeeper 3.4 and later can load. The digest behind the first
@@ -91,7 +91,16 @@ impl<W: Write> Output<W> {
     }
 
     fn stat(&mut self, stat: &StoredStat) {
-        self.buffer.put_slice(&stat_bytes(stat));
+        self.put(|writer| {
+            for long in [stat.czxid, stat.mzxid, stat.ctime, stat.mtime] {
+                writer.long(long);
+            }
+            for int in [stat.version, stat.cversion, stat.aversion] {
+                writer.int(int);
+            }
+            writer.long(stat.ephemeral_owner);
+            writer.long(stat.pzxid);
+        });
     }
 
     fn flush(&mut self) -> io::Result<()> {
