@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -13,7 +14,7 @@ use zokor_core::id::ServerId;
 use zokor_core::proto::Zxid;
 use zokor_core::replica::Snapshot;
 use zokor_core::time::WallTime;
-use zokor_net::storage::{Options, RealDisk, begin_with};
+use zokor_net::storage::{Options, RealDisk, begin_with, join_ensemble};
 
 use crate::launch::random;
 
@@ -32,6 +33,36 @@ pub struct Target {
     /// The ids of all servers of an ensemble, with commas: DIR/ID is made for each
     #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "id")]
     pub servers: Vec<u64>,
+}
+
+/// The arguments of `zokor join`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = JOIN_WORDS)]
+pub struct JoinArguments {
+    /// The number of the ensemble, as `zokor inspect` shows it
+    #[arg(long, value_name = "NUMBER")]
+    pub ensemble: String,
+    /// The folder that becomes dataDir; it is made, or must be empty but for myid
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+/// Prepares a folder for a server that has nothing yet. An `Err` is one sentence for stderr.
+pub fn join(arguments: &JoinArguments) -> Result<ExitCode, String> {
+    let number = u64::from_str_radix(&arguments.ensemble, 16).ok().filter(|number| *number != 0);
+    let number = number.ok_or_else(|| {
+        format!(
+            "{:?} is no ensemble's number; `zokor inspect` shows that of a member's folder, and \
+             where it is 0 an empty folder will do",
+            arguments.ensemble
+        )
+    })?;
+    let disk = RealDisk::new(&arguments.to)
+        .map_err(|error| format!("cannot open {}: {error}", arguments.to.display()))?;
+    join_ensemble(&disk, number).map_err(|error| error.to_string())?;
+    println!("ensemble     {number:016x}");
+    println!("{:<12} {}", "folder", arguments.to.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What was made.
@@ -157,3 +188,11 @@ fn now() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+const JOIN_WORDS: &str = "\
+An ensemble that began with an import or a restore takes in no server that does not know its number,
+so that nobody mixes with it who should not. A server that joins it begins with this folder and
+receives everything from the leader. In other ensembles a new server needs no such preparation.
+
+Example:
+  zokor join --ensemble c8f14c9e05390a2e --to /var/lib/zokor";

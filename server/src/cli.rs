@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backup::{BackupArguments, RestoreArguments};
+use crate::begin::JoinArguments;
 use crate::export::ExportArguments;
 use crate::import::ImportArguments;
 use crate::inspect::InspectArguments;
@@ -43,6 +44,8 @@ pub enum Command {
     Backup(BackupArguments),
     /// Begin a new ensemble with a backup
     Restore(RestoreArguments),
+    /// Prepare an empty folder for a server that joins an imported or restored ensemble
+    Join(JoinArguments),
     /// Write a backup as a snapshot that an Apache ZooKeeper server starts from
     Export(ExportArguments),
     /// Show and check what is in a server's folder, or where two differ

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use zokor_server::cli::{Command, CommandLine, LogLevel};
-use zokor_server::{backup, dev, export, import, inspect, keys, launch, log, serve, status};
+use zokor_server::{backup, begin, dev, export, import, inspect, keys, launch, log, serve, status};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Import(arguments) => import::run(arguments),
         Command::Backup(arguments) => backup::back_up(arguments),
         Command::Restore(arguments) => backup::restore(arguments),
+        Command::Join(arguments) => begin::join(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
     };
@@ -51,6 +52,7 @@ fn start_log(line: &CommandLine) {
         | Command::Import(_)
         | Command::Backup(_)
         | Command::Restore(_)
+        | Command::Join(_)
         | Command::Export(_)
         | Command::Inspect(_) => LogLevel::Warn,
     };

@@ -27,11 +27,7 @@ pub fn begin_with<D: Disk>(
 ) -> Result<(), Error> {
     assert!(number != 0, "0 is the number of those that begin empty");
     for disk in [Some(&data), log.as_ref()].into_iter().flatten() {
-        if Identity::find(disk)?.is_some() || list(disk)?.iter().any(|name| ensemble::is_own(name))
-        {
-            return Err(Error::Taken { place: disk.place() });
-        }
-        refuse_foreign(disk)?;
+        refuse_taken(disk)?;
     }
     ensemble::write(&data, number, false)?;
     let opened = recover::open_unfinished(data.clone(), log, options)?;
@@ -47,4 +43,23 @@ pub fn begin_with<D: Disk>(
     wal.mark()?;
     drop((wal, snapshots));
     ensemble::write(&data, number, true)
+}
+
+/// Makes an empty folder that of a server which has nothing yet, and is to receive everything from
+/// the others of this ensemble.
+///
+/// # Errors
+/// As [`begin_with`].
+pub fn join_ensemble<D: Disk>(data: &D, number: u64) -> Result<(), Error> {
+    assert!(number != 0, "0 is the number of those that begin empty");
+    refuse_taken(data)?;
+    ensemble::write(data, number, true)
+}
+
+fn refuse_taken<D: Disk>(disk: &D) -> Result<(), Error> {
+    let has_begun = list(disk)?.iter().any(|name| ensemble::is_own(name));
+    if has_begun || Identity::find(disk)?.is_some() {
+        return Err(Error::Taken { place: disk.place() });
+    }
+    refuse_foreign(disk)
 }

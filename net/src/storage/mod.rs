@@ -34,7 +34,7 @@ use zokor_core::raft::Index;
 use zokor_core::replica::Recovered;
 use zokor_core::time::WallTime;
 
-pub use begin::begin_with;
+pub use begin::{begin_with, join_ensemble};
 pub use copy::{read_copy, write_copy};
 pub use disk::{
     Disk, DiskFile, Fault, MemoryDisk, MemoryFile, MemoryLock, Move, Names, ReadingDisk, RealDisk,
