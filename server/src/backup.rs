@@ -175,8 +175,8 @@ Example:
   zokor backup --from /var/lib/zokor --server 127.0.0.1:2181 --to /backup/zokor-monday";
 
 const RESTORE_WORDS: &str = "\
-Nothing is written over. What is restored begins a new ensemble: its servers have a number in common,
-and members of the old one are refused. Who is a member is taken from each server's zoo.cfg.
+Nothing is written over. What is restored begins a new ensemble: its servers have a number in
+common, and members of the old one are refused. Who is a member is taken from each server's zoo.cfg.
 
 Examples:
   zokor restore --from /backup/zokor-monday --to /var/lib/zokor

@@ -104,7 +104,8 @@ impl Target {
                 let is_data = name == "version-2" || name.ends_with(".zk");
                 if is_data || name.starts_with("zokor-") || name.starts_with("watermark") {
                     return Err(format!(
-                        "{} holds {name}: name a folder that is empty, nothing is ever written over",
+                        "{} holds {name}: name a folder that is empty, nothing is ever written \
+                         over",
                         folder.display()
                     ));
                 }

@@ -97,9 +97,9 @@ fn look(data: &Path, log: Option<&Path>) -> Result<Looked, String> {
 }
 
 const WORDS: &str = "\
-The exit code is 1 if anything is damaged; what, in which file and at which offset, stands at the end.
-The folder of a server at work may be inspected: the end of its log then moves, and a look that finds
-damage there may be wrong and is worth a second one.
+The exit code is 1 if anything is damaged; what, in which file and at which offset, stands at the
+end. The folder of a server at work may be inspected: the end of its log then moves, and a look that
+finds damage there may be wrong and is worth a second one.
 
 Examples:
   zokor inspect /var/lib/zokor

@@ -166,8 +166,9 @@ impl Tree {
         }
     }
 
-    /// Gives TTL znodes of 3.5.3 the mark of later releases; how many there were. It wrote them with
-    /// the mark of a container and the time to live below it, which elsewhere is a session's id.
+    /// Gives TTL znodes of 3.5.3 the mark of later releases; how many there were. It wrote them
+    /// with the mark of a container and the time to live below it, which elsewhere is a session's
+    /// id.
     pub fn mark_ttl_of_353(&mut self) -> usize {
         let owners: Vec<_> = self.owners().filter(|owner| is_ttl_of_353(*owner)).collect();
         let mut n_marked = 0;
