@@ -361,6 +361,20 @@ fn records_of_old_releases_are_shorter() {
     assert_eq!((both.1, both.2), (one.1, Some(9)));
 }
 
+/// As in the log of a follower that was brought up to date by a server which had applied it.
+#[test]
+fn a_failed_part_of_a_multi_may_still_hold_what_it_was() {
+    let mut part = BytesMut::new();
+    create(&mut part, "/b", false, 1);
+    let multi = entry(1, 14, |out| {
+        out.put_slice(b"\0\0\0\x02\xff\xff\xff\xff");
+        out.put_i32(part.len() as i32);
+        out.put_slice(&part);
+        out.put_slice(b"\xff\xff\xff\xff\0\0\0\x04\xff\xff\xff\x99");
+    });
+    assert_eq!(decode(multi.into()).unwrap().1, Txn::Nothing);
+}
+
 #[test]
 fn what_is_no_transaction_is_refused() {
     for bytes in [

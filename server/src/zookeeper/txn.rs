@@ -205,7 +205,13 @@ fn multi(reader: &mut Reader, session: i64) -> Result<Txn, WireError> {
     let txns = reader.vector("transactions", MIN_SIZE, |reader| {
         let kind = reader.int("type")?;
         let bytes = reader.buffer("transaction")?.unwrap_or_default();
-        has_failed |= kind == ERROR;
+        if kind == ERROR {
+            // A server that has applied a multi which failed marks its other parts as failures,
+            // too, in memory and without a change to their bytes (`DataTree.processTxn`); so a
+            // follower that it brings up to date logs them. What stands there does not matter.
+            has_failed = true;
+            return Ok(Txn::Nothing);
+        }
         let limit = bytes.len();
         let mut part = Reader::new(bytes, limit);
         let txn = record(&mut part, kind, session, Place::InMulti)?;

@@ -14,6 +14,7 @@ OPEN_ACL = [(31, "world", "anyone")]
 CREDENTIALS = "ada:secret"
 # Of the credentials above, as `DigestAuthenticationProvider.generateDigest` has it.
 DIGEST = "ada:VTFFY3p38X0IKhZgzUit6nGpbgY="
+ACLS = [OPEN_ACL, [(31, "digest", DIGEST)], [(1, "ip", "10.0.0.0/8"), *OPEN_ACL]]
 EPHEMERAL, SEQUENTIAL, CONTAINER, TTL = 1, 2, 4, 5
 NO_NODE, NODE_EXISTS = -101, -110
 
@@ -158,15 +159,15 @@ class Load(threading.Thread):
         elif kind < 7:
             client.set(path, data)
         elif kind == 7:
-            acl = draw.choice([OPEN_ACL, [(31, "digest", DIGEST)], [(1, "ip", "10.0.0.0/8"), *OPEN_ACL]])
-            client.set_acl(path, acl)
+            client.set_acl(path, draw.choice(ACLS))
         elif kind == 8:
             # The second of two may fail, and then nothing is done.
             made = buffer(path) + buffer(data) + acl_list(OPEN_ACL) + integer(draw.choice([0, 1]))
             gone = buffer(other) + integer(-1)
             client.multi([(draw.choice([CREATE, CREATE2]), made), (DELETE, gone)])
         elif kind == 9:
-            name = client.create(f"{self.root}/s-", data, flags=SEQUENTIAL | draw.choice([0, EPHEMERAL]))
+            flags = SEQUENTIAL | draw.choice([0, EPHEMERAL])
+            name = client.create(f"{self.root}/s-", data, flags=flags)
             if draw.random() < 0.7:
                 client.delete(name)
         elif kind == 10:
@@ -175,7 +176,8 @@ class Load(threading.Thread):
             client.create(f"{path}-c", b"", flags=CONTAINER, op=CREATE_CONTAINER)
             client.create(f"{path}-c/x", data, [(31, "digest", DIGEST)], op=CREATE2)
         else:
-            client.create(f"{path}-t", data, flags=TTL, op=CREATE_TTL, ttl=10_000_000 + draw.randrange(99))
+            ttl = 10_000_000 + draw.randrange(99)
+            client.create(f"{path}-t", data, flags=TTL, op=CREATE_TTL, ttl=ttl)
             # A session that comes and goes, and leaves its ephemeral to be taken away.
             brief = Client(self.address)
             brief.create(f"{self.root}/brief-", flags=EPHEMERAL | SEQUENTIAL)
