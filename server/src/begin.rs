@@ -160,7 +160,7 @@ impl Begun {
     /// Says what was made and what is to be done with it.
     pub fn print(&self, zxid: Zxid) {
         println!("ensemble     {:016x}", self.number);
-        println!("next epoch   {}", zxid.epoch() + 1);
+        println!("next epoch   {} or above", zxid.epoch() + 1);
         for (id, folder) in &self.folders {
             println!("{:<12} {}", format!("server {id}"), folder.display());
         }

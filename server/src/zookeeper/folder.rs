@@ -52,7 +52,7 @@ pub struct Strictness {
 pub struct Progress<'a> {
     /// The file that is being read.
     pub file: &'a Path,
-    /// Bytes read of all that there is to read; of a packed file, of what is in it.
+    /// Bytes read so far, of all files.
     pub n_bytes: u64,
 }
 
@@ -152,10 +152,11 @@ impl Loading<'_> {
     fn snapshot(&mut self, files: &Files) -> Result<(), String> {
         let mut damages = Vec::new();
         for (zxid, file) in files.snapshots.iter().rev() {
-            (self.progress)(Progress { file, n_bytes: self.n_bytes });
-            match read_file(file) {
-                Ok((SnapshotContents { tree, sessions, digest }, n_bytes)) => {
-                    self.n_bytes += n_bytes;
+            let watched = Watched { file, progress: &mut *self.progress, n_bytes: 0, n_told: 0 };
+            let (read, n_bytes) = read_file(watched);
+            self.n_bytes += n_bytes;
+            match read {
+                Ok(SnapshotContents { tree, sessions, digest }) => {
                     sessions.keys().for_each(|&session| self.note_session(session));
                     self.promised = digest;
                     self.contents.tree = tree;
@@ -376,14 +377,44 @@ fn follows(known: Zxid, next: Zxid) -> bool {
         || (next.epoch() > known.epoch() && next.counter() <= 1)
 }
 
-/// Reads a snapshot, and how many bytes it holds.
-fn read_file(file: &Path) -> Result<(SnapshotContents, u64), Damage> {
-    let opened = File::open(file);
-    let opened = opened.map_err(|error| Wrong::new(0, error.to_string()).within(file))?;
-    let packed = BufReader::with_capacity(256 << 10, opened);
-    let mut input = Input::new(unpack(packed, Packing::of(file)));
-    let read = read_snapshot(&mut input);
-    read.map(|contents| (contents, input.offset())).map_err(|wrong| wrong.within(file))
+/// Reads a snapshot, and says how many bytes the file has up to where it was read.
+fn read_file(mut watched: Watched<'_>) -> (Result<SnapshotContents, Damage>, u64) {
+    let file = watched.file;
+    let opened = match File::open(file) {
+        Ok(opened) => opened,
+        Err(error) => return (Err(Wrong::new(0, error.to_string()).within(file)), 0),
+    };
+    let stream = Stream { opened, watched: &mut watched };
+    let packed = BufReader::with_capacity(256 << 10, stream);
+    let read = read_snapshot(&mut Input::new(unpack(packed, Packing::of(file))));
+    (read.map_err(|wrong| wrong.within(file)), watched.n_bytes)
+}
+
+/// A file that is read, and who is told of it.
+struct Watched<'a> {
+    file: &'a Path,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+    n_bytes: u64,
+    n_told: u64,
+}
+
+/// Tells of what is read, now and then.
+struct Stream<'a, 'b> {
+    opened: File,
+    watched: &'a mut Watched<'b>,
+}
+
+impl Read for Stream<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.opened.read(into)?;
+        let Watched { file, progress, n_bytes, n_told } = &mut *self.watched;
+        *n_bytes += n as u64;
+        if *n_told == 0 || *n_bytes - *n_told >= SHOW_BYTES {
+            *n_told = *n_bytes;
+            progress(Progress { file, n_bytes: *n_bytes });
+        }
+        Ok(n)
+    }
 }
 
 /// `version-2` in it, if there is one.

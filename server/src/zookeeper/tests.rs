@@ -617,6 +617,15 @@ fn the_epoch_files_lift_what_clients_may_have_seen() {
 }
 
 #[test]
+fn progress_is_told_as_files_are_read() {
+    let folder = folder(&[("snapshot.1", &basic()), ("log.2", &log(&[created(2, "/b", 1)]))]);
+    let files = Files::find(folder.path(), None).unwrap();
+    let mut told = Vec::new();
+    load(&files, Strictness::default(), |progress| told.push(progress.n_bytes)).unwrap();
+    assert_eq!(told, [basic().len() as u64]);
+}
+
+#[test]
 fn logs_may_lie_apart_and_other_files_are_no_matter() {
     let start = folder(&[("snapshot.1", &basic()), ("snapshot.x", b""), ("log.2.old", b"")]);
     let apart = folder(&[("log.2", &log(&[created(2, "/b", 1)]))]);
