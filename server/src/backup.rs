@@ -167,9 +167,9 @@ const ATTEMPTS: u32 = 10;
 
 const BACKUP_WORDS: &str = "\
 The folder is only read, also while its server runs: run this where the folder is. The server is
-asked first (srvr) up to which zxid it has applied its log, which is then committed; the backup holds
-the state after exactly that. Of a stopped server of an ensemble, --stopped may take up the last
-writes that no quorum had yet.
+asked first (srvr) up to which zxid it has applied its log, which is then committed; the backup
+holds the state after exactly that. Of a stopped server of an ensemble, --stopped may take up the
+last writes that no quorum had yet.
 
 Example:
   zokor backup --from /var/lib/zokor --server 127.0.0.1:2181 --to /backup/zokor-monday";
