@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backup::{BackupArguments, RestoreArguments};
+use crate::begin::JoinArguments;
 use crate::bench::BenchArguments;
+use crate::export::ExportArguments;
+use crate::import::ImportArguments;
+use crate::inspect::InspectArguments;
 use crate::version::{LONG_VERSION, VERSION};
 
 /// A coordination service that speaks ZooKeeper's client protocol.
@@ -36,6 +41,18 @@ pub enum Command {
     Keys(KeysArguments),
     /// Load servers and measure them
     Bench(BenchArguments),
+    /// Take over the data of an Apache ZooKeeper server
+    Import(ImportArguments),
+    /// Write the whole state of a server, running or not, to one file
+    Backup(BackupArguments),
+    /// Begin a new ensemble with a backup
+    Restore(RestoreArguments),
+    /// Prepare an empty folder for a server that joins an imported or restored ensemble
+    Join(JoinArguments),
+    /// Write a backup as a snapshot that an Apache ZooKeeper server starts from
+    Export(ExportArguments),
+    /// Show and check what is in a server's folder, or where two differ
+    Inspect(InspectArguments),
 }
 
 /// The arguments of `zokor serve`.
@@ -118,18 +135,20 @@ Examples:
   zokor serve --config /etc/zoo.cfg      one server of an ensemble
   zokor serve 2181 /var/lib/zokor        a standalone server
   zokor status host1:2181,host2:2181     who leads, who follows, who is down
-  zokor bench --hosts host1:2181         how fast it is";
+  zokor bench --hosts host1:2181         how fast it is
+  zokor import --from /var/lib/zookeeper --to /var/lib/zokor";
 
 const KEYS_WORDS: &str = "\
   honoured    it has the effect that it has in ZooKeeper
+  own         it is zokor's own
   security    it would make the service more secure, and is without effect
   known       ZooKeeper knows it; here it is without effect
   unknown     ZooKeeper does not know it either";
 
 const SERVE_EXAMPLES: &str = "\
 The file is an unmodified zoo.cfg of ZooKeeper. Settings without effect are named in the log at the
-start. The data of an Apache ZooKeeper server is not read: give this one an empty dataDir, with a
-copy of myid. Flags of the form -Dzookeeper.KEY=VALUE in JVMFLAGS and SERVER_JVMFLAGS count like
+start. The data of an Apache ZooKeeper server is not read here: `zokor import` makes a folder of it.
+Flags of the form -Dzookeeper.KEY=VALUE in JVMFLAGS and SERVER_JVMFLAGS count like
 lines of the file. SIGINT and SIGTERM stop the server.
 
 Examples:

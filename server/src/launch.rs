@@ -18,7 +18,7 @@ use zokor_net::runtime::{
     self, Clock, Config, ConnectThrottle, Handle, Limits, Parts, Prepared, SystemClock,
     storage_workers,
 };
-use zokor_net::storage::{self, Options, RealDisk, Snapshots, Wal};
+use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Snapshots, Wal};
 use zokor_net::transport::{RealSockets, room_for_clients};
 
 use crate::admin::{Start, Words};
@@ -92,7 +92,7 @@ impl Running for Launched {
 async fn net_config(plan: &Plan) -> Result<Config, String> {
     let mut config = Config::new(plan.replica.raft.id, resolve(&plan.client).await?);
     config.client_backlog = plan.client_backlog;
-    config.ensemble = plan.ensemble;
+    config.ensemble = ensemble(plan)?;
     config.hand_over_timeout = plan.hand_over_timeout;
     config.farewell_timeout = plan.farewell_timeout;
     if let Some(listen) = plan.peer_listen.first() {
@@ -124,6 +124,16 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
         config.limits.global_outstanding = limit;
     }
     Ok(config)
+}
+
+/// The number of the ensemble: that of the folder, if it began with an import or a backup. It never
+/// changes, so it may be read before the folder is claimed.
+fn ensemble(plan: &Plan) -> Result<u64, String> {
+    match ReadingDisk::new(&plan.data_dir) {
+        Ok(disk) => storage::ensemble_of(&disk).map_err(|error| error.to_string()),
+        // It is made later, or why it cannot be is told then.
+        Err(_) => Ok(plan.ensemble),
+    }
 }
 
 /// The first address of a name.

@@ -3,11 +3,16 @@
 //! Invariant: every failure ends as one sentence, never as a trace. `main` prints it.
 
 pub mod admin;
+pub mod backup;
+pub mod begin;
 pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod export;
 pub mod folder;
+pub mod import;
+pub mod inspect;
 pub mod keys;
 pub mod launch;
 pub mod log;
@@ -16,3 +21,4 @@ pub mod serve;
 pub mod status;
 pub mod stop;
 pub mod version;
+pub mod zookeeper;

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use zokor_server::cli::{Command, CommandLine, LogLevel};
-use zokor_server::{bench, dev, keys, launch, log, serve, status};
+use zokor_server::{
+    backup, begin, bench, dev, export, import, inspect, keys, launch, log, serve, status,
+};
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -19,6 +21,12 @@ fn main() -> ExitCode {
         Command::FourLetterWord(arguments) => status::ask_and_print(arguments),
         Command::Keys(arguments) => Ok(keys::run(arguments)),
         Command::Bench(arguments) => block_on(bench::run(arguments)),
+        Command::Import(arguments) => import::run(arguments),
+        Command::Backup(arguments) => backup::back_up(arguments),
+        Command::Restore(arguments) => backup::restore(arguments),
+        Command::Join(arguments) => begin::join(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
     };
     ran.unwrap_or_else(|sentence| {
         eprintln!("zokor: {sentence}");
@@ -41,9 +49,16 @@ fn start_log(line: &CommandLine) {
         Command::Serve(_) => LogLevel::Info,
         // Its servers come and go together, and each would complain of the others.
         Command::Dev(_) => LogLevel::Error,
-        Command::Status(_) | Command::FourLetterWord(_) | Command::Keys(_) | Command::Bench(_) => {
-            LogLevel::Warn
-        }
+        Command::Status(_)
+        | Command::FourLetterWord(_)
+        | Command::Keys(_)
+        | Command::Import(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Join(_)
+        | Command::Export(_)
+        | Command::Inspect(_)
+        | Command::Bench(_) => LogLevel::Warn,
     };
     log::start(match line.log.unwrap_or(by_command) {
         LogLevel::Error => LevelFilter::ERROR,

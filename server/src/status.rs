@@ -109,7 +109,7 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// Sends `word` to `server` and reads the answer. An `Err` is a few words.
-fn ask(server: &str, word: &str) -> Result<String, String> {
+pub(crate) fn ask(server: &str, word: &str) -> Result<String, String> {
     let with_port = match server.rsplit_once(':') {
         Some((_, port)) if port.parse::<u16>().is_ok() => server.to_owned(),
         _ => format!("{server}:2181"),

@@ -96,7 +96,8 @@ class Ensemble:
         """Starts one server; does not wait."""
         config = f"{self.folder.name}/{index + 1}/zoo.cfg"
         if self.kind == "zookeeper":
-            jars = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
+            names = ("zookeeper", "slf4j-simple", "snappy-java")
+            jars = ":".join(f"/usr/share/java/{name}.jar" for name in names)
             command = ["java", *self.flags, "-Xmx192m", "-XX:TieredStopAtLevel=1", "-cp", jars]
             command += ["org.apache.zookeeper.server.quorum.QuorumPeerMain", config]
         else:

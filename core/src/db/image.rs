@@ -164,7 +164,9 @@ impl ImageBuilder {
         let has_place = if self.tree.is_empty() {
             path == "/"
         } else {
-            let parent = parent_of(&path).and_then(|parent| self.tree.get(parent));
+            // Of a path with one slash the parent is the empty text, and so it is never "/".
+            let parent = parent_of(&path).filter(|parent| *parent != "/");
+            let parent = parent.and_then(|parent| self.tree.get(parent));
             let may_have_children = |parent: &Znode| !matches!(parent.kind(), Kind::Ephemeral(_));
             parent.is_some_and(may_have_children)
                 && !name_of(&path).is_empty()
@@ -195,15 +197,23 @@ impl ImageBuilder {
         self.sessions.note_last(prefix, last);
     }
 
+    /// The image after `zxid`, of values that come from elsewhere and bring no digest along.
+    ///
+    /// # Errors
+    /// If there is no root.
+    pub fn build(self, zxid: Zxid) -> Result<Image, ImageError> {
+        if self.tree.is_empty() {
+            return Err(ImageError::NoRoot);
+        }
+        Ok(Image::freeze(zxid, &self.tree, &self.sessions))
+    }
+
     /// The image after `zxid`.
     ///
     /// # Errors
     /// If there is no root, or the digest is not `digest`.
     pub fn finish(self, zxid: Zxid, digest: u64) -> Result<Image, ImageError> {
-        if self.tree.is_empty() {
-            return Err(ImageError::NoRoot);
-        }
-        let image = Image::freeze(zxid, &self.tree, &self.sessions);
+        let image = self.build(zxid)?;
         if image.digest() == digest {
             Ok(image)
         } else {
@@ -238,7 +248,7 @@ mod tests {
         assert_eq!(builder.node(node("/a")), Ok(()));
         let owned = StoredStat { ephemeral_owner: 5, ..StoredStat::default() };
         assert_eq!(builder.node(ImageNode { stat: owned, ..node("/e") }), Ok(()));
-        for path in ["/", "", "/a", "a", "/a/", "/b/c", "/e/x"] {
+        for path in ["/", "", "/a", "a", "/a/", "/b/c", "/e/x", "//a", "//b"] {
             assert_eq!(builder.node(node(path)), misplaced(path), "{path:?}");
         }
     }
@@ -256,6 +266,7 @@ mod tests {
             panic!("a digest of 0 was believed");
         };
         assert!(build().finish(Zxid(1), found).is_ok());
+        assert_eq!(build().build(Zxid(1)).map(|image| image.digest()), Ok(found));
         assert!(build().finish(Zxid(2), found).is_err());
     }
 }

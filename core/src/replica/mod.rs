@@ -18,6 +18,7 @@ mod output;
 mod pipeline;
 mod queue;
 mod read;
+mod rebuild;
 mod reconfig;
 mod reconfig_request;
 mod room;
@@ -60,6 +61,7 @@ pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
 pub use namespaces::{Namespace, Namespaces};
 pub use output::{ChangeProgress, ChangeRefusal, CloseReason, Output};
+pub use rebuild::{Rebuilt, zxid_after};
 pub use stats::{Mode, Sizes, Stats};
 pub use summary::{Spread, Summary};
 

@@ -63,6 +63,16 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// A snapshot by itself, or one that is looked at, is not what it was.
+    #[error("{file} in {place} is damaged: {what}")]
+    SnapshotDamaged {
+        /// The folder.
+        place: String,
+        /// The file.
+        file: String,
+        /// What is wrong, and where in the file.
+        what: String,
+    },
     /// Entries are missing between the snapshot and the log.
     #[error(
         "the log in {place} begins at index {first} and the newest whole snapshot ends at \
@@ -101,10 +111,27 @@ pub enum Error {
     },
     /// The folder is ZooKeeper's.
     #[error(
-        "{place} holds version-2, the data of an Apache ZooKeeper server, which cannot be read; \
-         give this server an empty folder"
+        "{place} holds version-2, the data of an Apache ZooKeeper server; import it into another \
+         folder with `zokor import`, or give this server an empty one"
     )]
     ZooKeeper {
+        /// The folder.
+        place: String,
+    },
+    /// The folder holds a server's data already.
+    #[error(
+        "{place} holds a server's data already, or what is left of an attempt to make it so; name \
+         a folder that is empty"
+    )]
+    Taken {
+        /// The folder.
+        place: String,
+    },
+    /// An import or a restore did not finish.
+    #[error(
+        "an import or a restore into {place} did not finish: empty the folder, and do it again"
+    )]
+    Unfinished {
         /// The folder.
         place: String,
     },

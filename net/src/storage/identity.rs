@@ -9,6 +9,7 @@ use zokor_core::time::WallTime;
 
 use super::Options;
 use super::disk::{Disk, LOCK_NAME};
+use super::ensemble;
 use super::error::Error;
 use super::place::{failed, list, read_whole, remove, replace, sync_folder};
 
@@ -76,6 +77,16 @@ impl Identity {
     }
 
     fn read<D: Disk>(disk: &D, server: ServerId) -> Result<Option<Identity>, Error> {
+        let Some(identity) = Identity::find(disk)? else { return Ok(None) };
+        if identity.server != server {
+            let (place, found) = (disk.place(), identity.server);
+            return Err(Error::WrongServer { place, found, expected: server });
+        }
+        Ok(Some(identity))
+    }
+
+    /// The identity of a folder, whosever it is; `None` if there is none.
+    pub(super) fn find<D: Disk>(disk: &D) -> Result<Option<Identity>, Error> {
         if !list(disk)?.iter().any(|name| name == IDENTITY_NAME) {
             return Ok(None);
         }
@@ -103,13 +114,9 @@ impl Identity {
         if crc32c::crc32c(&bytes[..60]) != u32::from_le_bytes(word(60)) || version == 0 {
             return Err(damaged(60, "its checksum is wrong"));
         }
-        let found = ServerId(u64::from_le_bytes(long(32)));
-        if found != server {
-            return Err(Error::WrongServer { place: disk.place(), found, expected: server });
-        }
         Ok(Some(Identity {
             id: bytes[16..32].try_into().expect("sixteen bytes"),
-            server,
+            server: ServerId(u64::from_le_bytes(long(32))),
             created: WallTime(i64::from_le_bytes(long(40))),
             flags: u32::from_le_bytes(word(48)),
         }))
@@ -174,7 +181,7 @@ fn mismatch<D: Disk>(disk: &D, what: &'static str) -> Error {
 }
 
 /// Fails if the folder has no identity file and holds anything that an administrator would miss.
-fn refuse_foreign<D: Disk>(disk: &D) -> Result<(), Error> {
+pub(super) fn refuse_foreign<D: Disk>(disk: &D) -> Result<(), Error> {
     let names = list(disk)?;
     if names.iter().any(|name| name == IDENTITY_NAME) {
         return Ok(());
@@ -184,6 +191,7 @@ fn refuse_foreign<D: Disk>(disk: &D) -> Result<(), Error> {
     }
     let harmless = |name: &str| {
         matches!(name, "myid" | "lost+found" | LOCK_NAME | TEMPORARY_NAME)
+            || ensemble::is_own(name)
             || name.starts_with("zoo.cfg")
             || name.starts_with('.')
     };

@@ -7,10 +7,14 @@
 //! [`open`] takes a [`Disk`] and gives a [`Wal`] and [`Snapshots`], to be used from two threads at
 //! the same time, and what they held. An error of either is final: the process must stop.
 
+mod begin;
 mod body;
+mod copy;
 mod disk;
+mod ensemble;
 mod error;
 mod identity;
+mod inspection;
 mod place;
 mod record;
 mod recover;
@@ -30,10 +34,14 @@ use zokor_core::raft::Index;
 use zokor_core::replica::Recovered;
 use zokor_core::time::WallTime;
 
+pub use begin::{begin_with, join_ensemble};
+pub use copy::{read_copy, write_copy};
 pub use disk::{
-    Disk, DiskFile, Fault, MemoryDisk, MemoryFile, MemoryLock, Move, Names, RealDisk, RealFile,
+    Disk, DiskFile, Fault, MemoryDisk, MemoryFile, MemoryLock, Move, Names, ReadingDisk, RealDisk,
+    RealFile,
 };
 pub use error::Error;
+pub use inspection::{Inspection, Record, RecordKind, SegmentFacts, SnapshotFacts, inspect};
 pub use snapshots::Snapshots;
 pub use wal::Wal;
 
@@ -89,6 +97,8 @@ pub struct Opened<D: Disk> {
 pub struct Report {
     /// Whether the folder was new.
     pub is_new: bool,
+    /// The number of the ensemble that was begun from an import or a backup; 0 if it began empty.
+    pub ensemble: u64,
     /// The index with which the newest whole snapshot ends; 0 if there is none.
     pub snapshot: Index,
     /// The first index of the log.
@@ -137,6 +147,14 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// The number of the ensemble that a folder belongs to; 0 if it began empty, or has nothing yet.
+///
+/// # Errors
+/// If the file that says so is damaged, or an import or a restore did not finish.
+pub fn ensemble_of<D: Disk>(data: &D) -> Result<u64, Error> {
+    ensemble::read(data)
 }
 
 /// Opens a folder that holds both log and snapshots, or makes it ours if it is empty.

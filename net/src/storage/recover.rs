@@ -22,10 +22,22 @@ use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
 use super::wal::{Shared, Tail, Wal};
 use super::watermark::Watermark;
-use super::{Cut, Opened, Options, Report};
+use super::{Cut, Opened, Options, Report, ensemble};
 
 /// Opens the folders; see [`super::open`].
 pub(super) fn open<D: Disk>(
+    data: D,
+    log: Option<D>,
+    options: &Options,
+) -> Result<Opened<D>, Error> {
+    let number = ensemble::read(&data)?;
+    let mut opened = open_unfinished(data, log, options)?;
+    opened.report.ensemble = number;
+    Ok(opened)
+}
+
+/// As [`open`], whether the folder is whole or in the making.
+pub(super) fn open_unfinished<D: Disk>(
     data: D,
     log: Option<D>,
     options: &Options,
@@ -61,6 +73,7 @@ pub(super) fn open<D: Disk>(
     let cut = Cut { file, offset: tail.offset, n_bytes: torn_bytes as u64 };
     let report = Report {
         is_new: false,
+        ensemble: 0,
         snapshot: newest.last.index,
         first: read.first,
         last: read.next().previous(),
@@ -110,7 +123,7 @@ fn settle<D: Disk>(
 
 /// What becomes of the log beside the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Joined {
+pub(super) enum Joined {
     /// It continues the snapshot.
     LogGoesOn,
     /// The snapshot was installed over it, and the crash came before the log was reset.
@@ -118,7 +131,7 @@ enum Joined {
 }
 
 /// Judges whether log and snapshot belong together.
-fn join<D: Disk>(
+pub(super) fn join<D: Disk>(
     data: &D,
     place: &D,
     log: &Log,

@@ -112,7 +112,7 @@ pub(super) fn replay<D: Disk>(
     unreachable!("the last segment has none after it")
 }
 
-fn read_head<D: Disk>(disk: &D, name: &str, file: &D::File) -> Result<Head, Error> {
+pub(super) fn read_head<D: Disk>(disk: &D, name: &str, file: &D::File) -> Result<Head, Error> {
     let size_bytes = file.size().map_err(failed(disk, "measure", name))?;
     if size_bytes < HEAD_BYTES {
         return Err(damaged(disk, name, size_bytes, None, "it ends within its head"));
@@ -250,11 +250,11 @@ impl<D: Disk> Replay<'_, D> {
 }
 
 /// The records of one segment that follow from its head.
-struct Run {
+pub(super) struct Run {
     /// Offset and header of each.
-    records: Vec<(usize, Header)>,
+    pub(super) records: Vec<(usize, Header)>,
     /// How many of them belong to whole batches.
-    n_complete: usize,
+    pub(super) n_complete: usize,
     /// Where the last whole batch begins, and where it ends.
     last_start: usize,
     end: usize,
@@ -269,7 +269,7 @@ struct Run {
 }
 
 impl Run {
-    fn read(salt: u32, bytes: &[u8], position: Position) -> Run {
+    pub(super) fn read(salt: u32, bytes: &[u8], position: Position) -> Run {
         let mut run = Run {
             records: Vec::new(),
             n_complete: 0,

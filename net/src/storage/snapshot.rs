@@ -172,14 +172,19 @@ fn scan<F: DiskFile>(
         let body_bytes = if is_trailer { TRAILER_BYTES - 8 } else { u64::from(n_bytes) };
         offset += 8;
         if size - offset < body_bytes {
-            return Err(wrong("it ends within a chunk"));
+            return Err(Wrong::Damaged(format!(
+                "it ends within the chunk at offset {}",
+                offset - 8
+            )));
         }
         let mut body = vec![0; body_bytes as usize];
         file.read_at(offset, &mut body).map_err(unreadable)?;
         offset += body_bytes;
         crc = chunk_crc(crc, n_bytes, &body);
         if crc != expected {
-            return Err(Wrong::Damaged(format!("the checksum of chunk {n_chunks} is wrong")));
+            let start = offset - body_bytes - 8;
+            let what = format!("the checksum of chunk {n_chunks}, at offset {start}, is wrong");
+            return Err(Wrong::Damaged(what));
         }
         if !is_trailer {
             n_chunks += 1;

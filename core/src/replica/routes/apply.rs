@@ -10,7 +10,7 @@ use crate::raft::{Entry, Payload, Role};
 use crate::replica::connection::Attachment;
 use crate::replica::counts::Told;
 use crate::replica::pipeline::PendingWrite;
-use crate::replica::{CloseReason, Output, Replica};
+use crate::replica::{CloseReason, Output, Replica, zxid_after};
 use crate::time::Instant;
 use crate::tree::permits;
 
@@ -21,10 +21,7 @@ impl Replica {
         if mutated!(EntryRepeated | EntrySkipped if self.is_done_by_mistake(entry)) {
             return;
         }
-        let zxid = match &entry.payload {
-            Payload::Blank => self.db.zxid().open_epoch(entry.id.term.0),
-            Payload::Command(_) | Payload::Membership(_) => self.db.zxid().next(),
-        };
+        let zxid = zxid_after(self.db.zxid(), entry);
         self.applied = entry.id;
         match &entry.payload {
             Payload::Blank => {

@@ -8,12 +8,14 @@
 mod direct;
 mod memory;
 mod names;
+mod reading;
 mod real;
 
 use std::io;
 
 pub use memory::{Fault, MemoryDisk, MemoryFile, MemoryLock};
 pub use names::{Move, Names};
+pub use reading::ReadingDisk;
 pub use real::{RealDisk, RealFile};
 
 /// The file that a folder's lock may leave in it.

@@ -1,5 +1,6 @@
 //! What storage promises, tried on a disk that forgets.
 
+mod begin;
 mod crash;
 mod damage;
 mod folder;
