@@ -25,6 +25,7 @@ pub struct Ensemble {
 #[derive(Clone, Debug)]
 pub struct Builder {
     n_servers: usize,
+    n_observers: usize,
     tick_ms: u32,
     lines: Vec<String>,
     flags: Vec<String>,
@@ -37,6 +38,13 @@ impl Builder {
     /// `tickTime`; sessions last at least two ticks. Default 500.
     pub fn tick_ms(mut self, tick_ms: u32) -> Self {
         self.tick_ms = tick_ms;
+        self
+    }
+
+    /// The last `n_observers` of the servers do not vote.
+    pub fn observers(mut self, n_observers: usize) -> Self {
+        assert!(n_observers < self.n_servers);
+        self.n_observers = n_observers;
         self
     }
 
@@ -117,7 +125,9 @@ impl Builder {
         for index in 0..if self.n_servers > 1 { self.n_servers } else { 0 } {
             let (peer, election) =
                 (ports.get(self.n_servers + 2 * index), ports.get(self.n_servers + 2 * index + 1));
-            text += &format!("server.{}=127.0.0.1:{peer}:{election}\n", index + 1);
+            let observes = index >= self.n_servers - self.n_observers;
+            let role = if observes { ":observer" } else { "" };
+            text += &format!("server.{}=127.0.0.1:{peer}:{election}{role}\n", index + 1);
         }
         text
     }
@@ -129,6 +139,7 @@ impl Ensemble {
         assert!((1..=4).contains(&n_servers));
         Builder {
             n_servers,
+            n_observers: 0,
             tick_ms: 500,
             lines: Vec::new(),
             flags: Vec::new(),
@@ -240,8 +251,8 @@ impl Drop for Ensemble {
     }
 }
 
-/// What the server says of itself: `leader`, `follower` or `standalone`; `None` while it does not
-/// serve.
+/// What the server says of itself, as `leader`, `follower`, `observer` or `standalone`; `None`
+/// while it does not serve.
 pub fn mode(address: SocketAddr) -> Option<String> {
     let answer = four_letter(address, "srvr").ok()?;
     answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
