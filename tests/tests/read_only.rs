@@ -125,6 +125,30 @@ fn when_the_ensemble_is_back_readers_come_again_and_write() {
 }
 
 #[test]
+fn a_local_session_of_before_goes_on_as_a_reader_and_writes_again() {
+    let builder = Ensemble::of(3).line("readonlymode.enabled=true");
+    let mut ensemble = builder.line("localSessionsEnabled=true").start();
+    let address = ensemble.address(0);
+    let mut client = Client::open(address, &reader()).expect("a session");
+    client.create("/a", b"x", mode::PERSISTENT).expect("create");
+    leave_alone(&mut ensemble);
+    let again = Hello { read_only: Some(true), ..client.hello_again() };
+    let mut reading = Client::open(address, &again).expect("its server made it");
+    assert_eq!(reading.granted.session, client.granted.session);
+    assert_eq!(reading.granted.read_only, Some(true));
+    assert_eq!(reading.get("/a"), Ok(b"x".to_vec()));
+    assert_eq!(reading.delete("/a", -1), Err(ErrorCode::NOT_READ_ONLY));
+    ensemble.restart(1);
+    ensemble.restart(2);
+    assert!(reading.connection().is_closed_by_server());
+    ensemble.wait_until_serving();
+    let mut back = Client::open(address, &again).expect("the session goes on");
+    assert_eq!(back.granted.session, client.granted.session);
+    assert_eq!(back.granted.read_only, Some(false));
+    back.delete("/a", -1).expect("delete");
+}
+
+#[test]
 fn without_the_setting_a_server_alone_serves_nobody() {
     let mut ensemble = Ensemble::trio();
     ensemble.kill(1);

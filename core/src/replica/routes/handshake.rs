@@ -28,6 +28,7 @@ impl Replica {
             self.outputs.push_back(Output::Close { conn, reason });
             return;
         }
+        self.counts.resumptions += u64::from(request.session.0 != 0);
         let identities = Arc::from([Id::new("ip", &java_address(address))]);
         let has_byte = request.read_only.is_some();
         let phase = Phase::Waiting(request.clone());
@@ -92,7 +93,6 @@ impl Replica {
     ) -> Option<(Action, Nonce)> {
         let timeout_ms = self.granted(request.timeout_ms);
         let nonce = Nonce(self.random.next_u64());
-        self.counts.resumptions += u64::from(request.session.0 != 0);
         if request.session.0 == 0 {
             let mut password = [0; 16];
             self.random.fill_bytes(&mut password);

@@ -64,7 +64,7 @@ impl Replica {
                 // What its former connection said is on its way.
             } else if let Some(known) = self.locals.get(session) {
                 let known = LocalSession { timeout_ms, ..known.clone() };
-                self.go_on_locally(conn, session, known);
+                self.go_on_locally(conn, session, known, Scope::Local);
             } else {
                 // Meanwhile it has ended, or all servers know it.
                 let request = request.clone();
@@ -81,7 +81,8 @@ impl Replica {
         let read_only = scope == Scope::ReadOnly;
         let of_lane = if read_only { None } else { self.locals.next_id() };
         let session = of_lane.unwrap_or_else(|| self.next_session_id());
-        self.go_on_locally(conn, session, LocalSession { password, timeout_ms, read_only });
+        let known = LocalSession { password, timeout_ms, read_only };
+        self.go_on_locally(conn, session, known, scope);
     }
 
     /// The connection speaks for the session from now on.
@@ -90,14 +91,14 @@ impl Replica {
         conn: ConnId,
         session: SessionId,
         known: LocalSession,
+        scope: Scope,
     ) {
         self.locals.wait_no_longer(conn);
         if let Some((former, _)) = self.connections.of_session(session) {
             self.close(former, CloseReason::SessionMoved);
         }
-        let LocalSession { password, timeout_ms, read_only } = known;
+        let LocalSession { password, timeout_ms, .. } = known;
         self.locals.put(session, known, self.now.instant);
-        let scope = if read_only { Scope::ReadOnly } else { Scope::Local };
         let token = self.locals.next_token();
         self.attached(conn, Attachment { session, token, timeout_ms, scope }, password);
     }
@@ -294,10 +295,13 @@ impl Replica {
             return;
         }
         for session in self.locals.expiry.overdue(self.now.instant, MAX_ENDED_AT_ONCE) {
-            let is_served = |it: &LocalSession| it.read_only == self.read_only;
+            let speaking = self.connections.of_session(session);
+            // Whoever wants to write cannot come back while this server only reads.
+            let is_served =
+                |it: &LocalSession| speaking.is_some() || it.read_only == self.read_only;
             if self.locals.get(session).is_some_and(is_served) && !self.locals.carries(session) {
                 self.locals.remove(session);
-                if let Some((conn, _)) = self.connections.of_session(session) {
+                if let Some((conn, _)) = speaking {
                     self.close(conn, CloseReason::SessionEnded);
                 }
             }
@@ -337,13 +341,11 @@ impl Replica {
             return;
         }
         match self.locals.get(session) {
-            Some(known) if known.read_only => {
-                if known.password[..] != request.password[..] {
-                    self.refuse_session(conn);
-                    return;
-                }
+            Some(known) if known.password[..] != request.password[..] => self.refuse_session(conn),
+            // Whatever it has written is done, so that it can be read.
+            Some(known) if !self.locals.carries(session) => {
                 let known = LocalSession { timeout_ms, ..known.clone() };
-                self.go_on_locally(conn, session, known);
+                self.go_on_locally(conn, session, known, Scope::ReadOnly);
             }
             None if self.locals.is_of_read_only(session) => self.refuse_session(conn),
             // It may well be alive, but nobody can attach it now.

@@ -171,6 +171,63 @@ fn only_sessions_made_in_read_only_mode_go_on_in_it() {
 }
 
 #[test]
+fn a_local_session_of_before_goes_on_reading_and_writes_again_when_the_leader_is_back() {
+    let mut e = Ensemble::with(3, |config| {
+        config.read_only_after = Some(Duration::from_secs(4));
+        config.local_sessions = true;
+    });
+    let follower = e.follower();
+    let (quiet, busy) = (e.open(follower), e.open(follower));
+    e.cut.insert(follower);
+    e.ask(busy.conn, create("/late", 0));
+    e.run(Duration::from_secs(6));
+    assert_eq!(close_reason(&e.heard(quiet.conn)), Some(CloseReason::NoLeader));
+    let wrong = e.connect(follower, reader(quiet.session, &[1; 16]));
+    assert_eq!(close_reason(&e.heard(wrong)), Some(CloseReason::SessionEnded));
+    let writer = hello(quiet.session, &quiet.password, 0);
+    assert_eq!(turned_away(&mut e, follower, writer), CloseReason::NoLeader);
+    let unfinished = turned_away(&mut e, follower, reader(busy.session, &busy.password));
+    assert_eq!(unfinished, CloseReason::NoLeader, "what it wrote is still under way");
+    let again = e.connect(follower, reader(quiet.session, &quiet.password));
+    assert!(matches!(&e.heard(again)[..], [Output::Connected { response, .. }]
+        if response.session == quiet.session && response.read_only == Some(true)));
+    assert_eq!(e.call(again, create("/w", 0)), Err(ErrorCode::NotReadOnly));
+    assert_eq!(e.call(again, exists("/w")), Err(ErrorCode::NoNode));
+    e.cut.clear();
+    e.run(Duration::from_secs(2));
+    assert_eq!(close_reason(&e.heard(again)), Some(CloseReason::WritableAgain));
+    for client in [&quiet, &busy] {
+        let back = e.resume(follower, client);
+        assert!(matches!(&e.heard(back)[..], [Output::Connected { response, .. }]
+            if response.session == client.session));
+        assert!(e.call(back, exists("/late")).is_ok());
+        e.call(back, create(&format!("/{}", client.session), 0)).expect("created");
+    }
+}
+
+#[test]
+fn a_local_session_that_reads_expires_and_one_that_cannot_come_back_does_not() {
+    let mut e = Ensemble::with(3, |config| {
+        config.read_only_after = Some(Duration::from_secs(4));
+        config.local_sessions = true;
+    });
+    let follower = e.follower();
+    let (reads, waits) = (e.open(follower), e.open(follower));
+    e.cut.insert(follower);
+    e.run(Duration::from_secs(6));
+    let again = e.connect(follower, reader(reads.session, &reads.password));
+    assert!(matches!(&e.heard(again)[..], [Output::Connected { .. }]));
+    e.run(Duration::from_secs(60));
+    assert_eq!(close_reason(&e.heard(again)), Some(CloseReason::SessionEnded), "it was silent");
+    assert_eq!(e.running[&follower].stats().local_sessions, 1);
+    e.cut.clear();
+    e.run(Duration::from_secs(2));
+    let back = e.resume(follower, &waits);
+    assert!(matches!(&e.heard(back)[..], [Output::Connected { response, .. }]
+        if response.session == waits.session));
+}
+
+#[test]
 fn when_the_leader_is_back_readers_come_again_and_may_write() {
     for local_sessions in [false, true] {
         let mut e = Ensemble::with(3, |config| {

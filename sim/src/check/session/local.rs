@@ -87,9 +87,10 @@ impl Locals {
         let holds = match known {
             Some(known) if wanted == session => {
                 let same = known.server == place.server && known.life == place.life;
+                // One of a server that wrote may go on when it only reads; never the other way.
                 same && shown == known.password
                     && password == known.password
-                    && read_only == known.read_only
+                    && (read_only || !known.read_only)
                     && !known.ended
             }
             // Ids that a former life gave and that nobody else heard of may come again.
@@ -101,11 +102,12 @@ impl Locals {
         must(CHECK, holds, || {
             format!("{place:?} gives {grant:?} for {wanted} and {shown:?}, known is {known:?}")
         })?;
+        let goes_on = known.filter(|_| wanted == session);
         let given = Given {
             server: place.server,
             life: place.life,
             password,
-            read_only,
+            read_only: goes_on.map_or(read_only, |known| known.read_only),
             timeout: u64::from(timeout_ms.unsigned_abs()),
             heard: place.now,
             ended: false,
@@ -206,7 +208,8 @@ mod tests {
         let right = (SESSION, &[7; 16][..]);
         assert!(locals(false).given(right, grant(false), at(1, 50)).is_ok());
         assert!(locals(false).given((SESSION, &[8; 16]), grant(false), at(1, 50)).is_err());
-        assert!(locals(false).given(right, grant(true), at(1, 50)).is_err());
+        assert!(locals(false).given(right, grant(true), at(1, 50)).is_ok());
+        assert!(locals(true).given(right, grant(false), at(1, 50)).is_err());
         assert!(locals(false).given(right, grant(false), at(2, 50)).is_err());
         let elsewhere = Place { server: ServerId(2), ..at(1, 50) };
         assert!(locals(false).given(right, grant(false), elsewhere).is_err());
