@@ -24,7 +24,9 @@ impl Replica {
         address: IpAddr,
         request: ConnectRequest,
     ) {
-        if let Some(reason) = self.refusal(&request) {
+        if let Some(reason) = self.refusal(&request)
+            && !mutated!(ReadOnlyGoesBack if self.read_only && reason == CloseReason::ClientAhead)
+        {
             self.outputs.push_back(Output::Close { conn, reason });
             return;
         }
@@ -51,7 +53,6 @@ impl Replica {
             Some(CloseReason::NoMember)
         } else if request.last_zxid_seen > self.db.zxid().0
             && !mutated!(NewerClientAccepted | AttachedAtOnce)
-            && !mutated!(ReadOnlyGoesBack if self.read_only)
         {
             Some(CloseReason::ClientAhead)
         } else {
