@@ -145,6 +145,7 @@ fn peer_message_keeps_its_promises() {
         seeds.insert("append", seed(append));
         seeds.insert("forward", seed(forward));
         seeds.insert("heard", seed(heard));
+        seeds.insert("short-of-room", seed(Message::ShortOfRoom));
         seeds.insert("vote", seed(vote));
         seeds.insert("snapshot", SnapshotFrames::new(Term(4), &snapshot).flatten().collect());
     });

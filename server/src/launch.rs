@@ -109,6 +109,7 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
         max_frame_bytes: plan.limits.max_frame_bytes,
         large_request_threshold: plan.limits.large_request_threshold,
         large_request_max_bytes: plan.limits.large_request_max_bytes,
+        disk_reserve_bytes: plan.limits.disk_reserve_bytes,
         connect_throttle: ConnectThrottle { seed, ..plan.limits.connect.clone() },
         request_throttle: plan.limits.requests.clone(),
         max_connections: match plan.max_connections as usize {

@@ -166,7 +166,7 @@ const STORMS: &[Quota] = &[
     quota("snapshot in the place of a log", 60),
     quota("storage: damaged server refused to start", 60),
     quota("storage: server ended by a failed write", 60),
-    quota("storage: server ended for want of room", 60),
+    quota("storage: waited for room", 60),
     quota("two connections for one session", 60),
     quota("watches set again", 60),
     quota("writer blocked by a full buffer", 60),

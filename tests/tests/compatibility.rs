@@ -271,6 +271,7 @@ fn every_key_has_the_state_that_the_server_gives_it() {
         for key in row.names() {
             let kind = kinds.next().expect("a line for each key").0.as_str();
             let right: &[&str] = match kind {
+                "own" => &["ours"],
                 "honoured" => &["works", "differs"],
                 "moot" => &["moot"],
                 "security" | "known" => &["not yet"],

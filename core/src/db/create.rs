@@ -19,6 +19,7 @@ use crate::tree::{Content, Kind, StoredStat};
 
 /// Makes a znode, and answers with its path and stat.
 pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat), ErrorCode> {
+    work.needs_room()?;
     let (kind, sequential) = kind_of(work, create)?;
     if create.path.contains('\0') {
         return Err(ErrorCode::BadArguments);

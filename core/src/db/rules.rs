@@ -21,20 +21,29 @@ pub struct Rules {
     /// counted in any case.
     #[serde(default)]
     pub enforce_quota: bool,
+    /// No quorum has room on its disks: what would store anything is refused. Not a setting; see
+    /// [`Action::stores`](super::Action::stores).
+    #[serde(default)]
+    pub no_room: bool,
 }
 
 impl Rules {
     /// One bit for each rule, the first the lowest; none is set by default.
     pub fn bits(self) -> u8 {
-        let rules = [self.extended_types, self.skip_acl, self.enforce_quota];
+        let rules = [self.extended_types, self.skip_acl, self.enforce_quota, self.no_room];
         rules.iter().enumerate().map(|(place, &rule)| u8::from(rule) << place).sum()
     }
 
     /// The rules of these bits; `None` if one is set that means nothing.
     pub fn from_bits(bits: u8) -> Option<Rules> {
         let has = |place: u8| bits >> place & 1 == 1;
-        let rules = Rules { extended_types: has(0), skip_acl: has(1), enforce_quota: has(2) };
-        (bits >> 3 == 0).then_some(rules)
+        let rules = Rules {
+            extended_types: has(0),
+            skip_acl: has(1),
+            enforce_quota: has(2),
+            no_room: has(3),
+        };
+        (bits >> 4 == 0).then_some(rules)
     }
 }
 
@@ -47,7 +56,7 @@ mod tests {
         assert_eq!(Rules::default().bits(), 0);
         for bits in 0..=u8::MAX {
             let rules = Rules::from_bits(bits);
-            assert_eq!(rules.is_some(), bits < 8, "{bits}");
+            assert_eq!(rules.is_some(), bits < 16, "{bits}");
             assert!(rules.is_none_or(|rules| rules.bits() == bits));
         }
         assert_eq!(Rules { enforce_quota: true, ..Rules::default() }.bits(), 4);

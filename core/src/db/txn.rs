@@ -157,6 +157,25 @@ impl Txn {
 }
 
 impl Action {
+    /// Whether it would make anything larger, if it succeeded: a znode, its data, its ACL.
+    pub fn stores(&self) -> bool {
+        match self {
+            Action::Write { write, .. } | Action::Local { work: LocalWork::Write(write), .. } => {
+                write.stores()
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes out what it would store. It is still the same request, to be refused.
+    pub fn strip(&mut self) {
+        if let Action::Write { write, .. } | Action::Local { work: LocalWork::Write(write), .. } =
+            self
+        {
+            write.strip();
+        }
+    }
+
     /// What it weighs when it is passed on or put into the log; see [`Txn::size_bytes`].
     pub fn size_bytes(&self) -> usize {
         const OVERHEAD: usize = 80;

@@ -21,6 +21,7 @@ pub(super) fn set_data(
     data: Option<&Bytes>,
     version: i32,
 ) -> Result<Stat, ErrorCode> {
+    work.needs_room()?;
     is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
     let znode = work.znode(path)?;
     work.require(&znode.acl, Permissions::WRITE)?;
@@ -40,6 +41,7 @@ pub(super) fn set_acl(
     acl: &[Acl],
     version: i32,
 ) -> Result<Stat, ErrorCode> {
+    work.needs_room()?;
     is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
     let acl = fix_up(acl, work.identities)?;
     let znode = work.znode(path)?;

@@ -81,6 +81,12 @@ impl<'a> Work<'a> {
         self.changes
     }
 
+    /// Whether anything may be stored: not while the disks of the ensemble are full. The client
+    /// hears what it would at a quota, for want of a word of ZooKeeper's: its servers end.
+    pub(super) fn needs_room(&self) -> Result<(), ErrorCode> {
+        if self.rules.no_room { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
+    }
+
     /// The tree, to look at.
     pub(super) fn tree(&self) -> &Tree {
         self.tree

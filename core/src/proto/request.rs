@@ -96,6 +96,31 @@ pub enum Write {
     CloseSession,
 }
 
+impl Write {
+    /// Whether it would make anything larger, if it succeeded: a znode, its data, its ACL.
+    pub fn stores(&self) -> bool {
+        match self {
+            Write::Create(_) | Write::SetData { .. } | Write::SetAcl { .. } => true,
+            Write::Delete { .. } | Write::Check { .. } | Write::CloseSession => false,
+            Write::Multi(writes) => writes.iter().any(Write::stores),
+        }
+    }
+
+    /// Takes out data and ACLs.
+    pub fn strip(&mut self) {
+        match self {
+            Write::Create(create) => {
+                create.data = None;
+                create.acl.clear();
+            }
+            Write::SetData { data, .. } => *data = None,
+            Write::SetAcl { acl, .. } => acl.clear(),
+            Write::Multi(writes) => writes.iter_mut().for_each(Write::strip),
+            Write::Delete { .. } | Write::Check { .. } | Write::CloseSession => {}
+        }
+    }
+}
+
 /// A znode to be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Create {

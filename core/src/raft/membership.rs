@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::position::Index;
+use super::quorum;
 use crate::id::ServerId;
 
 /// Who votes and who merely receives the log.
@@ -25,6 +26,11 @@ impl Membership {
     /// A membership of these voters and nobody else.
     pub fn of_voters(voters: impl IntoIterator<Item = ServerId>) -> Self {
         Membership { voters: voters.into_iter().collect(), ..Membership::default() }
+    }
+
+    /// Whether those that `says_yes` names are a quorum: of both sets while there are two.
+    pub fn is_quorum(&self, says_yes: impl Fn(ServerId) -> bool) -> bool {
+        quorum::is_quorum(self, says_yes)
     }
 
     /// Whether it is between two sets of voters.

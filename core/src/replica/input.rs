@@ -62,6 +62,11 @@ pub enum Input {
         /// Which.
         ticket: Ticket,
     },
+    /// The disk has come to be short of room, or is so no longer.
+    Room {
+        /// Whether it is.
+        is_short: bool,
+    },
     /// An operator wants these servers to be the members from now on. Only the leader takes it;
     /// what becomes of it is told by [`Output::Change`](super::Output::Change). Servers that are
     /// in neither set are members no longer.

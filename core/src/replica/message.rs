@@ -21,6 +21,8 @@ pub enum Message {
     Forward(Vec<Action>),
     /// Sessions that were heard from since the last such message.
     Heard(Vec<SessionId>),
+    /// The sender's disk is short of room. Repeated at intervals while it is.
+    ShortOfRoom,
 }
 
 /// The whole state at one index.

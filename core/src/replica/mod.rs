@@ -20,6 +20,7 @@ mod queue;
 mod read;
 mod reconfig;
 mod reconfig_request;
+mod room;
 mod routes;
 mod stats;
 mod summary;
@@ -50,6 +51,7 @@ use local::Locals;
 use queue::Queue;
 use read::Barriers;
 use reconfig::Change;
+use room::Room;
 use upkeep::Upkeep;
 use write::Admission;
 
@@ -101,6 +103,7 @@ pub struct Replica {
     /// Of use while this server leads.
     expiry: Expiry,
     upkeep: Upkeep,
+    room: Room,
     /// Begun here as leader, and not ended.
     change: Option<Change>,
 
@@ -160,6 +163,7 @@ impl Replica {
             departed: Vec::new(),
             admission: Admission::default(),
             expiry: Expiry::new(),
+            room: Room::default(),
             change: None,
             outputs: Queue::default(),
             leads_since: None,
@@ -206,6 +210,7 @@ impl Replica {
                     self.outputs.push_back(Output::Purge { through: purge });
                 }
             },
+            Input::Room { is_short } => self.room_changed(is_short),
             Input::ChangeMembership { id, voters, learners } => {
                 self.change_membership(id, voters, learners);
             }
@@ -333,6 +338,7 @@ impl Replica {
                     }
                 }
             }
+            Message::ShortOfRoom => self.peer_is_short(from),
             Message::Heard(sessions) => {
                 if self.raft.role() == Role::Leader {
                     for session in sessions {

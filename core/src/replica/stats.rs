@@ -63,6 +63,10 @@ pub struct Stats {
     /// Writes that it saw refused at a hard quota, and let pass beyond a soft one, since its start.
     /// Where quotas are not enforced, neither is counted, as in ZooKeeper.
     pub quota_events: QuotaEvents,
+    /// Whether its disk is short of room.
+    pub is_short_of_room: bool,
+    /// On a leader: whether writes that store anything are refused, since no quorum has room.
+    pub refuses_growth: bool,
     /// Snapshots that it took since it started.
     pub snapshots: u64,
     /// A digest of znodes and sessions: equal on all servers that have applied the same entries.

@@ -114,6 +114,10 @@ pub struct Limits {
     pub connect_throttle: ConnectThrottle,
     /// How many requests may be with the replica, and how long others may wait.
     pub request_throttle: RequestThrottle,
+    /// With fewer bytes free where the log is, this server is short of room: another leads if one
+    /// has room, and if no quorum has, the leader refuses writes that store anything. 0 for never.
+    /// Default 128 MiB.
+    pub disk_reserve_bytes: u64,
     /// How long a connection that is finished waits for its client to close it. Default 500 ms;
     /// zero closes at once.
     pub linger: Duration,
@@ -141,6 +145,7 @@ impl Default for Limits {
             large_request_max_bytes: 100 << 20,
             connect_throttle: ConnectThrottle::default(),
             request_throttle: RequestThrottle::default(),
+            disk_reserve_bytes: 128 << 20,
             linger: Duration::from_millis(500),
             sweep_interval: Duration::from_millis(250),
         }

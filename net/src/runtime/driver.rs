@@ -19,7 +19,7 @@ use zokor_core::time::{Instant, Now};
 use super::config::Limits;
 use super::connection::{Connection, GREETING, Phase, Saying};
 use super::counts::{LogQueue, Sent, ServiceCounts, in_ms};
-use super::facts::{Throttling, Traffic};
+use super::facts::{DiskRoom, Throttling, Traffic};
 use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
@@ -49,6 +49,10 @@ pub(super) struct Driver {
     storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
     /// Something became durable since the log was marked last, and from when on it may be marked.
     mark_due: Option<Instant>,
+    /// From when on the room on the disk may be measured.
+    measure_due: Instant,
+    /// What is known of it.
+    pub(super) room: DiskRoom,
     last_conn: ConnId,
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
@@ -99,6 +103,8 @@ impl Driver {
             draining: false,
             storage: Some(storage),
             mark_due: None,
+            measure_due: started.instant,
+            room: DiskRoom::default(),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -167,8 +173,37 @@ impl Driver {
                 self.machine.handle(now, Input::Persisted { ticket });
             }
             Done::Checkpointed(ticket) => self.machine.handle(now, Input::Checkpointed { ticket }),
+            Done::Free(free_bytes) => self.measured(now, free_bytes),
+            Done::Waits(why) => {
+                tracing::error!(why, "storage waits for room; nothing acknowledged is lost");
+                self.room.n_waits += 1;
+            }
             Done::Failed(why) => self.fail(why),
         }
+    }
+
+    /// So much is free on the disk.
+    fn measured(&mut self, now: Now, free_bytes: u64) {
+        self.room.free_bytes = Some(free_bytes);
+        let reserve = self.limits.disk_reserve_bytes;
+        // It takes a little more to be well again, so that it does not change with every segment.
+        let least = if self.room.is_short { reserve + reserve / 4 } else { reserve };
+        let is_short = free_bytes < least;
+        if is_short == self.room.is_short {
+            return;
+        }
+        self.room.is_short = is_short;
+        if is_short {
+            tracing::error!(
+                free_bytes,
+                reserve,
+                "the disk is short of room: another server leads if one has room, and while no \
+                 quorum has, writes that store anything are refused; make room"
+            );
+        } else {
+            tracing::warn!(free_bytes, "the disk has room again");
+        }
+        self.machine.handle(now, Input::Room { is_short });
     }
 
     /// The timer has come.
@@ -240,6 +275,10 @@ impl Driver {
     pub(super) fn sweep(&mut self, now: Now) {
         if self.mark_due.take_if(|due| *due <= now.instant).is_some() {
             self.write_log(LogJob::Mark);
+        }
+        if self.measure_due <= now.instant {
+            self.measure_due = now.instant + MEASURE_INTERVAL;
+            self.write_log(LogJob::Measure);
         }
         self.drop_stale(now);
         let mut overdue = Vec::new();
@@ -456,6 +495,9 @@ impl Driver {
 /// what follows in the log vouches for what comes before it, and only its last batch has no second
 /// witness.
 const MARK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The room on the disk is measured so often.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 
 fn due(list: &mut Vec<ConnId>, conn: ConnId, connection: &mut Connection) {
     if !connection.due {

@@ -104,6 +104,8 @@ pub struct ServerFacts {
     pub auth_failures: u64,
     /// What limits of connecting and of requests did.
     pub throttling: Throttling,
+    /// What room the disk has.
+    pub room: DiskRoom,
     /// All quotas, ascending by path; empty unless all counters are asked for.
     pub quotas: Vec<Quota>,
     /// The data of `/zookeeper/config`; empty unless asked for, or if standalone.
@@ -116,6 +118,17 @@ pub struct ServerFacts {
     pub watch_summary: WatchSummary,
     /// The paths that each session watches for data here; empty unless asked for.
     pub watches: BTreeMap<SessionId, BTreeSet<Text>>,
+}
+
+/// The room on the disk where the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// Bytes that are free; `None` before the first look, or if the disk does not say.
+    pub free_bytes: Option<u64>,
+    /// Whether these are fewer than `disk_reserve_bytes`.
+    pub is_short: bool,
+    /// How often storage had to wait for room.
+    pub n_waits: u64,
 }
 
 /// What the limits of connecting and of requests did, with ZooKeeper's names of these numbers.

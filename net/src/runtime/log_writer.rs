@@ -2,33 +2,58 @@
 //!
 //! Invariants: batches reach the log in the order in which they were asked for; all that waits goes
 //! into one sync; a ticket is reported only when its batch is durable; after a failure nothing is
-//! reported but the failure. The same steps run on threads in production and as tasks in
-//! simulations.
+//! reported but the failure. What the disk has no room for waits, with all that comes after it, and
+//! is tried again. The same steps run on threads in production and as tasks in simulations.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::sleep;
 use zokor_core::db::Txn;
 use zokor_core::raft::{Index, Persist, Ticket};
 use zokor_core::replica::Snapshot;
 
 use super::counts::StepTimes;
-use crate::storage::{Disk, Snapshots, Wal};
+use crate::storage::{Disk, Error, Snapshots, Wal};
+
+/// Why a store has not done what it was asked; each in plain words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The disk has no room, and nothing was written: the same may be asked again.
+    Full(String),
+    /// The disk failed, and nothing is known of the files.
+    Failed(String),
+}
+
+impl Refusal {
+    /// What `error` of storage means, after which storage is poisoned or not.
+    pub fn of(error: &Error, is_poisoned: bool) -> Self {
+        if is_poisoned {
+            Refusal::Failed(error.to_string())
+        } else {
+            Refusal::Full(error.to_string())
+        }
+    }
+}
 
 /// Where the log goes.
 pub trait LogStore: Send + 'static {
     /// Makes the batches durable, in order, in one sync.
     ///
     /// # Errors
-    /// In plain words; nothing is known of the files then.
-    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String>;
+    /// If the disk fails, or has no room.
+    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal>;
+
+    /// How many bytes are free where the log is; `None` if the disk does not say.
+    fn free_bytes(&self) -> Option<u64>;
 
     /// Entries up to `through` may go.
     ///
     /// # Errors
-    /// As above.
+    /// In plain words; nothing is known of the files then.
     fn purge(&mut self, through: Index) -> Result<(), String>;
 
     /// Notes in a second place how far the log is durable.
@@ -46,8 +71,12 @@ pub trait LogStore: Send + 'static {
 }
 
 impl<D: Disk> LogStore for Wal<D> {
-    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String> {
-        Wal::persist(self, batches).map_err(|error| error.to_string())
+    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal> {
+        Wal::persist(self, batches).map_err(|error| Refusal::of(&error, self.is_poisoned()))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        Wal::free_bytes(self).ok()
     }
 
     fn purge(&mut self, through: Index) -> Result<(), String> {
@@ -68,13 +97,13 @@ pub trait SnapshotStore: Send + 'static {
     /// Makes the snapshot durable.
     ///
     /// # Errors
-    /// In plain words.
-    fn save(&mut self, snapshot: &Snapshot) -> Result<(), String>;
+    /// If the disk fails, or has no room.
+    fn save(&mut self, snapshot: &Snapshot) -> Result<(), Refusal>;
 }
 
 impl<D: Disk> SnapshotStore for Snapshots<D> {
-    fn save(&mut self, snapshot: &Snapshot) -> Result<(), String> {
-        Snapshots::save(self, snapshot).map_err(|error| error.to_string())
+    fn save(&mut self, snapshot: &Snapshot) -> Result<(), Refusal> {
+        Snapshots::save(self, snapshot).map_err(|error| Refusal::of(&error, self.is_poisoned()))
     }
 }
 
@@ -113,7 +142,7 @@ pub fn storage_workers<L: LogStore, S: SnapshotStore>(
     let snapshots = Worker {
         queue: snapshot_queue,
         report,
-        steps: SnapshotSteps(snapshots),
+        steps: SnapshotSteps { store: snapshots, waiting: None },
         times: times.snapshots.clone(),
     };
     let port = StoragePort { log: log_jobs, snapshots: snapshot_jobs, done, times };
@@ -129,6 +158,8 @@ pub enum LogJob {
     Purge(Index),
     /// How far the log is durable is to be noted in the second place.
     Mark,
+    /// How much room there is is to be told.
+    Measure,
 }
 
 /// What is asked of the snapshots.
@@ -145,6 +176,10 @@ pub enum Done {
     Persisted(Ticket),
     /// This snapshot is durable.
     Checkpointed(Ticket),
+    /// So many bytes are free where the log is.
+    Free(u64),
+    /// The disk has no room for what was asked, and why; it is tried again until there is.
+    Waits(String),
     /// Nothing more will be, and why.
     Failed(String),
 }
@@ -163,12 +198,16 @@ pub trait Steps: Send + 'static {
     /// In plain words; there is no next step then.
     fn step(&mut self, jobs: &mut Vec<Self::Job>) -> Result<Option<Done>, String>;
 
-    /// Does what could wait until the step was reported.
+    /// Whether something that was taken waits for room on the disk: another step is due after a
+    /// while, whether there are jobs or not.
+    fn waits(&self) -> bool;
+
+    /// Does what could wait until the step was reported, and says what there is to tell of that.
     ///
     /// # Errors
     /// As above.
-    fn tidy(&mut self) -> Result<(), String> {
-        Ok(())
+    fn tidy(&mut self) -> Result<Option<Done>, String> {
+        Ok(None)
     }
 
     /// Does one bounded step of what makes later steps fast; whether there is more to do.
@@ -194,10 +233,19 @@ impl<S: Steps> Worker<S> {
     pub fn run(mut self) {
         let _guard = Guard { report: self.report.clone(), name: S::NAME };
         let mut jobs = Vec::new();
-        while self.prepare() && self.queue.blocking_recv_many(&mut jobs, MAX_JOBS) > 0 {
+        loop {
+            let goes_on = if self.steps.waits() {
+                std::thread::sleep(RETRY_INTERVAL);
+                self.take_what_waits(&mut jobs)
+            } else {
+                self.prepare() && self.queue.blocking_recv_many(&mut jobs, MAX_JOBS) > 0
+            };
+            if !goes_on {
+                return;
+            }
             let since = Instant::now();
             let done = self.steps.step(&mut jobs);
-            if matches!(done, Ok(Some(_))) {
+            if matches!(done, Ok(Some(Done::Persisted(_) | Done::Checkpointed(_)))) {
                 self.times.note(since.elapsed());
             }
             if !self.tell(done) {
@@ -214,7 +262,16 @@ impl<S: Steps> Worker<S> {
     {
         let _guard = Guard { report: self.report.clone(), name: S::NAME };
         let mut jobs = Vec::new();
-        while self.prepare() && self.queue.recv_many(&mut jobs, MAX_JOBS).await > 0 {
+        loop {
+            let goes_on = if self.steps.waits() {
+                sleep(RETRY_INTERVAL).await;
+                self.take_what_waits(&mut jobs)
+            } else {
+                self.prepare() && self.queue.recv_many(&mut jobs, MAX_JOBS).await > 0
+            };
+            if !goes_on {
+                return;
+            }
             let done = self.steps.step(&mut jobs);
             pause().await;
             if !self.tell(done) {
@@ -223,12 +280,25 @@ impl<S: Steps> Worker<S> {
         }
     }
 
+    /// All that is in the queue; whether to go on: not if the server has ended.
+    fn take_what_waits(&mut self, jobs: &mut Vec<S::Job>) -> bool {
+        while jobs.len() < MAX_JOBS {
+            match self.queue.try_recv() {
+                Ok(job) => jobs.push(job),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return !jobs.is_empty(),
+            }
+        }
+        true
+    }
+
     /// Whether to go on.
     fn tell(&mut self, done: Result<Option<Done>, String>) -> bool {
+        // If nobody listens, the server has ended, and the queue's end will tell.
+        let tell = |done: Option<Done>| drop(done.map(|done| self.report.send(done)));
         let tidied = done.and_then(|done| {
-            // If nobody listens, the server has ended, and the queue's end will tell.
-            let _ = done.map(|done| self.report.send(done));
-            self.steps.tidy()
+            tell(done);
+            self.steps.tidy().map(tell)
         });
         self.has_succeeded(tidied).is_some()
     }
@@ -269,13 +339,16 @@ impl Drop for Guard {
 #[derive(Debug)]
 pub struct LogSteps<L> {
     log: L,
+    /// What the disk has had no room for yet, in order.
+    waiting: Vec<Persist<Txn>>,
     purge: Option<Index>,
     mark: bool,
+    measure: bool,
 }
 
 impl<L> LogSteps<L> {
     fn new(log: L) -> Self {
-        LogSteps { log, purge: None, mark: false }
+        LogSteps { log, waiting: Vec::new(), purge: None, mark: false, measure: false }
     }
 }
 
@@ -284,30 +357,43 @@ impl<L: LogStore> Steps for LogSteps<L> {
     const NAME: &'static str = "log writer";
 
     fn step(&mut self, jobs: &mut Vec<LogJob>) -> Result<Option<Done>, String> {
-        let mut batches = Vec::with_capacity(jobs.len());
+        let was_waiting = self.waits();
+        let mut batches = std::mem::take(&mut self.waiting);
+        batches.reserve(jobs.len());
         for job in jobs.drain(..) {
             match job {
                 LogJob::Persist(batch) => batches.push(batch),
                 // What may go may go later as well.
                 LogJob::Purge(through) => self.purge = self.purge.max(Some(through)),
                 LogJob::Mark => self.mark = true,
+                LogJob::Measure => self.measure = true,
             }
         }
         assert!(batches.is_sorted_by_key(|batch| batch.ticket), "tickets are given in order");
-        if !batches.is_empty() {
-            self.log.persist(&batches)?;
+        let Some(last) = batches.last().map(|batch| batch.ticket) else { return Ok(None) };
+        match self.log.persist(&batches) {
+            Ok(()) => Ok(Some(Done::Persisted(last))),
+            Err(Refusal::Full(why)) => {
+                self.waiting = batches;
+                Ok((!was_waiting).then_some(Done::Waits(why)))
+            }
+            Err(Refusal::Failed(why)) => Err(why),
         }
-        Ok(batches.last().map(|batch| Done::Persisted(batch.ticket)))
     }
 
-    fn tidy(&mut self) -> Result<(), String> {
+    fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn tidy(&mut self) -> Result<Option<Done>, String> {
         if std::mem::take(&mut self.mark) {
             self.log.mark()?;
         }
-        match self.purge.take() {
-            Some(through) => self.log.purge(through),
-            None => Ok(()),
+        if let Some(through) = self.purge.take() {
+            self.log.purge(through)?;
         }
+        let measure = std::mem::take(&mut self.measure);
+        Ok(measure.then(|| self.log.free_bytes().map(Done::Free)).flatten())
     }
 
     fn idle(&mut self) -> Result<bool, String> {
@@ -317,29 +403,50 @@ impl<L: LogStore> Steps for LogSteps<L> {
 
 /// The snapshots' steps.
 #[derive(Debug)]
-pub struct SnapshotSteps<S>(S);
+pub struct SnapshotSteps<S> {
+    store: S,
+    /// What the disk has had no room for yet.
+    waiting: Option<SnapshotJob>,
+}
 
 impl<S: SnapshotStore> Steps for SnapshotSteps<S> {
     type Job = SnapshotJob;
     const NAME: &'static str = "snapshot writer";
 
     fn step(&mut self, jobs: &mut Vec<SnapshotJob>) -> Result<Option<Done>, String> {
-        let mut last = None;
-        for job in jobs.drain(..) {
-            assert!(last.is_none(), "checkpoints are asked for one at a time");
-            self.0.save(&job.snapshot)?;
-            last = Some(Done::Checkpointed(job.ticket));
+        let was_waiting = self.waits();
+        let mut all = self.waiting.take().into_iter().chain(jobs.drain(..));
+        let Some(job) = all.next() else { return Ok(None) };
+        assert!(all.next().is_none(), "checkpoints are asked for one at a time");
+        drop(all);
+        match self.store.save(&job.snapshot) {
+            Ok(()) => Ok(Some(Done::Checkpointed(job.ticket))),
+            Err(Refusal::Full(why)) => {
+                self.waiting = Some(job);
+                Ok((!was_waiting).then_some(Done::Waits(why)))
+            }
+            Err(Refusal::Failed(why)) => Err(why),
         }
-        Ok(last)
+    }
+
+    fn waits(&self) -> bool {
+        self.waiting.is_some()
     }
 }
 
+/// How long it takes until what the disk had no room for is tried again. Often enough that nobody
+/// has to start a server anew, seldom enough that it costs nothing.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Jobs that one step takes at most.
 const MAX_JOBS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use zokor_core::db::Database;
+    use zokor_core::proto::Zxid;
+    use zokor_core::raft::SnapshotMeta;
 
     use super::*;
 
@@ -349,12 +456,23 @@ mod tests {
         purged: Arc<Mutex<Vec<Index>>>,
         n_marks: Arc<Mutex<usize>>,
         fails: bool,
+        /// How many calls find no room.
+        n_full: Arc<Mutex<usize>>,
     }
 
     impl LogStore for Log {
-        fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String> {
+        fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal> {
             self.calls.lock().unwrap().push(batches.iter().map(|batch| batch.ticket.0).collect());
-            if self.fails { Err("the disk is gone".to_owned()) } else { Ok(()) }
+            let mut n_full = self.n_full.lock().unwrap();
+            if *n_full > 0 {
+                *n_full -= 1;
+                return Err(Refusal::Full("no space is left".to_owned()));
+            }
+            if self.fails { Err(Refusal::Failed("the disk is gone".to_owned())) } else { Ok(()) }
+        }
+
+        fn free_bytes(&self) -> Option<u64> {
+            Some(1_000)
         }
 
         fn purge(&mut self, through: Index) -> Result<(), String> {
@@ -373,8 +491,8 @@ mod tests {
     }
 
     impl SnapshotStore for Log {
-        fn save(&mut self, _: &Snapshot) -> Result<(), String> {
-            unreachable!("no test saves a snapshot")
+        fn save(&mut self, _: &Snapshot) -> Result<(), Refusal> {
+            self.persist(&[])
         }
     }
 
@@ -416,6 +534,37 @@ mod tests {
         let Ok(Done::Failed(why)) = port.done.try_recv() else { panic!("no failure") };
         assert_eq!(why, "the disk is gone");
         assert_eq!(log.calls.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_tried_again_in_order_with_what_came_meanwhile() {
+        let log = Log { n_full: Arc::new(Mutex::new(2)), ..Log::default() };
+        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        port.log.send(batch(1)).unwrap();
+        port.log.send(LogJob::Purge(Index(10))).unwrap();
+        let thread = std::thread::spawn(move || worker.run());
+        assert!(matches!(port.done.blocking_recv(), Some(Done::Waits(_))));
+        port.log.send(batch(2)).unwrap();
+        port.log.send(LogJob::Measure).unwrap();
+        assert!(matches!(port.done.blocking_recv(), Some(Done::Free(1_000))), "told once");
+        assert!(matches!(port.done.blocking_recv(), Some(Done::Persisted(Ticket(2)))));
+        assert_eq!(*log.calls.lock().unwrap(), [vec![1], vec![1, 2], vec![1, 2]]);
+        assert_eq!(*log.purged.lock().unwrap(), [Index(10)], "which may make room");
+        drop(port.log);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_server_that_ends_waits_for_no_room() {
+        let log = Log { n_full: Arc::new(Mutex::new(usize::MAX)), ..Log::default() };
+        let (port, worker, snapshots) = storage_workers(log.clone(), log);
+        port.log.send(batch(1)).unwrap();
+        let (meta, zxid) = (SnapshotMeta::default(), Zxid(0));
+        let snapshot = Snapshot { meta, zxid, image: Database::new().freeze() };
+        port.snapshots.send(SnapshotJob { ticket: Ticket(2), snapshot }).unwrap();
+        drop(port);
+        worker.run();
+        snapshots.run();
     }
 
     #[tokio::test]

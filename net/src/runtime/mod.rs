@@ -35,11 +35,11 @@ pub use config::{Config, Limits};
 pub use counts::{Sent, ServiceCounts};
 pub use error::Error;
 pub use facts::{
-    Admin, Answer, ConnectionFacts, Detail, Latency, Reset, ServerFacts, SessionFacts,
+    Admin, Answer, ConnectionFacts, Detail, DiskRoom, Latency, Reset, ServerFacts, SessionFacts,
     SessionTable, Throttling, Traffic,
 };
 pub use log_writer::{
-    Done, LogJob, LogSteps, LogStore, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
+    Done, LogJob, LogSteps, LogStore, Refusal, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
     StoragePort, Worker, storage_workers,
 };
 pub use queue::RequestThrottle;

@@ -29,6 +29,7 @@ impl Driver {
             connections_cut: self.n_cut,
             auth_failures: self.n_auth_failed,
             throttling: self.throttling(),
+            room: self.room,
             ..ServerFacts::default()
         };
         match detail {

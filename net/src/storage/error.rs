@@ -17,13 +17,14 @@ const DAMAGED: &str = "leave this server stopped and its folder as it is: the ot
 const REFUSED: &str = "nothing acknowledged is lost. See what the system's log says of this disk, \
                        then start the server again: it finds out what the disk holds";
 
-/// Why storage cannot go on. None of these is ever tried again.
+/// Why storage cannot go on. None of these is ever tried again, but for a want of room that was
+/// noticed before anything was written that matters.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The disk has no room.
     #[error(
         "no space is left for {file} in {place} ({doing}). Nothing acknowledged is lost: make room \
-         there, then start the server again"
+         there; a server that has ended must then be started again"
     )]
     Full {
         /// The folder.

@@ -88,6 +88,8 @@ impl<D: Disk> Snapshots<D> {
     ///
     /// # Errors
     /// If the disk fails or what is read back is not what was written; every later call fails too.
+    /// If it has no room, what was written of the snapshot is gone again, and the same may be asked
+    /// again ([`Snapshots::is_poisoned`] tells the two apart).
     pub fn save(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         if self.is_poisoned {
             return Err(Error::Poisoned);
@@ -95,7 +97,15 @@ impl<D: Disk> Snapshots<D> {
         self.is_poisoned = true;
         let index = snapshot.meta.last.index;
         if self.newest().is_none_or(|newest| newest < index) {
-            self.write(snapshot)?;
+            if let Err(error) = self.write(snapshot) {
+                if matches!(error, Error::Full { .. }) {
+                    // Nobody depends on it yet.
+                    self.remove_leftover()?;
+                    self.is_poisoned = false;
+                }
+                return Err(error);
+            }
+            rename(&self.disk, TEMPORARY_NAME, &name_of(index))?;
             self.damaged.remove(&index);
             self.present.insert(index);
             self.verified.insert(index);
@@ -106,11 +116,17 @@ impl<D: Disk> Snapshots<D> {
         Ok(())
     }
 
+    /// Whether a call has failed in a way after which nothing is known, so that all others will.
+    pub fn is_poisoned(&self) -> bool {
+        self.is_poisoned
+    }
+
     /// The index with which the newest verified snapshot ends.
     pub fn newest(&self) -> Option<Index> {
         self.verified.last().copied()
     }
 
+    /// Under a name of its own, and read back.
     fn write(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let (disk, id) = (&self.disk, self.shared.id);
         let mut file = create(disk, TEMPORARY_NAME)?;
@@ -129,7 +145,14 @@ impl<D: Disk> Snapshots<D> {
             let (place, file) = (disk.place(), TEMPORARY_NAME.to_owned());
             return Err(Error::Damaged { place, file, offset: 0, index: None, what });
         }
-        rename(disk, TEMPORARY_NAME, &name_of(snapshot.meta.last.index))
+        Ok(())
+    }
+
+    fn remove_leftover(&self) -> Result<(), Error> {
+        if list(&self.disk)?.iter().any(|name| name == TEMPORARY_NAME) {
+            remove(&self.disk, TEMPORARY_NAME)?;
+        }
+        Ok(())
     }
 
     /// Tells the log what it need not keep: what the older of the two newest verified snapshots

@@ -8,7 +8,9 @@
 //! A new log begins with a small segment, so that its server starts at once; each next one is twice
 //! as large, up to the full size. The next segment is zeroed ahead: by [`Wal::idle`] while nothing
 //! is waiting, and by `persist` itself, one bounded step a call, if it is less than twice as far as
-//! the segment in use. A disk without room for it stops nobody while the segment in use has room.
+//! the segment in use. A disk without room for it stops nobody while the segment in use has room;
+//! after that a smaller one will do, and if there is no room for that either, what is to be
+//! persisted waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +26,9 @@ use super::disk::{Disk, DiskFile};
 use super::error::Error;
 use super::place::{failed, remove};
 use super::record::{BatchWriter, Kind};
-use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, Spare, remove_leftover};
+use super::segment::{
+    HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, SPARE_NAME, Spare, remove_leftover,
+};
 use super::watermark::Watermark;
 
 /// How much is zeroed in one step.
@@ -149,18 +153,27 @@ impl<D: Disk> Wal<D> {
     /// returns either all of them are there or none.
     ///
     /// # Errors
-    /// If the disk fails: it is not known then what is durable, and every later call fails too.
+    /// If the disk fails: it is not known then what is durable, and every later call fails too. If
+    /// it has no room for a further segment nothing was written, and the same may be asked again
+    /// ([`Wal::is_poisoned`] tells the two apart).
     ///
     /// # Panics
     /// If the changes do not continue the log without a gap.
     pub fn persist(&mut self, batch: &[Persist<Txn>]) -> Result<(), Error> {
-        self.guarded(|wal| {
-            let Some(after) = wal.encode(batch) else { return Ok(()) };
+        let waits = self.guarded(|wal| {
+            let Some(after) = wal.encode(batch) else { return Ok(None) };
             let n_bytes = wal.buffer.len() as u64;
             // Legal: how long a segment is is up to the log.
             let is_ended = maybe!(SegmentRolled if wal.offset > HEAD_BYTES);
             if wal.size_bytes - wal.offset < n_bytes || is_ended {
-                wal.roll(n_bytes)?;
+                match wal.zeroed(n_bytes) {
+                    Ok(spare) => wal.roll(spare)?,
+                    Err(full @ Error::Full { .. }) => {
+                        remove_leftover(&wal.disk)?;
+                        return Ok(Some(full));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             let write = wal.file.write_durable(wal.offset, &wal.buffer);
             let write = if mutated!(SyncErrorIgnored) { Ok(()) } else { write };
@@ -174,8 +187,14 @@ impl<D: Disk> Wal<D> {
             if zeroed_bytes < 2 * wal.offset {
                 wal.prepare()?;
             }
-            Ok(())
-        })
+            Ok(None)
+        })?;
+        waits.map_or(Ok(()), Err)
+    }
+
+    /// Whether a call has failed in a way after which nothing is known, so that all others will.
+    pub fn is_poisoned(&self) -> bool {
+        self.is_poisoned
     }
 
     /// Does one bounded step of what makes later calls fast: call it while nothing waits to be
@@ -293,23 +312,53 @@ impl<D: Disk> Wal<D> {
         Some(after)
     }
 
-    /// Begins a segment that has room for `n_bytes`.
-    fn roll(&mut self, n_bytes: u64) -> Result<(), Error> {
+    /// A zeroed file with room for `n_bytes`: of the size that is due, or, if the disk has no room
+    /// for that, of the least that will do. It writes nothing that it can tell will not fit, since
+    /// it is asked again and again until there is room.
+    fn zeroed(&mut self, n_bytes: u64) -> Result<Spare<D::File>, Error> {
         let needed = (HEAD_BYTES + n_bytes).next_multiple_of(HEAD_BYTES);
         let size_bytes = needed.max(self.next_bytes());
         assert!(size_bytes <= MAX_SEGMENT_BYTES, "a batch of {n_bytes} bytes is no batch");
+        match self.zero(size_bytes) {
+            Err(Error::Full { .. }) => {
+                remove_leftover(&self.disk)?;
+                self.zero(needed.max(FIRST_SEGMENT_BYTES.min(size_bytes)))
+            }
+            done => done,
+        }
+    }
+
+    fn zero(&mut self, size_bytes: u64) -> Result<Spare<D::File>, Error> {
         let mut spare = match self.spare.take() {
             Some(spare) if spare.size_bytes() == size_bytes => spare,
             Some(spare) => {
                 spare.discard(&self.disk)?;
-                Spare::begin(&self.disk, size_bytes)?
+                self.begin_spare(size_bytes)?
             }
-            None => Spare::begin(&self.disk, size_bytes)?,
+            None => self.begin_spare(size_bytes)?,
         };
         while !spare.is_ready() {
             spare.step(&self.disk, STEP_BYTES)?;
         }
+        Ok(spare)
+    }
+
+    fn begin_spare(&self, size_bytes: u64) -> Result<Spare<D::File>, Error> {
+        match self.disk.free_bytes() {
+            Ok(free_bytes) if free_bytes < size_bytes => Err(Error::Full {
+                place: self.disk.place(),
+                file: SPARE_NAME.to_owned(),
+                doing: "make",
+            }),
+            // A disk that does not say how much is free says so when it is written to.
+            _ => Spare::begin(&self.disk, size_bytes),
+        }
+    }
+
+    /// Goes on in a new segment.
+    fn roll(&mut self, spare: Spare<D::File>) -> Result<(), Error> {
         let number = self.segments.back().expect("one is open").number + 1;
+        let size_bytes = spare.size_bytes();
         let head = Head { id: self.shared.id, number, size_bytes, position: self.position };
         self.file = spare.become_segment(&self.disk, &head)?;
         self.segments.push_back(Segment::of(&head));
@@ -340,13 +389,14 @@ impl<D: Disk> Wal<D> {
     }
 
     fn step(&mut self) -> Result<bool, Error> {
-        let next_bytes = self.next_bytes();
-        let spare = match &mut self.spare {
+        let mut spare = match self.spare.take() {
             Some(spare) => spare,
-            none => none.insert(Spare::begin(&self.disk, next_bytes)?),
+            None => self.begin_spare(self.next_bytes())?,
         };
-        spare.step(&self.disk, STEP_BYTES)?;
-        Ok(!spare.is_ready())
+        let stepped = spare.step(&self.disk, STEP_BYTES);
+        let is_ready = spare.is_ready();
+        self.spare = Some(spare);
+        stepped.map(|()| !is_ready)
     }
 
     /// The size of the next segment, unless one batch needs more. It is zeroed ahead at twice the

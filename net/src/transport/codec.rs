@@ -22,7 +22,7 @@ pub(super) fn encode(out: &mut BytesMut, message: Message) -> Option<Message> {
 pub(super) fn frames(message: &Message) -> Option<SnapshotFrames<'_>> {
     match message {
         Message::Snapshot { term, snapshot } => Some(SnapshotFrames::new(*term, snapshot)),
-        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) => None,
+        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => None,
     }
 }
 

@@ -139,6 +139,7 @@ pub fn encode_message_with<'a>(
                 put_blob(out, |out| encode_action(action, out));
             }
         }),
+        Message::ShortOfRoom => append(out, MESSAGE, |out| put_head(out, &Head::ShortOfRoom)),
         Message::Heard(sessions) => append(out, MESSAGE, |out| {
             put_head(out, &Head::Heard);
             put_count(out, sessions.len());
@@ -320,6 +321,7 @@ enum Head {
     Raft(raft::Message<()>),
     Forward,
     Heard,
+    ShortOfRoom,
 }
 
 /// What must be known of a snapshot before its image comes.
@@ -353,6 +355,7 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
             }
             Message::Forward(actions)
         }
+        Head::ShortOfRoom => Message::ShortOfRoom,
         Head::Heard => {
             const SIZE: usize = 8;
             let count = reader.count("sessions", SIZE)?;

@@ -32,8 +32,19 @@ pub(super) fn report(
     // Ours: ZooKeeper counts refusals by znode of the first level, and what is let pass not at all.
     lines.put("quota_refused_count", facts.stats.quota_events.refused);
     lines.put("quota_soft_limit_exceeded_count", facts.stats.quota_events.exceeded);
+    put_room(&mut lines, facts);
     metrics::put(&mut lines, facts, start);
     lines.0
+}
+
+/// What becomes of a disk that fills up. Ours: ZooKeeper's servers end.
+fn put_room(lines: &mut Lines, facts: &ServerFacts) {
+    if let Some(free_bytes) = facts.room.free_bytes {
+        lines.put("disk_free_bytes", free_bytes);
+    }
+    lines.put("disk_short_of_room", u8::from(facts.room.is_short));
+    lines.put("disk_room_waits", facts.room.n_waits);
+    lines.put("growth_refused", u8::from(facts.stats.refuses_growth));
 }
 
 /// What 3.4 prints on every server, in its order; the state of the peer stands where 3.6 has it.

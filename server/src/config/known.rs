@@ -12,6 +12,8 @@ use super::limits::KEYS as LIMITS;
 pub enum Kind {
     /// It has the effect that it has in ZooKeeper.
     Honoured,
+    /// It is zokor's own; ZooKeeper takes it for a mistake and says nothing.
+    Own,
     /// It would make the service more secure and is without effect.
     Security,
     /// ZooKeeper knows it; here it is without effect.
@@ -30,6 +32,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Kind::Honoured => "honoured",
+            Kind::Own => "own",
             Kind::Security => "security",
             Kind::Known => "known",
             Kind::Moot(_) => "moot",
@@ -42,7 +45,7 @@ impl fmt::Display for Kind {
 /// Every key that is not [`Kind::Unknown`]; a `*` stands for any end.
 pub fn known_keys() -> impl Iterator<Item = String> {
     let moot = MOOT.iter().map(|(key, _)| key);
-    let whole = HONOURED.iter().chain(LIMITS).chain(SECURITY).chain(KNOWN).chain(moot);
+    let whole = HONOURED.iter().chain(LIMITS).chain(OWN).chain(SECURITY).chain(KNOWN).chain(moot);
     let whole = whole.map(|key| (*key).to_owned());
     let prefixes = ["server."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
     whole.chain(prefixes.map(|prefix| format!("{prefix}*")))
@@ -53,6 +56,8 @@ pub fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
     if HONOURED.contains(&key) || LIMITS.contains(&key) || has_prefix(HONOURED_PREFIXES) {
         Kind::Honoured
+    } else if OWN.contains(&key) {
+        Kind::Own
     } else if let Some((_, why)) = MOOT.iter().find(|(moot, _)| *moot == key) {
         Kind::Moot(why)
     } else if SECURITY.contains(&key) || has_prefix(SECURITY_PREFIXES) {
@@ -129,6 +134,9 @@ const FOR_FILES_PREFIXES: &[&str] =
     &["group.", "jvm.pause.", "metricsProvider.", "quorum.auth.", "server.", "weight."];
 
 pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "superUser."];
+
+/// Keys that ZooKeeper does not have.
+const OWN: &[&str] = &["zokor.diskReserveMb"];
 
 /// Beside those with a prefix, and the keys of [`limits`](super::limits).
 pub(super) const HONOURED: &[&str] = &[

@@ -27,6 +27,9 @@ pub struct ClientLimits {
     pub connect: ConnectThrottle,
     /// `request_throttle*`, `request_stale_*`, `throttled_op_wait_time`.
     pub requests: RequestThrottle,
+    /// `zokor.diskReserveMb`, in bytes: with less free on the disk of the log the server is short
+    /// of room.
+    pub disk_reserve_bytes: u64,
     /// `request_throttler.shutdownTimeout`: how long a server that stops waits for the requests
     /// under way, if the file says so.
     pub shutdown_timeout: Option<Duration>,
@@ -65,6 +68,7 @@ impl Default for ClientLimits {
             large_request_max_bytes: 100 << 20,
             connect: ConnectThrottle::default(),
             requests: RequestThrottle::default(),
+            disk_reserve_bytes: 128 << 20,
             shutdown_timeout: None,
         }
     }
@@ -88,6 +92,8 @@ impl ClientLimits {
                 .map_or(default.large_request_max_bytes, |bytes| bytes as usize),
             connect: connect_throttle(keys, warnings)?,
             requests: request_throttle(keys)?,
+            disk_reserve_bytes: integer(keys, "zokor.diskReserveMb", 0..=MAX)?
+                .map_or(default.disk_reserve_bytes, |megabytes| (megabytes as u64) << 20),
             shutdown_timeout: milliseconds(keys, "request_throttler.shutdownTimeout", 0)?,
         })
     }
@@ -268,6 +274,8 @@ mod tests {
         let net = zokor_net::runtime::Limits::default();
         assert_eq!(limits("").max_frame_bytes, net.max_frame_bytes);
         assert_eq!(limits("").large_request_max_bytes, net.large_request_max_bytes);
+        assert_eq!(limits("").disk_reserve_bytes, net.disk_reserve_bytes);
+        assert_eq!(limits("zokor.diskReserveMb=3\n").disk_reserve_bytes, 3 << 20);
         assert_eq!(limits("").large_request_threshold, net.large_request_threshold);
     }
 

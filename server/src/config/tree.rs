@@ -58,6 +58,8 @@ impl TreeConfig {
             extended_types: keys.boolean("extendedTypesEnabled", false)?,
             skip_acl: skip_acl(keys)?,
             enforce_quota: keys.boolean("enforceQuota", false)?,
+            // Never a setting: the leader knows when.
+            no_room: false,
         };
         let emulated = keys.boolean("emulate353TTLNodes", false)?;
         if rules.extended_types {

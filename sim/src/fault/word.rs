@@ -34,7 +34,7 @@ impl Word {
             Message::Raft(message) => message,
             Message::Snapshot { .. } => return Some(Word::Snapshot),
             Message::Forward(_) => return Some(Word::Forward),
-            Message::Heard(_) => return None,
+            Message::Heard(_) | Message::ShortOfRoom => return None,
         };
         match &message.body {
             Body::Append { entries, .. } => (!entries.is_empty()).then_some(Word::Append),

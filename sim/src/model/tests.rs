@@ -16,7 +16,8 @@ const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
 
 const NOBODY: (SessionId, &[Id]) = (SESSION, &[]);
 
-const RULES: Rules = Rules { extended_types: true, skip_acl: false, enforce_quota: true };
+const RULES: Rules =
+    Rules { extended_types: true, skip_acl: false, enforce_quota: true, no_room: false };
 
 struct Log {
     model: Model,

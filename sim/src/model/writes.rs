@@ -34,6 +34,12 @@ pub struct Moment<'a> {
     pub is_local: bool,
 }
 
+impl Moment<'_> {
+    fn has_room(&self) -> Result<(), ErrorCode> {
+        if self.rules.no_room { Err(ErrorCode::QuotaExceeded) } else { Ok(()) }
+    }
+}
+
 const LONGEST_TTL_MS: i64 = (1 << 40) - 1;
 
 impl State {
@@ -174,6 +180,7 @@ impl State {
                 Ok(OpResult::Delete)
             }
             Write::SetData { path, data, version } => {
+                at.has_room()?;
                 valid(path)?;
                 let node = self.node(path)?;
                 at.need(&node.acl, WRITE)?;
@@ -208,6 +215,7 @@ impl State {
         acl: &[Acl],
         version: i32,
     ) -> Result<Stat, ErrorCode> {
+        at.has_room()?;
         valid(path)?;
         let list = acl::fixed_up(acl, at.identities)?;
         let node = self.node(path)?;
@@ -225,6 +233,7 @@ impl State {
         create: &Create,
         changes: &mut Vec<Change>,
     ) -> Result<OpResult, ErrorCode> {
+        at.has_room()?;
         let (kind, sequential) = kind_of(at, create)?;
         if !create.path.contains('/') || create.path.contains('\0') {
             return Err(ErrorCode::BadArguments);

@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::net::Net;
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{EntryId, HardState, Index, Persist, SharedEntry, Term};
 use zokor_core::replica::Recovered;
-use zokor_net::runtime::LogStore;
+use zokor_net::runtime::{LogStore, Refusal};
 use zokor_net::storage::Wal;
 
 use crate::check::{Verdict, Violation, must, storage};
@@ -214,13 +215,21 @@ pub struct Noted {
 }
 
 impl LogStore for Noted {
-    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), String> {
+    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal> {
         self.ledger.asked(self.server, batches);
-        LogStore::persist(&mut self.wal, batches)?;
+        let done = LogStore::persist(&mut self.wal, batches);
+        if matches!(done, Err(Refusal::Full(_))) {
+            Net::current().see("storage: waited for room");
+        }
+        done?;
         for batch in batches {
             self.ledger.persisted(self.server, batch);
         }
         Ok(())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        LogStore::free_bytes(&self.wal)
     }
 
     fn purge(&mut self, through: Index) -> Result<(), String> {

@@ -10,6 +10,7 @@ use zokor_core::replica::{Message, Snapshot};
 use zokor_core::{Input, Output};
 
 use super::disk;
+use super::disk_faults::{RETRY, Written};
 use super::event::Event;
 use super::network::Link;
 use super::stepped::World;
@@ -126,8 +127,13 @@ impl World {
         if n > 0 && merge && state.disk_stream.coin() {
             n = state.disk.pending();
         }
-        if !self.write_sectors(server, n) {
-            return Ok(());
+        match self.write_sectors(server, n) {
+            Written::Done => {}
+            Written::Waits => {
+                self.queue.push(self.time + RETRY, Event::DiskDone { server, life });
+                return Ok(());
+            }
+            Written::Failed => return Ok(()),
         }
         let state = self.server(server);
         let Some(ticket) = (0..n).filter_map(|_| state.disk.complete()).last() else {
@@ -146,8 +152,13 @@ impl World {
         if state.life != life || state.replica.is_none() {
             return Ok(());
         }
-        if !self.save_to_sectors(server) {
-            return Ok(());
+        match self.save_to_sectors(server) {
+            Written::Done => {}
+            Written::Waits => {
+                self.queue.push(self.time + RETRY, Event::CheckpointDone { server, life });
+                return Ok(());
+            }
+            Written::Failed => return Ok(()),
         }
         let state = self.server(server);
         let Some(ticket) = state.disk.complete_checkpoint() else {
@@ -188,7 +199,7 @@ impl World {
                 self.pictured(from, snapshot)?;
                 self.probes.hit("snapshot sent");
             }
-            Message::Forward(_) | Message::Heard(_) => {}
+            Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => {}
         }
         if to == from || to == 0 || to > self.plan.servers {
             return must("messages have a receiver", false, || format!("{from} sends to {to}"));
@@ -249,7 +260,7 @@ impl World {
                 self.checks.barriers.came(ServerId(to), &message);
                 Message::Raft(message)
             }
-            Message::Forward(_) => message,
+            Message::Forward(_) | Message::ShortOfRoom => message,
         };
         self.input(to, Input::Message { from: ServerId(from), message })
     }
@@ -327,5 +338,6 @@ fn brief(message: &Message) -> String {
         }
         Message::Forward(actions) => format!("Forward {}", actions.len()),
         Message::Heard(sessions) => format!("Heard {}", sessions.len()),
+        Message::ShortOfRoom => "ShortOfRoom".to_owned(),
     }
 }

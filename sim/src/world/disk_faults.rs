@@ -4,7 +4,9 @@
 //! was found on its disk, which was judged before; one that storage refuses to open stays down, and
 //! must be one of those that were damaged.
 
+use zokor_core::Input;
 use zokor_core::raft::Index;
+use zokor_net::runtime::Refusal;
 use zokor_net::storage::{Error, Opened};
 
 use super::event::Event;
@@ -15,6 +17,19 @@ use crate::disk::atlas::Part;
 use crate::disk::{self, SectorDisk};
 use crate::fault::{Damage, Fault};
 use crate::trace::{Kind, Lane};
+
+/// What became of a write.
+pub(super) enum Written {
+    /// It is durable.
+    Done,
+    /// There is no room for it: it is tried again.
+    Waits,
+    /// Storage has failed, and the server has ended.
+    Failed,
+}
+
+/// What had no room is tried again so long after.
+pub(super) const RETRY: Micros = 100_000;
 
 impl World {
     /// Reads what is on the disk of a server that is about to start; false if it cannot start.
@@ -90,11 +105,27 @@ impl World {
         Ok(())
     }
 
-    /// The oldest `n` writes are done; false if storage failed in them.
-    pub(super) fn write_sectors(&mut self, server: u64, n: usize) -> bool {
+    /// A server hears whether its disk is short of room.
+    pub(super) fn look_at_room(&mut self, server: u64) -> Verdict {
         let time = self.time;
         let state = self.server(server);
-        let Some(sectors) = &mut state.sectors else { return true };
+        let Some(sectors) = &mut state.sectors else { return Ok(()) };
+        sectors.tick(time);
+        let is_short = sectors.is_full();
+        match &state.replica {
+            Some(replica) if replica.stats().is_short_of_room != is_short => {
+                self.probes.hit("storage: short of room, or no longer");
+                self.input(server, Input::Room { is_short })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The oldest `n` writes are done, if they are.
+    pub(super) fn write_sectors(&mut self, server: u64, n: usize) -> Written {
+        let time = self.time;
+        let state = self.server(server);
+        let Some(sectors) = &mut state.sectors else { return Written::Done };
         sectors.tick(time);
         let mut batches = state.disk.unfinished();
         let is_quiet = batches.len() == n;
@@ -103,11 +134,11 @@ impl World {
         self.settle(server, done)
     }
 
-    /// The snapshot under way is written; false if storage failed in it.
-    pub(super) fn save_to_sectors(&mut self, server: u64) -> bool {
+    /// The snapshot under way is written, if it is.
+    pub(super) fn save_to_sectors(&mut self, server: u64) -> Written {
         let time = self.time;
         let state = self.server(server);
-        let Some(sectors) = &mut state.sectors else { return true };
+        let Some(sectors) = &mut state.sectors else { return Written::Done };
         sectors.tick(time);
         let snapshot = state.disk.unfinished_checkpoint();
         let done = snapshot.map_or(Ok(()), |snapshot| sectors.save(snapshot));
@@ -123,10 +154,17 @@ impl World {
         self.settle(server, done);
     }
 
-    /// Ends the server if storage has failed; false if it has.
-    fn settle(&mut self, server: u64, done: Result<(), String>) -> bool {
+    /// Ends the server if storage has failed.
+    fn settle(&mut self, server: u64, done: Result<(), Refusal>) -> Written {
         self.note_met(server);
-        let Err(why) = done else { return true };
+        let why = match done {
+            Ok(()) => return Written::Done,
+            Err(Refusal::Full(_)) => {
+                self.probes.hit("storage: waited for room");
+                return Written::Waits;
+            }
+            Err(Refusal::Failed(why)) => why,
+        };
         self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("ends: {why}"));
         self.probes.hit("storage: server ended by a failed write");
         let sectors = self.server(server).sectors.as_mut().expect("storage has failed");
@@ -138,7 +176,7 @@ impl World {
         if cut && let Some(sectors) = &mut self.server(server).sectors {
             sectors.disk().cut_power();
         }
-        false
+        Written::Failed
     }
 
     /// Strikes a disk of sectors; such faults end by `until`.
@@ -154,7 +192,10 @@ impl World {
             Fault::DiskFull(server, n_bytes, duration) => {
                 let Some(sectors) = &mut self.server(server).sectors else { return };
                 sectors.restart = 300_000;
-                sectors.fill(n_bytes, (time + duration).min(until));
+                let until = (time + duration).min(until);
+                sectors.fill(n_bytes, until);
+                self.queue.push(time, Event::Room { server });
+                self.queue.push(until, Event::Room { server });
             }
             Fault::DiskDamage(server, damage, after) => self.damage(server, damage, after),
             _ => {}

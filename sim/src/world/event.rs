@@ -69,6 +69,10 @@ pub(super) enum Event {
         /// How often the network had healed when they were cut.
         heals: u64,
     },
+    /// Somebody may have made room on the disk of this server.
+    Room {
+        server: u64,
+    },
     Heal,
     QuorumCheck,
     CheckUp,
@@ -112,6 +116,7 @@ impl Event {
     pub(super) fn server(&self) -> Option<u64> {
         match self {
             Event::Resume { server }
+            | Event::Room { server }
             | Event::Wake { server, .. }
             | Event::Poll { server, .. }
             | Event::PeerUp { server, .. }
@@ -147,6 +152,7 @@ impl Event {
             Event::Reconnect { link } => mix(&[9, link.0, link.1]),
             Event::Fault { number } => mix(&[10, *number as u64]),
             Event::CutEnds { links, .. } => mix(&[11, links.len() as u64]),
+            Event::Room { server } => mix(&[18, *server]),
             Event::Heal => 12,
             Event::QuorumCheck => 18,
             Event::CheckUp => 13,

@@ -34,7 +34,7 @@ use crate::disk::atlas::Atlas;
 use crate::disk::{Fault, SectorDisk};
 use crate::plan::Plan;
 use crate::probe::Probes;
-use crate::rng::{Concern, Stream};
+use crate::rng::{Concern, Stream, mix};
 use crate::whole::client::client_address;
 use crate::whole::ledger::{Ledger, Noted};
 use disks::{End, Trouble};
@@ -168,6 +168,10 @@ impl Body {
     }
 }
 
+/// For the draw of what a server keeps free of its disk, which has a number of its own so that no
+/// other draw depends on it.
+const RESERVE: u64 = 0x0007_2e5e_5e7e;
+
 /// Half of the servers have limits so low that their clients meet them.
 fn limits(stream: &mut Stream) -> Limits {
     let roomy = Limits::default();
@@ -262,7 +266,10 @@ impl Ensemble {
                 node: network.add_host(name, client_address(id).ip()),
                 clock: Arc::new(OwnClock { watch: watch.clone(), clock: Mutex::new(clock) }),
                 pace: Arc::new(pace),
-                limits: limits(&mut stream),
+                limits: Limits {
+                    disk_reserve_bytes: mix(&[plan.seed, id, RESERVE]) % 40_000,
+                    ..limits(&mut stream)
+                },
                 segment_bytes: 4096 * stream.log_between(2, 256),
                 snapshots_kept: stream.between(1, 3) as usize,
                 stream,

@@ -9,6 +9,7 @@ use zokor_core::id::ServerId;
 use zokor_core::raft::{Index, Persist};
 use zokor_core::replica::Snapshot;
 use zokor_core::time::WallTime;
+use zokor_net::runtime::Refusal;
 use zokor_net::storage::{self, Opened, Options, Snapshots, Wal};
 
 use super::disk::Disk;
@@ -101,20 +102,20 @@ impl Sectors {
     ///
     /// # Errors
     /// As [`Wal::persist`].
-    pub fn persist(&mut self, batches: &[Persist<Txn>], is_quiet: bool) -> Result<(), String> {
+    pub fn persist(&mut self, batches: &[Persist<Txn>], is_quiet: bool) -> Result<(), Refusal> {
         let Some((wal, _)) = &mut self.open else { return Ok(()) };
         self.n_quiet += u64::from(is_quiet);
         let is_marked = is_quiet && self.n_quiet.is_multiple_of(QUIET_TO_MARK);
         let done = write(wal, batches, &mut self.purge, is_quiet);
         done.and_then(|()| if is_marked { wal.mark() } else { Ok(()) })
-            .map_err(|error| error.to_string())
+            .map_err(|error| Refusal::of(&error, wal.is_poisoned()))
     }
 
     /// Entries up to `through` may go once nothing is under way.
     ///
     /// # Errors
     /// As [`Wal::purge`].
-    pub fn purge(&mut self, through: Index, is_quiet: bool) -> Result<(), String> {
+    pub fn purge(&mut self, through: Index, is_quiet: bool) -> Result<(), Refusal> {
         self.purge = self.purge.max(Some(through));
         if is_quiet { self.persist(&[], false) } else { Ok(()) }
     }
@@ -123,9 +124,9 @@ impl Sectors {
     ///
     /// # Errors
     /// As [`Snapshots::save`].
-    pub fn save(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+    pub fn save(&mut self, snapshot: &Snapshot) -> Result<(), Refusal> {
         let Some((_, snapshots)) = &mut self.open else { return Ok(()) };
-        snapshots.save(snapshot).map_err(|error| error.to_string())
+        snapshots.save(snapshot).map_err(|error| Refusal::of(&error, snapshots.is_poisoned()))
     }
 
     /// The power is cut, perhaps in the middle of what `model` says is under way. A process that
@@ -196,12 +197,13 @@ fn write(
     purge: &mut Option<Index>,
     is_quiet: bool,
 ) -> Result<(), storage::Error> {
-    if !batches.is_empty() {
-        wal.persist(batches)?;
-    }
-    if let Some(through) = purge.take() {
+    let persisted = if batches.is_empty() { Ok(()) } else { wal.persist(batches) };
+    if !wal.is_poisoned()
+        && let Some(through) = purge.take()
+    {
         wal.purge(through)?;
     }
+    persisted?;
     while is_quiet && wal.idle()? {}
     Ok(())
 }

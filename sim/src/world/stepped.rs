@@ -343,6 +343,7 @@ impl World {
                 links.into_iter().for_each(|link| self.network.uncut(link, heals));
                 Ok(())
             }
+            Event::Room { server } => self.look_at_room(server),
             Event::Heal => {
                 zokor_chance::rest();
                 self.heal();
@@ -401,6 +402,7 @@ impl World {
         for peer in (1..=self.plan.servers).filter(|&peer| peer != server) {
             self.queue.push(time + 1_000, Event::Reconnect { link: (server, peer) });
         }
+        self.queue.push(time, Event::Room { server });
         self.poll(server)
     }
 

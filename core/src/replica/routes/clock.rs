@@ -28,6 +28,7 @@ impl Replica {
         } else if let Some(leader) = self.raft.leader() {
             self.report_heard(leader, departed);
         }
+        self.look_after_room();
         self.go_on_with_change();
         let (applied, commit) = (self.applied.index, self.raft.commit());
         let served = self.upkeep.is_serving();

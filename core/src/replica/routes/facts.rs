@@ -49,6 +49,8 @@ impl Replica {
             proposal_bytes: self.proposal_bytes,
             config_version: self.db.config_version(),
             quota_events: self.quota_events,
+            is_short_of_room: self.room.is_short(),
+            refuses_growth: self.raft.role() == Role::Leader && !self.has_room(),
             snapshots: self.checkpoints.taken(),
             digest: self.db.digest(),
         }

@@ -26,12 +26,13 @@ impl Replica {
     }
 
     /// On the leader: stamps and proposes.
-    pub(in crate::replica) fn admit(&mut self, action: Action) {
+    pub(in crate::replica) fn admit(&mut self, mut action: Action) {
         let is_begun = self.admission.is_of(self.raft.term());
         if !is_begun || !self.admission.admits(&self.db, &action) {
             return;
         }
-        let txn = Txn { time: self.now.wall, rules: self.config.rules, action };
+        let rules = self.rules_for(&mut action);
+        let txn = Txn { time: self.now.wall, rules, action };
         // Refused while leadership is handed over: it will come again.
         let Ok(id) = self.raft.propose(self.now.instant, txn) else { return };
         let entry = self.raft.entry(id.index).expect("it was appended just now");

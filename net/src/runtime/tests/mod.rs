@@ -5,12 +5,13 @@ mod stage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zokor_core::Input;
 use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{Request, Write};
@@ -73,13 +74,37 @@ async fn a_failed_disk_ends_the_server_and_nothing_is_acknowledged() {
     assert_eq!(next_xid(&mut client).await, None);
     let end = timeout(PATIENCE, stage.run).await.unwrap().unwrap();
     let Err(Error::Storage(why)) = end else { panic!("ended with {end:?}") };
-    assert_eq!(why, "no space is left");
+    assert_eq!(why, "the disk is gone");
+}
+
+#[tokio::test]
+async fn the_replica_hears_when_the_disk_is_short_of_room_and_when_no_longer() {
+    let limits = Limits { disk_reserve_bytes: 1_000, ..Limits::default() };
+    let stage = Stage::new(limits).await;
+    let heard = |seen: &mut Seen| seen.peers.clone();
+    for (free_bytes, news) in
+        [(1_000, None), (999, Some(true)), (1_249, None), (1_250, Some(false))]
+    {
+        let before = stage.seen(heard).len();
+        stage.free_bytes.store(free_bytes, Ordering::Relaxed);
+        stage.advance(Duration::from_secs(1));
+        let measured = || stage.handle.facts(Detail::Counts).room.free_bytes == Some(free_bytes);
+        timeout(PATIENCE, async {
+            while !measured() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .expect("it is measured once a second");
+        let news: Vec<_> = news.iter().map(|news| format!("short of room: {news}")).collect();
+        assert_eq!(stage.seen(heard)[before..], news, "{free_bytes}");
+    }
 }
 
 /// Its report and its end are noticed in either order.
 #[tokio::test]
 async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log_first() {
-    let (port, log, snapshots) = storage_workers(Disk { fails: true }, Disk { fails: false });
+    let (port, log, snapshots) = storage_workers(Disk::new(true), Disk::new(false));
     let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
     let mut reports = port.done;
@@ -98,7 +123,7 @@ async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log
     while let Ok(report) = reports.try_recv() {
         driver.stored(now, report);
     }
-    assert_eq!(driver.failure.as_deref(), Some("no space is left"));
+    assert_eq!(driver.failure.as_deref(), Some("the disk is gone"));
     drop(snapshots);
 }
 
@@ -293,7 +318,7 @@ async fn when_a_flood_ends_as_many_go_on_as_there_is_room_for() {
     let script =
         Script { outstanding: (1..=3).map(|n| (ConnId(n), 1)).collect(), ..Script::default() };
     let seen = script.seen.clone();
-    let (port, _log, _snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let (port, _log, _snapshots) = storage_workers(Disk::new(false), Disk::new(false));
     let limits = Limits { global_outstanding: 10, ..Limits::default() };
     let server = (ServerId(1), limits, Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
@@ -354,7 +379,7 @@ async fn a_server_that_stops_says_what_it_owes() {
 /// The replica counts a request as answered before its answer is polled.
 #[tokio::test]
 async fn an_answer_that_was_not_polled_yet_is_said_before_the_farewell() {
-    let (port, _log, _snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let (port, _log, _snapshots) = storage_workers(Disk::new(false), Disk::new(false));
     let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
     let script = Box::new(Script::default());
@@ -449,7 +474,7 @@ async fn a_port_that_is_taken_is_named() {
 /// A standalone server of nothing but real parts, but for its disk.
 fn prepared() -> Prepared<Disk, Disk> {
     let clock = Arc::new(SystemClock::new());
-    let (storage, log, snapshots) = storage_workers(Disk { fails: false }, Disk { fails: false });
+    let (storage, log, snapshots) = storage_workers(Disk::new(false), Disk::new(false));
     let membership = zokor_core::raft::Membership::of_voters([ServerId(1)]);
     let raft = zokor_core::raft::Config::new(ServerId(1), membership);
     let replica = zokor_core::Replica::new(

@@ -136,6 +136,7 @@ impl Machine for Script {
             }
             Input::PeerDown { peer } => self.note(format!("down {peer}")),
             Input::Message { from, message } => self.note(format!("from {from}: {message:?}")),
+            Input::Room { is_short } => self.note(format!("short of room: {is_short}")),
             Input::Checkpointed { .. } => panic!("the script takes no snapshots"),
             Input::ChangeMembership { .. } => panic!("the script has no members"),
         }
@@ -264,11 +265,23 @@ impl Admin for Words {
 
 pub(super) struct Disk {
     pub(super) fails: bool,
+    pub(super) free_bytes: Arc<AtomicU64>,
+}
+
+impl Disk {
+    pub(super) fn new(fails: bool) -> Self {
+        Disk { fails, free_bytes: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
 }
 
 impl LogStore for Disk {
-    fn persist(&mut self, _: &[Persist<Txn>]) -> Result<(), String> {
-        if self.fails { Err("no space is left".to_owned()) } else { Ok(()) }
+    fn persist(&mut self, _: &[Persist<Txn>]) -> Result<(), Refusal> {
+        let failed = || Refusal::Failed("the disk is gone".to_owned());
+        if self.fails { Err(failed()) } else { Ok(()) }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        Some(self.free_bytes.load(Ordering::Relaxed))
     }
 
     fn purge(&mut self, _: Index) -> Result<(), String> {
@@ -285,7 +298,7 @@ impl LogStore for Disk {
 }
 
 impl SnapshotStore for Disk {
-    fn save(&mut self, _: &Snapshot) -> Result<(), String> {
+    fn save(&mut self, _: &Snapshot) -> Result<(), Refusal> {
         Ok(())
     }
 }
@@ -295,6 +308,8 @@ pub(super) struct Stage {
     pub(super) handle: Handle,
     pub(super) clock: Arc<HandClock>,
     pub(super) seen: Arc<Mutex<Seen>>,
+    /// What the disk says is free.
+    pub(super) free_bytes: Arc<AtomicU64>,
     pub(super) run: JoinHandle<Result<(), Error>>,
 }
 
@@ -313,7 +328,9 @@ impl Stage {
         config.limits.sweep_interval = Duration::from_millis(2);
         config.limits.linger = Duration::ZERO;
         let listeners = Listeners::bind(&config).await.unwrap();
-        let (storage, log, snapshots) = storage_workers(Disk { fails }, Disk { fails });
+        let disk = Disk::new(fails);
+        let free_bytes = disk.free_bytes.clone();
+        let (storage, log, snapshots) = storage_workers(disk, Disk::new(fails));
         tokio::spawn(log.run_paced(|| sleep(Duration::from_millis(5))));
         tokio::spawn(snapshots.run_paced(|| sleep(Duration::ZERO)));
         let script = Script::default();
@@ -325,7 +342,8 @@ impl Stage {
             options: Arc::new(PlainSockets),
         };
         let server = Server::around(config, listeners, Box::new(script), outside);
-        Stage { handle: server.handle(), clock, seen, run: tokio::spawn(server.run()) }
+        let handle = server.handle();
+        Stage { handle, clock, seen, free_bytes, run: tokio::spawn(server.run()) }
     }
 
     pub(super) fn advance(&self, by: Duration) {

@@ -42,6 +42,8 @@ struct Shared {
     calls: u64,
     fault: Option<(u64, Fault)>,
     stopped: bool,
+    /// How many bytes all files may have together.
+    capacity: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,13 @@ impl MemoryDisk {
     pub fn fault_at(&self, n: u64, fault: Fault) {
         let mut shared = self.shared();
         shared.fault = Some((shared.calls + n, fault));
+    }
+
+    /// From now on the files may grow by `n_bytes` together and no more; `None` takes the limit
+    /// away.
+    pub fn leave(&self, n_bytes: Option<u64>) {
+        let mut shared = self.shared();
+        shared.capacity = n_bytes.map(|n_bytes| shared.used_bytes() + n_bytes);
     }
 
     /// How many calls have changed something so far.
@@ -154,6 +163,15 @@ impl Shared {
             self.names.change(change);
         }
         outcome(fault)
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.nodes.values().map(|node| node.current.len() as u64).sum()
+    }
+
+    /// `None` if there is no limit.
+    fn free_bytes(&self) -> Option<u64> {
+        self.capacity.map(|capacity| capacity.saturating_sub(self.used_bytes()))
     }
 
     fn alive(&mut self, life: u64, id: u64) -> Result<&mut Node> {
@@ -281,7 +299,7 @@ impl Disk for MemoryDisk {
     }
 
     fn free_bytes(&self) -> Result<u64> {
-        Ok(u64::MAX)
+        Ok(self.shared().free_bytes().unwrap_or(u64::MAX))
     }
 }
 
@@ -311,8 +329,13 @@ impl DiskFile for MemoryFile {
         let mut shared = self.disk.shared();
         let offset = usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge)?;
         shared.alive(self.life, self.node)?;
-        let fault = shared.enter()?;
+        let mut fault = shared.enter()?;
+        let free_bytes = shared.free_bytes();
         let node = shared.nodes.get_mut(&self.node).expect("it is alive");
+        let more = (offset + bytes.len()).saturating_sub(node.current.len()) as u64;
+        if free_bytes.is_some_and(|free_bytes| free_bytes < more) {
+            fault = fault.or(Some(Fault::Full));
+        }
         if fault != Some(Fault::Full) {
             node.write(offset, bytes);
         }

@@ -208,10 +208,52 @@ fn a_disk_too_full_for_the_next_segment_does_not_stop_the_present_one() {
 }
 
 #[test]
+fn a_log_without_room_for_its_next_segment_waits_for_it_and_goes_on() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    opened.wal.persist(&[append(1, 1, 1)]).unwrap();
+    disk.leave(Some(0));
+    let mut index = 2;
+    let full = loop {
+        match opened.wal.persist(&[append(1, index, index)]) {
+            Ok(()) => index += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, Error::Full { .. }), "{full}");
+    assert!(index > 3, "the segment in use was used up first");
+    assert!(!opened.wal.is_poisoned());
+    assert!(opened.wal.persist(&[append(1, index, index)]).is_err(), "there is still none");
+    assert!(!disk.contents().contains_key("log-spare.tmp"), "nothing is left of the attempt");
+    opened.wal.mark().unwrap();
+    opened.wal.purge(Index(1)).unwrap();
+    disk.leave(None);
+    opened.wal.persist(&[append(1, index, index)]).unwrap();
+    opened.wal.persist(&[append(1, index + 1, index + 1)]).unwrap();
+    drop(opened);
+    assert_eq!(indexes(&reopen(&disk)), (1..=index + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_snapshot_without_room_leaves_nothing_behind_and_is_taken_later() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    opened.wal.persist(&[append(1, 1, 9)]).unwrap();
+    disk.leave(Some(10));
+    let full = opened.snapshots.save(&snapshot(1, 5)).unwrap_err();
+    assert!(matches!(full, Error::Full { .. }), "{full}");
+    assert!(!opened.snapshots.is_poisoned());
+    assert!(!disk.contents().contains_key("snapshot.tmp"));
+    disk.leave(None);
+    opened.snapshots.save(&snapshot(1, 5)).unwrap();
+    assert_eq!(opened.snapshots.newest(), Some(Index(5)));
+}
+
+#[test]
 fn an_error_of_storage_says_what_to_do() {
     let (place, file) = ("/data".to_owned(), "log-1".to_owned());
     let full = Error::Full { place: place.clone(), file: file.clone(), doing: "write" };
-    assert!(full.to_string().ends_with("make room there, then start the server again"), "{full}");
+    assert!(full.to_string().ends_with("must then be started again"), "{full}");
     let gap = Error::Gap { place: place.clone(), first: Index(9), snapshot: Index(3) };
     let (offset, index, what) = (4096, Some(Index(7)), "torn".to_owned());
     let damaged = Error::Damaged { place, file, offset, index, what };

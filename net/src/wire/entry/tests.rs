@@ -70,7 +70,7 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
     let (session, password, nonce) = (SessionId(-2), [7; 16], Nonce(9));
     let sevens = "07".repeat(16);
     let ensemble = Ensemble { members: vec![Member { id: ServerId(1), line: Text::from("a:1") }] };
-    let rules = Rules { extended_types: true, enforce_quota: true, skip_acl: false };
+    let rules = Rules { extended_types: true, enforce_quota: true, ..Rules::default() };
     let action = Action::Expire { session, token: Token(4) };
     let ruled = Txn { time: WallTime(1_000), rules, action };
     let of_write = |bytes: &str| format!("{HEAD} 01 {AUTHOR} {bytes}");
@@ -188,7 +188,7 @@ fn unknown_kinds_are_refused() {
 
 #[test]
 fn rules_that_say_nothing_or_are_unknown_are_refused() {
-    for bits in ["00", "08", "ff"] {
+    for bits in ["00", "10", "ff"] {
         let entry = decode_entry(hex(&format!("01 03 ac02 03 {bits} d00f 05 02 2f76")));
         assert!(matches!(entry, Err(WireError::Value { what: "rules", .. })), "{bits}");
     }

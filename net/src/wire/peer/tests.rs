@@ -131,6 +131,7 @@ fn the_bytes_of_messages_are_fixed() {
             "01 01 01 00000005 01 05 02 2f61",
         ),
         (Message::Heard(vec![SessionId(-2)]), "01 02 01 fffffffffffffffe"),
+        (Message::ShortOfRoom, "01 03"),
     ];
     for (message, digits) in table {
         let frame = frame_of(&message);
@@ -161,6 +162,7 @@ fn a_body_that_is_cut_is_refused_though_its_checksum_is_right() {
         append_of(id(2, 8), &[id(2, 9), id(3, 10)]),
         Message::Forward(vec![Action::Reap { path: "/a".into(), unused_ms: 0 }]),
         Message::Heard(vec![SessionId(1), SessionId(2)]),
+        Message::ShortOfRoom,
     ];
     for message in messages {
         let body = frame_of(&message).slice(5..);
@@ -348,6 +350,7 @@ fn message() -> impl Strategy<Value = Message> {
             }),
         1 => vec(samples::action(), 0..4).prop_map(Message::Forward),
         1 => vec(any::<i64>().prop_map(SessionId), 0..4).prop_map(Message::Heard),
+        1 => Just(Message::ShortOfRoom),
     ]
 }
 

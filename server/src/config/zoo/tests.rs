@@ -102,7 +102,7 @@ fn every_honoured_key_has_its_effect() {
     assert_eq!((config.snapshot_entries, config.snapshot_bytes), (2, Some(2_048)));
     assert_eq!(config.snapshots_kept, 3);
     assert!(config.quorum_listen_on_all_ips);
-    let rules = Rules { extended_types: true, skip_acl: true, enforce_quota: true };
+    let rules = Rules { extended_types: true, skip_acl: true, enforce_quota: true, no_room: false };
     let tree = TreeConfig {
         rules,
         eager_acl: true,

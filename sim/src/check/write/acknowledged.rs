@@ -1,6 +1,7 @@
 //! W1. Every reply to a write names an entry of the log with the same session and operation, and
 //! no entry is answered twice (ZooKeeper, ATC 2010, §2.3; its request number is judged by W5).
 
+use super::invoked::is_as_asked;
 use zokor_core::id::{ConnId, SessionId};
 use zokor_core::proto::{Write, Zxid};
 
@@ -20,8 +21,8 @@ pub fn names_its_entry(
     outcome: Option<&Outcome>,
 ) -> Verdict {
     let holds = match outcome {
-        Some(Outcome::Answered { author, write, .. }) => {
-            author.session == session && **write == *wanted
+        Some(Outcome::Answered { author, write, result }) => {
+            author.session == session && is_as_asked(wanted, write, result)
         }
         _ => false,
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zokor_core::db::Author;
 use zokor_core::id::{ConnId, SessionId, Token};
-use zokor_core::proto::{Request, Write, Zxid};
+use zokor_core::proto::{ErrorCode, OpResult, Request, Response, Write, Zxid};
 
 use crate::check::{Verdict, must};
 
@@ -52,7 +52,13 @@ impl Invoked {
     ///
     /// # Errors
     /// If no connection asked for it there.
-    pub fn took_effect(&mut self, author: &Author, write: &Write, zxid: Zxid) -> Verdict {
+    pub fn took_effect(
+        &mut self,
+        author: &Author,
+        write: &Write,
+        result: &Result<Response, ErrorCode>,
+        zxid: Zxid,
+    ) -> Verdict {
         let all = self.connections.get(&author.session).map_or(&[][..], |conns| conns);
         let key = (author.session, author.token);
         let candidates = self.attachments.entry(key).or_insert_with(|| all.to_vec());
@@ -60,7 +66,10 @@ impl Invoked {
         let asked = &self.asked;
         candidates.retain(|conn| {
             let request = asked.get(conn).and_then(|writes| writes.get(place));
-            matches!(request.map(|request| &**request), Some(Request::Write(w)) if *w == *write)
+            let Some(Request::Write(asked)) = request.map(|request| &**request) else {
+                return false;
+            };
+            is_as_asked(asked, write, result)
         });
         must("every write was asked for (W3)", !candidates.is_empty(), || {
             format!("no connection asked for {write:?} of {author:?} at {zxid}")
@@ -72,11 +81,55 @@ impl Invoked {
     }
 }
 
+/// Whether the log holds `found` for what was `asked`: the same, or, if it is refused for want of
+/// room, the same without what it would have stored. A multi may fail of something else before it
+/// comes to that.
+pub fn is_as_asked(asked: &Write, found: &Write, result: &Result<Response, ErrorCode>) -> bool {
+    let is_refused = match result {
+        Err(code) => *code == ErrorCode::QuotaExceeded,
+        Ok(Response::Multi(results)) => {
+            results.iter().any(|result| matches!(result, OpResult::Error(_)))
+        }
+        Ok(_) => false,
+    };
+    let stripped = || {
+        let mut asked = asked.clone();
+        asked.strip();
+        asked
+    };
+    asked == found || is_refused && stripped() == *found
+}
+
 #[cfg(test)]
 pub(in crate::check) mod tests {
     use zokor_core::id::Sequence;
 
     use super::*;
+
+    const DONE: Result<Response, ErrorCode> = Ok(Response::Empty);
+
+    #[test]
+    fn only_what_is_refused_for_want_of_room_may_come_without_its_data() {
+        let set = |data: Option<&'static [u8]>| Write::SetData {
+            path: "/a".into(),
+            data: data.map(Into::into),
+            version: 3,
+        };
+        let (whole, stripped) = (set(Some(b"x")), set(None));
+        let refused = Err(ErrorCode::QuotaExceeded);
+        assert!(is_as_asked(&whole, &whole, &DONE));
+        assert!(is_as_asked(&whole, &whole, &refused));
+        assert!(is_as_asked(&whole, &stripped, &refused));
+        assert!(!is_as_asked(&whole, &stripped, &DONE));
+        assert!(!is_as_asked(&whole, &stripped, &Err(ErrorCode::NoNode)));
+        assert!(!is_as_asked(&delete("/a"), &stripped, &refused));
+        let multi = |write: &Write| Write::Multi(vec![delete("/b"), write.clone()]);
+        let results = |second: OpResult| Ok(Response::Multi(vec![OpResult::Delete, second]));
+        let failed = results(OpResult::Error(Some(ErrorCode::NoNode)));
+        assert!(is_as_asked(&multi(&whole), &multi(&stripped), &failed));
+        let done = results(OpResult::Check);
+        assert!(!is_as_asked(&multi(&whole), &multi(&stripped), &done));
+    }
 
     pub(in crate::check) fn author(session: i64, token: i64, sequence: u64) -> Author {
         Author {
@@ -102,8 +155,8 @@ pub(in crate::check) mod tests {
     #[test]
     fn effects_in_the_order_asked_are_right() {
         let mut invoked = invoked();
-        assert!(invoked.took_effect(&author(5, 1, 1), &delete("/a"), Zxid(1)).is_ok());
-        assert!(invoked.took_effect(&author(5, 1, 2), &delete("/b"), Zxid(2)).is_ok());
+        assert!(invoked.took_effect(&author(5, 1, 1), &delete("/a"), &DONE, Zxid(1)).is_ok());
+        assert!(invoked.took_effect(&author(5, 1, 2), &delete("/b"), &DONE, Zxid(2)).is_ok());
         assert_eq!(*invoked.candidates(SessionId(5), Token(1)), [ConnId(1)]);
     }
 
@@ -111,9 +164,9 @@ pub(in crate::check) mod tests {
     fn an_effect_of_a_connection_that_speaks_no_more_is_found() {
         let mut invoked = invoked();
         invoked.speaks(SessionId(5), Some(ConnId(1)));
-        assert!(invoked.took_effect(&author(5, 1, 1), &delete("/a"), Zxid(1)).is_ok());
+        assert!(invoked.took_effect(&author(5, 1, 1), &delete("/a"), &DONE, Zxid(1)).is_ok());
         invoked.speaks(SessionId(5), Some(ConnId(2)));
-        let late = invoked.took_effect(&author(5, 1, 2), &delete("/b"), Zxid(2));
+        let late = invoked.took_effect(&author(5, 1, 2), &delete("/b"), &DONE, Zxid(2));
         let found = late.unwrap_err();
         assert!(found.check.contains("(S8)"));
     }
@@ -126,7 +179,7 @@ pub(in crate::check) mod tests {
             (author(5, 1, 3), "/a"),
             (author(6, 1, 1), "/a"),
         ] {
-            assert!(invoked().took_effect(&author, &delete(path), Zxid(1)).is_err());
+            assert!(invoked().took_effect(&author, &delete(path), &DONE, Zxid(1)).is_err());
         }
     }
 }

@@ -67,10 +67,10 @@ impl Writes {
     /// # Errors
     /// If nobody asked for it, or not at this place.
     pub fn took_effect(&mut self, outcome: &Outcome, zxid: Zxid) -> Verdict {
-        let Outcome::Answered { author, write, .. } = outcome else {
+        let Outcome::Answered { author, write, result } = outcome else {
             return Ok(());
         };
-        self.invoked.took_effect(author, write, zxid)?;
+        self.invoked.took_effect(author, write, result, zxid)?;
         self.sequences.took_effect(author, zxid)
     }
 
