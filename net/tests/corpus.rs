@@ -2,7 +2,9 @@
 //! make: `UPDATE=1` writes them anew.
 
 use bytes::{Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Image, ImageBuilder, ImageError, ImageNode, Rules, Txn};
+use zokor_core::db::{
+    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, Rules, Txn,
+};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, AclList, AuthPacket, ConnectRequest, ConnectResponse, Create, CreateKind, Ensemble,
@@ -173,6 +175,15 @@ fn entry_keeps_its_promises() {
         seeds.insert("reap", command(Action::Reap { path: "/a".into(), unused_ms: 0 }));
         let ensemble = Ensemble { members };
         seeds.insert("describe", command(Action::Describe { ensemble }));
+        let (server, token, sequence) = (ServerId(1), Token(3), Sequence(1));
+        seeds.insert(
+            "enroll",
+            command(Action::Enroll { server, first: session, replaces: token, nonce }),
+        );
+        let lane = Lane { server, token, sequence };
+        let local = |work| command(Action::Local { lane, author: author(), work });
+        seeds.insert("local", local(LocalWork::Write(create())));
+        seeds.insert("upgrade", local(LocalWork::Upgrade { password, timeout_ms: 4 }));
         seeds.insert("action", bytes_of(|out| encode_action(&write(), out)));
     });
 }

@@ -141,6 +141,13 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         enabled: config.reconfig_enabled,
         least_voters: if config.standalone_enabled { 2 } else { 1 },
     };
+    if !config.is_standalone() {
+        replica.local_sessions = config.local_sessions;
+        replica.local_upgrading = config.local_upgrading;
+        // zookeeper: QuorumPeer.run, how long a server looks for a leader before.
+        let after = Duration::from_millis(config.tick_time_ms.max(2_000).into());
+        replica.read_only_after = config.read_only_mode.then_some(after);
+    }
     replica
 }
 
@@ -258,6 +265,24 @@ mod tests {
         let config = ZooConfig { quorum_listen_on_all_ips: true, ..trio() };
         let plan = Plan::new(&config);
         assert_eq!(plan.peer_listen, [HostPort { host: WILDCARD.into(), port: 2888 }]);
+    }
+
+    #[test]
+    fn one_that_stands_alone_has_no_sessions_of_its_own_and_never_only_reads() {
+        let wishes = |config: ZooConfig| ZooConfig {
+            local_sessions: true,
+            local_upgrading: true,
+            read_only_mode: true,
+            ..config
+        };
+        let member = Plan::new(&wishes(trio())).replica;
+        assert!(member.local_sessions && member.local_upgrading);
+        assert_eq!(member.read_only_after, Some(Duration::from_secs(2)));
+        let slow = Plan::new(&wishes(ZooConfig { tick_time_ms: 3_000, ..trio() })).replica;
+        assert_eq!(slow.read_only_after, Some(Duration::from_secs(3)));
+        let alone = wishes(ZooConfig { servers: Vec::new(), ..trio() });
+        let alone = Plan::new(&alone).replica;
+        assert!(!alone.local_sessions && alone.read_only_after.is_none());
     }
 
     #[test]

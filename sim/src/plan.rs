@@ -42,6 +42,9 @@ pub struct Plan {
     /// What is on the disks before the first start; nothing if it is not said.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// What a server does by itself alone.
+    #[serde(default)]
+    pub solo: SoloPlan,
     /// Until everything heals, servers take chances to do what is legal and rare: which ones is up
     /// to the seed.
     #[serde(default)]
@@ -61,6 +64,32 @@ pub struct MembersPlan {
     pub spares: u64,
     /// Operators change the membership.
     pub changes: bool,
+}
+
+/// Sessions that one server alone knows, and servers that only read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SoloPlan {
+    /// New sessions are known to their server alone.
+    pub local_sessions: bool,
+    /// They are upgraded when they make ephemerals.
+    pub upgrading: bool,
+    /// After this long without a leader, servers answer reads.
+    pub read_only_after: Option<Micros>,
+}
+
+impl SoloPlan {
+    fn draw(s: &mut Stream) -> Self {
+        let local_sessions = s.below(4) == 0;
+        let upgrading = local_sessions && s.below(3) != 0;
+        let after = s.log_between(100_000, 1_500_000);
+        SoloPlan { local_sessions, upgrading, read_only_after: (s.below(4) == 0).then_some(after) }
+    }
+
+    /// Whether this client can do with a server that only reads: two of three can.
+    pub fn reads_only(&self, client: u64) -> bool {
+        self.read_only_after.is_some() && !client.is_multiple_of(3)
+    }
 }
 
 /// A history before the run: a snapshot, and entries behind it.
@@ -278,15 +307,7 @@ impl Plan {
         let mut on = |s: &mut Stream| !calm && (s.coin() || all);
         let network = network(s, &mut on);
         let mut disk = disk(s, &mut on);
-        let process = ProcessPlan {
-            crashes: on(s),
-            mass_crashes: on(s) && s.coin(),
-            pauses: on(s),
-            skew: s.coin(),
-            wall_jumps: on(s),
-            retunes: on(s),
-            poll_delay: if s.coin() { 0 } else { s.log_between(10, 2_000) },
-        };
+        let process = process(s, &mut on);
         let mut clients = ClientPlan {
             count: s.between(1, 6),
             interval: s.log_between(15_000, 200_000),
@@ -323,6 +344,7 @@ impl Plan {
         let s = &mut Stream::new(seed, Concern::Chance);
         let buggify = s.coin() && !calm;
         core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);
+        let solo = SoloPlan::draw(s);
         rules(&mut Stream::new(seed, Concern::Rules), servers, &mut core, &mut clients);
         Plan {
             seed,
@@ -336,6 +358,7 @@ impl Plan {
             clients,
             members,
             origin,
+            solo,
             buggify,
             throttles: false,
         }
@@ -348,10 +371,11 @@ impl Plan {
         bits.map_or(chances.clone(), |bits| chances.with_counter_bits(bits.into()))
     }
 
-    /// The same with none but those who vote, for good.
+    /// The same with none but those who vote, for good, and with nothing that one does alone.
     pub fn voters_only(self) -> Self {
         let servers = self.voters();
-        Plan { servers, members: MembersPlan::default(), ..self }
+        let (members, solo) = (MembersPlan::default(), SoloPlan::default());
+        Plan { servers, members, solo, ..self }
     }
 
     /// The number of servers that vote at the beginning.
@@ -408,8 +432,23 @@ impl Plan {
             resend_interval: core.resend_interval,
             snapshot_entries: core.snapshot_entries,
             catch_up_timeout: core.election_timeout * 10,
+            local_sessions: self.solo.local_sessions,
+            local_upgrading: self.solo.upgrading,
+            read_only_after: self.solo.read_only_after.map(Duration::from_micros),
             ..defaults
         }
+    }
+}
+
+fn process(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> ProcessPlan {
+    ProcessPlan {
+        crashes: on(s),
+        mass_crashes: on(s) && s.coin(),
+        pauses: on(s),
+        skew: s.coin(),
+        wall_jumps: on(s),
+        retunes: on(s),
+        poll_delay: if s.coin() { 0 } else { s.log_between(10, 2_000) },
     }
 }
 

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use crate::fault::{CrashPoint, Fault, Timed};
-use crate::plan::{ClientPlan, CorePlan, DiskPlan, MembersPlan, NetworkPlan, Plan, ProcessPlan};
+use crate::plan::{
+    ClientPlan, CorePlan, DiskPlan, MembersPlan, NetworkPlan, Plan, ProcessPlan, SoloPlan,
+};
 use crate::scenario::{Recovery, Scenario};
 use crate::workload::{Op, Place, Step, Znode, ZnodeKind};
 use crate::world::network::Link;
@@ -45,6 +47,7 @@ impl Script {
             clients: ClientPlan { window: 64, ..ClientPlan::default() },
             members: MembersPlan::default(),
             origin: None,
+            solo: SoloPlan::default(),
             buggify: false,
             throttles: false,
         };

@@ -35,16 +35,16 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The last `n` servers follow without a vote.
-    pub fn observers(mut self, n: usize) -> Self {
-        assert!(n < self.n_servers);
-        self.n_observers = n;
-        self
-    }
-
     /// `tickTime`; sessions last at least two ticks. Default 500.
     pub fn tick_ms(mut self, tick_ms: u32) -> Self {
         self.tick_ms = tick_ms;
+        self
+    }
+
+    /// The last `n_observers` of the servers do not vote.
+    pub fn observers(mut self, n_observers: usize) -> Self {
+        assert!(n_observers < self.n_servers);
+        self.n_observers = n_observers;
         self
     }
 
@@ -125,7 +125,8 @@ impl Builder {
         for index in 0..if self.n_servers > 1 { self.n_servers } else { 0 } {
             let (peer, election) =
                 (ports.get(self.n_servers + 2 * index), ports.get(self.n_servers + 2 * index + 1));
-            let role = if index + self.n_observers < self.n_servers { "" } else { ":observer" };
+            let observes = index >= self.n_servers - self.n_observers;
+            let role = if observes { ":observer" } else { "" };
             text += &format!("server.{}=127.0.0.1:{peer}:{election}{role}\n", index + 1);
         }
         text
@@ -250,8 +251,8 @@ impl Drop for Ensemble {
     }
 }
 
-/// What the server says of itself: `leader`, `follower` or `standalone`; `None` while it does not
-/// serve.
+/// What the server says of itself, as `leader`, `follower`, `observer` or `standalone`; `None`
+/// while it does not serve.
 pub fn mode(address: SocketAddr) -> Option<String> {
     let answer = four_letter(address, "srvr").ok()?;
     answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)

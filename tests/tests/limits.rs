@@ -229,10 +229,10 @@ fn what_waited_for_too_long_is_throttled_and_not_carried_out_and_may_come_again(
     if !Program::promises("throttled_op_wait_time is a key of zoo.cfg") {
         return;
     }
-    let builder = Ensemble::of(3).line("request_throttle_max_requests=1");
+    let builder = Ensemble::of(3).observers(1).line("request_throttle_max_requests=1");
     let ensemble = builder.line("throttled_op_wait_time=1").start();
-    let leader = ensemble.wait_for_leader();
-    for index in [leader, (leader + 1) % 3] {
+    // One that leads, one that follows, one that observes.
+    for index in 0..3 {
         let mut client = ensemble.client(index);
         let root = format!("/{index}");
         client.create(&root, b"", 0).expect("create");

@@ -230,3 +230,156 @@ fn requests_sent_with_the_handshake_are_answered_after_it() {
     let reply = connection.receive().expect("then the reply");
     assert_eq!(reply[..4], 7i32.to_be_bytes());
 }
+
+#[test]
+fn nothing_is_done_on_a_connection_whose_session_has_moved() {
+    let shared = Shared::join();
+    let multi = || Writer::new().int(-1).bool(true).int(-1);
+    let requests: [(i32, fn() -> Writer); 3] = [
+        (op::SYNC, || Writer::new().string("/")),
+        (op::MULTI, multi),
+        (op::SET_DATA, || Writer::new().string("/nowhere").buffer(b"").int(-1)),
+    ];
+    for (op, body) in requests {
+        let mut client = shared.client(0);
+        let mut moved = client.resume(shared.address(1)).expect("the session goes on");
+        // The former connection is closed already, or when it tries.
+        let answer = client.ask(op, body());
+        assert_eq!(answer.map(drop), Err(ErrorCode::CONNECTION_LOSS), "op {op}");
+        assert_eq!(moved.sync("/"), Ok("/".into()));
+    }
+}
+
+#[test]
+fn whoever_is_turned_away_disturbs_no_connection_of_the_session() {
+    let shared = Shared::join();
+    let mut client = shared.client(0);
+    for index in [0, 1] {
+        let hello = Hello { last_zxid: i64::MAX, ..client.hello_again() };
+        let refused = Client::open(shared.address(index), &hello).map(drop);
+        assert_eq!(refused, Err(ErrorCode::CONNECTION_LOSS));
+        let hello = Hello { password: Some(vec![9; 16]), ..client.hello_again() };
+        let refused = Client::open(shared.address(index), &hello).map(drop);
+        assert_eq!(refused, Err(ErrorCode::SESSION_EXPIRED));
+        assert_eq!(client.sync("/"), Ok("/".into()), "it goes on where it is");
+    }
+}
+
+#[test]
+fn a_timeout_is_negotiated_anew_with_every_connection() {
+    let shared = Shared::join();
+    let client = shared.client(0);
+    for (asked, granted) in [(1, 1_000), (7_000, 7_000), (i32::MAX, 60_000), (-5, 1_000)] {
+        let hello = Hello { timeout_ms: asked, ..client.hello_again() };
+        let again = Client::open(shared.address(0), &hello).expect("the session goes on");
+        assert_eq!(again.granted.timeout_ms, granted, "asked for {asked}");
+        assert_eq!(again.granted.session, client.granted.session);
+    }
+}
+
+#[test]
+fn a_session_is_closed_once_and_the_second_wish_is_not_answered() {
+    let shared = Shared::join();
+    let mut client = shared.client(2);
+    let xid = client.send(op::CLOSE_SESSION, Writer::new()).expect("sent");
+    // The server may have closed already.
+    let _ = client.send(op::CLOSE_SESSION, Writer::new());
+    let _ = client.send(op::PING, Writer::new());
+    let Ok(zokor_tests::client::Message::Reply(reply)) = client.receive() else {
+        panic!("the first wish has a reply")
+    };
+    assert_eq!((reply.xid, reply.error), (xid, ErrorCode(0)));
+    assert!(client.connection().is_closed_by_server());
+    let again = Client::open(shared.address(2), &client.hello_again()).map(drop);
+    assert_eq!(again, Err(ErrorCode::SESSION_EXPIRED));
+}
+
+#[test]
+fn what_a_client_asked_for_before_it_closed_is_answered_first() {
+    let shared = Shared::join();
+    let mut client = shared.client(1);
+    let path = shared.at("/e");
+    let body = |path: &str| {
+        let acl = zokor_tests::Acl::open();
+        zokor_tests::client::create_record(path, b"", &acl, mode::EPHEMERAL)
+    };
+    let mut asked = vec![client.send(op::CREATE, body(&path)).expect("sent")];
+    asked.push(client.send(op::SYNC, Writer::new().string("/")).expect("sent"));
+    asked.push(client.send(op::PING, Writer::new()).expect("sent"));
+    asked.push(client.send(op::CLOSE_SESSION, Writer::new()).expect("sent"));
+    let answered: Vec<i32> = (0..4)
+        .map(|_| match client.receive() {
+            Ok(zokor_tests::client::Message::Reply(reply)) => reply.xid,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(answered, asked);
+    let mut other = shared.client(1);
+    assert_eq!(other.exists(&path, false), Err(ErrorCode::NO_NODE), "it went with its session");
+}
+
+#[test]
+fn a_second_connect_request_and_createsession_are_no_requests() {
+    let shared = Shared::join();
+    let create_session = Writer::new().int(0).int(op::CREATE_SESSION).int(10_000).0;
+    for payload in [Hello::fresh(30_000).encode(), create_session] {
+        let mut client = shared.client(0);
+        client.connection().send(&payload).expect("sent");
+        let Ok(zokor_tests::client::Message::Reply(reply)) = client.receive() else {
+            panic!("it is answered")
+        };
+        assert_eq!((reply.xid, reply.zxid, reply.error), (0, -1, ErrorCode::UNIMPLEMENTED));
+        assert!(client.connection().is_closed_by_server());
+        assert!(client.resume(shared.address(0)).is_ok(), "the session is not closed");
+    }
+}
+
+#[test]
+fn a_session_that_expires_while_its_client_is_away_takes_its_ephemerals_along() {
+    let ensemble = Ensemble::of(3).tick_ms(200).start();
+    for index in 0..3 {
+        let address = ensemble.address(index);
+        let mut client = Client::open(address, &Hello::fresh(400)).expect("a session");
+        let path = client.create("/e-", b"", mode::EPHEMERAL_SEQUENTIAL).expect("create");
+        let hello = client.hello_again();
+        drop(client);
+        let mut other = ensemble.client((index + 1) % 3);
+        eventually("the ephemeral goes", || {
+            (other.exists(&path, false) == Err(ErrorCode::NO_NODE)).then_some(())
+        });
+        // Wherever its end is known: that of `other` knows it.
+        let address = ensemble.address((index + 1) % 3);
+        let refused = Client::open(address, &hello).map(drop);
+        assert_eq!(refused, Err(ErrorCode::SESSION_EXPIRED));
+    }
+}
+
+#[test]
+fn a_session_survives_failed_attempts_to_reconnect_and_a_restart_of_its_server() {
+    let mut ensemble = Ensemble::trio();
+    let mut client = ensemble.client(0);
+    client.create("/e", b"", mode::EPHEMERAL).expect("create");
+    ensemble.kill(0);
+    for _ in 0..3 {
+        let failed = Client::open(ensemble.address(0), &client.hello_again()).map(drop);
+        assert_eq!(failed, Err(ErrorCode::CONNECTION_LOSS));
+    }
+    ensemble.restart(0);
+    ensemble.wait_until_serving();
+    let mut again = client.resume(ensemble.address(0)).expect("the session goes on");
+    assert_eq!(again.ephemerals("/"), Ok(vec!["/e".into()]));
+}
+
+#[test]
+fn a_ping_is_answered_as_minus_two_whatever_its_number() {
+    let shared = Shared::join();
+    let mut client = shared.client(0);
+    for xid in [-2, 0, 77, i32::MIN] {
+        let payload = Writer::new().int(xid).int(op::PING).0;
+        client.connection().send(&payload).expect("sent");
+        let Ok(zokor_tests::client::Message::Reply(reply)) = client.receive() else {
+            panic!("it is answered")
+        };
+        assert_eq!((reply.xid, reply.error, reply.body.len()), (-2, ErrorCode(0), 0));
+    }
+}

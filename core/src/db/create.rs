@@ -100,6 +100,11 @@ fn kind_of(work: &Work<'_>, create: &Create) -> Result<(Kind, bool), ErrorCode> 
         (CreateKind::Create | CreateKind::Create2, CreateMode::Persistent { .. }) => {
             Kind::Persistent
         }
+        (CreateKind::Create | CreateKind::Create2, CreateMode::Ephemeral { .. })
+            if work.is_local =>
+        {
+            return Err(ErrorCode::EphemeralOnLocalSession);
+        }
         (CreateKind::Create | CreateKind::Create2, CreateMode::Ephemeral { .. }) => {
             Kind::Ephemeral(work.session)
         }

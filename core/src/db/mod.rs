@@ -25,18 +25,18 @@ pub use image::{Image, ImageBuilder, ImageError, ImageNode, Session, SessionReco
 pub use query::Reader;
 pub use quota::{Limits, Quota, QuotaEvents, Usage};
 pub use rules::Rules;
-pub use txn::{Action, Author, Txn};
+pub use txn::{Action, Author, LANE_IDS, Lane, LocalWork, Txn};
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::id::{Nonce, Sequence, SessionId, Token};
+use crate::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use crate::proto::{
     Acl, AclList, Ensemble, ErrorCode, Id, Identities, Permissions, Read, Response, Text, Write,
     Zxid,
 };
-use crate::session::{Sessions, prefix_of};
+use crate::session::{Sessions, is_lane, lane_of, prefix_of};
 use crate::time::WallTime;
 use crate::tree::acl::require;
 use crate::tree::{Content, Kind, Tree};
@@ -150,6 +150,12 @@ impl Database {
                 changes = work.into_changes();
                 Outcome::Settled
             }
+            Action::Enroll { server, first, replaces, nonce } => {
+                self.enroll(*server, *first, *replaces, *nonce)
+            }
+            Action::Local { lane, author, work } => {
+                self.local(txn, *lane, author, work, &mut changes)
+            }
         };
         Applied { outcome, changes }
     }
@@ -184,12 +190,23 @@ impl Database {
 
     /// A session, if it has not ended.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
-        self.sessions.get(id)
+        self.sessions.get(id).filter(|_| !is_lane(id))
     }
 
     /// Every session, ascending by id.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.iter()
+        self.sessions.iter().filter(|session| !is_lane(session.id))
+    }
+
+    /// The lane of `server`, if it ever had one: whose turn it is of what it puts into the log for
+    /// its local sessions.
+    pub fn lane(&self, server: ServerId) -> Option<&Session> {
+        self.sessions.get(lane_of(server)?)
+    }
+
+    /// The attachment in force of a session, or of a lane by its id, and the last write under it.
+    pub fn turn(&self, id: SessionId) -> Option<(Token, Sequence)> {
+        self.sessions.get(id).map(|known| (known.token, known.sequence))
     }
 
     /// The largest session id ever opened whose upper byte is `prefix`: the next one is above it.
@@ -253,7 +270,7 @@ impl Database {
 
     /// How many sessions there are.
     pub fn session_count(&self) -> u64 {
-        self.sessions.len() as u64
+        (self.sessions.len() - self.sessions.n_lanes()) as u64
     }
 
     /// Every session that owns ephemeral znodes, with their paths; both ascending.
@@ -309,44 +326,106 @@ impl Database {
         changes: &mut Vec<Change>,
     ) -> Outcome {
         let Some(session) = self.session(author.session) else { return Outcome::Ended };
-        if let Some(outcome) = untimely(session, author) {
+        if let Some(outcome) = untimely(session, author.token, author.sequence) {
             return outcome;
         }
         // The session is noted first, for the write may end it.
         self.sessions.update(author.session, |session| session.sequence = author.sequence);
-        let mut work = self.work(txn, author.session, &author.identities);
-        let result = match write {
-            Write::Create(create) => create::create(&mut work, create)
-                .map(|(path, stat)| create::response(create.kind, path, stat)),
-            Write::Delete { path, version } => {
-                delete::delete(&mut work, path, *version).map(|()| Response::Empty)
-            }
-            Write::SetData { path, data, version } => {
-                update::set_data(&mut work, path, data.as_ref(), *version).map(Response::Stat)
-            }
-            Write::SetAcl { path, acl, version } => {
-                update::set_acl(&mut work, path, acl, *version).map(Response::Stat)
-            }
-            Write::Check { .. } => Err(ErrorCode::Unimplemented),
-            Write::Multi(writes) => multi::multi(&mut work, writes).map(Response::Multi),
-            Write::CloseSession => {
-                self.end(txn, author.session, changes);
-                return Outcome::Answered(Ok(Response::Empty));
-            }
-        };
-        *changes = work.into_changes();
-        if mutated!(MultiFiresNothing if matches!(write, Write::Multi(_))) {
-            changes.clear();
+        if *write == Write::CloseSession {
+            self.end(txn, author.session, changes);
+            return Outcome::Answered(Ok(Response::Empty));
         }
-        Outcome::Answered(result)
+        let work = self.work(txn, author.session, &author.identities);
+        Outcome::Answered(do_write(work, write, changes))
+    }
+
+    /// Something of a local session: first whether it is its server's turn.
+    fn local(
+        &mut self,
+        txn: &Txn,
+        lane: Lane,
+        author: &Author,
+        work: &LocalWork,
+        changes: &mut Vec<Change>,
+    ) -> Outcome {
+        let Lane { server, token, sequence } = lane;
+        let Some(known) = self.lane(server) else { return Outcome::Ended };
+        if let Some(outcome) = untimely(known, token, sequence) {
+            return outcome;
+        }
+        let id = known.id;
+        self.sessions.update(id, |known| known.sequence = sequence);
+        match work {
+            LocalWork::Write(write) => {
+                let work = self.work(txn, author.session, &author.identities).local();
+                Outcome::Answered(do_write(work, write, changes))
+            }
+            &LocalWork::Upgrade { password, timeout_ms } => self.upgrade(Session {
+                id: author.session,
+                password,
+                timeout_ms,
+                token: Token(self.zxid.0),
+                sequence: author.sequence,
+                nonce: Nonce(0),
+            }),
+        }
+    }
+
+    /// A server takes up its lane, or takes it over from a former process.
+    fn enroll(
+        &mut self,
+        server: ServerId,
+        first: SessionId,
+        replaces: Token,
+        nonce: Nonce,
+    ) -> Outcome {
+        let Some(id) = lane_of(server) else { return Outcome::Refused(Refusal::IdTaken) };
+        let known = self.sessions.get(id).map_or(Token(0), |lane| lane.token);
+        if known != replaces {
+            return Outcome::Refused(Refusal::Overtaken { token: known });
+        }
+        let prefix = prefix_of(first);
+        let last = first.0.checked_add(LANE_IDS - 1).map(SessionId);
+        let Some(last) = last.filter(|last| prefix_of(*last) == prefix && !is_lane(*last)) else {
+            return Outcome::Refused(Refusal::IdTaken);
+        };
+        if first <= self.sessions.last_id(prefix) {
+            return Outcome::Refused(Refusal::IdTaken);
+        }
+        self.sessions.note_last(prefix, last);
+        let token = Token(self.zxid.0);
+        let (password, sequence) = ([0; 16], Sequence(0));
+        let lane = Session { id, password, timeout_ms: 0, token, sequence, nonce };
+        match self.sessions.get(id) {
+            Some(_) => self.sessions.update(id, |known| *known = lane),
+            None => self.sessions.insert(lane),
+        }
+        Outcome::Attached { token }
+    }
+
+    /// A local session becomes one that all know. Its server gives ids once, and in order within
+    /// its lane; what is asked twice is told by the lane.
+    fn upgrade(&mut self, session: Session) -> Outcome {
+        let Session { id, token, .. } = session;
+        if self.sessions.get(id).is_some() || !self.may_be_owner(id) {
+            return Outcome::Refused(Refusal::IdTaken);
+        }
+        self.sessions.insert(session);
+        let prefix = prefix_of(id);
+        self.sessions.note_last(prefix, id.max(self.sessions.last_id(prefix)));
+        Outcome::Attached { token }
+    }
+
+    /// Whether the id can be that of a client's session: one that reads like the mark of a
+    /// container or TTL znode could own no ephemeral.
+    fn may_be_owner(&self, id: SessionId) -> bool {
+        !is_lane(id) && Kind::of(id.0) == Kind::Ephemeral(id)
     }
 
     fn open(&mut self, session: Session) -> Outcome {
         let Session { id, token, .. } = session;
         let prefix = prefix_of(id);
-        // An id that reads like the mark of a container or TTL znode could own no ephemeral.
-        let is_ordinary = Kind::of(id.0) == Kind::Ephemeral(id);
-        if id <= self.sessions.last_id(prefix) || !is_ordinary {
+        if id <= self.sessions.last_id(prefix) || !self.may_be_owner(id) {
             return Outcome::Refused(Refusal::IdTaken);
         }
         assert!(self.sessions.get(id).is_none(), "session {id} is above the last one opened");
@@ -395,17 +474,46 @@ impl Database {
     }
 }
 
+/// What a client's write does, whoever answers for its session.
+fn do_write(
+    mut work: Work<'_>,
+    write: &Write,
+    changes: &mut Vec<Change>,
+) -> Result<Response, ErrorCode> {
+    let result = match write {
+        Write::Create(create) => create::create(&mut work, create)
+            .map(|(path, stat)| create::response(create.kind, path, stat)),
+        Write::Delete { path, version } => {
+            delete::delete(&mut work, path, *version).map(|()| Response::Empty)
+        }
+        Write::SetData { path, data, version } => {
+            update::set_data(&mut work, path, data.as_ref(), *version).map(Response::Stat)
+        }
+        Write::SetAcl { path, acl, version } => {
+            update::set_acl(&mut work, path, acl, *version).map(Response::Stat)
+        }
+        Write::Multi(writes) => multi::multi(&mut work, writes).map(Response::Multi),
+        // The end of a local session is its server's affair, and in no log.
+        Write::Check { .. } | Write::CloseSession => Err(ErrorCode::Unimplemented),
+    };
+    *changes = work.into_changes();
+    if mutated!(MultiFiresNothing if matches!(write, Write::Multi(_))) {
+        changes.clear();
+    }
+    result
+}
+
 /// What becomes of a write whose turn it is not.
-fn untimely(session: &Session, author: &Author) -> Option<Outcome> {
+fn untimely(session: &Session, token: Token, sequence: Sequence) -> Option<Outcome> {
     let next = Sequence(session.sequence.0 + 1);
-    let is_former = author.token != session.token;
+    let is_former = token != session.token;
     if mutated!(FormerConnectionGoesOn | FormerWriteDone if is_former) {
         None
     } else if is_former && !mutated!(FormerConnectionWrites) {
         Some(Outcome::Moved)
-    } else if author.sequence < next && !mutated!(CopyApplied | CopyAdmittedAndApplied) {
+    } else if sequence < next && !mutated!(CopyApplied | CopyAdmittedAndApplied) {
         Some(Outcome::Copy)
-    } else if author.sequence > next && !mutated!(GapsAdmittedAndApplied) {
+    } else if sequence > next && !mutated!(GapsAdmittedAndApplied) {
         Some(Outcome::Gap)
     } else {
         None

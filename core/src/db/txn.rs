@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::rules::Rules;
-use crate::id::{Nonce, Sequence, SessionId, Token};
+use crate::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use crate::proto::{Acl, Ensemble, Identities, Text, Write};
 use crate::time::WallTime;
 
@@ -35,6 +35,35 @@ pub struct Author {
     pub sequence: Sequence,
     /// The identities of the connection when the request was read.
     pub identities: Identities,
+}
+
+/// A place among everything that one server puts into the log for its local sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Which server.
+    pub server: ServerId,
+    /// The zxid at which the process that runs there now took up the lane.
+    pub token: Token,
+    /// 1, 2, 3, ... under the token: a copy is skipped, a gap is refused.
+    pub sequence: Sequence,
+}
+
+/// How many session ids a process takes with its lane: a quarter of a second of the clock in them.
+pub const LANE_IDS: i64 = 1 << 24;
+
+/// What a server puts into the log for one of its local sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LocalWork {
+    /// A client's write.
+    Write(Write),
+    /// The session is to be one that every server knows, since its next write is to make an
+    /// ephemeral znode. The author's sequence is that of its last write before.
+    Upgrade {
+        /// The password that a later attach must show.
+        password: [u8; 16],
+        /// The negotiated timeout.
+        timeout_ms: i32,
+    },
 }
 
 /// What the log can ask of the state machine.
@@ -93,6 +122,29 @@ pub enum Action {
         /// All servers.
         ensemble: Ensemble,
     },
+    /// A server that begins to serve local sessions takes up its lane; a compare-and-swap on the
+    /// token, like an attach. It takes the next [`LANE_IDS`] session ids as well, so that none is
+    /// ever given to two local sessions.
+    Enroll {
+        /// Which server.
+        server: ServerId,
+        /// The first of the ids: above every id that was ever opened or taken here.
+        first: SessionId,
+        /// The token of its lane so far; 0 if it had none.
+        replaces: Token,
+        /// By which the server knows this attempt.
+        nonce: Nonce,
+    },
+    /// Something of a session that only its server knows.
+    Local {
+        /// Its place, by which it is known whether it is this one's turn.
+        lane: Lane,
+        /// On whose behalf. Token and sequence count what the session did at its server: they are
+        /// a record, the turn follows from the lane.
+        author: Author,
+        /// What.
+        work: LocalWork,
+    },
 }
 
 impl Txn {
@@ -107,12 +159,19 @@ impl Txn {
 impl Action {
     /// Whether it would make anything larger, if it succeeded: a znode, its data, its ACL.
     pub fn stores(&self) -> bool {
-        matches!(self, Action::Write { write, .. } if write.stores())
+        match self {
+            Action::Write { write, .. } | Action::Local { work: LocalWork::Write(write), .. } => {
+                write.stores()
+            }
+            _ => false,
+        }
     }
 
     /// Takes out what it would store. It is still the same request, to be refused.
     pub fn strip(&mut self) {
-        if let Action::Write { write, .. } = self {
+        if let Action::Write { write, .. } | Action::Local { work: LocalWork::Write(write), .. } =
+            self
+        {
             write.strip();
         }
     }
@@ -120,20 +179,33 @@ impl Action {
     /// What it weighs when it is passed on or put into the log; see [`Txn::size_bytes`].
     pub fn size_bytes(&self) -> usize {
         const OVERHEAD: usize = 80;
-        const LENGTHS: usize = 8;
+        const LANE: usize = 32;
         OVERHEAD
             + match self {
-                Action::Write { author, write } => {
-                    let ids = author.identities.iter();
-                    ids.map(|id| LENGTHS + id.scheme.len() + id.id.len()).sum::<usize>()
-                        + write_size(write)
+                Action::Write { author, write } => author.size_bytes() + write_size(write),
+                Action::Local { author, work, .. } => {
+                    let work = match work {
+                        LocalWork::Write(write) => write_size(write),
+                        LocalWork::Upgrade { .. } => 0,
+                    };
+                    LANE + author.size_bytes() + work
                 }
-                Action::Open { .. } | Action::Attach { .. } | Action::Expire { .. } => 0,
+                Action::Open { .. }
+                | Action::Attach { .. }
+                | Action::Expire { .. }
+                | Action::Enroll { .. } => 0,
                 Action::Reap { path, .. } => path.len(),
                 Action::Describe { ensemble } => {
                     ensemble.members.iter().map(|member| member.line.len() + 16).sum()
                 }
             }
+    }
+}
+
+impl Author {
+    fn size_bytes(&self) -> usize {
+        const LENGTHS: usize = 8;
+        self.identities.iter().map(|id| LENGTHS + id.scheme.len() + id.id.len()).sum()
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Work<'a> {
     pub(super) rules: Rules,
     pub(super) session: SessionId,
     pub(super) identities: &'a [Id],
+    /// The session is known to its own server alone: it can own no ephemeral znode.
+    pub(super) is_local: bool,
     changes: Vec<Change>,
     /// How to undo what was done, in the order of doing; `None` for what cannot fail half-way.
     journal: Option<Vec<Undo>>,
@@ -63,9 +65,15 @@ impl<'a> Work<'a> {
             rules: txn.rules,
             session: doer.session,
             identities: doer.identities,
+            is_local: false,
             changes: Vec::new(),
             journal: None,
         }
+    }
+
+    /// The same for a local session.
+    pub(super) fn local(self) -> Self {
+        Work { is_local: true, ..self }
     }
 
     /// What was done, in order.

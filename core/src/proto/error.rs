@@ -40,6 +40,8 @@ pub enum ErrorCode {
     SessionMoved = -118,
     /// A write on a server in read-only mode.
     NotReadOnly = -119,
+    /// An ephemeral znode was asked for in a session that only its server knows.
+    EphemeralOnLocalSession = -120,
     /// There is no watch of this kind to check or remove.
     NoWatcher = -121,
     /// The ensemble's membership may not be changed by clients.
@@ -54,7 +56,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their numbers from high to low.
-    pub const ALL: [ErrorCode; 22] = [
+    pub const ALL: [ErrorCode; 23] = [
         ErrorCode::RuntimeInconsistency,
         ErrorCode::MarshallingError,
         ErrorCode::Unimplemented,
@@ -72,6 +74,7 @@ impl ErrorCode {
         ErrorCode::AuthFailed,
         ErrorCode::SessionMoved,
         ErrorCode::NotReadOnly,
+        ErrorCode::EphemeralOnLocalSession,
         ErrorCode::NoWatcher,
         ErrorCode::ReconfigDisabled,
         ErrorCode::SessionClosedRequireSaslAuth,

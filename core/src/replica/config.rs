@@ -60,6 +60,17 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What clients may wish of the membership.
     pub reconfig: ReconfigRules,
+    /// ZooKeeper's `localSessionsEnabled`: new sessions are known to this server alone, and cost
+    /// the log nothing. Only for servers whose id has a [lane](crate::session::lane_of). Default
+    /// false.
+    pub local_sessions: bool,
+    /// ZooKeeper's `localSessionsUpgradingEnabled`: a local session that makes an ephemeral znode
+    /// becomes one that all servers know; else it may make none. Default false.
+    pub local_upgrading: bool,
+    /// ZooKeeper's `readonlymode.enabled`: without a leader for this long, and when the clients
+    /// that may write are let go, this server answers the reads of clients that can do with that.
+    /// Default none: never.
+    pub read_only_after: Option<Duration>,
 }
 
 /// Which wishes of clients for another membership are looked at.
@@ -101,6 +112,9 @@ impl Config {
             eager_acl: false,
             auth: AuthConfig::default(),
             reconfig: ReconfigRules::default(),
+            local_sessions: false,
+            local_upgrading: false,
+            read_only_after: None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A client's connection: from the handshake, over the attachment to a session, to its end.
 //!
 //! Invariant: at most one connection of this server is attached to a session, and it holds the
-//! token that was in force when it was attached. The count of requests that wait is the sum over
+//! token that was in force when it was attached, by the log or, of a local session, by this server.
+//! The count of requests that wait is the sum over
 //! all lines, since lines grow and shrink through [`Connections::line`] alone.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::auth::Exchange;
 use crate::db::Action;
 use crate::id::{ConnId, Nonce, Sequence, SessionId, Token};
-use crate::proto::Identities;
+use crate::proto::{ConnectRequest, Identities};
 use crate::time::Instant;
 
 use super::pipeline::Pipeline;
@@ -36,6 +37,8 @@ pub(super) struct Connection {
 /// How far a connection has come.
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Waits for this server's lane, or for what is in it: the session is to be a local one.
+    Waiting(ConnectRequest),
     /// Waits for its session to be opened or attached by the log.
     Attaching(Attempt),
     /// Speaks for a session.
@@ -59,6 +62,18 @@ pub(super) struct Attachment {
     pub(super) session: SessionId,
     pub(super) token: Token,
     pub(super) timeout_ms: i32,
+    pub(super) scope: Scope,
+}
+
+/// Who knows a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All servers, by the log.
+    Global,
+    /// This server alone.
+    Local,
+    /// The same, while it is in read-only mode.
+    ReadOnly,
 }
 
 /// The client connections of this server.
@@ -107,7 +122,7 @@ impl Connections {
         self.by_id.keys().copied().collect()
     }
 
-    /// Notes a connection that begins with an attempt.
+    /// Notes a connection that begins.
     pub(super) fn insert(&mut self, conn: ConnId, connection: Connection) {
         if let Phase::Attaching(attempt) = &connection.phase {
             self.by_nonce.insert(attempt.nonce, conn);
@@ -116,7 +131,7 @@ impl Connections {
         assert!(former.is_none(), "the driver used {conn:?} twice");
     }
 
-    /// Makes the attempt of a connection anew.
+    /// Makes the attempt of a connection, its first or anew.
     pub(super) fn try_again(&mut self, conn: ConnId, attempt: Attempt) {
         if let Some(connection) = self.by_id.get_mut(&conn) {
             self.by_nonce.insert(attempt.nonce, conn);
@@ -137,12 +152,22 @@ impl Connections {
         assert!(former.is_none(), "the former connection of the session was closed first");
     }
 
+    /// A local session has become one that all know, under this token.
+    pub(super) fn upgraded(&mut self, conn: ConnId, token: Token) {
+        if let Some(connection) = self.by_id.get_mut(&conn)
+            && let Phase::Attached(attachment) = &mut connection.phase
+        {
+            attachment.token = token;
+            attachment.scope = Scope::Global;
+        }
+    }
+
     /// The connection that speaks for `session`, and its attachment.
     pub(super) fn of_session(&self, session: SessionId) -> Option<(ConnId, Attachment)> {
         let conn = *self.by_session.get(&session)?;
         match &self.by_id.get(&conn)?.phase {
             Phase::Attached(attachment) => Some((conn, *attachment)),
-            Phase::Attaching(_) => None,
+            Phase::Waiting(_) | Phase::Attaching(_) => None,
         }
     }
 
@@ -154,6 +179,7 @@ impl Connections {
             Phase::Attaching(attempt) => {
                 self.by_nonce.remove(&attempt.nonce);
             }
+            Phase::Waiting(_) => {}
             Phase::Attached(attachment) => {
                 if self.by_session.get(&attachment.session) == Some(&conn) {
                     self.by_session.remove(&attachment.session);
@@ -165,12 +191,12 @@ impl Connections {
 }
 
 impl Connection {
-    /// A connection that begins with `attempt`.
-    pub(super) fn new(identities: Identities, has_read_only: bool, attempt: Attempt) -> Self {
+    /// A connection that begins in this phase.
+    pub(super) fn new(identities: Identities, has_read_only: bool, phase: Phase) -> Self {
         Connection {
             identities,
             has_read_only,
-            phase: Phase::Attaching(attempt),
+            phase,
             pipeline: Pipeline::default(),
             exchange: Exchange::default(),
             sequence: Sequence(0),
@@ -197,7 +223,12 @@ impl Connection {
     pub(super) fn attachment(&self) -> Option<Attachment> {
         match &self.phase {
             Phase::Attached(attachment) => Some(*attachment),
-            Phase::Attaching(_) => None,
+            Phase::Waiting(_) | Phase::Attaching(_) => None,
         }
+    }
+
+    /// Its attachment, if the log knows it.
+    pub(super) fn global_attachment(&self) -> Option<Attachment> {
+        self.attachment().filter(|attachment| attachment.scope == Scope::Global)
     }
 }

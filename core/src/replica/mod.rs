@@ -9,6 +9,7 @@ mod config;
 mod connection;
 mod counts;
 mod input;
+mod local;
 mod message;
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -48,6 +49,7 @@ use crate::watch::Watches;
 
 use checkpoint::{Checkpoints, Durable};
 use connection::Connections;
+use local::Locals;
 use queue::Queue;
 use read::Barriers;
 use reconfig::Change;
@@ -84,6 +86,12 @@ pub struct Replica {
     connections: Connections,
     watches: Watches,
     barriers: Barriers,
+    locals: Locals,
+    /// Without a leader, reads are served to clients that can do with that.
+    read_only: bool,
+    /// The end of the log when this process began. As long as less is applied, whatever it would
+    /// answer by itself might be a state of long ago.
+    known_at_start: Index,
     /// The last session id that was given out here.
     last_session_id: SessionId,
 
@@ -140,6 +148,9 @@ impl Replica {
         Replica {
             upkeep: Upkeep::new(now.instant, config.upkeep_interval),
             outputs: Queue::new(config.max_events),
+            locals: Locals::new(config.raft.id),
+            read_only: false,
+            known_at_start: raft.last().index,
             config,
             now,
             random,
@@ -251,6 +262,21 @@ impl Replica {
     /// On the leader: when `session` is overdue, unless it is heard from before.
     pub fn session_deadline(&self, session: SessionId) -> Option<Instant> {
         self.expiry.deadline_of(session)
+    }
+
+    /// Whether it is to have sessions that only this server knows.
+    pub fn may_have_local_sessions(&self) -> bool {
+        self.config.local_sessions
+    }
+
+    /// The sessions that only this server knows, ascending, each with its timeout in milliseconds.
+    pub fn local_sessions(&self) -> impl Iterator<Item = (SessionId, i32)> {
+        self.locals.iter().map(|(id, session)| (id, session.timeout_ms))
+    }
+
+    /// When a session that only this server knows is overdue, unless it is heard from before.
+    pub fn local_session_deadline(&self, session: SessionId) -> Option<Instant> {
+        self.locals.expiry.deadline_of(session)
     }
 
     /// Begins anew to count what people may set back: sizes of proposals, and all of
@@ -389,7 +415,10 @@ impl Replica {
         let hears = leader.is_some_and(|leader| leader == own || self.links.contains(&leader));
         self.counts.leader_hears(self.now.instant, hears, leader == Some(own));
         if hears {
+            self.end_read_only();
+            let served = self.upkeep.is_serving();
             self.upkeep.has_leader();
+            self.note_serving(served);
         } else {
             self.upkeep.has_no_leader(self.now.instant);
         }

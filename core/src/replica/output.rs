@@ -127,6 +127,8 @@ pub enum CloseReason {
     ClientAhead,
     /// This server has no leader, or its own disk stands still: another server will do.
     NoLeader,
+    /// This server was in read-only mode, and has a leader again.
+    WritableAgain,
     /// This server is no member of the ensemble, or no longer: another server will do.
     NoMember,
     /// This server was far behind and has taken over a leader's snapshot: the client's watches are

@@ -1,14 +1,14 @@
 //! A connection's requests, first in, first out.
 //!
 //! Invariants: replies leave in the order of the requests. A write has left for the leader if, and
-//! only if, no barrier stands before it: so the write at the front is always the next one to be
-//! answered, and no read ever sees a write that was asked for after it (ZooKeeper, ATC 2010, FIFO
-//! client order).
+//! only if, no barrier and no upgrade of its session stands before it: so the write at the front is
+//! always the next one to be answered, and no read ever sees a write that was asked for after it
+//! (ZooKeeper, ATC 2010, FIFO client order).
 
 use std::collections::VecDeque;
 
 use crate::db::Action;
-use crate::id::{Sequence, Xid};
+use crate::id::{Sequence, Token, Xid};
 use crate::proto::{ErrorCode, Identities, Read, Reconfig, Rewatch, Text, Zxid};
 use crate::time::Instant;
 
@@ -21,6 +21,13 @@ pub(super) enum Slot {
     Write(PendingWrite),
     /// Waits for a read barrier (`sync`).
     Barrier(PendingBarrier),
+    /// Waits for its session to be known to all servers; no request, and not answered.
+    Upgrade {
+        /// It is in the log's hands.
+        started: bool,
+        /// The connection's last write before it.
+        after: Sequence,
+    },
     /// Is answered here as soon as it is first in line.
     Local(PendingLocal),
 }
@@ -32,7 +39,7 @@ pub(super) struct PendingWrite {
     pub(super) sequence: Sequence,
     /// Kept whole, to be sent again to another leader.
     pub(super) action: Action,
-    /// When it last left for the leader; `None` while a barrier stands before it.
+    /// When it last left for the leader; `None` while a barrier or an upgrade stands before it.
     pub(super) sent: Option<Instant>,
 }
 
@@ -62,6 +69,8 @@ pub(super) enum Local {
     Ping,
     Rewatch(Rewatch),
     Reconfig(Reconfig),
+    /// The end of a session that only this server knows.
+    End,
     /// Answered with an error, after which the connection may have to end.
     Refuse {
         error: ErrorCode,
@@ -74,8 +83,19 @@ pub(super) enum Local {
 #[derive(Debug, Default)]
 pub(super) struct Pipeline {
     slots: VecDeque<Slot>,
-    unready_barriers: usize,
+    /// Barriers and upgrades in the line.
+    n_holding: usize,
     barriers: u64,
+    upgrading: bool,
+}
+
+/// What no barrier holds back any more.
+#[derive(Debug, Default)]
+pub(super) struct Released {
+    /// Writes, in order.
+    pub(super) writes: Vec<Action>,
+    /// The session is to be upgraded, after them; the sequence of the last write before.
+    pub(super) upgrade: Option<Sequence>,
 }
 
 /// What the front of the line needs.
@@ -90,24 +110,30 @@ pub(super) enum Step {
 }
 
 impl Pipeline {
+    /// Requests that wait.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - usize::from(self.upgrading)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Whether a write entered now would have to wait for a barrier before it leaves.
+    /// Whether a write entered now would have to wait before it leaves.
     pub(super) fn holds_writes(&self) -> bool {
-        self.unready_barriers > 0
+        self.n_holding > 0
+    }
+
+    /// Whether its session's upgrade is in the line.
+    pub(super) fn is_upgrading(&self) -> bool {
+        self.upgrading
     }
 
     pub(super) fn enter_write(&mut self, write: PendingWrite) {
         assert_eq!(
             write.sent.is_none(),
             self.holds_writes(),
-            "a write leaves unless a barrier stands"
+            "a write leaves unless something holds it back"
         );
         self.slots.push_back(Slot::Write(write));
     }
@@ -115,10 +141,20 @@ impl Pipeline {
     /// Takes its place in the line; the number names it to `barrier_ready`.
     pub(super) fn enter_barrier(&mut self, xid: Xid, path: Text) -> u64 {
         self.barriers += 1;
-        self.unready_barriers += 1;
+        self.n_holding += 1;
         let ordinal = self.barriers;
         self.slots.push_back(Slot::Barrier(PendingBarrier { xid, path, ordinal, ready: false }));
         ordinal
+    }
+
+    /// The session is to be upgraded before what comes next. Whether that can begin at once.
+    pub(super) fn enter_upgrade(&mut self, after: Sequence) -> bool {
+        assert!(!self.upgrading, "a session is upgraded once");
+        let started = !self.holds_writes();
+        self.upgrading = true;
+        self.n_holding += 1;
+        self.slots.push_back(Slot::Upgrade { started, after });
+        started
     }
 
     pub(super) fn enter_local(&mut self, local: PendingLocal) {
@@ -142,15 +178,19 @@ impl Pipeline {
         match self.slots.front() {
             Some(Slot::Barrier(barrier)) if barrier.ready => {}
             Some(Slot::Local(_)) => {}
-            Some(Slot::Barrier(_) | Slot::Write(_)) | None => return Step::Wait,
+            Some(Slot::Barrier(_) | Slot::Write(_) | Slot::Upgrade { .. }) | None => {
+                return Step::Wait;
+            }
         }
         match self.slots.pop_front() {
             Some(Slot::Barrier(barrier)) => {
-                self.unready_barriers -= 1;
+                self.n_holding -= 1;
                 Step::Passed(barrier)
             }
             Some(Slot::Local(local)) => Step::Run(local),
-            Some(Slot::Write(_)) | None => unreachable!("the front was looked at just now"),
+            Some(Slot::Write(_) | Slot::Upgrade { .. }) | None => {
+                unreachable!("the front was looked at just now")
+            }
         }
     }
 
@@ -162,15 +202,36 @@ impl Pipeline {
         }
     }
 
-    /// Writes that no barrier holds back any more; marks them as sent.
-    pub(super) fn release(&mut self, now: Instant) -> Vec<Action> {
-        let mut released = Vec::new();
+    /// The session is known to all: takes the upgrade from the front of the line. What waits
+    /// behind it goes under `token`.
+    pub(super) fn finish_upgrade(&mut self, token: Token) {
+        match self.slots.pop_front() {
+            Some(Slot::Upgrade { started: true, .. }) => {}
+            other => panic!("a session was upgraded while {other:?} was first in line"),
+        }
+        self.n_holding -= 1;
+        self.upgrading = false;
+        for slot in &mut self.slots {
+            if let Slot::Write(PendingWrite { action: Action::Write { author, .. }, .. }) = slot {
+                author.token = token;
+            }
+        }
+    }
+
+    /// What nothing holds back any more; marks it as sent.
+    pub(super) fn release(&mut self, now: Instant) -> Released {
+        let mut released = Released::default();
         for slot in &mut self.slots {
             match slot {
-                Slot::Barrier(_) => break,
+                Slot::Barrier(_) | Slot::Upgrade { started: true, .. } => break,
+                Slot::Upgrade { started, after } => {
+                    *started = true;
+                    released.upgrade = Some(*after);
+                    break;
+                }
                 Slot::Write(write) if write.sent.is_none() => {
                     write.sent = Some(now);
-                    released.push(write.action.clone());
+                    released.writes.push(write.action.clone());
                 }
                 Slot::Write(_) | Slot::Local(_) => {}
             }

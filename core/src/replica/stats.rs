@@ -34,6 +34,8 @@ pub struct Stats {
     pub data_bytes: u64,
     /// Sessions of the whole ensemble.
     pub sessions: u64,
+    /// Sessions that only this server knows.
+    pub local_sessions: u64,
     /// Watches of this server's connections: pairs of path and connection.
     pub watches: u64,
     /// Requests that wait for their answer.
@@ -103,6 +105,8 @@ pub enum Mode {
     Follower,
     /// Follows a leader without a vote.
     Observer,
+    /// Has no leader, and serves those who only read.
+    ReadOnly,
     /// Has no leader.
     #[default]
     Looking,
@@ -116,6 +120,7 @@ impl Mode {
             Mode::Leader => "leader",
             Mode::Follower => "follower",
             Mode::Observer => "observer",
+            Mode::ReadOnly => "read-only",
             Mode::Looking => "looking",
         }
     }

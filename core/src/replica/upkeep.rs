@@ -121,6 +121,11 @@ impl Upkeep {
         }
     }
 
+    /// Whether there has been no leader for `timeout`.
+    pub(super) fn is_leaderless(&self, now: Instant, timeout: Duration) -> bool {
+        self.leaderless_since.is_some_and(|since| now - since >= timeout)
+    }
+
     /// Whether this server has just been without a leader, or without its disk, for too long: it
     /// serves no longer.
     pub(super) fn is_orphaned(&mut self, now: Instant, timeout: Duration) -> bool {

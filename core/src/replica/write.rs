@@ -7,17 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::db::{Action, Author, Database, Txn};
+use crate::db::{Action, Database, Txn};
 use crate::id::{Nonce, Sequence, SessionId, Token};
 use crate::proto::Text;
 use crate::raft::{Command, Entry, Payload, Term};
+use crate::session::lane_of;
 
 /// The leader's memory of what it has in its log and has not applied.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     /// The leadership that this is about.
     term: Term,
-    /// The last write of each session in the log.
+    /// The last write of each session, or lane, in the log.
     writes: BTreeMap<SessionId, (Token, Sequence)>,
     /// Attempts in the log.
     attempts: BTreeSet<Nonce>,
@@ -54,8 +55,13 @@ impl Admission {
             Action::Write { .. } if mutated!(CopyAdmittedAndApplied | GapsAdmittedAndApplied) => {
                 true
             }
-            Action::Write { author, .. } => self.expected(db, author) == Some(author.sequence),
-            Action::Open { nonce, .. } | Action::Attach { nonce, .. } => {
+            Action::Write { .. } | Action::Local { .. } => {
+                let Some((id, token, sequence)) = turn(action) else { return false };
+                self.expected(db, id, token) == Some(sequence)
+            }
+            Action::Open { nonce, .. }
+            | Action::Attach { nonce, .. }
+            | Action::Enroll { nonce, .. } => {
                 self.attempts.len() < MAX_ATTEMPTS && !self.attempts.contains(nonce)
             }
             // Asked for again and again while nothing is committed.
@@ -68,10 +74,14 @@ impl Admission {
     /// Notes what has just gone into the log.
     pub(super) fn note(&mut self, action: &Action) {
         match action {
-            Action::Write { author, .. } => {
-                self.writes.insert(author.session, (author.token, author.sequence));
+            Action::Write { .. } | Action::Local { .. } => {
+                if let Some((id, token, sequence)) = turn(action) {
+                    self.writes.insert(id, (token, sequence));
+                }
             }
-            Action::Open { nonce, .. } | Action::Attach { nonce, .. } => {
+            Action::Open { nonce, .. }
+            | Action::Attach { nonce, .. }
+            | Action::Enroll { nonce, .. } => {
                 self.attempts.insert(*nonce);
             }
             Action::Expire { session, token } => {
@@ -87,12 +97,16 @@ impl Admission {
     /// Forgets what has been applied: the database remembers it from now on.
     pub(super) fn applied(&mut self, action: &Action) {
         match action {
-            Action::Write { author, .. } => {
-                if self.writes.get(&author.session) == Some(&(author.token, author.sequence)) {
-                    self.writes.remove(&author.session);
+            Action::Write { .. } | Action::Local { .. } => {
+                if let Some((id, token, sequence)) = turn(action)
+                    && self.writes.get(&id) == Some(&(token, sequence))
+                {
+                    self.writes.remove(&id);
                 }
             }
-            Action::Open { nonce, .. } | Action::Attach { nonce, .. } => {
+            Action::Open { nonce, .. }
+            | Action::Attach { nonce, .. }
+            | Action::Enroll { nonce, .. } => {
                 self.attempts.remove(nonce);
             }
             Action::Expire { session, token } => {
@@ -105,16 +119,25 @@ impl Admission {
         }
     }
 
-    /// The next sequence of the attachment, or `None` if a later attachment is known.
-    fn expected(&self, db: &Database, author: &Author) -> Option<Sequence> {
-        let logged = self.writes.get(&author.session).copied();
-        let applied = db.session(author.session).map(|session| (session.token, session.sequence));
+    /// The next sequence under the token, or `None` if a later one is known.
+    fn expected(&self, db: &Database, id: SessionId, token: Token) -> Option<Sequence> {
+        let logged = self.writes.get(&id).copied();
+        let applied = db.turn(id);
         let newest = logged.max(applied);
         match newest {
-            Some((token, sequence)) if token == author.token => Some(Sequence(sequence.0 + 1)),
-            Some((token, _)) if token > author.token => None,
+            Some((newest, sequence)) if newest == token => Some(Sequence(sequence.0 + 1)),
+            Some((newest, _)) if newest > token => None,
             Some(_) | None => Some(Sequence(1)),
         }
+    }
+}
+
+/// By what it is known whether it is the turn of a write: the session's, or its server's lane.
+fn turn(action: &Action) -> Option<(SessionId, Token, Sequence)> {
+    match action {
+        Action::Write { author, .. } => Some((author.session, author.token, author.sequence)),
+        Action::Local { lane, .. } => Some((lane_of(lane.server)?, lane.token, lane.sequence)),
+        _ => None,
     }
 }
 

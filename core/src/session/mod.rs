@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use expiry::Expiry;
 
-use crate::id::{Nonce, Sequence, SessionId, Token};
+use crate::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use crate::pages::Pages;
 
 /// One session.
@@ -97,7 +97,12 @@ impl Sessions {
         slots.map(|&slot| self.records.get(slot).expect("the index names slots in use"))
     }
 
-    /// How many there are.
+    /// How many of them are lanes: sessions of servers, not of clients.
+    pub fn n_lanes(&self) -> usize {
+        self.slots.range(FIRST_LANE..=LAST_LANE).count()
+    }
+
+    /// How many there are, lanes included.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
@@ -173,6 +178,22 @@ pub fn prefix_of(id: SessionId) -> u8 {
     (id.0 as u64 >> 56) as u8
 }
 
+/// The id under which the lane of `server` is kept among the sessions; `None` if its number is too
+/// large for one. No client's session has such an id: those hold a server and a time, and this
+/// would be the last minute of server 255's clock.
+pub fn lane_of(server: ServerId) -> Option<SessionId> {
+    let id = SessionId(LAST_LANE.0.checked_sub_unsigned(server.0)?);
+    is_lane(id).then_some(id)
+}
+
+/// Whether the id is one of a lane.
+pub fn is_lane(id: SessionId) -> bool {
+    (FIRST_LANE..=LAST_LANE).contains(&id)
+}
+
+const FIRST_LANE: SessionId = SessionId(-0x1_0000);
+const LAST_LANE: SessionId = SessionId(-1);
+
 fn digest_of_last(prefix: u8, last: SessionId) -> u64 {
     let mut bytes = [prefix; 9];
     bytes[1..].copy_from_slice(&last.0.to_le_bytes());
@@ -222,6 +243,22 @@ mod tests {
         assert_eq!(sessions.last_id(1), SessionId(0x0100_0000_0000_0007));
         assert_eq!(sessions.last_id(0), SessionId(0));
         assert_eq!(prefix_of(SessionId(-1)), 0xff);
+    }
+
+    #[test]
+    fn lanes_have_ids_of_their_own() {
+        assert_eq!(lane_of(ServerId(0)), Some(SessionId(-1)));
+        assert_eq!(lane_of(ServerId(255)), Some(SessionId(-256)));
+        assert_eq!(lane_of(ServerId(0xffff)), Some(SessionId(-0x1_0000)));
+        for server in [0x1_0000, i64::MAX as u64, u64::MAX] {
+            assert_eq!(lane_of(ServerId(server)), None);
+        }
+        let mut sessions = Sessions::default();
+        for id in [5, -1, -0x1_0000, -0x1_0001, i64::MIN, 1 << 56] {
+            sessions.insert(session(id));
+        }
+        assert_eq!((sessions.n_lanes(), sessions.len()), (2, 6));
+        assert!(!is_lane(SessionId(0)));
     }
 
     #[test]

@@ -186,18 +186,21 @@ pub struct ConnectionFacts {
 pub struct SessionTable {
     /// All sessions of the ensemble, ascending.
     pub sessions: Vec<SessionFacts>,
+    /// Those that this server alone knows, ascending; `None` if it was not to have any.
+    pub local: Option<Vec<SessionFacts>>,
     /// The ephemeral znodes of each session that has any.
     pub ephemerals: BTreeMap<SessionId, BTreeSet<Text>>,
 }
 
-/// One session of the ensemble.
+/// One session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionFacts {
     /// The session.
     pub id: SessionId,
     /// Its timeout, in milliseconds.
     pub timeout_ms: i32,
-    /// When it ends unless something is heard from it; known on a leader only.
+    /// When it ends unless something is heard from it; known on a leader only, or if the session
+    /// is this server's own.
     pub expires: Option<WallTime>,
 }
 

@@ -114,10 +114,16 @@ impl Machine for Replica {
             timeout_ms: session.timeout_ms,
             expires: self.session_deadline(session.id).map(|deadline| wall_of(deadline, now)),
         };
+        let local = self.local_sessions().map(|(id, timeout_ms)| SessionFacts {
+            id,
+            timeout_ms,
+            expires: self.local_session_deadline(id).map(|deadline| wall_of(deadline, now)),
+        });
         let text = |path: &str| Text::from(path);
         let ephemerals = self.database().ephemerals();
         SessionTable {
             sessions: self.database().sessions().map(facts).collect(),
+            local: self.may_have_local_sessions().then(|| local.collect()),
             ephemerals: ephemerals.map(|(id, paths)| (id, paths.map(text).collect())).collect(),
         }
     }

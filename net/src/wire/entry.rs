@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Rules, Txn};
+use zokor_core::db::{Action, Author, Lane, LocalWork, Rules, Txn};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
     Acl, Create, CreateKind, Ensemble, Id, Identities, Member, Permissions, Write,
@@ -170,6 +170,30 @@ fn put_action(out: &mut BytesMut, action: &Action) {
                 put_text(out, &member.line);
             }
         }
+        Action::Enroll { server, first, replaces, nonce } => {
+            out.put_u8(ENROLL);
+            put_varint(out, server.0);
+            put_fixed(out, first.0 as u64);
+            put_signed(out, replaces.0);
+            put_fixed(out, nonce.0);
+        }
+        Action::Local { lane, author, work } => {
+            out.put_u8(match work {
+                LocalWork::Write(_) => LOCAL_WRITE,
+                LocalWork::Upgrade { .. } => UPGRADE,
+            });
+            put_varint(out, lane.server.0);
+            put_signed(out, lane.token.0);
+            put_varint(out, lane.sequence.0);
+            put_author(out, author);
+            match work {
+                LocalWork::Write(write) => put_write(out, write),
+                LocalWork::Upgrade { password, timeout_ms } => {
+                    out.put_slice(password);
+                    put_signed(out, i64::from(*timeout_ms));
+                }
+            }
+        }
     }
 }
 
@@ -204,7 +228,31 @@ fn take_action(reader: &mut Reader) -> Result<Action, WireError> {
             }
         }
         DESCRIBE => Action::Describe { ensemble: take_ensemble(reader)? },
+        ENROLL => Action::Enroll {
+            server: ServerId(reader.varint("server")?),
+            first: SessionId(reader.fixed("session")? as i64),
+            replaces: Token(reader.signed("replaced token")?),
+            nonce: Nonce(reader.fixed("nonce")?),
+        },
+        LOCAL_WRITE => {
+            let (lane, author) = (take_lane(reader)?, take_author(reader)?);
+            Action::Local { lane, author, work: LocalWork::Write(take_write(reader)?) }
+        }
+        UPGRADE => {
+            let (lane, author) = (take_lane(reader)?, take_author(reader)?);
+            let password = reader.array("password")?;
+            let timeout_ms = reader.signed32("session timeout")?;
+            Action::Local { lane, author, work: LocalWork::Upgrade { password, timeout_ms } }
+        }
         kind => return Err(unknown("kind of action", offset, kind)),
+    })
+}
+
+fn take_lane(reader: &mut Reader) -> Result<Lane, WireError> {
+    Ok(Lane {
+        server: ServerId(reader.varint("server")?),
+        token: Token(reader.signed("token")?),
+        sequence: Sequence(reader.varint("sequence")?),
     })
 }
 
@@ -423,6 +471,9 @@ const EXPIRE: u8 = 4;
 const REAP: u8 = 5;
 const DESCRIBE: u8 = 6;
 const REAP_UNUSED: u8 = 7;
+const ENROLL: u8 = 8;
+const LOCAL_WRITE: u8 = 9;
+const UPGRADE: u8 = 10;
 
 const CREATE: i8 = opcode::CREATE as i8;
 const DELETE: i8 = opcode::DELETE as i8;

@@ -7,8 +7,8 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use zokor_core::db::{
-    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Rules, SessionRecord, StoredStat,
-    Txn,
+    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, Rules,
+    SessionRecord, StoredStat, Txn,
 };
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
@@ -156,6 +156,28 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(path, unused_ms)| Action::Reap { path, unused_ms }),
         1 => vec(member, 0..4)
             .prop_map(|members| Action::Describe { ensemble: Ensemble { members } }),
+        1 => (any::<u64>(), attempt).prop_map(|(server, (first, _, _, token, nonce))| {
+            let (server, first) = (ServerId(server), SessionId(first));
+            Action::Enroll { server, first, replaces: Token(token), nonce: Nonce(nonce) }
+        }),
+        1 => (lane(), author(), local_work())
+            .prop_map(|(lane, author, work)| Action::Local { lane, author, work }),
+    ]
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    (any::<u64>(), any::<i64>(), any::<u64>()).prop_map(|(server, token, sequence)| Lane {
+        server: ServerId(server),
+        token: Token(token),
+        sequence: Sequence(sequence),
+    })
+}
+
+fn local_work() -> impl Strategy<Value = LocalWork> {
+    prop_oneof![
+        2 => write().prop_map(LocalWork::Write),
+        1 => (any::<[u8; 16]>(), any::<i32>())
+            .prop_map(|(password, timeout_ms)| LocalWork::Upgrade { password, timeout_ms }),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::fmt::{Arguments, Write};
 
 use zokor_core::replica::Mode;
 use zokor_core::time::WallTime;
-use zokor_net::runtime::ServerFacts;
+use zokor_net::runtime::{ServerFacts, SessionFacts};
 
 use super::date::java_date;
 use super::report::address;
@@ -38,9 +38,14 @@ pub(super) fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
 /// A leader knows the deadlines; another server knows only that there are sessions.
 fn put_sessions(text: &mut String, facts: &ServerFacts, tick_time_ms: u32) {
     let sessions = facts.sessions.sessions.iter();
-    if matches!(facts.stats.mode, Mode::Leader | Mode::Standalone) {
-        let due = sessions.filter_map(|session| Some((session.expires?, session.id.to_string())));
-        put_sets(text, "Session Sets", due, tick_time_ms);
+    let due = |session: &SessionFacts| Some((session.expires?, session.id.to_string()));
+    let leads = matches!(facts.stats.mode, Mode::Leader | Mode::Standalone);
+    let title = if facts.sessions.local.is_some() { "Global Session Sets" } else { "Session Sets" };
+    if let Some(local) = &facts.sessions.local {
+        put_sets(text, "Local Session Sets", local.iter().filter_map(due), tick_time_ms);
+    }
+    if leads {
+        put_sets(text, title, sessions.filter_map(due), tick_time_ms);
     } else {
         put(text, format_args!("Global Sessions({}):\n", sessions.len()));
         for session in sessions {

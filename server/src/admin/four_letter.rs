@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zokor_core::id::ServerId;
 use zokor_core::proto::Ensemble;
+use zokor_core::replica::Mode;
 use zokor_net::runtime::{Admin, Answer, Detail, Reset, ServerFacts};
 use zokor_net::wire::frame::Word;
 
@@ -199,6 +200,7 @@ impl Admin for Words {
             Word::Envi => said(environment::report()),
             Word::Gtmk | Word::Stmk => said(self.trace_mask.load(Ordering::Relaxed).to_string()),
             Word::Isro if !serving => said("null"),
+            Word::Isro if facts.stats.mode == Mode::ReadOnly => said("ro"),
             Word::Isro => said("rw"),
             // This one alone ends no line.
             Word::Hash if !serving => said(NOT_SERVING.trim_end()),

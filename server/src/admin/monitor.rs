@@ -58,7 +58,7 @@ fn put_always(lines: &mut Lines, facts: &ServerFacts, file_descriptors: Option<(
         Mode::Leader => lines.put("peer_state", "leading - broadcast"),
         Mode::Follower => lines.put("peer_state", "following - broadcast"),
         Mode::Observer => lines.put("peer_state", "observing - broadcast"),
-        Mode::Looking => lines.put("peer_state", "looking"),
+        Mode::ReadOnly | Mode::Looking => lines.put("peer_state", "looking"),
     }
     lines.put("avg_latency", average_ms(latency));
     lines.put("max_latency", latency.longest.as_millis());
@@ -102,14 +102,14 @@ fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
         Mode::Observer => {
             lines.put("observer_master_id", stats.leader.map_or(-1, |leader| leader.0 as i64));
         }
-        Mode::Standalone | Mode::Leader | Mode::Looking => {}
+        Mode::Standalone | Mode::Leader | Mode::ReadOnly | Mode::Looking => {}
     }
     if stats.mode != Mode::Standalone {
         lines.put("quorum_size", stats.quorum_size);
     }
     lines.put("uptime", facts.uptime.as_millis());
     lines.put("global_sessions", stats.sessions);
-    lines.put("local_sessions", 0);
+    lines.put("local_sessions", stats.local_sessions);
     lines.put("connection_drop_probability", facts.throttling.drop_probability);
     put_sizes(lines, "client_response", facts.service.sent.sizes);
     lines.put("auth_failed_count", facts.auth_failures);

@@ -17,12 +17,12 @@ use crate::version::ZOOKEEPER_VERSION;
 
 /// `srvr`: the server in a few lines.
 pub(super) fn srvr(facts: &ServerFacts) -> String {
-    format!("{}{}", head(), tail(facts))
+    format!("{}{}", head(facts), tail(facts))
 }
 
 /// `stat`: as `srvr`, with a line for each connection.
 pub(super) fn stat(facts: &ServerFacts) -> String {
-    let mut text = head() + "Clients:\n";
+    let mut text = head(facts) + "Clients:\n";
     for connection in &facts.connections {
         text.push_str(&brief(connection));
         text.push_str(")\n");
@@ -191,8 +191,12 @@ pub(super) fn address(address: &SocketAddr) -> String {
     }
 }
 
-fn head() -> String {
-    format!("Zookeeper version: {ZOOKEEPER_VERSION}\n")
+fn head(facts: &ServerFacts) -> String {
+    let mut text = format!("Zookeeper version: {ZOOKEEPER_VERSION}\n");
+    if facts.stats.mode == Mode::ReadOnly {
+        text.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
+    text
 }
 
 fn tail(facts: &ServerFacts) -> String {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use zokor_core::auth::AuthConfig;
 use zokor_core::id::ServerId;
 use zokor_core::proto::{Ensemble, Member};
+use zokor_core::session::lane_of;
 
 use super::auth::auth_config;
 use super::ensemble::{n_participants, parse_id, server_lines};
@@ -59,6 +60,14 @@ pub struct ZooConfig {
     pub snapshots_kept: u32,
     /// What the leader lets happen to the data tree.
     pub tree: TreeConfig,
+    /// Whether new sessions are known to their server alone. Without effect if standalone, as in
+    /// ZooKeeper. Default false.
+    pub local_sessions: bool,
+    /// Whether such a session may become one that all servers know. Default false.
+    pub local_upgrading: bool,
+    /// Whether a server without a leader answers reads. In ZooKeeper a property of the command
+    /// line, not of the file. Default false.
+    pub read_only_mode: bool,
     /// Whether the ports for peers listen on all addresses. Default false.
     pub quorum_listen_on_all_ips: bool,
     /// Whether clients may wish for another membership. Default false.
@@ -119,6 +128,9 @@ impl ZooConfig {
             snapshot_bytes: None,
             snapshots_kept: 3,
             tree: TreeConfig::default(),
+            local_sessions: false,
+            local_upgrading: false,
+            read_only_mode: false,
             quorum_listen_on_all_ips: false,
             reconfig_enabled: false,
             standalone_enabled: true,
@@ -191,6 +203,9 @@ impl ZooConfig {
                 .number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?
                 .map_or(3, |kept| kept.max(3)),
             tree,
+            local_sessions: local_sessions(&keys, &membership)?,
+            local_upgrading: keys.boolean("localSessionsUpgradingEnabled", false)?,
+            read_only_mode: keys.boolean("readonlymode.enabled", false)?,
             quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
             reconfig_enabled: keys.boolean("reconfigEnabled", false)?,
             standalone_enabled: keys.boolean("standaloneEnabled", true)?,
@@ -476,6 +491,18 @@ fn four_letter_words(keys: &Keys<'_>) -> Option<String> {
         words = &with_isro;
     }
     Some(words.to_owned())
+}
+
+/// Local sessions need a place in the log by the number of their server: see `session::lane_of`.
+fn local_sessions(keys: &Keys<'_>, membership: &Membership) -> Result<bool, ConfigError> {
+    const KEY: &str = "localSessionsEnabled";
+    let wanted = keys.boolean(KEY, false)?;
+    let id = membership.id;
+    if wanted && !membership.servers.is_empty() && lane_of(id).is_none() {
+        let problem = format!("server {id} is above 65535; give it a smaller id, or remove {KEY}");
+        return Err(keys.error(KEY, problem));
+    }
+    Ok(wanted)
 }
 
 /// ZooKeeper 3.6 and later refuse every other number.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use zokor_core::db::{Action, Txn};
+use zokor_core::db::{Action, LocalWork, Txn};
 use zokor_core::proto::{CreateKind, Write, Zxid};
 use zokor_core::raft::{Entry, EntryId, Index, Payload};
 use zokor_core::replica::{Snapshot, zxid_after};
@@ -163,7 +163,8 @@ fn entry_of(entry: &Entry<Txn>) -> Value {
 /// What an action is, whose it is, and which paths it is about.
 fn action(action: &Action) -> (&'static str, Option<i64>, Vec<String>) {
     match action {
-        Action::Write { author, write } => {
+        Action::Write { author, write }
+        | Action::Local { author, work: LocalWork::Write(write), .. } => {
             let mut paths = Vec::new();
             let kind = write_of(write, &mut paths);
             (kind, Some(author.session.0), paths)
@@ -172,6 +173,10 @@ fn action(action: &Action) -> (&'static str, Option<i64>, Vec<String>) {
         Action::Attach { session, .. } => ("attach session", Some(session.0), Vec::new()),
         Action::Expire { session, .. } => ("expire session", Some(session.0), Vec::new()),
         Action::Reap { path, .. } => ("reap", None, vec![path.to_string()]),
+        Action::Enroll { .. } => ("enroll lane", None, Vec::new()),
+        Action::Local { author, work: LocalWork::Upgrade { .. }, .. } => {
+            ("upgrade session", Some(author.session.0), Vec::new())
+        }
         Action::Describe { .. } => ("describe ensemble", None, vec!["/zookeeper/config".into()]),
     }
 }

@@ -139,6 +139,11 @@ catalogue! {
     "M56a" FullQueueDrops: "a full queue to a peer drops messages and keeps the connection; \
         masked, since answers to heartbeats show what was lost",
     "M56b" FullQueueDropsUnseen: "the same, and heartbeats show nothing",
+    "M57" UpgradeForgetsWrite: "what waited for the upgrade of its session is never sent",
+    "M58" CarriedAnew: "a server gives what it sends again for its local sessions new places",
+    "M59" LocalSpeaksEarly: "a local session speaks while writes of its former connection are \
+        under way",
+    "M60" ReadOnlyGoesBack: "a read-only server serves clients that have seen more than it has",
 }
 
 thread_local! {

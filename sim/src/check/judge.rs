@@ -3,7 +3,8 @@
 //! Invariant: entries come in the order of the log, each once, as they are first committed
 //! anywhere.
 
-use zokor_core::db::Txn;
+use zokor_core::db::{Action, Txn};
+use zokor_core::id::Token;
 use zokor_core::proto::Write;
 use zokor_core::raft::{Entry, Payload};
 use zokor_core::time::WallTime;
@@ -11,12 +12,13 @@ use zokor_core::time::WallTime;
 use super::Verdict;
 use super::linearizability::History;
 use super::session::identity::Ids;
+use super::session::local::Locals;
 use super::session::moved::Moves;
 use super::session::{after_end, end, owner};
 use super::tree::numbers::Numbers;
 use super::tree::{multi, reaping};
 use super::write::Writes;
-use crate::model::{Model, Outcome};
+use crate::model::{Model, Outcome, State, Step};
 
 /// What the checks of log and clients remember.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub struct Judge {
     pub numbers: Numbers,
     /// What one order must explain.
     pub history: History,
+    /// Sessions that one server knows.
+    pub locals: Locals,
     ids: Ids,
     moves: Moves,
 }
@@ -48,6 +52,12 @@ impl Judge {
                 self.ids.opened(*session)?;
                 self.moves.attached(*session, zxid);
             }
+            Outcome::Upgraded(session) => {
+                self.ids.opened(*session)?;
+                self.moves.attached(*session, zxid);
+                let before = step.state.sessions[session].sequence;
+                self.writes.upgraded(*session, Token(zxid.0), before);
+            }
             Outcome::Attached(session) => {
                 after_end::acted(*session, zxid, model.ended(*session))?;
                 self.moves.attached(*session, zxid);
@@ -55,6 +65,11 @@ impl Judge {
             Outcome::Answered { author, write, .. } => {
                 let session = author.session;
                 after_end::acted(session, zxid, model.ended(session))?;
+                if is_local(entry) {
+                    self.locals.acted(session, zxid)?;
+                    self.moves.wrote_locally(session, author.token, zxid)?;
+                    return self.took_effect(before, step, time);
+                }
                 self.moves.wrote(session, author.token, zxid)?;
                 if **write == Write::CloseSession {
                     end::ended(session, before, step)?;
@@ -63,9 +78,17 @@ impl Judge {
             Outcome::Expired(session) => end::ended(*session, before, step)?,
             Outcome::Reaped(..) | Outcome::Nothing => {}
         }
-        self.writes.took_effect(&step.outcome, zxid)?;
+        self.took_effect(before, step, time)
+    }
+
+    fn took_effect(&mut self, before: &State, step: &Step, time: WallTime) -> Verdict {
+        self.writes.took_effect(&step.outcome, step.zxid)?;
         owner::at(step)?;
         multi::took_effect(before, step)?;
         reaping::took_effect(before, time, step)
     }
+}
+
+fn is_local(entry: &Entry<Txn>) -> bool {
+    matches!(&entry.payload, Payload::Command(Txn { action: Action::Local { .. }, .. }))
 }

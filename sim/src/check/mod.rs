@@ -30,6 +30,7 @@
 //! | R2, R3 | no session goes back | [`read::view`] |
 //! | R4 | `sync` is a barrier | [`read::sync`] |
 //! | R5 | only what is committed is served | [`read::committed`] |
+//! | R6 | read-only servers only read | [`read::only`] |
 //! | S1 | owners of ephemerals are open | [`session::owner`] |
 //! | S2 | an end takes all ephemerals at once, and nothing else | [`session::end`] |
 //! | S3 | nothing comes after the end | [`session::after_end`] |
@@ -38,6 +39,7 @@
 //! | S7 | dead clients leave nothing | [`session::left_over`] |
 //! | S8 | nothing from a former connection | [`session::moved`] |
 //! | S9 | "expired" and "connected" are true | [`session::told`] |
+//! | S10 | a local session is its server's | [`session::local`] |
 //! | V1 | a one-shot watch tells once | [`watch::once`] |
 //! | V2 | an event comes before what shows its change | [`watch::before_reply`] |
 //! | V3 | events come in order | [`watch::order`] |

@@ -2,8 +2,9 @@
 //! znodes, numbers, permissions, sessions and the last ids given (ZooKeeper: `SerializeUtils`).
 
 use zokor_core::db::{Image, ImageNode, SessionRecord};
-use zokor_core::id::ServerId;
+use zokor_core::id::{ServerId, SessionId, Token};
 use zokor_core::replica::Snapshot;
+use zokor_core::session::lane_of;
 
 use super::session::owner;
 use super::{Verdict, must};
@@ -44,13 +45,21 @@ pub fn state(server: ServerId, image: &Image, model: &Model) -> Verdict {
     must(CHECK, seen == state.nodes.len(), || {
         format!("server {server}: {seen} znodes, {} in the model", state.nodes.len())
     })?;
+    let lanes: Vec<(SessionId, (Token, u64))> =
+        state.lanes.iter().filter_map(|(&of, &lane)| Some((lane_of(of)?, lane))).collect();
     let mut seen = 0;
     for record in image.sessions() {
         seen += 1;
-        session(server, &record, state)?;
+        match lanes.iter().find(|(id, _)| *id == record.id) {
+            None => session(server, &record, state)?,
+            Some((_, lane)) => must(CHECK, *lane == (record.token, record.sequence.0), || {
+                format!("server {server}: the lane {record:?}, in the model {lane:?}")
+            })?,
+        }
     }
-    must(CHECK, seen == state.sessions.len(), || {
-        format!("server {server}: {seen} sessions, {} in the model", state.sessions.len())
+    let known = state.sessions.len() + lanes.len();
+    must(CHECK, seen == known, || {
+        format!("server {server}: {seen} sessions and lanes, {known} in the model")
     })?;
     must(CHECK, *image.last_session_ids() == state.last_ids, || {
         let (found, known) = (image.last_session_ids(), &state.last_ids);

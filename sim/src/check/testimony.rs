@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use zokor_core::id::{ConnId, SessionId, Xid};
 use zokor_core::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, Event, Identities, Request, Response, Zxid,
+    ConnectRequest, ConnectResponse, ErrorCode, Event, Identities, Request, Response, Write, Zxid,
 };
 
 use super::judge::Judge;
 use super::read::view::View;
-use super::read::{as_model, committed, plain, sync};
+use super::read::{as_model, committed, only, plain, sync};
+use super::session::local::{Grant, Place};
 use super::session::{after_end, identity, told};
 use super::tree::permission;
 use super::watch::Watching;
 use super::write::order::{Asked, Order};
-use super::{Verdict, Violation};
+use super::{Verdict, Violation, must};
 use crate::model::{Model, acl};
 use crate::world::queue::Micros;
 
@@ -31,7 +32,10 @@ pub struct Testimony {
     password: Vec<u8>,
     /// The session had ended when it asked for it.
     pub ended_before: bool,
+    /// One server alone knew that session when it asked for it.
+    pub was_local: bool,
     session: SessionId,
+    scope: Scope,
     /// What it has proven: holds for what is asked next.
     identities: Identities,
     order: Order,
@@ -39,6 +43,17 @@ pub struct Testimony {
     watching: Watching,
     /// When the last `sync` was called that was answered.
     synced: Option<Micros>,
+}
+
+/// Who knows the session of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All servers.
+    Global,
+    /// Its server, as long as it is not upgraded.
+    Local,
+    /// Its server, in read-only mode.
+    ReadOnly,
 }
 
 impl Testimony {
@@ -50,7 +65,9 @@ impl Testimony {
             wanted: request.session,
             password: request.password.to_vec(),
             ended_before: false,
+            was_local: false,
             session: SessionId(0),
+            scope: Scope::Global,
             identities: identities.clone(),
             order: Order::default(),
             view: View::new(Zxid(request.last_zxid_seen)),
@@ -67,6 +84,11 @@ impl Testimony {
     /// The session that it serves, or 0.
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Who knows its session.
+    pub fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Whether it has shown the password of an open session, or none is known.
@@ -100,7 +122,7 @@ impl Testimony {
         self.order.asked(Asked { identities, time, answered, ..Asked::new(xid, request) });
     }
 
-    /// The first frame is answered.
+    /// The first frame is answered by a server at `place`.
     ///
     /// # Errors
     /// If the session is refused or given wrongly.
@@ -108,14 +130,35 @@ impl Testimony {
         &mut self,
         time: Micros,
         response: &ConnectResponse,
+        place: Place,
         judge: &mut Judge,
         model: &Model,
     ) -> Verdict {
         let session = response.session;
         if session == SessionId(0) {
+            // What is upgraded meanwhile is known to the others a little too late.
+            if self.was_local && !judge.locals.is_of(self.wanted, place) {
+                return Ok(());
+            }
+            if judge.locals.has(self.wanted, model) {
+                return judge.locals.refused(self.wanted, &self.password, place);
+            }
             return told::refused(self.wanted, &self.password, model);
         }
         self.session = session;
+        let read_only = response.read_only == Some(true);
+        if read_only || (place.is_local && model.password(session).is_none()) {
+            self.scope = if read_only { Scope::ReadOnly } else { Scope::Local };
+            let (password, timeout_ms) = (response.password, response.timeout_ms);
+            let grant = Grant { session, password, timeout_ms, read_only };
+            judge.locals.given((self.wanted, &self.password), grant, place)?;
+            judge.history.opened(session, time);
+            return Ok(());
+        }
+        let costs = place.is_local && self.wanted == SessionId(0);
+        must("a local session costs the log nothing (S10)", !costs, || {
+            format!("session {session} is new, and in the log")
+        })?;
         told::accepted(session, self.ended_before, model)?;
         if self.wanted != SessionId(0) {
             identity::resumed(self.wanted, &self.password, model.password(session))?;
@@ -137,7 +180,7 @@ impl Testimony {
         judge: &mut Judge,
         model: &Model,
     ) -> Result<Arc<Request>, Violation> {
-        let asked = self.order.replied(xid, zxid)?;
+        let asked = self.order.replied(xid)?;
         let session = self.session;
         match &*asked.request {
             Request::Auth(packet) => {
@@ -156,6 +199,10 @@ impl Testimony {
         }
         self.view.shown(session, zxid)?;
         committed::anywhere(session, zxid, model)?;
+        if self.is_told_by_its_server(&asked.request, result, judge, model)? {
+            return Ok(asked.request);
+        }
+        self.order.logged(&asked, zxid)?;
         if let Ok(response) = result {
             judge.numbers.replied(&asked.request, (zxid, response), model)?;
         }
@@ -177,6 +224,37 @@ impl Testimony {
         self.watching.replied(&asked, zxid, result, model)?;
         judge.history.replied(session, &asked, self.synced, (time, result));
         Ok(asked.request)
+    }
+
+    /// What a server answers for a session that it alone knows, and without the log. Whether this
+    /// was such an answer.
+    fn is_told_by_its_server(
+        &mut self,
+        request: &Request,
+        result: &Result<Response, ErrorCode>,
+        judge: &mut Judge,
+        model: &Model,
+    ) -> Result<bool, Violation> {
+        if self.scope == Scope::Local && model.password(self.session).is_some() {
+            self.scope = Scope::Global;
+        }
+        let closes = matches!(request, Request::Write(Write::CloseSession));
+        if closes && self.scope != Scope::Global {
+            judge.locals.closed(self.session);
+        }
+        match self.scope {
+            Scope::Global => Ok(false),
+            Scope::Local => {
+                must("a local session is closed at once (S10)", !closes || result.is_ok(), || {
+                    format!("closing {} is answered {result:?}", self.session)
+                })?;
+                Ok(closes)
+            }
+            Scope::ReadOnly => {
+                let (is_all, verdict) = only::answered(request, result);
+                verdict.map(|()| is_all)
+            }
+        }
     }
 
     /// A watch fires.

@@ -33,10 +33,18 @@ pub struct Character {
     pub timeouts_ms: (i32, i32),
     /// Requests under way, at most.
     pub window: usize,
+    /// It can do with a server that only reads.
+    pub reads_only: bool,
+    /// Its fresh writes make ephemerals too, which upgrade its session.
+    pub upgrades: bool,
 }
 
 /// A step that could not be done this long after its time is left out.
 const LATE: Micros = 500_000;
+
+/// How long a client stays with a server that only reads before it tries another: Java's asks all
+/// of them meanwhile, and goes to one that writes (`ClientCnxn.pingRwServer`).
+const SEEKING: Micros = 3_000_000;
 
 /// What a client wants done.
 #[derive(Clone, Debug)]
@@ -106,12 +114,17 @@ struct Session {
     id: SessionId,
     password: [u8; 16],
     timeout: Micros,
+    /// The server that made it, if that only reads.
+    reads_only: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Link {
     conn: ConnId,
+    server: u64,
     open: bool,
+    /// Its server only reads: when it is left, to look for another.
+    left_at: Option<Micros>,
     heard: Micros,
     sent: Micros,
     next_xid: i32,
@@ -146,7 +159,7 @@ impl Client {
     /// A session that was opened before, and what was seen in it.
     pub fn resume(&mut self, id: SessionId, password: [u8; 16], seen: Zxid) {
         let timeout = self.timeout();
-        self.session = Some(Session { id, password, timeout });
+        self.session = Some(Session { id, password, timeout, reads_only: None });
         self.seen = seen;
     }
 
@@ -183,6 +196,7 @@ impl Client {
             (Some(link), mood) => {
                 let ping = link.sent + self.timeout() / 3;
                 let patience = link.heard + self.timeout() * 2 / 3;
+                let patience = patience.min(link.left_at.unwrap_or(u64::MAX));
                 let step = self.steps.get(self.next_step).map_or(u64::MAX, |step| step.at);
                 let request = if mood == Mood::Wild { step } else { u64::MAX };
                 let busy = link.waiting.len() >= self.character.window || !link.open;
@@ -214,7 +228,8 @@ impl Client {
         let Some(link) = &self.link else {
             return if now >= self.connect_at { self.connect(now) } else { Vec::new() };
         };
-        if now >= link.heard + timeout * 2 / 3 {
+        let is_left = link.left_at.is_some_and(|left_at| now >= left_at);
+        if is_left || now >= link.heard + timeout * 2 / 3 {
             return self.leave(now, true).into_iter().collect();
         }
         let free = link.open && link.waiting.len() < self.character.window;
@@ -278,6 +293,13 @@ impl Client {
         // One after the other, as ZooKeeper's clients do.
         let first = mix(&[self.character.seed, number]) % servers;
         let server = 1 + (first + self.connections) % servers;
+        // Java's client never goes on with such a session, others may.
+        if let Some(made_by) = self.session.as_ref().and_then(|session| session.reads_only) {
+            match self.luck(5, 2) {
+                0 => self.session = None,
+                _ => self.next_server = Some(made_by),
+            }
+        }
         let server = self.next_server.take().unwrap_or(server);
         let (least, most) = (least as u64 / 2, most as u64 + 1000);
         let timeout_ms = (least + self.luck(2, most - least + 1)) as i32;
@@ -293,11 +315,13 @@ impl Client {
             timeout_ms,
             session,
             password: Bytes::copy_from_slice(&password),
-            read_only: Some(false),
+            read_only: Some(self.character.reads_only),
         };
         self.link = Some(Link {
             conn,
+            server,
             open: false,
+            left_at: None,
             heard: now,
             sent: now,
             next_xid: 1,
@@ -316,9 +340,12 @@ impl Client {
         }
         let timeout = u64::from(response.timeout_ms.unsigned_abs()) * 1000;
         let (id, password) = (response.session, response.password);
-        self.session = Some(Session { id, password, timeout });
+        let reads_only = response.read_only == Some(true);
         let link = self.link.as_mut().expect("an answer comes on the link");
+        let made_by = reads_only.then_some(link.server);
+        self.session = Some(Session { id, password, timeout, reads_only: made_by });
         link.open = true;
+        link.left_at = reads_only.then_some(now + SEEKING);
         let mut wishes = Vec::new();
         for name in self.names.clone() {
             wishes.push(self.send(now, workload::auth(&name)));
@@ -407,7 +434,8 @@ impl Client {
 
     /// One step of settling at a time.
     fn settle(&mut self, now: Micros) -> Vec<Wish> {
-        let ready = self.link.as_ref().is_some_and(|link| link.open && link.waiting.is_empty());
+        let is_ready = |link: &Link| link.open && link.waiting.is_empty() && link.left_at.is_none();
+        let ready = self.link.as_ref().is_some_and(is_ready);
         if !ready || self.settled {
             return Vec::new();
         }
@@ -415,7 +443,8 @@ impl Client {
             return vec![self.send(now, Request::Sync("/".into()))];
         }
         self.fresh_left -= 1;
-        let request = self.maker.fresh();
+        let goes = self.character.upgrades && self.fresh_left.is_multiple_of(3);
+        let request = self.maker.fresh(goes);
         vec![self.send(now, request)]
     }
 

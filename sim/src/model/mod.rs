@@ -14,8 +14,8 @@ pub use writes::Moment;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zokor_core::db::{Action, Author, Txn};
-use zokor_core::id::{SessionId, Token};
+use zokor_core::db::{Action, Author, Lane, LocalWork, Txn};
+use zokor_core::id::{ServerId, SessionId, Token};
 use zokor_core::proto::{ErrorCode, Response, Write, Zxid};
 use zokor_core::raft::{Entry, Payload};
 
@@ -33,6 +33,8 @@ pub enum Outcome {
     },
     /// A session was opened; its token is the zxid.
     Opened(SessionId),
+    /// A session that one server knew is known to all; its token is the zxid.
+    Upgraded(SessionId),
     /// A session was attached anew; its token is the zxid.
     Attached(SessionId),
     /// A session was ended by the leader.
@@ -155,7 +157,7 @@ impl Model {
             Outcome::Answered { author, write, .. } if **write == Write::CloseSession => {
                 self.ended.insert(author.session, zxid);
             }
-            Outcome::Opened(session) => {
+            Outcome::Opened(session) | Outcome::Upgraded(session) => {
                 self.passwords.insert(*session, state.sessions[session].password);
             }
             Outcome::Answered { .. }
@@ -190,7 +192,8 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
             }
             session.sequence += 1;
             let (session, identities) = (author.session, &author.identities);
-            let at = Moment { zxid, time: txn.time, rules: txn.rules, session, identities };
+            let (rules, is_local) = (txn.rules, false);
+            let at = Moment { zxid, time: txn.time, rules, session, identities, is_local };
             let result = state.write(at, write, changes);
             let (author, write) = (Box::new(author.clone()), Box::new(write.clone()));
             Outcome::Answered { author, write, result }
@@ -236,7 +239,75 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
             state.describe(zxid, txn.time, ensemble, changes);
             Outcome::Nothing
         }
+        Action::Enroll { server, first, replaces, .. } => {
+            enroll(state, zxid, (*server, *first, *replaces));
+            Outcome::Nothing
+        }
+        Action::Local { lane, author, work } => {
+            local(state, zxid, txn, (*lane, author, work), changes)
+        }
     }
+}
+
+/// A server takes up its lane, and ids with it.
+fn enroll(state: &mut State, zxid: Zxid, (server, first, replaces): (ServerId, SessionId, Token)) {
+    let known = state.lanes.get(&server).map_or(Token(0), |&(token, _)| token);
+    let prefix = (first.0 >> 56) as u8;
+    let is_new = state.last_ids.get(&prefix).is_none_or(|last| *last < first);
+    if known == replaces && is_new {
+        state.lanes.insert(server, (Token(zxid.0), 0));
+        state.last_ids.insert(prefix, SessionId(first.0 + (1 << 24) - 1));
+    }
+}
+
+fn local(
+    state: &mut State,
+    zxid: Zxid,
+    txn: &Txn,
+    (lane, author, work): (Lane, &Author, &LocalWork),
+    changes: &mut Vec<Change>,
+) -> Outcome {
+    if !takes_its_turn(state, lane) {
+        return Outcome::Nothing;
+    }
+    match work {
+        LocalWork::Write(write) => {
+            let (session, identities) = (author.session, &author.identities);
+            let (time, rules, is_local) = (txn.time, txn.rules, true);
+            let at = Moment { zxid, time, rules, session, identities, is_local };
+            let result = state.write(at, write, changes);
+            let (author, write) = (Box::new(author.clone()), Box::new(write.clone()));
+            Outcome::Answered { author, write, result }
+        }
+        LocalWork::Upgrade { password, timeout_ms } => {
+            upgrade(state, zxid, author, (*password, *timeout_ms))
+        }
+    }
+}
+
+/// Whether it is the turn of what stands at this place in its server's lane.
+fn takes_its_turn(state: &mut State, lane: Lane) -> bool {
+    let Some((token, last)) = state.lanes.get_mut(&lane.server) else { return false };
+    let is_next = *token == lane.token && *last + 1 == lane.sequence.0;
+    *last += u64::from(is_next);
+    is_next
+}
+
+fn upgrade(
+    state: &mut State,
+    zxid: Zxid,
+    author: &Author,
+    (password, timeout_ms): ([u8; 16], i32),
+) -> Outcome {
+    let session = author.session;
+    if state.sessions.contains_key(&session) {
+        return Outcome::Nothing;
+    }
+    let last = state.last_ids.entry((session.0 >> 56) as u8).or_insert(session);
+    *last = session.max(*last);
+    let (token, sequence) = (Token(zxid.0), author.sequence.0);
+    state.sessions.insert(session, Session { password, timeout_ms, token, sequence });
+    Outcome::Upgraded(session)
 }
 
 #[cfg(test)]

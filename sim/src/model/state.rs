@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use zokor_core::id::{SessionId, Token};
+use zokor_core::id::{ServerId, SessionId, Token};
 use zokor_core::proto::{
     Acl, AclList, ErrorCode, Id, OpResult, Permissions, Read, Response, Stat, Text, Zxid,
 };
@@ -94,6 +94,8 @@ pub struct State {
     pub nodes: BTreeMap<Arc<str>, Arc<Node>>,
     /// By id.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// By server: when it took up its lane, and the last of it that was taken up.
+    pub lanes: BTreeMap<ServerId, (Token, u64)>,
     /// By upper byte: the last id opened.
     pub last_ids: BTreeMap<u8, SessionId>,
 }
@@ -114,7 +116,8 @@ impl State {
             nodes.insert(Arc::from(path), node(0, 31));
         }
         nodes.insert(Arc::from("/zookeeper/config"), node(-1, READ));
-        State { nodes, sessions: BTreeMap::new(), last_ids: BTreeMap::new() }
+        let (sessions, lanes, last_ids) = Default::default();
+        State { nodes, sessions, lanes, last_ids }
     }
 
     /// The znode at `path`; nothing stands for the root, too.

@@ -30,6 +30,8 @@ pub struct Moment<'a> {
     pub session: SessionId,
     /// As whom.
     pub identities: &'a [Id],
+    /// The session is known to its server alone.
+    pub is_local: bool,
 }
 
 impl Moment<'_> {
@@ -49,6 +51,7 @@ impl State {
         changes: &mut Vec<Change>,
     ) -> Result<Response, ErrorCode> {
         match write {
+            Write::CloseSession if at.is_local => Err(ErrorCode::Unimplemented),
             Write::CloseSession => {
                 self.end(at.zxid, at.session, changes);
                 Ok(Response::Empty)
@@ -307,6 +310,7 @@ fn kind_of(at: Moment<'_>, create: &Create) -> Result<(Kind, bool), ErrorCode> {
     let plain = matches!(create.kind, CreateKind::Create | CreateKind::Create2);
     let kind = match create.flags {
         0 | 2 if plain => Kind::Persistent,
+        1 | 3 if plain && at.is_local => return Err(ErrorCode::EphemeralOnLocalSession),
         1 | 3 if plain => Kind::Ephemeral(at.session),
         0 | 2 | 4 if create.kind == CreateKind::Container => Kind::Container,
         5 | 6 if create.kind == CreateKind::Ttl => Kind::Ttl(create.ttl_ms),

@@ -121,6 +121,10 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::FormerWriteDone, &["W1", "S8", "panic", "C11"], Stepped, 300, Sought),
     row(Mutant::FullQueueDrops, &["liveness"], Whole, 200, Masked(SEEN_LOST)),
     row(Mutant::FullQueueDropsUnseen, &["liveness"], Whole, 200, Sought),
+    row(Mutant::UpgradeForgetsWrite, &["liveness", "panic"], Stepped, 300, Sought),
+    row(Mutant::CarriedAnew, &["W3", "W5", "W6", "panic"], Stepped, 300, Sought),
+    row(Mutant::LocalSpeaksEarly, &["S8"], Stepped, 1000, Sought),
+    row(Mutant::ReadOnlyGoesBack, &["R2"], Stepped, 1000, Sought),
 ];
 
 const BATCH_HAS_PASSED: &str = "\

@@ -16,6 +16,7 @@ use zokor_core::raft::SharedEntry;
 
 use super::client::address_of;
 use crate::check::judge::Judge;
+use crate::check::session::local::Place;
 use crate::check::testimony::Testimony;
 use crate::check::{Verdict, linearizability, zxid};
 use crate::client::Heard;
@@ -222,7 +223,7 @@ impl Court<'_> {
                     let what = if refused { "session refused" } else { "session resumed" };
                     self.probes.hit(what);
                 }
-                state.connected(time, response, &mut self.judge, model)
+                state.connected(time, response, Place::default(), &mut self.judge, model)
             }
             Heard::Reply(xid, zxid, result) => {
                 let answer = (*zxid, result);

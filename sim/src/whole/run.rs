@@ -115,6 +115,8 @@ impl Run {
             servers: *servers,
             timeouts_ms: (core.min_session_timeout_ms, core.max_session_timeout_ms),
             window: clients.window,
+            reads_only: false,
+            upgrades: false,
         };
         let steps = self.scenario.clients.get(number as usize - 1).cloned();
         let client = Client::new(character, steps.unwrap_or_default());

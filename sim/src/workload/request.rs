@@ -34,11 +34,12 @@ impl Maker {
         }
     }
 
-    /// A fresh write that cannot fail for want of anything.
-    pub fn fresh(&mut self) -> Request {
+    /// A fresh write that cannot fail for want of anything; of a znode that goes with its session,
+    /// or stays.
+    pub fn fresh(&mut self, goes: bool) -> Request {
         let znode = Znode {
             path: format!("/fresh-{}-", self.client),
-            kind: ZnodeKind::Sequential,
+            kind: if goes { ZnodeKind::EphemeralSequential } else { ZnodeKind::Sequential },
             stat: false,
             size: Some(0),
             text: None,

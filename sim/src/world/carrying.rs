@@ -75,7 +75,7 @@ impl World {
                 return Ok(true);
             }
             Output::Close { conn, reason } => {
-                self.close(server, conn, reason);
+                self.close(server, conn, reason)?;
                 return Ok(true);
             }
         };

@@ -183,8 +183,11 @@ impl World {
         let dead: Vec<SessionId> =
             self.clients.iter().filter(|c| c.is_dead()).filter_map(Client::session).collect();
         let open = self.checks.model.newest().state.sessions.keys();
-        let left_over =
-            open.filter(|id| dead.contains(id) || !alive.contains(id)).copied().collect();
+        let replicas = self.servers.iter().filter(|server| counts(&server.id));
+        let replicas = replicas.filter_map(|server| server.replica.as_ref());
+        let local = replicas.flat_map(|replica| replica.local_sessions().map(|(id, _)| id));
+        let open = open.copied().chain(local);
+        let left_over = open.filter(|id| dead.contains(id) || !alive.contains(id)).collect();
         Health {
             leaders,
             applied: applied.collect(),

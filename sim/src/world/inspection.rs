@@ -170,7 +170,13 @@ impl World {
             self.checks.machines.seen(id, stats.zxid, stats.digest)?;
             for index in before.applied.0 + 1..=stats.applied.0 {
                 let outcome = &self.checks.model.step(index as usize).outcome;
-                if let Outcome::Opened(session) | Outcome::Attached(session) = *outcome {
+                if let Outcome::Upgraded(_) = outcome {
+                    self.probes.hit("local session upgraded");
+                }
+                if let Outcome::Opened(session)
+                | Outcome::Upgraded(session)
+                | Outcome::Attached(session) = *outcome
+                {
                     self.servers[server as usize - 1].touch(session, time);
                 }
             }

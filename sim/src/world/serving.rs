@@ -6,11 +6,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use zokor_core::Input;
 use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, Event as WatchEvent, Request, Response, Zxid,
+    ConnectRequest, ConnectResponse, ErrorCode, Event as WatchEvent, Request, Response, Write, Zxid,
 };
 use zokor_core::replica::CloseReason;
 
@@ -19,7 +20,9 @@ use super::queue::Micros;
 use super::stepped::World;
 use crate::check::Verdict;
 use crate::check::read::committed;
-use crate::check::testimony::Testimony;
+use crate::check::session::expiry;
+use crate::check::session::local::Place;
+use crate::check::testimony::{Scope, Testimony};
 use crate::client::{Heard, Wish};
 use crate::rng::mix;
 use crate::trace::{EventId, Kind, Lane};
@@ -161,12 +164,14 @@ impl World {
             self.probes.hit("session moved with writes in flight");
         }
         let ended = self.checks.model.ended(asked).is_some();
+        let was_local = self.checks.judge.locals.has(asked, &self.checks.model);
         let state = self.conns.get_mut(&conn).expect("the caller has seen it");
         if state.cut {
             return Ok(());
         }
         state.open = true;
         state.testimony.ended_before = ended;
+        state.testimony.was_local = was_local;
         self.input(server, Input::Connect { conn, address: ADDRESS, request })
     }
 
@@ -188,16 +193,45 @@ impl World {
         let session = state.testimony.session();
         let counts = !state.testimony.order().is_closing();
         state.testimony.asked(time, xid, request.clone(), before);
+        let scope = state.testimony.scope();
         if matches!(&*request, Request::Write(_)) {
             self.checks.judge.writes.asked(conn, request.clone());
+            let ends = matches!(&*request, Request::Write(Write::CloseSession));
+            if scope == Scope::Local && self.makes_ephemeral(&request) {
+                self.probes.hit("ephemeral asked for in a local session");
+            } else if scope == Scope::Local && ends {
+                self.probes.hit("local session closed");
+            }
         }
         if matches!(&*request, Request::Sync(_)) && self.leaders().is_empty() {
             self.probes.hit("sync during an election");
         }
-        if counts {
+        // Credentials keep no session alive.
+        if counts && !matches!(&*request, Request::Auth(_)) {
             self.server(server).touch(session, time);
+            let now = self.server(server).clock.instant(time);
+            self.checks.judge.locals.heard(session, now);
         }
         self.input(server, Input::Request { conn, xid, request: Request::clone(&request) })
+    }
+
+    /// Where and when a server speaks.
+    fn place(&self, server: u64) -> Place {
+        let state = &self.servers[server as usize - 1];
+        let (life, now) = (state.life, state.clock.instant(self.time));
+        let slack = Duration::from_micros(self.plan.process.poll_delay * 2);
+        Place { server: state.id, life, now, slack, is_local: self.plan.solo.local_sessions }
+    }
+
+    fn makes_ephemeral(&self, request: &Request) -> bool {
+        fn is_one(write: &Write) -> bool {
+            match write {
+                Write::Create(create) => matches!(create.flags, 1 | 3),
+                Write::Multi(writes) => writes.iter().any(is_one),
+                _ => false,
+            }
+        }
+        matches!(request, Request::Write(write) if is_one(write))
     }
 
     /// A server answers a connect request.
@@ -207,6 +241,7 @@ impl World {
         conn: ConnId,
         response: ConnectResponse,
     ) -> Verdict {
+        let place = self.place(server);
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
             return Ok(());
         };
@@ -214,7 +249,18 @@ impl World {
             format!("{conn:?} <- {response:?}")
         });
         let (judge, model) = (&mut self.checks.judge, &self.checks.model);
-        state.testimony.connected(self.time, &response, judge, model)?;
+        let is_local = judge.locals.has(state.testimony.wanted(), model);
+        state.testimony.connected(self.time, &response, place, judge, model)?;
+        if let Some(seen) = match (state.testimony.scope(), is_local) {
+            _ if response.session == SessionId(0) => is_local.then_some("local session refused"),
+            (Scope::Global, _) => None,
+            (Scope::Local, false) => Some("local session given"),
+            (Scope::Local, true) => Some("local session resumed"),
+            (Scope::ReadOnly, false) => Some("read-only session given"),
+            (Scope::ReadOnly, true) => Some("read-only session resumed"),
+        } {
+            self.probes.hit(seen);
+        }
         if response.session == SessionId(0) {
             let right = state.testimony.has_right_password(model);
             self.probes.hit(if right { "session refused" } else { "wrong password refused" });
@@ -222,7 +268,12 @@ impl World {
             if state.testimony.wanted() != SessionId(0) {
                 self.probes.hit("session resumed");
             }
-            judge.writes.attached(response.session, conn);
+            if state.testimony.scope() != Scope::ReadOnly {
+                judge.writes.attached(response.session, conn);
+                // Elsewhere, a server that is behind may still think so of a former one.
+                let speaks = state.testimony.scope() == Scope::Local;
+                judge.writes.speaks(response.session, speaks.then_some(conn));
+            }
             let time = self.time;
             self.server(server).touch(response.session, time);
         }
@@ -298,10 +349,11 @@ impl World {
     }
 
     /// A server ends a connection.
-    pub(super) fn close(&mut self, server: u64, conn: ConnId, reason: CloseReason) {
+    pub(super) fn close(&mut self, server: u64, conn: ConnId, reason: CloseReason) -> Verdict {
         self.hash = mix(&[self.hash, conn.0, reason as u64]);
+        self.local_ended(server, conn, reason)?;
         let Some(state) = self.conns.get_mut(&conn) else {
-            return;
+            return Ok(());
         };
         if std::mem::take(&mut state.open) {
             let cause = self.trace.note(self.time, Lane::Server(server), Kind::Send, || {
@@ -313,6 +365,7 @@ impl World {
                 CloseReason::SessionMoved => "closed: session moved",
                 CloseReason::ClientAhead => "closed: client ahead",
                 CloseReason::NoLeader => "closed: no leader",
+                CloseReason::WritableAgain => "closed: writable again",
                 CloseReason::NoMember => "closed: no member",
                 CloseReason::Resynchronized => "closed: resynchronized",
                 CloseReason::AuthFailed
@@ -324,6 +377,25 @@ impl World {
             });
             self.tell(conn, Heard::Closed, 0, cause);
         }
+        Ok(())
+    }
+
+    /// A server ends a connection: if that is since its own session is over, it must be overdue.
+    fn local_ended(&mut self, server: u64, conn: ConnId, reason: CloseReason) -> Verdict {
+        let place = self.place(server);
+        let Some(state) = self.conns.get(&conn).filter(|state| state.open) else {
+            return Ok(());
+        };
+        let session = state.testimony.session();
+        let is_local = self.checks.judge.locals.has(session, &self.checks.model);
+        if reason != CloseReason::SessionEnded || !is_local {
+            return Ok(());
+        }
+        self.probes.hit("local session expired");
+        let client = &self.clients[(conn.0 >> 32) as usize - 1];
+        let is_served = client.session() == Some(session) && client.is_connected();
+        expiry::happened(session, self.plan.calm && is_served)?;
+        self.checks.judge.locals.expired(session, place)
     }
 
     /// A server is gone, and its connections with it; a client hears of it soon, or never.

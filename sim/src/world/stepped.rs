@@ -145,6 +145,8 @@ impl World {
             servers: plan.servers,
             timeouts_ms: timeouts,
             window: plan.clients.window,
+            reads_only: plan.solo.reads_only(number),
+            upgrades: plan.solo.upgrading,
         };
         let clients: Vec<Client> = (1..=plan.clients.count)
             .map(|number| Client::new(character(number), steps.next().unwrap_or_default()))

@@ -18,7 +18,6 @@ FAILS_EVERYWHERE = {}
 WAITS = {
     "test_client.py::TestSSLClient::test_create": "waits for TLS",
     "test_client.py::TestReconfig::test_add_remove_observer": "waits for reconfig",
-    "test_connection.py::TestReadOnlyMode::test_read_only": "waits for the read-only mode",
 }
 
 # May fail where a machine is busy, whatever the server: looks after a fixed time, or asks one server

@@ -344,6 +344,7 @@ impl Model {
                 Outcome::Settled
             }
             Action::Describe { .. } => panic!("the model knows no ensemble"),
+            Action::Enroll { .. } | Action::Local { .. } => panic!("the model knows no lanes"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sessions: opening, attaching, the order of writes, and the end.
 
 use super::*;
+use crate::proto::OpResult;
 
 fn attach(session: SessionId, password: [u8; 16], replaces: Token) -> Action {
     Action::Attach { session, password, timeout_ms: 9_000, replaces, nonce: Nonce(8) }
@@ -156,4 +157,142 @@ fn a_skipped_entry_moves_the_zxid_alone() {
     assert_eq!(lone.db.zxid(), Zxid(9 << 32));
     assert_eq!(lone.db.tree.digest(), content);
     assert_ne!(lone.db.digest(), digest);
+}
+
+const THREE: ServerId = ServerId(3);
+
+/// Takes ids that are above those of before.
+fn enroll(replaces: Token) -> Action {
+    let first = SessionId(0x0300_0000_0000_0001 + replaces.0 * LANE_IDS);
+    Action::Enroll { server: THREE, first, replaces, nonce: Nonce(4) }
+}
+
+/// Of a session that only server 3 knows.
+const LOCAL: SessionId = SessionId(0x0300_0000_0000_0001);
+
+fn local(token: Token, sequence: u64, work: LocalWork) -> Action {
+    let lane = Lane { server: THREE, token, sequence: Sequence(sequence) };
+    Action::Local { lane, author: author(LOCAL, Token(1), sequence), work }
+}
+
+fn local_write(token: Token, sequence: u64, write: Write) -> Action {
+    local(token, sequence, LocalWork::Write(write))
+}
+
+fn upgrade(token: Token, sequence: u64) -> Action {
+    local(token, sequence, LocalWork::Upgrade { password: [5; 16], timeout_ms: 6_000 })
+}
+
+/// With a lane, and its token.
+fn with_lane() -> (Lone, Token) {
+    let mut lone = Lone::new();
+    let Outcome::Attached { token } = lone.act(enroll(Token(0))) else { panic!("not enrolled") };
+    (lone, token)
+}
+
+#[test]
+fn a_lane_is_taken_up_by_a_compare_and_swap_and_is_no_session() {
+    let (mut lone, first) = with_lane();
+    assert_eq!(first, Token(lone.db.zxid().0));
+    let overtaken = |token| Outcome::Refused(Refusal::Overtaken { token });
+    assert_eq!(lone.act(enroll(Token(0))), overtaken(first), "a late copy");
+    lone.act(local_write(first, 1, create("/a", 0)));
+    let Outcome::Attached { token } = lone.act(enroll(first)) else { panic!("not enrolled") };
+    assert_eq!(lone.act(enroll(first)), overtaken(token));
+    let late = lone.act(local_write(first, 2, create("/b", 0)));
+    assert_eq!(late, Outcome::Moved, "of a former process");
+    let lane = lone.db.lane(THREE).expect("it is there").clone();
+    assert_eq!((lane.token, lane.sequence), (token, Sequence(0)));
+    assert_eq!(lone.db.session_count(), 2);
+    assert!(lone.db.sessions().all(|session| session.id != lane.id));
+    assert_eq!(lone.db.session(lane.id), None);
+    assert_eq!(lone.act(open(lane.id)), Outcome::Refused(Refusal::IdTaken));
+    let stolen = lone.act(attach(lane.id, [0; 16], token));
+    assert_eq!(stolen, Outcome::Refused(Refusal::Unknown));
+    assert_eq!(lone.act(Action::Expire { session: lane.id, token }), Outcome::Settled);
+    let taken = lone.db.last_session_id(3);
+    for (server, first) in
+        [(u64::MAX, taken.0 + 1), (4, taken.0), (4, i64::MAX), (4, -LANE_IDS), (4, -1)]
+    {
+        let (server, first) = (ServerId(server), SessionId(first));
+        let bad = Action::Enroll { server, first, replaces: Token(0), nonce: Nonce(1) };
+        assert_eq!(lone.act(bad), Outcome::Refused(Refusal::IdTaken), "{first}");
+    }
+    assert_eq!(lone.db.last_session_id(3), taken);
+}
+
+#[test]
+fn what_is_in_a_lane_is_done_in_its_turn_and_once() {
+    let (mut lone, token) = with_lane();
+    let mut act = |sequence, path: &str| lone.act(local_write(token, sequence, create(path, 0)));
+    assert_eq!(act(2, "/b"), Outcome::Gap);
+    assert!(matches!(act(1, "/a"), Outcome::Answered(Ok(_))));
+    assert_eq!(act(1, "/a"), Outcome::Copy);
+    assert!(matches!(act(2, "/a"), Outcome::Answered(Err(ErrorCode::NodeExists))));
+    assert_eq!(act(2, "/b"), Outcome::Copy, "a write that failed was had");
+    assert_eq!(lone.db.session(LOCAL), None);
+    assert_eq!(lone.stat("/a").ephemeral_owner, 0);
+    let mut other = Lone::new();
+    assert_eq!(other.act(local_write(token, 1, create("/a", 0))), Outcome::Ended);
+}
+
+#[test]
+fn a_local_session_makes_no_ephemeral_and_has_no_end_in_the_log() {
+    let (mut lone, token) = with_lane();
+    let refused = Outcome::Answered(Err(ErrorCode::EphemeralOnLocalSession));
+    assert_eq!(lone.act(local_write(token, 1, create("/e", 1))), refused);
+    assert_eq!(lone.act(local_write(token, 2, create("no path", 3))), refused, "as in ZooKeeper");
+    let flags = lone.act(local_write(token, 3, create("/e", 9)));
+    assert_eq!(flags, Outcome::Answered(Err(ErrorCode::BadArguments)), "flags come first");
+    let multi = Write::Multi(vec![create("/a", 0), create("/e", 1), create("/b", 0)]);
+    let results = vec![
+        OpResult::Error(None),
+        OpResult::Error(Some(ErrorCode::EphemeralOnLocalSession)),
+        OpResult::Error(Some(ErrorCode::RuntimeInconsistency)),
+    ];
+    let failed = Outcome::Answered(Ok(Response::Multi(results)));
+    assert_eq!(lone.act(local_write(token, 4, multi)), failed);
+    let close = lone.act(local_write(token, 5, Write::CloseSession));
+    assert_eq!(close, Outcome::Answered(Err(ErrorCode::Unimplemented)));
+    assert_eq!(lone.read(exists("/a")), Err(ErrorCode::NoNode));
+}
+
+#[test]
+fn an_upgraded_session_is_one_like_any_other() {
+    let (mut lone, lane) = with_lane();
+    lone.act(local_write(lane, 1, create("/a", 0)));
+    let before = lone.db.digest();
+    let upgraded = lone.act(upgrade(lane, 2));
+    let token = Token(lone.db.zxid().0);
+    assert_eq!(upgraded, Outcome::Attached { token });
+    assert_ne!(lone.db.digest(), before);
+    let session = lone.db.session(LOCAL).expect("all know it").clone();
+    assert_eq!((session.password, session.timeout_ms), ([5; 16], 6_000));
+    assert_eq!((session.token, session.sequence), (token, Sequence(2)), "it counts on");
+    let taken = SessionId(LOCAL.0 + LANE_IDS - 1);
+    assert_eq!(lone.db.last_session_id(3), taken);
+    assert_eq!(lone.act(upgrade(lane, 2)), Outcome::Copy);
+    assert_eq!(lone.act(upgrade(lane, 3)), Outcome::Refused(Refusal::IdTaken));
+    lone.write_as(LOCAL, &[ip()], create("/e", 1)).expect("it may own ephemerals");
+    assert_eq!(lone.stat("/e").ephemeral_owner, LOCAL.0);
+    lone.write_as(LOCAL, &[ip()], Write::CloseSession).expect("closed");
+    assert_eq!(lone.read(exists("/e")), Err(ErrorCode::NoNode));
+    // Those that came with the lane are upgraded in any order.
+    let another = SessionId(LOCAL.0 + 1);
+    let work = LocalWork::Upgrade { password: [5; 16], timeout_ms: 6_000 };
+    let place = Lane { server: THREE, token: lane, sequence: Sequence(4) };
+    let action = Action::Local { lane: place, author: author(another, Token(1), 0), work };
+    assert!(matches!(lone.act(action), Outcome::Attached { .. }));
+    assert_eq!(lone.db.last_session_id(3), taken);
+}
+
+#[test]
+fn lanes_are_part_of_an_image() {
+    let (mut lone, token) = with_lane();
+    lone.act(local_write(token, 1, create("/a", 0)));
+    let image = lone.db.freeze();
+    let thawed = Database::thaw(image);
+    assert_eq!(thawed.digest(), lone.db.digest());
+    assert_eq!(thawed.lane(THREE), lone.db.lane(THREE));
+    assert_eq!(thawed.session_count(), 2);
 }

@@ -4,10 +4,10 @@
 //! reply that could show its changes.
 
 use crate::db::{Action, Author, Change, Outcome, Refusal, Txn};
-use crate::id::{ConnId, SessionId};
+use crate::id::{ConnId, Sequence, SessionId};
 use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
 use crate::raft::{Entry, Payload, Role};
-use crate::replica::connection::Attachment;
+use crate::replica::connection::{Attachment, Scope};
 use crate::replica::counts::Told;
 use crate::replica::pipeline::PendingWrite;
 use crate::replica::{CloseReason, Output, Replica, zxid_after};
@@ -107,7 +107,9 @@ impl Replica {
                 }
                 self.touch(session, self.now.instant);
                 if let Some(conn) = self.connections.take_attempt(nonce) {
-                    self.attached(conn, Attachment { session, token, timeout_ms }, password);
+                    let scope = Scope::Global;
+                    let attachment = Attachment { session, token, timeout_ms, scope };
+                    self.attached(conn, attachment, password);
                 }
             }
             (
@@ -123,6 +125,14 @@ impl Replica {
                     self.counts.sessions_expired += 1;
                 }
                 self.session_ended(session, CloseReason::SessionEnded);
+            }
+            (Action::Local { lane, author, work }, outcome) => {
+                self.settle_local(zxid, (*lane, author, work), outcome);
+            }
+            (Action::Enroll { server, nonce, .. }, outcome) => {
+                if *server == self.config.raft.id {
+                    self.settle_enrolled(*nonce, &outcome);
+                }
             }
             // Of a copy, a gap, or a connection that is no more: nobody waits for it here. The
             // connection was closed when the attach or the end that made it stale was applied.
@@ -143,7 +153,18 @@ impl Replica {
         if attachment.token != author.token && !is_answered {
             return;
         }
-        let finished = self.connections.line(conn, |line| line.finish_write(author.sequence));
+        self.tell_written(conn, author.sequence, zxid, result);
+    }
+
+    /// The first in a connection's line is done: it hears what became of it, if it is still there.
+    pub(in crate::replica) fn tell_written(
+        &mut self,
+        conn: ConnId,
+        sequence: Sequence,
+        zxid: Zxid,
+        result: Result<Response, ErrorCode>,
+    ) {
+        let finished = self.connections.line(conn, |line| line.finish_write(sequence));
         let Some(PendingWrite { xid, .. }) = finished else { return };
         self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
         if mutated!(ReplyOvertakesEvent) {
@@ -163,7 +184,7 @@ impl Replica {
             timeout_ms: attachment.timeout_ms,
             session: attachment.session,
             password,
-            read_only: connection.has_read_only.then_some(false),
+            read_only: connection.has_read_only.then_some(attachment.scope == Scope::ReadOnly),
         };
         self.connections.attach(conn, attachment);
         self.outputs.push_back(Output::Connected { conn, response });
@@ -177,10 +198,7 @@ impl Replica {
                 }
             }
             Refusal::Unknown | Refusal::WrongPassword => {
-                let has_byte = self.connections.get(conn).is_some_and(|it| it.has_read_only);
-                let response = ConnectResponse::refused(has_byte.then_some(false));
-                self.outputs.push_back(Output::Connected { conn, response });
-                self.close(conn, CloseReason::SessionEnded);
+                self.refuse_session(conn);
             }
         }
     }

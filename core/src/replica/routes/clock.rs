@@ -16,6 +16,7 @@ impl Replica {
     pub(in crate::replica) fn do_upkeep(&mut self, stood_still: Duration) {
         let now = self.now.instant;
         let departed = std::mem::take(&mut self.departed);
+        self.expire_locals(stood_still);
         if mutated!(DeposedLeaderExpires if self.raft.role() != Role::Leader) {
             self.expire_overdue();
         }
@@ -30,11 +31,14 @@ impl Replica {
         self.look_after_room();
         self.go_on_with_change();
         let (applied, commit) = (self.applied.index, self.raft.commit());
+        let served = self.upkeep.is_serving();
         self.upkeep.progressed(now, stood_still, applied, commit);
+        self.note_serving(served);
         let orphan_timeout = self.config.orphan_timeout;
         if self.upkeep.is_orphaned(now, orphan_timeout) {
             self.close_all(CloseReason::NoLeader);
         }
+        self.begin_read_only();
         if self.raft.leader().is_some() {
             self.ask_barriers_again();
             if now.as_micros() > self.config.resend_interval.as_micros() as u64 {

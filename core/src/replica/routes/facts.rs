@@ -16,6 +16,7 @@ impl Replica {
             in_step.partition(|peer| self.raft.membership().is_voter(peer.peer));
         let (raft, upkeep) = (&self.raft, &self.upkeep);
         let mode = match (raft.role(), raft.leader()) {
+            _ if self.read_only => Mode::ReadOnly,
             (Role::Leader, _) if raft.membership().servers().len() == 1 => Mode::Standalone,
             (Role::Leader, _) => Mode::Leader,
             (_, None) => Mode::Looking,
@@ -27,7 +28,7 @@ impl Replica {
             role: raft.role(),
             term: raft.term(),
             leader: raft.leader(),
-            serving: upkeep.is_serving() && self.is_member(),
+            serving: (upkeep.is_serving() || self.read_only) && self.is_member(),
             commit: raft.commit(),
             applied: self.applied.index,
             zxid: self.db.zxid(),
@@ -35,6 +36,7 @@ impl Replica {
             ephemerals: self.db.ephemeral_count(),
             data_bytes: self.db.data_bytes(),
             sessions: self.db.session_count(),
+            local_sessions: self.locals.len() as u64,
             watches: self.watches.count(),
             outstanding: self.connections.n_outstanding(),
             learners: connected.count() as u64,

@@ -1,7 +1,7 @@
 //! A connection's beginning and end.
 //!
 //! Invariant: a session is opened and attached by the log alone, so every server agrees on which
-//! connection may speak for it.
+//! connection may speak for it; but for those that are one server's own (see `local`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rand_core::RngCore;
 use crate::db::{Action, Refusal};
 use crate::id::{ConnId, Nonce, SessionId, Token};
 use crate::proto::{ConnectRequest, ConnectResponse, Id};
-use crate::replica::connection::{Attempt, Connection, Phase};
+use crate::replica::connection::{Attempt, Connection, Phase, Scope};
 use crate::replica::{CloseReason, Output, Replica};
 
 /// How often one connect request is tried anew before its client is sent to try for itself.
@@ -24,7 +24,30 @@ impl Replica {
         address: IpAddr,
         request: ConnectRequest,
     ) {
-        let refusal = if !self.upkeep.is_serving() {
+        if let Some(reason) = self.refusal(&request)
+            && !mutated!(ReadOnlyGoesBack if self.read_only && reason == CloseReason::ClientAhead)
+        {
+            self.outputs.push_back(Output::Close { conn, reason });
+            return;
+        }
+        self.counts.resumptions += u64::from(request.session.0 != 0);
+        let identities = Arc::from([Id::new("ip", &java_address(address))]);
+        let has_byte = request.read_only.is_some();
+        let phase = Phase::Waiting(request.clone());
+        self.connections.insert(conn, Connection::new(identities, has_byte, phase));
+        if self.read_only {
+            self.connect_read_only(conn, &request);
+        } else if self.is_local(&request) {
+            self.connect_locally(conn, &request);
+        } else {
+            self.begin_attempt(conn, &request);
+        }
+    }
+
+    /// Why a client is turned away without a word, if it is.
+    fn refusal(&self, request: &ConnectRequest) -> Option<CloseReason> {
+        let may_write = request.read_only != Some(true);
+        if !self.upkeep.is_serving() && (!self.read_only || may_write) {
             Some(CloseReason::NoLeader)
         } else if !self.is_member() {
             Some(CloseReason::NoMember)
@@ -34,25 +57,34 @@ impl Replica {
             Some(CloseReason::ClientAhead)
         } else {
             None
-        };
-        if let Some(reason) = refusal {
-            self.outputs.push_back(Output::Close { conn, reason });
-            return;
         }
-        let Some((action, nonce)) = self.first_action(&request) else {
-            let response = ConnectResponse::refused(request.read_only.map(|_| false));
-            self.outputs.push_back(Output::Connected { conn, response });
-            let reason = CloseReason::SessionEnded;
-            self.outputs.push_back(Output::Close { conn, reason });
+    }
+
+    /// Asks the log for what a client that is here asks for, or refuses it.
+    pub(in crate::replica) fn begin_attempt(&mut self, conn: ConnId, request: &ConnectRequest) {
+        let Some((action, nonce)) = self.first_action(request) else {
+            self.refuse_session(conn);
             return;
         };
         let attempt = Attempt { action: action.clone(), nonce, sent: self.now.instant, tries: 1 };
-        let identities = Arc::from([Id::new("ip", &java_address(address))]);
-        self.connections
-            .insert(conn, Connection::new(identities, request.read_only.is_some(), attempt));
-        if !mutated!(AttachedAtOnce if self.attaches_at_once(&action, &request)) {
+        self.connections.try_again(conn, attempt);
+        if !mutated!(AttachedAtOnce if self.attaches_at_once(&action, request)) {
             self.dispatch(action);
         }
+    }
+
+    /// Tells a client that its session is no more, or that its password is wrong.
+    pub(in crate::replica) fn refuse_session(&mut self, conn: ConnId) {
+        let has_byte = self.connections.get(conn).is_some_and(|it| it.has_read_only);
+        let response = ConnectResponse::refused(has_byte.then_some(self.read_only));
+        self.outputs.push_back(Output::Connected { conn, response });
+        self.close(conn, CloseReason::SessionEnded);
+    }
+
+    /// The timeout that a client gets who asks for `timeout_ms`.
+    pub(in crate::replica) fn granted(&self, timeout_ms: i32) -> i32 {
+        let (min, max) = (self.config.min_session_timeout_ms, self.config.max_session_timeout_ms);
+        timeout_ms.clamp(min, max)
     }
 
     /// What a connect request asks of the log; `None` if it can be refused at once.
@@ -60,10 +92,8 @@ impl Replica {
         &mut self,
         request: &ConnectRequest,
     ) -> Option<(Action, Nonce)> {
-        let (min, max) = (self.config.min_session_timeout_ms, self.config.max_session_timeout_ms);
-        let timeout_ms = request.timeout_ms.clamp(min, max);
+        let timeout_ms = self.granted(request.timeout_ms);
         let nonce = Nonce(self.random.next_u64());
-        self.counts.resumptions += u64::from(request.session.0 != 0);
         if request.session.0 == 0 {
             let mut password = [0; 16];
             self.random.fill_bytes(&mut password);
@@ -120,10 +150,15 @@ impl Replica {
     pub(in crate::replica) fn forget(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(conn) else { return };
         self.watches.forget(conn);
+        self.locals.wait_no_longer(conn);
         // What it said last counts for its session, which may go on elsewhere.
         if let (Some(attachment), Some(at)) = (connection.attachment(), connection.heard) {
-            self.touch(attachment.session, at);
-            self.departed.push(attachment.session);
+            if attachment.scope == Scope::Global {
+                self.touch(attachment.session, at);
+                self.departed.push(attachment.session);
+            } else {
+                self.locals.touch(attachment.session, at);
+            }
         }
     }
 

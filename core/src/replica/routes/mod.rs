@@ -6,6 +6,7 @@ mod auth;
 mod clock;
 mod facts;
 mod handshake;
+mod local;
 mod membership;
 mod propose;
 mod request;

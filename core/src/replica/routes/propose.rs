@@ -87,12 +87,17 @@ impl Replica {
                 room = room.saturating_sub(attempt.action.size_bytes());
                 again.push(attempt.action.clone());
             }
+            if connection.attachment().is_some() && connection.global_attachment().is_none() {
+                // What it has said is in the lane.
+                continue;
+            }
             let mut writes = connection.resend(before, now, &mut room);
             if mutated!(ResentBackwards | GapsAdmittedAndApplied) {
                 writes.reverse();
             }
             again.extend(writes.into_iter().skip(usize::from(mutated!(ResentWithoutFirst))));
         }
+        again.append(&mut self.locals.resend(before, now, &mut room));
         again.into_iter().for_each(|action| self.dispatch(action));
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::db::{Action, Author, Reader};
 use crate::id::{ConnId, Sequence, Xid};
 use crate::proto::{ErrorCode, Request, Response, Rewatch, Write, Zxid};
-use crate::replica::connection::Connection;
+use crate::replica::connection::{Connection, Scope};
 use crate::replica::pipeline::{Local, PendingLocal, PendingWrite, Pipeline, Step};
 use crate::replica::read::{self, Place};
 use crate::replica::{CloseReason, Output, Replica};
@@ -29,9 +29,17 @@ impl Replica {
             self.close(conn, CloseReason::TooManyRequests);
             return;
         }
-        connection.heard = Some(now);
+        // Credentials keep no session alive (zookeeper: ZooKeeperServer.processPacket).
+        if !matches!(request, Request::Auth(_) | Request::Sasl(_)) {
+            connection.heard = Some(now);
+        }
+        let scope = connection.attachment().map(|attachment| attachment.scope);
         if self.is_shut_out(conn, &request) {
             self.shut_out(conn, xid);
+            return;
+        }
+        if scope == Some(Scope::ReadOnly) && self.is_refused_read_only(&request) {
+            self.refuse(conn, xid, ErrorCode::NotReadOnly, None, None);
             return;
         }
         match request {
@@ -80,6 +88,9 @@ impl Replica {
             // In its turn, and without a transaction.
             return self.refuse(conn, xid, code, Some(Zxid(0)), None);
         }
+        if attachment.scope != Scope::Global {
+            return self.enter_local_write(conn, xid, write, attachment);
+        }
         connection.closing = write == Write::CloseSession;
         connection.sequence = Sequence(connection.sequence.0 + 1);
         let author = Author {
@@ -113,17 +124,15 @@ impl Replica {
 
     /// Does what can be done at the front of a connection's line.
     pub(in crate::replica) fn advance(&mut self, conn: ConnId) {
-        let now = self.now.instant;
         while let Some(step) = self.connections.line(conn, Pipeline::step) {
             match step {
                 Step::Wait => return,
                 Step::Run(local) => self.run(conn, local),
                 Step::Passed(barrier) => {
-                    let released = self.connections.line(conn, |line| line.release(now));
                     let result = Ok(Response::Sync(barrier.path));
                     let zxid = self.db.zxid();
                     self.outputs.push_back(Output::Reply { conn, xid: barrier.xid, zxid, result });
-                    released.into_iter().flatten().for_each(|action| self.dispatch(action));
+                    self.release(conn);
                 }
             }
         }
@@ -157,6 +166,11 @@ impl Replica {
                 (xid, Ok(Response::Empty))
             }
             Local::Reconfig(asked) => (xid, self.answer_reconfig(&identities, &asked)),
+            Local::End => {
+                self.locals.remove(attachment.session);
+                close = Some(CloseReason::SessionClosed);
+                (xid, Ok(Response::Empty))
+            }
             Local::Refuse { error, zxid: instead, close: end } => {
                 zxid = instead.unwrap_or(zxid);
                 close = end;

@@ -58,6 +58,7 @@ impl Replica {
             self.applied = meta.last;
             self.membership = meta.membership.clone();
             self.change_out_of_sight();
+            self.locals_jumped();
         }
         self.raft.installed(self.now.instant, meta);
     }

@@ -3,7 +3,9 @@
 mod auth;
 mod counts;
 mod ensemble;
+mod local;
 mod members;
+mod read_only;
 mod reconfig_requests;
 mod room;
 mod sessions;

@@ -128,3 +128,22 @@ fn the_last_word_of_a_peer_holds_while_it_is_not_heard() {
     e.run(Duration::from_secs(5));
     e.call(client.conn, create("/a", 0)).expect("two have room");
 }
+
+#[test]
+fn a_local_session_is_refused_what_would_grow_as_well() {
+    let mut e = Ensemble::with(3, |config| {
+        config.local_sessions = true;
+        config.local_upgrading = true;
+    });
+    let a = e.open(e.follower());
+    e.call(a.conn, create("/a", 0)).expect("created");
+    e.all_short(true);
+    for request in [create("/b", 0), set("/a", "y", -1), create("/e", 1)] {
+        assert_eq!(e.call(a.conn, request), Err(ErrorCode::QuotaExceeded));
+    }
+    e.call(a.conn, delete("/a")).expect("it makes room");
+    e.all_short(false);
+    e.call(a.conn, create("/e", 1)).expect("there is room again");
+    e.run(Duration::from_secs(1));
+    assert_eq!(e.digests().len(), 1);
+}

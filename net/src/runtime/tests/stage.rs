@@ -199,7 +199,7 @@ impl Machine for Script {
         self.seen.lock().unwrap().costly += 1;
         let id = SessionId(7);
         let session = SessionFacts { id, timeout_ms: 10_000, expires: None };
-        SessionTable { sessions: vec![session], ephemerals: BTreeMap::new() }
+        SessionTable { sessions: vec![session], ..SessionTable::default() }
     }
 
     fn watch_summary(&self) -> WatchSummary {

@@ -16,13 +16,22 @@ fn command(action: Action) -> Entry<Txn> {
 }
 
 fn write(write: Write) -> Entry<Txn> {
-    let author = Author {
+    command(Action::Write { author: author(), write })
+}
+
+/// The seventh in the lane that server 3 took up at 5.
+fn local(work: LocalWork) -> Entry<Txn> {
+    let lane = Lane { server: ServerId(3), token: Token(5), sequence: Sequence(7) };
+    command(Action::Local { lane, author: author(), work })
+}
+
+fn author() -> Author {
+    Author {
         session: SessionId(0x0100_0000_0000_0001),
         token: Token(5),
         sequence: Sequence(6),
         identities: Identities::from(vec![Id::new("ip", "::1")]),
-    };
-    command(Action::Write { author, write })
+    }
 }
 
 fn create(kind: CreateKind) -> Write {
@@ -38,7 +47,7 @@ fn create(kind: CreateKind) -> Write {
 
 /// The head of `command`, and the author of `write`.
 const HEAD: &str = "01 03 ac02 01 d00f";
-const AUTHOR: &str = "01 0100000000000001 0a 06 01 02 6970 03 3a3a31";
+const AUTHOR: &str = "0100000000000001 0a 06 01 02 6970 03 3a3a31";
 
 /// An entry of every kind, and its bytes. They may never change while the version is 1.
 fn golden() -> Vec<(Entry<Txn>, String)> {
@@ -64,7 +73,7 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
     let rules = Rules { extended_types: true, enforce_quota: true, ..Rules::default() };
     let action = Action::Expire { session, token: Token(4) };
     let ruled = Txn { time: WallTime(1_000), rules, action };
-    let of_write = |bytes: &str| format!("{HEAD} {AUTHOR} {bytes}");
+    let of_write = |bytes: &str| format!("{HEAD} 01 {AUTHOR} {bytes}");
     let of_action = |bytes: &str| format!("{HEAD} {bytes}");
     vec![
         (entry(1, 1, Payload::Blank), "01 01 01 00".to_owned()),
@@ -82,7 +91,7 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
         (write(check.clone()), of_write("0d 02 2f76 0e")),
         (write(Write::CloseSession), of_write("f5")),
         (
-            write(Write::Multi(vec![check, set, delete])),
+            write(Write::Multi(vec![check.clone(), set, delete])),
             of_write("0e 03 0d 02 2f76 0e 05 02 2f76 00 01 02 02 2f76 00"),
         ),
         (
@@ -107,6 +116,20 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
             "01 03 ac02 03 05 d00f 04 fffffffffffffffe 08".to_owned(),
         ),
         (command(Action::Describe { ensemble }), of_action("06 01 01 03 613a31")),
+        (
+            command(Action::Enroll {
+                server: ServerId(3),
+                first: session,
+                replaces: Token(4),
+                nonce,
+            }),
+            of_action("08 03 fffffffffffffffe 08 0000000000000009"),
+        ),
+        (local(LocalWork::Write(check)), of_action(&format!("09 03 0a 07 {AUTHOR} 0d 02 2f76 0e"))),
+        (
+            local(LocalWork::Upgrade { password, timeout_ms: 64 }),
+            of_action(&format!("0a 03 0a 07 {AUTHOR} {sevens} 8001")),
+        ),
     ]
 }
 
@@ -155,9 +178,9 @@ fn another_version_is_refused_before_anything_is_read() {
 
 #[test]
 fn unknown_kinds_are_refused() {
-    let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} {AUTHOR} {bytes}")));
+    let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} 01 {AUTHOR} {bytes}")));
     assert!(matches!(decode_entry(hex("01 01 01 04")), Err(WireError::Value { .. })));
-    assert!(matches!(decode_entry(hex(&format!("{HEAD} 08"))), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex(&format!("{HEAD} 0b"))), Err(WireError::Value { .. })));
     for bytes in ["00", "03", "ff", "80"] {
         assert!(matches!(of_write(bytes), Err(WireError::Value { .. })), "{bytes}");
     }
@@ -175,7 +198,7 @@ fn rules_that_say_nothing_or_are_unknown_are_refused() {
 
 #[test]
 fn a_multi_holds_no_multi_no_set_acl_and_no_close() {
-    let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} {AUTHOR} {bytes}")));
+    let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} 01 {AUTHOR} {bytes}")));
     assert!(of_write("0e 01 0d 02 2f76 0e").is_ok());
     for inner in ["0e 00 00 00", "07 02 2f76 00 02", "f5 00 00"] {
         let error = of_write(&format!("0e 01 {inner}"));

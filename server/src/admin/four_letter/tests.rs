@@ -207,6 +207,7 @@ fn dump_of_a_leader_groups_by_deadline() {
     let due = Some(WallTime(1_795_448_525_000));
     facts.sessions = SessionTable {
         sessions: vec![session(0, due), session(1, due)],
+        local: None,
         ephemerals: BTreeMap::from([(SessionId(SID.0 - 1), ["/e".into()].into())]),
     };
     let expected = "SessionTracker dump:\nSession Sets (1)/(2):\n\
@@ -224,6 +225,33 @@ fn dump_of_a_leader_groups_by_deadline() {
     let expected = "SessionTracker dump:\nGlobal Sessions(1):\n0x100002ccc2a0001\t10000ms\n\
                     ephemeral nodes dump:\n";
     assert!(text.starts_with(expected), "{text}");
+    facts.sessions.local = Some(vec![session(0, due)]);
+    let text = ask("dump", &facts);
+    let expected = "SessionTracker dump:\nLocal Session Sets (1)/(1):\n\
+                    1 expire at Mon Nov 23 15:42:06 UTC 2026:\n\t0x100002ccc2a0000\n\
+                    Global Sessions(1):\n0x100002ccc2a0001\t10000ms\nephemeral nodes dump:\n";
+    assert!(text.starts_with(expected), "{text}");
+    facts.stats.mode = Mode::Leader;
+    let text = ask("dump", &facts);
+    assert!(text.contains("\nGlobal Session Sets (0)/(0):\n"), "{text}");
+}
+
+#[test]
+fn a_server_that_only_reads_says_so() {
+    let mut facts = facts();
+    facts.stats.mode = Mode::ReadOnly;
+    facts.stats.local_sessions = 3;
+    assert_eq!(ask("isro", &facts), "ro");
+    for word in ["srvr", "stat"] {
+        let text = ask(word, &facts);
+        let mut lines = text.lines();
+        assert!(lines.next().unwrap().starts_with("Zookeeper version: "));
+        assert_eq!(lines.next(), Some("READ-ONLY mode; serving only read-only clients"));
+        assert!(text.contains("\nMode: read-only\n"), "{text}");
+    }
+    let text = ask("mntr", &facts);
+    assert!(text.contains("zk_server_state\tread-only\n"), "{text}");
+    assert!(text.contains("zk_local_sessions\t3\n"), "{text}");
 }
 
 #[test]

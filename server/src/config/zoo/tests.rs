@@ -86,7 +86,9 @@ fn every_honoured_key_has_its_effect() {
          autopurge.snapRetainCount=1\nquorumListenOnAllIPs=true\nelectionAlg=3\n\
          skipACL=yes\nenforceQuota=true\nenableEagerACLCheck=true\nemulate353TTLNodes=true\n\
          znode.container.checkIntervalMs=250\nznode.container.maxPerMinute=6\n\
-         znode.container.maxNeverUsedIntervalMs=300000\n"
+         znode.container.maxNeverUsedIntervalMs=300000\n\
+         localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
+         readonlymode.enabled=true\n"
     );
     let config = Desk::new(Some("2\n")).read(&text).unwrap();
     let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
@@ -97,7 +99,7 @@ fn every_honoured_key_has_its_effect() {
     assert_eq!((config.max_connections_per_address, config.max_connections), (0, 500));
     assert_eq!((config.init_limit_ticks, config.sync_limit_ticks), (10, 5));
     assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (1_000, 90_000));
-    assert_eq!(config.four_letter_words.as_deref(), Some("ruok, mntr"));
+    assert_eq!(config.four_letter_words.as_deref(), Some("ruok, mntr,isro"));
     assert_eq!(config.client_backlog, Some(128));
     assert_eq!(config.outstanding_limit, Some(77));
     assert_eq!((config.snapshot_entries, config.snapshot_bytes), (2, Some(2_048)));
@@ -112,6 +114,7 @@ fn every_honoured_key_has_its_effect() {
         reap_unused_after: Duration::from_secs(300),
     };
     assert_eq!(config.tree, tree);
+    assert!(config.local_sessions && config.local_upgrading && config.read_only_mode);
 }
 
 #[test]
@@ -124,6 +127,22 @@ fn skip_acl_is_yes_or_no_as_in_zookeeper() {
     for text in ["true", "YES", "1"] {
         assert!(skips(text).unwrap_err().problem.contains("write yes or no"), "{text}");
     }
+}
+
+#[test]
+fn only_small_server_ids_have_sessions_of_their_own() {
+    let read = |id: u64, alone: bool| {
+        let line = if alone { "" } else { "server.ID=h:1:2;3\nserver.1=i:1:2;3\n" };
+        let line = line.replace("ID", &id.to_string());
+        let limits = "initLimit=10\nsyncLimit=5\nlocalSessionsEnabled=true\n";
+        let base = if alone { ALONE } else { "dataDir=DIR/data\n" };
+        let read = Desk::new(Some(&id.to_string())).read(&format!("{base}{limits}{line}"));
+        read.map(|config| config.local_sessions)
+    };
+    assert_eq!(read(65_535, false), Ok(true));
+    assert_eq!(read(65_536, true), Ok(true), "one that stands alone has none anyway");
+    let problem = read(65_536, false).unwrap_err().problem;
+    assert!(problem.contains("give it a smaller id"), "{problem}");
 }
 
 #[test]

@@ -10,12 +10,16 @@ use crate::check::{Verdict, must};
 
 /// The attachment in force of every session, as the log made it.
 #[derive(Debug, Default)]
-pub struct Moves(BTreeMap<SessionId, Token>);
+pub struct Moves {
+    global: BTreeMap<SessionId, Token>,
+    /// Of sessions that one server knows: the last that showed in the log.
+    local: BTreeMap<SessionId, Token>,
+}
 
 impl Moves {
     /// The log attaches `session` at `zxid`.
     pub fn attached(&mut self, session: SessionId, zxid: Zxid) {
-        self.0.insert(session, Token(zxid.0));
+        self.global.insert(session, Token(zxid.0));
     }
 
     /// A write under `token` takes effect.
@@ -23,9 +27,27 @@ impl Moves {
     /// # Errors
     /// If another attachment is in force.
     pub fn wrote(&self, session: SessionId, token: Token, zxid: Zxid) -> Verdict {
-        let current = self.0.get(&session);
+        let current = self.global.get(&session);
         must("no write from a former connection (S8)", current == Some(&token), || {
             format!("{zxid} is of {session} under {token:?}, in force is {current:?}")
+        })
+    }
+}
+
+impl Moves {
+    /// A write of a session that one server knows takes effect, of its attachment `token`.
+    ///
+    /// # Errors
+    /// If a later attachment has written, or all know the session.
+    pub fn wrote_locally(&mut self, session: SessionId, token: Token, zxid: Zxid) -> Verdict {
+        const CHECK: &str = "no write from a former connection (S8)";
+        let known = self.global.get(&session);
+        must(CHECK, known.is_none(), || {
+            format!("{zxid} is of {session} at its server, in force is {known:?}")
+        })?;
+        let last = self.local.insert(session, token);
+        must(CHECK, last.is_none_or(|last| last <= token), || {
+            format!("{zxid} is of {session} under {token:?}, after {last:?}")
         })
     }
 }
@@ -54,6 +76,18 @@ mod tests {
         moves.attached(session, Zxid(3));
         assert!(moves.wrote(session, Token(1), Zxid(4)).is_err());
         assert!(moves.wrote(session, Token(3), Zxid(4)).is_ok());
+    }
+
+    #[test]
+    fn a_local_write_after_a_later_attachment_or_an_upgrade_is_found() {
+        let session = SessionId(5);
+        let mut moves = Moves::default();
+        assert!(moves.wrote_locally(session, Token(1), Zxid(7)).is_ok());
+        assert!(moves.wrote_locally(session, Token(2), Zxid(8)).is_ok());
+        assert!(moves.wrote_locally(session, Token(1), Zxid(9)).is_err());
+        moves.attached(session, Zxid(10));
+        assert!(moves.wrote_locally(session, Token(2), Zxid(11)).is_err());
+        assert!(moves.wrote(session, Token(10), Zxid(12)).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! W3. Every client's entry that takes effect was asked for, at its place among the writes of a
 //! connection of its session (linearizability: Herlihy and Wing 1990; ZooKeeper, ATC 2010, §2.3).
+//! S8. When a connection speaks for its session, nothing of a former one takes effect any more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,12 +17,25 @@ pub struct Invoked {
     asked: BTreeMap<ConnId, Vec<Arc<Request>>>,
     connections: BTreeMap<SessionId, Vec<ConnId>>,
     attachments: BTreeMap<(SessionId, Token), Vec<ConnId>>,
+    /// Who speaks for a session, at this moment of the log.
+    speaking: BTreeMap<SessionId, ConnId>,
 }
+
+const SPEAKS: &str = "no write from a former connection (S8)";
 
 impl Invoked {
     /// `conn` serves `session`.
     pub fn attached(&mut self, session: SessionId, conn: ConnId) {
         self.connections.entry(session).or_default().push(conn);
+    }
+
+    /// `conn` speaks for `session` from now on, in a world in which the log goes on with the
+    /// clients; or it cannot be said who does.
+    pub fn speaks(&mut self, session: SessionId, conn: Option<ConnId>) {
+        match conn {
+            Some(conn) => self.speaking.insert(session, conn),
+            None => self.speaking.remove(&session),
+        };
     }
 
     /// A write goes in.
@@ -59,6 +73,10 @@ impl Invoked {
         });
         must("every write was asked for (W3)", !candidates.is_empty(), || {
             format!("no connection asked for {write:?} of {author:?} at {zxid}")
+        })?;
+        let latest = self.speaking.get(&author.session);
+        must(SPEAKS, latest.is_none_or(|it| candidates.contains(it)), || {
+            format!("{write:?} of {author:?} at {zxid} is of {candidates:?}, now {latest:?} speaks")
         })
     }
 }
@@ -140,6 +158,17 @@ pub(in crate::check) mod tests {
         assert!(invoked.took_effect(&author(5, 1, 1), &delete("/a"), &DONE, Zxid(1)).is_ok());
         assert!(invoked.took_effect(&author(5, 1, 2), &delete("/b"), &DONE, Zxid(2)).is_ok());
         assert_eq!(*invoked.candidates(SessionId(5), Token(1)), [ConnId(1)]);
+    }
+
+    #[test]
+    fn an_effect_of_a_connection_that_speaks_no_more_is_found() {
+        let mut invoked = invoked();
+        invoked.speaks(SessionId(5), Some(ConnId(1)));
+        assert!(invoked.took_effect(&author(5, 1, 1), &delete("/a"), &DONE, Zxid(1)).is_ok());
+        invoked.speaks(SessionId(5), Some(ConnId(2)));
+        let late = invoked.took_effect(&author(5, 1, 2), &delete("/b"), &DONE, Zxid(2));
+        let found = late.unwrap_err();
+        assert!(found.check.contains("(S8)"));
     }
 
     #[test]

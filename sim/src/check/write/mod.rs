@@ -12,7 +12,7 @@ pub mod twice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zokor_core::id::{ConnId, SessionId};
+use zokor_core::id::{ConnId, SessionId, Token};
 use zokor_core::proto::{ErrorCode, Request, Response, Write, Zxid};
 
 use self::invoked::Invoked;
@@ -37,6 +37,11 @@ impl Writes {
         self.invoked.attached(session, conn);
     }
 
+    /// `conn` speaks for `session` from now on; see [`Invoked::speaks`].
+    pub fn speaks(&mut self, session: SessionId, conn: Option<ConnId>) {
+        self.invoked.speaks(session, conn);
+    }
+
     /// A write goes in.
     pub fn asked(&mut self, conn: ConnId, request: Arc<Request>) {
         self.invoked.asked(conn, request);
@@ -50,6 +55,11 @@ impl Writes {
     /// The zxids of all writes that were answered, ascending.
     pub fn acknowledged(&self) -> impl Iterator<Item = Zxid> {
         self.answered.keys().copied()
+    }
+
+    /// A session is known to all from `token` on; its writes count on from `last`.
+    pub fn upgraded(&mut self, session: SessionId, token: Token, last: u64) {
+        self.sequences.goes_on(session, token, last);
     }
 
     /// A committed write takes effect.

@@ -78,7 +78,7 @@ impl Order {
     ///
     /// # Errors
     /// If it answers anything but the oldest request.
-    pub fn replied(&mut self, xid: Xid, zxid: Zxid) -> Result<Asked, Violation> {
+    pub fn replied(&mut self, xid: Xid) -> Result<Asked, Violation> {
         if self.auths.front().is_some_and(|asked| asked.xid == xid) {
             return Ok(self.auths.pop_front().expect("just seen"));
         }
@@ -86,14 +86,22 @@ impl Order {
         must("replies in order (W5)", oldest.as_ref().is_some_and(|a| a.xid == xid), || {
             format!("a reply to {xid:?} comes when {:?} is due", oldest.as_ref().map(|a| a.xid))
         })?;
-        let asked = oldest.expect("just seen");
-        if asked.write > 0 {
-            must("writes keep their order (W5)", zxid > self.last, || {
-                format!("write {} of a connection has {zxid}, after {}", asked.write, self.last)
-            })?;
-            self.last = zxid;
+        Ok(oldest.expect("just seen"))
+    }
+
+    /// What was just replied to is in the log at `zxid`, if it is a write.
+    ///
+    /// # Errors
+    /// If a write asked for before has a later zxid, or the same.
+    pub fn logged(&mut self, asked: &Asked, zxid: Zxid) -> Verdict {
+        if asked.write == 0 {
+            return Ok(());
         }
-        Ok(asked)
+        must("writes keep their order (W5)", zxid > self.last, || {
+            format!("write {} of a connection has {zxid}, after {}", asked.write, self.last)
+        })?;
+        self.last = zxid;
+        Ok(())
     }
 }
 
@@ -123,9 +131,9 @@ mod tests {
         for n in 1..=3 {
             order.asked(asked(n, Request::Ping));
         }
-        assert!(order.replied(Xid(1), Zxid(0)).is_ok());
-        assert!(order.replied(Xid(3), Zxid(0)).is_err());
-        assert!(Order::default().replied(Xid(1), Zxid(0)).is_err());
+        assert!(order.replied(Xid(1)).is_ok());
+        assert!(order.replied(Xid(3)).is_err());
+        assert!(Order::default().replied(Xid(1)).is_err());
     }
 
     #[test]
@@ -134,8 +142,8 @@ mod tests {
         let auth = Request::Auth(AuthPacket { scheme: "ip".into(), auth: None });
         order.asked(asked(1, Request::Ping));
         order.asked(asked(-4, auth));
-        assert!(order.replied(Xid(-4), Zxid(0)).is_ok());
-        assert!(order.replied(Xid(-4), Zxid(0)).is_err());
+        assert!(order.replied(Xid(-4)).is_ok());
+        assert!(order.replied(Xid(-4)).is_err());
     }
 
     #[test]
@@ -144,9 +152,11 @@ mod tests {
         for n in 1..=3 {
             order.asked(asked(n, Request::Write(Write::CloseSession)));
         }
-        assert_eq!(order.replied(Xid(1), Zxid(5)).unwrap().write, 1);
-        assert!(order.replied(Xid(2), Zxid(6)).is_ok());
-        assert!(order.replied(Xid(3), Zxid(6)).is_err());
+        for (number, zxid, right) in [(1, 5, true), (2, 6, true), (3, 6, false)] {
+            let asked = order.replied(Xid(number)).unwrap();
+            assert_eq!(asked.write, number as u64);
+            assert_eq!(order.logged(&asked, Zxid(zxid)).is_ok(), right);
+        }
     }
 
     #[test]

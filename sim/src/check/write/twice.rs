@@ -14,6 +14,11 @@ use crate::check::{Verdict, must};
 pub struct Sequences(BTreeMap<(SessionId, Token), u64>);
 
 impl Sequences {
+    /// Writes under `token` count on from `last`.
+    pub fn goes_on(&mut self, session: SessionId, token: Token, last: u64) {
+        self.0.insert((session, token), last);
+    }
+
     /// A write of `author` takes effect at `zxid`.
     ///
     /// # Errors
