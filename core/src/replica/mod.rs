@@ -128,6 +128,7 @@ impl Replica {
                 hard_state: recovered.hard_state,
                 snapshot: meta.clone(),
                 entries: recovered.entries,
+                damage: recovered.damage,
             },
         );
         Replica {
@@ -329,6 +330,11 @@ impl Replica {
                 self.outputs.push_back(Output::Send { to, message: Message::Raft(message) });
             }
             Effect::SendSnapshot { to } => self.send_snapshot(to),
+            Effect::SendState { to, term } => {
+                let snapshot = self.snapshot();
+                let message = Message::Snapshot { term, snapshot };
+                self.outputs.push_back(Output::Send { to, message });
+            }
             Effect::Committed(entries) => self.committed(&entries),
             Effect::Readable { token, index } => {
                 let passed = self.barriers.readable(token, index, self.applied.index);

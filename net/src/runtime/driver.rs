@@ -24,6 +24,7 @@ use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
 use super::queue::Queue;
+use super::repair_told::RepairTold;
 use super::throttle::Bucket;
 use crate::transport::Complaints;
 
@@ -49,6 +50,8 @@ pub(super) struct Driver {
     storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
     /// Something became durable since the log was marked last, and from when on it may be marked.
     mark_due: Option<Instant>,
+    /// What was said of a repair, and when.
+    repair_told: RepairTold,
     last_conn: ConnId,
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
@@ -99,6 +102,7 @@ impl Driver {
             draining: false,
             storage: Some(storage),
             mark_due: None,
+            repair_told: RepairTold::default(),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -241,6 +245,7 @@ impl Driver {
         if self.mark_due.take_if(|due| *due <= now.instant).is_some() {
             self.write_log(LogJob::Mark);
         }
+        self.repair_told.tell(now.instant, self.machine.repair());
         self.drop_stale(now);
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {

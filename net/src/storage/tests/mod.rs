@@ -5,6 +5,7 @@ mod damage;
 mod folder;
 mod format;
 mod model;
+mod salvage;
 
 use std::sync::Arc;
 
