@@ -72,7 +72,8 @@ impl<C> Default for Recovered<C> {
     }
 }
 
-/// What a disk has lost of a log (`docs/repair.md`). Until that is mended, the server takes no part.
+/// What a disk has lost of a log (`docs/repair.md`). Until that is mended, the server takes no
+/// part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage<C> {
     /// The whole entries behind the first damage, ascending, with gaps.

@@ -69,7 +69,7 @@ fn nonsense_is_survived() {
     for round in 0..300u64 {
         let config = Config::new(ServerId(1), Membership::of_voters((1..=3).map(ServerId)));
         let mut recovered = Recovered::default();
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             // A log of 1, 2, -, 4, or one whose end and votes are gone.
             let blank = |index| {
                 let id = EntryId { term: Term(1), index: Index(index) };
@@ -82,8 +82,8 @@ fn nonsense_is_survived() {
                 named: Vec::new(),
                 seams: [Index(4)].into(),
                 last: EntryId { term: Term(1), index: Index(4) },
-                is_end_lost: round % 4 == 0,
-                is_vote_lost: round % 4 == 0,
+                is_end_lost: round.is_multiple_of(4),
+                is_vote_lost: round.is_multiple_of(4),
             });
         }
         let mut raft: Raft<Word> =

@@ -86,7 +86,7 @@ impl Network {
             faults_per_mille: [10, 50, 150][pick(&mut rng, 3)],
             disk_micros: [100, 5 * MILLI, 200 * MILLI][pick(&mut rng, 3)],
             changes: pick(&mut rng, 2) == 0,
-            damage: n_servers > 2 && seed % 2 == 0,
+            damage: n_servers > 2 && seed.is_multiple_of(2),
         };
         let keep_entries = [0, 3, 1000][pick(&mut rng, 3)];
         let mut network = Network {

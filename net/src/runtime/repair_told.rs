@@ -20,16 +20,14 @@ impl RepairTold {
     /// Tells how the repair stands, if it is time to.
     pub(super) fn tell(&mut self, now: Instant, repair: Option<RepairStatus>) {
         match repair {
-            Some(repair) => {
-                if self.at.is_none_or(|at| at + INTERVAL <= now) {
-                    self.at = Some(now);
-                    tracing::warn!("{}", sentence(&repair));
-                }
+            Some(repair) if self.at.is_none_or(|at| at + INTERVAL <= now) => {
+                self.at = Some(now);
+                tracing::warn!("{}", sentence(&repair));
             }
             None if self.at.take().is_some() => {
                 tracing::info!("the log is whole again; this server takes part as before");
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 }

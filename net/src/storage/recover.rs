@@ -21,7 +21,7 @@ use super::segment::{SPARE_NAME, number_of};
 use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
 use super::wal::{Shared, Tail, Wal};
-use super::watermark::Watermark;
+use super::watermark::{FoundMark, Watermark};
 use super::{Cut, Opened, Options, Report};
 
 mod damaged;
@@ -49,16 +49,7 @@ pub(super) fn open<D: Disk>(
         return Ok(Opened { wal, snapshots, recovered: Recovered::default(), report });
     }
     let mark = Watermark::find(&log, identity.id)?;
-    let gone = || {
-        let what = "its log segments are gone";
-        Error::Mismatch { place: log.place(), what }
-    };
-    let judged = replay(&log, identity.id, newest.last.index, &mark)
-        .and_then(|replayed| replayed.ok_or_else(gone))
-        .and_then(|replayed| {
-            let joined = join(&data, &log, &replayed.log, &found, &newest)?;
-            Ok((replayed, joined))
-        });
+    let judged = judge(&data, &log, identity.id, &found, &newest, &mark);
     let (replayed, joined) = match judged {
         Err(error) if options.has_peers && is_damage(&error) => {
             let folders = Folders { shared, data, log, options };
@@ -66,7 +57,37 @@ pub(super) fn open<D: Disk>(
         }
         judged => judged?,
     };
+    let folders = Folders { shared, data, log, options };
+    go_on(folders, found, newest, mark, replayed, joined)
+}
 
+/// Reads the log and judges whether it goes with the snapshot.
+fn judge<D: Disk>(
+    data: &D,
+    log: &D,
+    id: [u8; 16],
+    found: &Found,
+    newest: &SnapshotMeta,
+    mark: &FoundMark<D>,
+) -> Result<(Replayed<D>, Joined), Error> {
+    let replayed = replay(log, id, newest.last.index, mark)?.ok_or_else(|| {
+        let what = "its log segments are gone";
+        Error::Mismatch { place: log.place(), what }
+    })?;
+    let joined = join(data, log, &replayed.log, found, newest)?;
+    Ok((replayed, joined))
+}
+
+/// Goes on with a log that is whole.
+fn go_on<D: Disk>(
+    folders: Folders<'_, D>,
+    found: Found,
+    newest: SnapshotMeta,
+    mark: FoundMark<D>,
+    replayed: Replayed<D>,
+    joined: Joined,
+) -> Result<Opened<D>, Error> {
+    let Folders { shared, data, log, options } = folders;
     // All is judged: from here on the disk is changed.
     remove_leftovers(&data, &log)?;
     let Replayed { log: read, mut tail, last_batch, torn_bytes, outdated } = replayed;

@@ -187,10 +187,10 @@ mod tests {
     const ID: [u8; 16] = [7; 16];
 
     fn mark(batch: u64) -> Mark {
-        let vote = (batch % 2 == 0).then_some(ServerId(batch));
+        let vote = batch.is_multiple_of(2).then_some(ServerId(batch));
         let last = EntryId { term: Term(batch), index: Index(batch + 1) };
         let hard_state = HardState { term: Term(batch + 2), vote };
-        Mark { batch, hard_state, last: (batch % 3 == 0).then_some(last) }
+        Mark { batch, hard_state, last: batch.is_multiple_of(3).then_some(last) }
     }
 
     fn found(disk: &MemoryDisk) -> (u64, Vec<String>) {
