@@ -347,8 +347,8 @@ impl Run {
     }
 
     /// An attempt to connect may open a session long after its client gave it up, if a clogged link
-    /// held it back. Such a session ends by its timeout. Meanwhile a client that reads nothing for a
-    /// while may lose its connection and need time for another one: all must be well at once.
+    /// held it back. Such a session ends by its timeout. Meanwhile a client that reads nothing for
+    /// a while may lose its connection and need time for another one: all must be well at once.
     async fn wait_for_live_sessions(&mut self) -> Verdict {
         let deadline = self.watch.micros() + self.bound();
         loop {
