@@ -123,6 +123,7 @@ impl Stage {
             hard_state: server.hard_state,
             snapshot: server.snapshot.clone(),
             entries: server.entries.clone(),
+            damage: None,
         };
         server.delivered = last;
         server.lives += 1;
@@ -174,6 +175,14 @@ impl Stage {
                 raft.snapshot_sent(now, to, meta.last.index);
                 let term = raft.term();
                 self.whisper(format!("{id}>{to} term={term} snapshot up to {}", pair(meta.last)));
+                if !self.cut.contains(&id) && !self.cut.contains(&to) {
+                    self.mail.push_back((id, to, Letter::Snapshot(term, meta)));
+                }
+            }
+            Effect::SendState { to, term } => {
+                let delivered = self.servers[&id].delivered;
+                let meta = self.raft(id).snapshot_meta(delivered).expect("applied is known");
+                self.whisper(format!("{id}>{to} term={term} state up to {}", pair(meta.last)));
                 if !self.cut.contains(&id) && !self.cut.contains(&to) {
                     self.mail.push_back((id, to, Letter::Snapshot(term, meta)));
                 }
@@ -442,6 +451,10 @@ fn show(message: &Message<Word>) -> String {
         }
         Body::TimeoutNow => "TimeoutNow".into(),
         Body::SnapshotReply { index } => format!("SnapshotReply index={index}"),
+        body @ (Body::Seek { .. }
+        | Body::Found { .. }
+        | Body::NotFound { .. }
+        | Body::SeekState { .. }) => format!("{body:?}"),
     }
 }
 

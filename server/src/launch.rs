@@ -153,6 +153,7 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
     let since = clock.now().instant;
     let mut options = Options::new(plan.replica.raft.id, random()?, clock.now().wall);
     options.snapshots_kept = plan.snapshots_kept as usize;
+    options.has_peers = !plan.peers.is_empty();
     let data = open_folder(&plan.data_dir)?;
     let opened = match &plan.log_dir {
         Some(log) => storage::open_apart(data, open_folder(log)?, &options)?,

@@ -1,5 +1,7 @@
 //! What Raft wants done, and what it needs to start again.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::entry::SharedEntry;
@@ -53,8 +55,10 @@ pub struct Recovered<C> {
     pub hard_state: HardState,
     /// The snapshot that the log continues; default if there is none.
     pub snapshot: SnapshotMeta,
-    /// The entries after the snapshot, ascending without a gap.
+    /// The entries after the snapshot, ascending without a gap; with damage, up to that.
     pub entries: Vec<SharedEntry<C>>,
+    /// What of the log is not whole, if anything is.
+    pub damage: Option<Damage<C>>,
 }
 
 impl<C> Default for Recovered<C> {
@@ -63,8 +67,28 @@ impl<C> Default for Recovered<C> {
             hard_state: HardState::default(),
             snapshot: SnapshotMeta::default(),
             entries: Vec::new(),
+            damage: None,
         }
     }
+}
+
+/// What a disk has lost of a log (`docs/repair.md`). Until that is mended, the server takes no
+/// part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage<C> {
+    /// The whole entries behind the first damage, ascending, with gaps.
+    pub behind: Vec<SharedEntry<C>>,
+    /// Lost entries of which only the names are left, ascending.
+    pub named: Vec<EntryId>,
+    /// Something unknown was lost just before each of these indices: entries that came there, or
+    /// that took the place of what is before them. What is from there on up to the next is whole.
+    pub seams: BTreeSet<Index>,
+    /// The last entry that was durable, whole or not, as far as is known.
+    pub last: EntryId,
+    /// Entries after `last` may have been durable, too.
+    pub is_end_lost: bool,
+    /// The hard state may have been a later one: the server does not know in which terms it voted.
+    pub is_vote_lost: bool,
 }
 
 /// What a server is to the others at the moment.
@@ -96,6 +120,14 @@ pub enum Effect<C> {
     SendSnapshot {
         /// Whom.
         to: ServerId,
+    },
+    /// A server that repairs its log needs the state machine: send it as the leader of `term`, or,
+    /// if that is 0, as anyone who has it.
+    SendState {
+        /// Whom.
+        to: ServerId,
+        /// The term of the leader that sends it, or 0.
+        term: Term,
     },
     /// These entries are committed and durable here. Each index comes once, ascending, without a
     /// gap.

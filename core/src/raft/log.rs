@@ -48,6 +48,16 @@ impl<C: Command> Log<C> {
         log
     }
 
+    /// A log that is to be written anew, as a whole: `entries` behind the durable snapshot of
+    /// `meta`.
+    pub(super) fn rewritten(meta: SnapshotMeta, entries: Vec<SharedEntry<C>>) -> Self {
+        let base = meta.last;
+        let mut log = Log::new(base, entries);
+        (log.written, log.persisted) = (base.index, base.index);
+        log.reset = Some(meta);
+        log
+    }
+
     /// The entry before the tail.
     pub(super) fn base(&self) -> EntryId {
         self.base
@@ -210,7 +220,7 @@ impl<C: Command> Log<C> {
 }
 
 /// About how many bytes an entry has in a message.
-fn weight<C: Command>(entry: &SharedEntry<C>) -> usize {
+pub(super) fn weight<C: Command>(entry: &SharedEntry<C>) -> usize {
     const HEADER: usize = 16;
     let payload = match &entry.payload {
         Payload::Blank => 1,

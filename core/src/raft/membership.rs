@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::{Payload, SharedEntry};
 use super::position::Index;
 use super::quorum;
 use crate::id::ServerId;
@@ -81,6 +82,15 @@ impl Memberships {
     pub(super) fn set(&mut self, index: Index, membership: Membership) {
         assert!(index > self.current().0, "memberships are set in log order");
         self.later.push((index, membership));
+    }
+
+    /// Takes note of all memberships that `entries` set.
+    pub(super) fn note_all<C>(&mut self, entries: &[SharedEntry<C>]) {
+        for entry in entries {
+            if let Payload::Membership(membership) = &entry.payload {
+                self.set(entry.id.index, membership.clone());
+            }
+        }
     }
 
     /// Entries above `index` are gone, and what they set with them.

@@ -98,6 +98,66 @@ pub enum Body<C> {
         /// The snapshot's last index.
         index: Index,
     },
+    /// "My disk has lost entries: which do you have?" Asked of anyone, answered in any role.
+    Seek {
+        /// The last entry before those that are lost.
+        after: EntryId,
+        /// Entries of the asker's log behind them: who has one of these, has its predecessors.
+        names: Vec<EntryId>,
+    },
+    /// What the answerer has of it.
+    Found {
+        /// The question's `after`.
+        after: EntryId,
+        /// The one of the names that it has.
+        name: EntryId,
+        /// Its last entry that may be the asker's `after` or a predecessor of that; `None` if it
+        /// does not know, since its own disk has lost something there.
+        matched: Option<EntryId>,
+        /// Entries of the log that `name` is in: after `matched`, if that is given, and not beyond
+        /// `name`; ascending without a gap.
+        entries: Vec<SharedEntry<C>>,
+    },
+    /// It cannot answer with entries.
+    NotFound {
+        /// It has a snapshot of more than the asker's `after`, and none of the names beyond.
+        has_snapshot: bool,
+        /// It leads.
+        leads: bool,
+    },
+    /// "Nobody has it: send me your state."
+    SeekState {
+        /// The last entry before those that are lost.
+        after: EntryId,
+        /// A state that was agreed on before the asker lost its memory is not enough: it wants the
+        /// word of a leader of a later term than the asker's, with an entry of that term.
+        wants_leader: bool,
+    },
+}
+
+impl<C> Body<C> {
+    /// Whether it is about a disk that has lost something: such words are spoken in any role, and
+    /// no term is taken over from them.
+    pub fn is_about_repair(&self) -> bool {
+        matches!(
+            self,
+            Body::Seek { .. } | Body::Found { .. } | Body::NotFound { .. } | Body::SeekState { .. }
+        )
+    }
+
+    /// The indices that such words name.
+    pub(super) fn indices_of_repair(&self) -> impl Iterator<Item = Index> {
+        let (after, names, entries): (_, &[EntryId], &[SharedEntry<C>]) = match self {
+            Body::Seek { after, names } => ([Some(*after), None, None], names, &[]),
+            Body::Found { after, name, matched, entries } => {
+                ([Some(*after), Some(*name), *matched], &[], entries)
+            }
+            Body::SeekState { after, .. } => ([Some(*after), None, None], &[], &[]),
+            _ => ([None; 3], &[], &[]),
+        };
+        let named = after.into_iter().flatten().chain(names.iter().copied());
+        named.chain(entries.iter().map(|entry| entry.id)).map(|id| id.index)
+    }
 }
 
 /// Names one read barrier.

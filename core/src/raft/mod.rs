@@ -19,6 +19,7 @@ mod position;
 mod progress;
 mod quorum;
 mod read_index;
+mod repair;
 mod replication;
 mod state;
 mod view;
@@ -27,13 +28,15 @@ use std::collections::BTreeSet;
 
 pub use config::Config;
 pub use effect::{
-    ChangeError, Effect, HardState, NotLeader, Persist, Recovered, Role, SnapshotMeta, Ticket,
+    ChangeError, Damage, Effect, HardState, NotLeader, Persist, Recovered, Role, SnapshotMeta,
+    Ticket,
 };
 pub use entry::{Command, Entry, Payload, SharedEntry};
 pub use membership::Membership;
 pub use message::{Body, Message, ReadToken};
 pub use position::{EntryId, Index, Term};
 pub use progress::{Flow, PeerProgress};
+pub use repair::RepairStatus;
 
 use crate::id::{Seed, ServerId};
 use crate::time::Instant;
@@ -64,10 +67,7 @@ impl<C: Command> Raft<C> {
     pub fn new(now: Instant, config: Config, seed: Seed, recovered: Recovered<C>) -> Self {
         let mut raft = Raft { state: State::new(config, seed, recovered) };
         raft.state.redraw_election(now);
-        let own = raft.id();
-        if quorum::is_quorum(raft.membership(), |server| server == own) {
-            raft.campaign(now, Stage::PreVote, false);
-        }
+        raft.campaign_if_alone(now);
         raft
     }
 
@@ -97,6 +97,13 @@ impl<C: Command> Raft<C> {
             self.state.connected.insert(from);
         }
         let term = message.term;
+        if message.body.is_about_repair() {
+            self.step_repair(now, from, term, message.body);
+            return;
+        }
+        if self.state.repair.is_some() {
+            return;
+        }
         match message.body {
             Body::PreVote { last } => election::pre_vote(&mut self.state, now, from, term, last),
             Body::PreVoteReply { granted } if is_known => {
@@ -137,6 +144,10 @@ impl<C: Command> Raft<C> {
         for token in self.state.reads.expired(now, patience) {
             self.state.outbox.effects.push_back(Effect::Unreadable { token });
         }
+        if self.state.repair.is_some() {
+            repair::wake(&mut self.state, now);
+            return;
+        }
         match self.role() {
             Role::Leader => replication::beat_if_due(&mut self.state, now),
             Role::Follower | Role::Candidate if self.state.election_deadline > now => {}
@@ -161,6 +172,9 @@ impl<C: Command> Raft<C> {
         self.observe(now);
         self.state.outbox.completed(ticket);
         self.state.log.completed(ticket);
+        if repair::persisted(&mut self.state, now) {
+            self.campaign_if_alone(now);
+        }
         election::count_own_vote(&mut self.state);
         self.conclude_election(now);
         self.advance_commit(now);
@@ -170,6 +184,7 @@ impl<C: Command> Raft<C> {
     pub fn peer_up(&mut self, now: Instant, peer: ServerId) {
         self.observe(now);
         self.state.connected.insert(peer);
+        repair::ask(&mut self.state, peer);
         // What was sent before there was a connection may be lost. A snapshot is on this one.
         let progress = replication::progress_of(&mut self.state, peer);
         if let Some(progress) = progress.filter(|progress| progress.flow() != Flow::Snapshot) {
@@ -181,6 +196,7 @@ impl<C: Command> Raft<C> {
     pub fn peer_down(&mut self, now: Instant, peer: ServerId) {
         self.observe(now);
         self.state.connected.remove(&peer);
+        repair::lost_peer(&mut self.state, peer);
         if self.state.leader == Some(peer) {
             self.state.installing_until = None;
             election::lost_leader(&mut self.state, now);
@@ -277,6 +293,10 @@ impl<C: Command> Raft<C> {
         meta: &SnapshotMeta,
     ) -> bool {
         self.observe(now);
+        if self.state.repair.is_some() {
+            let is_nonsense = meta.last.index.0 >= BEYOND_REACH || term.0 >= BEYOND_REACH;
+            return !is_nonsense && repair::accepts(&mut self.state, term, meta);
+        }
         let is_nonsense = term.0 >= BEYOND_REACH
             || meta.last.index.0 >= BEYOND_REACH
             || meta.last.term > term
@@ -298,6 +318,10 @@ impl<C: Command> Raft<C> {
     /// replica has not put it in force, which is as well.
     pub fn installed(&mut self, now: Instant, meta: SnapshotMeta) {
         self.observe(now);
+        if self.state.repair.is_some() {
+            repair::installed(&mut self.state, now, meta);
+            return;
+        }
         install::installed(&mut self.state, meta);
     }
 
@@ -421,7 +445,42 @@ impl<C: Command> Raft<C> {
             | Body::PreVoteReply { .. }
             | Body::Vote { .. }
             | Body::Append { .. }
-            | Body::Heartbeat { .. } => unreachable!("branched off in `step`"),
+            | Body::Heartbeat { .. }
+            | Body::Seek { .. }
+            | Body::Found { .. }
+            | Body::NotFound { .. }
+            | Body::SeekState { .. } => unreachable!("branched off in `step`"),
+        }
+    }
+
+    /// What servers say to each other when the disk of one has lost something.
+    fn step_repair(&mut self, now: Instant, from: ServerId, term: Term, body: Body<C>) {
+        if body.indices_of_repair().any(|index| index.0 >= BEYOND_REACH) {
+            return;
+        }
+        let state = &mut self.state;
+        match body {
+            Body::Seek { after, names } => repair::asked(state, from, after, &names),
+            Body::Found { after, name, matched, entries } => {
+                repair::found(state, now, (from, term), (after, name, matched), entries);
+            }
+            Body::NotFound { has_snapshot, leads } => {
+                repair::not_found(state, now, (from, term), has_snapshot, leads);
+            }
+            Body::SeekState { after, wants_leader } => {
+                let wants_term = repair::state_asked(state, from, term, after, wants_leader);
+                if wants_term && self.state.may_campaign() && !self.state.is_transferring() {
+                    // The others have nothing against it: they are asked by their own leader.
+                    self.campaign(now, Stage::Vote, true);
+                }
+            }
+            _ => unreachable!("branched off in `step`"),
+        }
+    }
+
+    fn campaign_if_alone(&mut self, now: Instant) {
+        if self.state.repair.is_none() && repair::is_alone(&self.state) {
+            self.campaign(now, Stage::PreVote, false);
         }
     }
 

@@ -12,13 +12,14 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::config::Config;
 use super::effect::{Effect, HardState, NotLeader, Persist, Recovered, Role, Ticket};
-use super::entry::{Command, Payload};
+use super::entry::Command;
 use super::log::Log;
 use super::membership::{Membership, Memberships};
 use super::message::{Body, Message};
 use super::position::{EntryId, Index, Term};
 use super::progress::Progress;
 use super::read_index::Reads;
+use super::repair::Repair;
 use crate::id::{Seed, ServerId};
 use crate::time::Instant;
 
@@ -57,6 +58,10 @@ pub(super) struct State<C> {
     pub(super) installing_until: Option<Instant>,
     /// Elections that this server has won in its life.
     pub(super) elections_won: u64,
+    /// The disk has lost a part of the log: until it is whole again, this server takes no part.
+    pub(super) repair: Option<Repair<C>>,
+    /// Repairs that were finished in this life: 0 or 1.
+    pub(super) repairs_done: u64,
 }
 
 /// The role, with what belongs to it alone.
@@ -127,19 +132,19 @@ impl<C: Command> State<C> {
         let mut rng = ChaCha8Rng::from_seed(seed.0);
         let life = rng.next_u64();
         let base = recovered.snapshot.last;
+        let repair = recovered
+            .damage
+            .map(|damage| Repair::new(recovered.snapshot.clone(), &recovered.entries, damage));
         let (set_at, membership) = recovered
             .snapshot
             .membership
             .unwrap_or_else(|| (Index::ZERO, config.membership.clone()));
         let mut memberships = Memberships::new(set_at, membership);
-        for entry in &recovered.entries {
-            if let Payload::Membership(membership) = &entry.payload {
-                memberships.set(entry.id.index, membership.clone());
-            }
-        }
+        memberships.note_all(&recovered.entries);
         let log = Log::new(base, recovered.entries);
         let HardState { term, vote } = hard_state_after(recovered.hard_state, base.term);
-        assert!(term >= log.last().term, "the term is durable before an entry of it");
+        let is_known = repair.is_none();
+        assert!(!is_known || term >= log.last().term, "the term is durable before its entries");
         let mut outbox = Outbox::new((Role::Follower, term, None));
         if term > recovered.hard_state.term {
             outbox.hard_state_changed();
@@ -165,6 +170,8 @@ impl<C: Command> State<C> {
             ack: Ack::default(),
             installing_until: None,
             elections_won: 0,
+            repair,
+            repairs_done: 0,
         }
     }
 
@@ -314,6 +321,7 @@ impl<C: Command> State<C> {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let config = &self.config;
         let (role_deadline, retry) = match &self.standing {
+            _ if self.repair.is_some() => (self.repair.as_ref().and_then(Repair::deadline), None),
             Standing::Leader(leadership) => {
                 let own = leadership.next_beat.min(leadership.quorum_until);
                 let given_up = leadership.transfer.as_ref().map(|transfer| transfer.until);
@@ -331,6 +339,9 @@ impl<C: Command> State<C> {
 
     /// Hands to storage what it has not been given yet, all as one.
     pub(super) fn persist(&mut self, now: Instant) {
+        if self.repair.as_ref().is_some_and(|repair| !repair.is_writing()) {
+            return;
+        }
         let is_hard_state_new = self.outbox.is_hard_state_unwritten();
         if !is_hard_state_new && !self.log.is_unwritten() {
             return;

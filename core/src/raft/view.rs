@@ -7,7 +7,7 @@ use super::entry::{Command, SharedEntry};
 use super::membership::Membership;
 use super::position::{EntryId, Index, Term};
 use super::progress::PeerProgress;
-use super::{Raft, replication};
+use super::{Raft, RepairStatus, repair, replication};
 use crate::id::ServerId;
 
 impl<C: Command> Raft<C> {
@@ -80,6 +80,16 @@ impl<C: Command> Raft<C> {
     pub fn n_waiting_readers(&self) -> usize {
         let own = self.id();
         self.state.reads.readers().filter(|reader| *reader != own).count()
+    }
+
+    /// How the repair of the log stands, if it is not whole. This server takes no part until then.
+    pub fn repair(&self) -> Option<RepairStatus> {
+        repair::status(&self.state)
+    }
+
+    /// Whether the log was repaired since this value was made.
+    pub fn was_repaired(&self) -> bool {
+        self.state.repairs_done > 0
     }
 
     /// Elections won since this value was made.

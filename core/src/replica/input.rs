@@ -7,7 +7,7 @@ use super::message::{Message, Snapshot};
 use crate::db::Txn;
 use crate::id::{ChangeId, ConnId, ServerId, Xid};
 use crate::proto::{ConnectRequest, Request};
-use crate::raft::{HardState, SharedEntry, Ticket};
+use crate::raft::{Damage, HardState, SharedEntry, Ticket};
 
 /// One thing that happened. The driver hands inputs over in the order in which they came about.
 #[derive(Clone, Debug)]
@@ -89,6 +89,9 @@ pub struct Recovered {
     pub hard_state: HardState,
     /// The newest whole snapshot, if there is one.
     pub snapshot: Option<Snapshot>,
-    /// The entries after it, ascending without a gap; from index 1 if there is no snapshot.
+    /// The entries after it, ascending without a gap; from index 1 if there is no snapshot. With
+    /// damage, up to that.
     pub entries: Vec<SharedEntry<Txn>>,
+    /// What of the log is not whole, if anything is: the server takes no part until it is.
+    pub damage: Option<Damage<Txn>>,
 }

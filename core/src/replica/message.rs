@@ -10,9 +10,10 @@ use crate::raft::{self, SnapshotMeta, Term};
 pub enum Message {
     /// Raft's own.
     Raft(raft::Message<Txn>),
-    /// The state of a leader, for a follower that is too far behind for the log.
+    /// The state of a leader, for a follower that is too far behind for the log; or anyone's, for
+    /// a server that repairs its own.
     Snapshot {
-        /// The leader's term.
+        /// The leader's term; 0 if it is not sent as a leader.
         term: Term,
         /// The state.
         snapshot: Snapshot,

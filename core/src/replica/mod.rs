@@ -143,6 +143,7 @@ impl Replica {
                 hard_state: recovered.hard_state,
                 snapshot: meta.clone(),
                 entries: recovered.entries,
+                damage: recovered.damage,
             },
         );
         Replica {
@@ -365,6 +366,11 @@ impl Replica {
                 self.outputs.push_back(Output::Send { to, message: Message::Raft(message) });
             }
             Effect::SendSnapshot { to } => self.send_snapshot(to),
+            Effect::SendState { to, term } => {
+                let snapshot = self.snapshot();
+                let message = Message::Snapshot { term, snapshot };
+                self.outputs.push_back(Output::Send { to, message });
+            }
             Effect::Committed(entries) => self.committed(&entries),
             Effect::Readable { token, index } => {
                 let passed = self.barriers.readable(token, index, self.applied.index);

@@ -3,7 +3,7 @@
 use crate::db::QuotaEvents;
 use crate::id::ServerId;
 use crate::proto::Zxid;
-use crate::raft::{Index, Role, Term};
+use crate::raft::{Index, RepairStatus, Role, Term};
 use crate::time::Instant;
 
 /// What a replica can tell about itself at one moment.
@@ -51,6 +51,10 @@ pub struct Stats {
     pub pending_syncs: u64,
     /// Voters of the ensemble.
     pub quorum_size: u64,
+    /// How the repair of a damaged log stands; `None` if it is whole.
+    pub repair: Option<RepairStatus>,
+    /// Whether the log was repaired since this server started.
+    pub was_repaired: bool,
     /// Elections that this server has won since it started.
     pub elections_won: u64,
     /// On a leader: since when it leads.

@@ -55,7 +55,8 @@ impl Disk {
             in_log.is_some_and(|entry| entry.id == last) || first == Some(last.index.next());
         let mut entries = self.entries.clone();
         entries.retain(|entry| joins && entry.id.index > last.index);
-        Recovered { hard_state: self.hard_state, snapshot: self.snapshot.clone(), entries }
+        let (hard_state, snapshot) = (self.hard_state, self.snapshot.clone());
+        Recovered { hard_state, snapshot, entries, damage: None }
     }
 
     pub(crate) fn has(&self, id: EntryId) -> bool {

@@ -27,8 +27,14 @@ impl Network {
         if self.rng.next_u64() % 1000 >= self.luck.faults_per_mille {
             return;
         }
-        match self.rng.next_u64() % 11 {
+        match self.rng.next_u64() % 12 {
             0 | 1 if self.servers[&id].raft.is_some() => self.crash(id),
+            11 => {
+                if self.servers[&id].raft.is_some() {
+                    self.crash(id);
+                }
+                self.damage(id);
+            }
             0..=2 => {
                 if self.servers[&id].raft.is_none() {
                     self.start(id);

@@ -2,6 +2,7 @@
 //! take back what was not durable. After every step the promises of Raft (figure 3) are checked
 //! against the disks, not against what the servers say of themselves.
 
+mod damage;
 mod disk;
 mod luck;
 mod network;
@@ -37,7 +38,7 @@ fn promises_hold_on_a_bad_network_and_all_heals() {
     let n_seeds = std::env::var("RAFT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(350);
     let seeds = only.map_or(0..n_seeds, |seed: u64| seed..seed + 1);
     let (mut n_committed, mut n_readable, mut n_snapshots, mut n_terms) = (0, 0, 0, 0);
-    let mut n_changes = 0;
+    let (mut n_changes, mut n_damaged, mut n_repaired) = (0, 0, 0);
     for seed in seeds {
         let named = Named(seed);
         let mut network = Network::new(seed);
@@ -48,13 +49,16 @@ fn promises_hold_on_a_bad_network_and_all_heals() {
         n_readable += network.n_readable;
         n_snapshots += network.n_snapshots;
         n_changes += network.n_changes;
+        n_damaged += network.n_damaged;
+        n_repaired += network.n_repaired;
         n_terms += network.leaders.len();
         drop(named);
     }
     println!("{n_committed} commits, {n_readable} reads, {n_snapshots} snapshots");
-    println!("{n_terms} terms, {n_changes} changes");
+    println!("{n_terms} terms, {n_changes} changes, {n_damaged} damages, {n_repaired} repairs");
     if only.is_none() && n_seeds >= 350 {
         assert!(n_committed > 10_000 && n_readable > 10_000, "the runs do something");
+        assert!(n_repaired > 50, "disks are damaged and repaired");
         assert!(n_snapshots > 50 && n_terms > 500 && n_changes > 100, "the runs are eventful");
     }
 }
@@ -64,10 +68,28 @@ fn nonsense_is_survived() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for round in 0..300u64 {
         let config = Config::new(ServerId(1), Membership::of_voters((1..=3).map(ServerId)));
+        let mut recovered = Recovered::default();
+        if round.is_multiple_of(2) {
+            // A log of 1, 2, -, 4, or one whose end and votes are gone.
+            let blank = |index| {
+                let id = EntryId { term: Term(1), index: Index(index) };
+                Arc::new(Entry { id, payload: Payload::Blank })
+            };
+            recovered.hard_state.term = Term(1);
+            recovered.entries = vec![blank(1), blank(2)];
+            recovered.damage = Some(Damage {
+                behind: vec![blank(4)],
+                named: Vec::new(),
+                seams: [Index(4)].into(),
+                last: EntryId { term: Term(1), index: Index(4) },
+                is_end_lost: round.is_multiple_of(4),
+                is_vote_lost: round.is_multiple_of(4),
+            });
+        }
         let mut raft: Raft<Word> =
-            Raft::new(Instant::ZERO, config, Seed([round as u8; 32]), Recovered::default());
+            Raft::new(Instant::ZERO, config, Seed([round as u8; 32]), recovered);
         let mut now = Instant::ZERO;
-        for _ in 0..60 {
+        for _ in 0..80 {
             now += Duration::from_millis(rng.next_u64() % 400);
             raft.wake(now);
             let from = ServerId(rng.next_u64() % 5);
@@ -92,7 +114,7 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
     };
     let id = |rng: &mut ChaCha8Rng| EntryId { term: Term(number(rng)), index: Index(number(rng)) };
     let index = |rng: &mut ChaCha8Rng| Index(number(rng));
-    let body = match rng.next_u64() % 13 {
+    let body = match rng.next_u64() % 17 {
         0 => Body::PreVote { last: id(rng) },
         1 => Body::PreVoteReply { granted: rng.next_u64().is_multiple_of(2) },
         2 => Body::Vote { last: id(rng), transfer: rng.next_u64().is_multiple_of(2) },
@@ -120,6 +142,22 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
         }
         10 => Body::ReadIndex { token: ReadToken { life: number(rng), number: number(rng) } },
         11 => Body::TimeoutNow,
+        12 => {
+            Body::Seek { after: id(rng), names: (0..rng.next_u64() % 3).map(|_| id(rng)).collect() }
+        }
+        13 => {
+            let matched = rng.next_u64().is_multiple_of(2).then(|| id(rng));
+            let (after, name) = (id(rng), id(rng));
+            let entries = (0..rng.next_u64() % 3)
+                .map(|_| Arc::new(Entry { id: id(rng), payload: Payload::Blank }))
+                .collect();
+            Body::Found { after, name, matched, entries }
+        }
+        14 => Body::NotFound {
+            has_snapshot: rng.next_u64().is_multiple_of(2),
+            leads: rng.next_u64().is_multiple_of(2),
+        },
+        15 => Body::SeekState { after: id(rng), wants_leader: rng.next_u64().is_multiple_of(2) },
         _ => Body::SnapshotReply { index: index(rng) },
     };
     let term =

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::damage::Lost;
 use crate::disk::{Disk, Word};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -13,6 +14,7 @@ use zokor_core::time::Instant;
 pub(crate) struct Server {
     pub(crate) raft: Option<Raft<Word>>,
     pub(crate) disk: Disk,
+    pub(crate) lost: Option<Lost>,
     pub(crate) writing: VecDeque<Persist<Word>>,
     pub(crate) installing: Option<SnapshotMeta>,
     pub(crate) delivered: Index,
@@ -38,6 +40,7 @@ pub(crate) struct Luck {
     pub(crate) faults_per_mille: u64,
     pub(crate) disk_micros: u64,
     pub(crate) changes: bool,
+    pub(crate) damage: bool,
 }
 
 pub(crate) struct Network {
@@ -61,6 +64,8 @@ pub(crate) struct Network {
     pub(crate) n_readable: u64,
     pub(crate) n_snapshots: u64,
     pub(crate) n_changes: u64,
+    pub(crate) n_damaged: u64,
+    pub(crate) n_repaired: u64,
 }
 
 pub(crate) const MILLI: u64 = 1000;
@@ -81,6 +86,7 @@ impl Network {
             faults_per_mille: [10, 50, 150][pick(&mut rng, 3)],
             disk_micros: [100, 5 * MILLI, 200 * MILLI][pick(&mut rng, 3)],
             changes: pick(&mut rng, 2) == 0,
+            damage: n_servers > 2 && seed.is_multiple_of(2),
         };
         let keep_entries = [0, 3, 1000][pick(&mut rng, 3)];
         let mut network = Network {
@@ -102,11 +108,14 @@ impl Network {
             n_readable: 0,
             n_snapshots: 0,
             n_changes: 0,
+            n_damaged: 0,
+            n_repaired: 0,
         };
         for id in (1..=n_servers).map(ServerId) {
             let server = Server {
                 raft: None,
                 disk: Disk::default(),
+                lost: None,
                 writing: VecDeque::new(),
                 installing: None,
                 delivered: Index::ZERO,
@@ -160,6 +169,13 @@ impl Network {
         server.life += 1;
         server.delivered = recovered.snapshot.last.index;
         server.disk.entries.retain(|entry| recovered.entries.contains(entry));
+        let recovered = match &server.lost {
+            Some(lost) => lost.strike(recovered),
+            None => recovered,
+        };
+        if recovered.damage.is_none() {
+            server.lost = None;
+        }
         server.raft = Some(Raft::new(now, config, Seed(seed), recovered));
         self.link(id, true);
         self.drain(id);
@@ -181,7 +197,12 @@ impl Network {
                     break;
                 }
             }
+            // A whole log takes the place of a damaged one at one stroke.
+            if server.lost.is_some() && at == n_kept {
+                break;
+            }
             server.disk.apply(&persist);
+            server.lost = None;
         }
         server.installing = None;
         server.reads.clear();
@@ -228,6 +249,15 @@ impl Network {
             Effect::Persist(persist) => self.persist(id, persist),
             Effect::Send { to, message } => self.send(id, to, message),
             Effect::SendSnapshot { to } => self.send_snapshot(id, to),
+            Effect::SendState { to, term } => {
+                let server = self.servers.get_mut(&id).expect("known");
+                let raft = server.raft.as_ref().expect("alive");
+                let meta = raft.snapshot_meta(server.delivered).expect("given out");
+                if !self.cut.contains(&(id, to)) && !self.chance(self.luck.loss_percent) {
+                    let micros = self.rng.next_u64() % (50 * MILLI);
+                    self.later(micros, Event::Snapshot { to, from: id, term, meta });
+                }
+            }
             Effect::Committed(entries) => {
                 for entry in entries {
                     let server = self.servers.get_mut(&id).expect("known");
@@ -289,6 +319,7 @@ impl Network {
         let disk = &self.servers[&from].disk;
         let durable = disk.hard_state;
         match &message.body {
+            body if body.is_about_repair() => {}
             Body::PreVote { .. } | Body::PreVoteReply { granted: true } => {}
             Body::VoteReply { granted: true } => {
                 let is_durable = durable.term > message.term || durable.vote == Some(to);
@@ -420,6 +451,9 @@ impl Network {
                 while server.writing.front().is_some_and(|persist| persist.ticket <= ticket) {
                     let persist = server.writing.pop_front().expect("there is one");
                     server.disk.apply(&persist);
+                    if persist.reset.is_some() && server.lost.take().is_some() {
+                        self.n_repaired += 1;
+                    }
                     raft.persisted(now, persist.ticket);
                 }
             }
@@ -471,7 +505,9 @@ impl Network {
         }
         self.run(8_000, false);
         let leaders: Vec<ServerId> = self.ids().into_iter().filter(|id| self.leads(*id)).collect();
-        assert_eq!(leaders.len(), 1, "one leader");
+        let rafts = self.servers.values().filter_map(|server| server.raft.as_ref());
+        let repairs: Vec<RepairStatus> = rafts.filter_map(Raft::repair).collect();
+        assert_eq!(leaders.len(), 1, "one leader; {repairs:?}");
         let leader = leaders[0];
         let now = self.clock(leader);
         let raft = self.raft(leader).expect("alive");
@@ -481,7 +517,9 @@ impl Network {
         assert!(self.committed.get(&id.index) == Some(&id), "the last write is committed");
         let members = self.raft(leader).expect("alive").membership().servers();
         for member in members {
-            assert_eq!(self.servers[&member].delivered, id.index, "server {member} caught up");
+            let server = &self.servers[&member];
+            let repair = server.raft.as_ref().and_then(Raft::repair);
+            assert_eq!(server.delivered, id.index, "server {member} caught up: {repair:?}");
         }
     }
 

@@ -24,6 +24,7 @@ use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
 use super::queue::Queue;
+use super::repair_told::RepairTold;
 use super::throttle::Bucket;
 use crate::transport::Complaints;
 
@@ -53,6 +54,8 @@ pub(super) struct Driver {
     measure_due: Instant,
     /// What is known of it.
     pub(super) room: DiskRoom,
+    /// What was said of a repair, and when.
+    repair_told: RepairTold,
     last_conn: ConnId,
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
@@ -105,6 +108,7 @@ impl Driver {
             mark_due: None,
             measure_due: started.instant,
             room: DiskRoom::default(),
+            repair_told: RepairTold::default(),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -280,6 +284,7 @@ impl Driver {
             self.measure_due = now.instant + MEASURE_INTERVAL;
             self.write_log(LogJob::Measure);
         }
+        self.repair_told.tell(now.instant, self.machine.repair());
         self.drop_stale(now);
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zokor_core::db::Quota;
 use zokor_core::id::ConnId;
 use zokor_core::proto::{Text, Zxid};
-use zokor_core::raft::Role;
+use zokor_core::raft::{RepairStatus, Role};
 use zokor_core::replica::{Counts, Output, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
@@ -33,6 +33,8 @@ pub(super) trait Machine: Send {
     fn hand_over(&mut self, now: Now);
     /// Counts anew what people may set back.
     fn reset_stats(&mut self);
+    /// How the repair of a damaged log stands.
+    fn repair(&self) -> Option<RepairStatus>;
     /// Looks into all corners.
     fn stats(&self) -> Stats;
     /// Copies all counters.
@@ -86,6 +88,10 @@ impl Machine for Replica {
 
     fn reset_stats(&mut self) {
         Replica::reset_stats(self);
+    }
+
+    fn repair(&self) -> Option<RepairStatus> {
+        self.raft().repair()
     }
 
     fn stats(&self) -> Stats {

@@ -21,6 +21,7 @@ mod log_writer;
 mod machine;
 mod peers;
 mod queue;
+mod repair_told;
 mod server;
 mod shared;
 mod submit;

@@ -6,7 +6,7 @@ use thiserror::Error;
 use zokor_core::id::ServerId;
 use zokor_core::raft::Index;
 
-/// What to do about damage while servers do not repair each other.
+/// What to do about damage that no other server can repair.
 const DAMAGED: &str = "leave this server stopped and its folder as it is: the others serve without \
                        it while they are a majority. To replace it, stop the ensemble and put a \
                        server with a new id and an empty folder in its place. Never empty the \
@@ -177,6 +177,15 @@ pub enum Error {
     /// An option is out of its range.
     #[error("{0}")]
     Option(&'static str),
+}
+
+impl Error {
+    /// What is wrong, without advice.
+    pub(super) fn facts(&self) -> String {
+        let text = self.to_string();
+        let without = |advice| text.strip_suffix(advice)?.strip_suffix("; ").map(str::to_owned);
+        without(DAMAGED).or_else(|| without(REFUSED)).unwrap_or(text.clone())
+    }
 }
 
 fn at(index: &Option<Index>) -> String {

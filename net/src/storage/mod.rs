@@ -19,6 +19,7 @@ mod place;
 mod record;
 mod recover;
 mod replay;
+mod salvage;
 mod segment;
 mod snapshot;
 mod snapshots;
@@ -57,6 +58,9 @@ pub struct Options {
     /// Bytes of a log segment: a multiple of 4 KiB, from 8 KiB to 1 GiB. Default 64 MiB. The first
     /// segments of a new log are smaller.
     pub segment_bytes: u64,
+    /// Whether there are other servers that may give back what this one has lost: a damaged log is
+    /// then handed over with its damage, in the place of an error. Default false.
+    pub has_peers: bool,
     /// How many snapshots are kept. At least 1; with 1 there is none to fall back to. Default 3.
     pub snapshots_kept: usize,
 }
@@ -64,7 +68,14 @@ pub struct Options {
 impl Options {
     /// The defaults for `server`.
     pub fn new(server: ServerId, fresh_id: [u8; 16], now: WallTime) -> Self {
-        Options { server, fresh_id, now, segment_bytes: 64 << 20, snapshots_kept: 3 }
+        Options {
+            server,
+            fresh_id,
+            now,
+            segment_bytes: 64 << 20,
+            has_peers: false,
+            snapshots_kept: 3,
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -115,6 +126,10 @@ pub struct Report {
     pub cut: Option<Cut>,
     /// Whether the log was dropped because the snapshot replaces it.
     pub has_dropped_log: bool,
+    /// What is wrong with the log, if the other servers are to give back what is lost.
+    pub damage: Option<String>,
+    /// What was wrong with the log: the snapshot holds all that was lost.
+    pub replaced: Option<String>,
 }
 
 /// A torn tail: bytes of a batch that was never reported durable.
@@ -141,6 +156,12 @@ impl fmt::Display for Report {
         }
         if let Some(Cut { file, offset, n_bytes }) = &self.cut {
             write!(f, "; cut a torn tail of {n_bytes} bytes from {file} at {offset}")?;
+        }
+        if let Some(damage) = &self.damage {
+            write!(f, "; what is lost is to come from the other servers: {damage}")?;
+        }
+        if let Some(damage) = &self.replaced {
+            write!(f, "; written anew, since the snapshot holds all that is lost: {damage}")?;
         }
         if self.has_dropped_log {
             f.write_str("; dropped the log, which the snapshot replaces")?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use zokor_core::db::Txn;
 use zokor_core::mutated;
-use zokor_core::raft::{Index, Persist, SharedEntry, SnapshotMeta};
+use zokor_core::raft::{HardState, Index, Persist, SharedEntry, SnapshotMeta};
 use zokor_core::replica::{Recovered, Snapshot};
 
 use super::disk::{Disk, DiskFile};
@@ -21,8 +21,10 @@ use super::segment::{SPARE_NAME, number_of};
 use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
 use super::wal::{Shared, Tail, Wal};
-use super::watermark::Watermark;
+use super::watermark::{FoundMark, Watermark};
 use super::{Cut, Opened, Options, Report, ensemble};
+
+mod damaged;
 
 /// Opens the folders; see [`super::open`].
 pub(super) fn open<D: Disk>(
@@ -59,15 +61,49 @@ pub(super) fn open_unfinished<D: Disk>(
         return Ok(Opened { wal, snapshots, recovered: Recovered::default(), report });
     }
     let mark = Watermark::find(&log, identity.id)?;
-    let replayed = replay(&log, identity.id, newest.last.index, &mark)?.ok_or_else(|| {
+    let judged = judge(&data, &log, identity.id, &found, &newest, &mark);
+    let (replayed, joined) = match judged {
+        Err(error) if options.has_peers && is_damage(&error) => {
+            let folders = Folders { shared, data, log, options };
+            return damaged::open(folders, found, newest, mark, error);
+        }
+        judged => judged?,
+    };
+    let folders = Folders { shared, data, log, options };
+    go_on(folders, found, newest, mark, replayed, joined)
+}
+
+/// Reads the log and judges whether it goes with the snapshot.
+fn judge<D: Disk>(
+    data: &D,
+    log: &D,
+    id: [u8; 16],
+    found: &Found,
+    newest: &SnapshotMeta,
+    mark: &FoundMark<D>,
+) -> Result<(Replayed<D>, Joined), Error> {
+    let replayed = replay(log, id, newest.last.index, mark)?.ok_or_else(|| {
         let what = "its log segments are gone";
         Error::Mismatch { place: log.place(), what }
     })?;
-    let joined = join(&data, &log, &replayed.log, &found, &newest)?;
+    let joined = join(data, log, &replayed.log, found, newest)?;
+    Ok((replayed, joined))
+}
 
+/// Goes on with a log that is whole.
+fn go_on<D: Disk>(
+    folders: Folders<'_, D>,
+    found: Found,
+    newest: SnapshotMeta,
+    mark: FoundMark<D>,
+    replayed: Replayed<D>,
+    joined: Joined,
+) -> Result<Opened<D>, Error> {
+    let Folders { shared, data, log, options } = folders;
     // All is judged: from here on the disk is changed.
     remove_leftovers(&data, &log)?;
-    let Replayed { log: read, mut tail, last_batch, torn_bytes } = replayed;
+    let Replayed { log: read, mut tail, last_batch, torn_bytes, outdated } = replayed;
+    outdated.iter().try_for_each(|name| remove(&log, name))?;
     let file = tail.segments.back().expect("one is open").name.clone();
     settle(&log, &file, &mut tail, last_batch, torn_bytes)?;
     let cut = Cut { file, offset: tail.offset, n_bytes: torn_bytes as u64 };
@@ -82,9 +118,14 @@ pub(super) fn open_unfinished<D: Disk>(
         damaged_watermarks: mark.damaged,
         cut: (torn_bytes > 0).then_some(cut),
         has_dropped_log: joined == Joined::LogGoes,
+        ..Report::default()
     };
     let hard_state = tail.position.hard_state;
+    let is_vouched = mark.agrees && mark.watermark.mark().hard_state == hard_state;
     let mut wal = Wal::resume(shared.clone(), log, options.segment_bytes, tail, mark.watermark);
+    if !is_vouched && hard_state != HardState::default() {
+        wal.vouch()?;
+    }
     let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
     let entries = match joined {
         Joined::LogGoesOn => entries_after(read, newest.last.index),
@@ -93,9 +134,26 @@ pub(super) fn open_unfinished<D: Disk>(
             Vec::new()
         }
     };
-    let recovered = Recovered { hard_state, snapshot: found.newest, entries };
+    let recovered = Recovered { hard_state, snapshot: found.newest, entries, damage: None };
     check(&recovered);
     Ok(Opened { wal, snapshots, recovered, report })
+}
+
+/// Where all of it is.
+pub(super) struct Folders<'a, D: Disk> {
+    pub(super) shared: Arc<Shared<D>>,
+    pub(super) data: D,
+    pub(super) log: D,
+    pub(super) options: &'a Options,
+}
+
+/// Whether other servers may have what is lost.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Damaged { .. } | Error::Gap { .. } | Error::SnapshotLost { .. } => true,
+        Error::Io { doing, .. } => *doing == "read",
+        _ => false,
+    }
 }
 
 /// Makes the end of the log durable as it was read: the last batch, and zeros behind it.
@@ -158,7 +216,7 @@ fn entries_after(log: Log, snapshot: Index) -> Vec<SharedEntry<Txn>> {
     above.map(|(_, entry)| entry.expect("those above the snapshot were kept")).collect()
 }
 
-fn reset(meta: SnapshotMeta) -> Persist<Txn> {
+pub(super) fn reset(meta: SnapshotMeta) -> Persist<Txn> {
     Persist {
         ticket: Default::default(),
         hard_state: None,
@@ -169,7 +227,7 @@ fn reset(meta: SnapshotMeta) -> Persist<Txn> {
 }
 
 /// Removes what a crash left half made.
-fn remove_leftovers<D: Disk>(data: &D, log: &D) -> Result<(), Error> {
+pub(super) fn remove_leftovers<D: Disk>(data: &D, log: &D) -> Result<(), Error> {
     for (disk, leftover) in [(log, SPARE_NAME), (data, TEMPORARY_NAME)] {
         if list(disk)?.iter().any(|name| name == leftover) {
             remove(disk, leftover)?;
@@ -190,7 +248,7 @@ fn remove_unborn<D: Disk>(log: &D) -> Result<(), Error> {
 }
 
 /// What is handed over is what the core may rely on.
-fn check(recovered: &Recovered) {
+pub(super) fn check(recovered: &Recovered) {
     let snapshot = recovered.snapshot.as_ref().map(|s: &Snapshot| s.meta.last).unwrap_or_default();
     let mut last = snapshot;
     for entry in &recovered.entries {

@@ -31,6 +31,8 @@ pub(super) struct Replayed<D: Disk> {
     pub(super) last_batch: Vec<u8>,
     /// How many bytes behind the log's end are not all zero.
     pub(super) torn_bytes: usize,
+    /// Segments that count for nothing any more, oldest first.
+    pub(super) outdated: Vec<String>,
 }
 
 /// Entries one after the other.
@@ -74,18 +76,21 @@ pub(super) fn replay<D: Disk>(
     covered: Index,
     mark: &FoundMark<D>,
 ) -> Result<Option<Replayed<D>>, Error> {
+    let mut names = names(disk)?;
     let mut files = Vec::new();
-    for name in list(disk)? {
-        if let Some(number) = number_of(&name) {
-            let file = open(disk, &name)?;
-            let head = read_head(disk, &name, &file)?;
-            if head.id != id || head.number != number || head.name() != name {
-                return Err(damaged(disk, &name, 16, None, "it is another file under this name"));
-            }
-            files.push((head, file));
+    while let Some((number, name)) = names.pop() {
+        let file = open(disk, &name)?;
+        let head = read_head(disk, &name, &file)?;
+        if head.id != id || head.number != number || head.name() != name {
+            return Err(damaged(disk, &name, 16, None, "it is another file under this name"));
+        }
+        files.push((head, file));
+        if head.is_anew {
+            break;
         }
     }
-    files.sort_by_key(|(head, _)| head.number);
+    files.reverse();
+    let outdated = names.into_iter().map(|(_, name)| name).collect();
     for pair in files.windows(2) {
         if pair[0].0.number + 1 != pair[1].0.number {
             let what = "the segment before it is missing";
@@ -105,11 +110,23 @@ pub(super) fn replay<D: Disk>(
         let End { offset, last_batch, torn_bytes } = replay.segment(&head, &file, after)?;
         if after.is_none() {
             let (position, size_bytes) = (replay.position, head.size_bytes);
-            let tail = Tail { segments, file, offset, size_bytes, position };
-            return Ok(Some(Replayed { log: replay.log, tail, last_batch, torn_bytes }));
+            let last_term = replay.log.slots.last().map(|(id, _)| id.term);
+            let is_damaged = false;
+            let tail = Tail { segments, file, offset, size_bytes, position, last_term, is_damaged };
+            let log = replay.log;
+            return Ok(Some(Replayed { log, tail, last_batch, torn_bytes, outdated }));
         }
     }
     unreachable!("the last segment has none after it")
+}
+
+/// The segments of a folder by their numbers, ascending.
+pub(super) fn names<D: Disk>(disk: &D) -> Result<Vec<(u64, String)>, Error> {
+    let names = list(disk)?.into_iter();
+    let mut names: Vec<(u64, String)> =
+        names.filter_map(|name| Some((number_of(&name)?, name))).collect();
+    names.sort();
+    Ok(names)
 }
 
 pub(super) fn read_head<D: Disk>(disk: &D, name: &str, file: &D::File) -> Result<Head, Error> {

@@ -53,6 +53,9 @@ pub(super) struct Head {
     pub(super) size_bytes: u64,
     /// Where the log stood when the segment was begun.
     pub(super) position: Position,
+    /// The log begins anew with this segment, which a repair has written: those before it count
+    /// for nothing and go.
+    pub(super) is_anew: bool,
 }
 
 /// Why bytes are no head of ours.
@@ -86,6 +89,7 @@ impl Head {
         bytes[72..80].copy_from_slice(&hard_state.term.0.to_le_bytes());
         let vote = hard_state.vote.unwrap_or_default();
         bytes[80..88].copy_from_slice(&vote.0.to_le_bytes());
+        bytes[88..92].copy_from_slice(&u32::from(self.is_anew).to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -118,6 +122,7 @@ impl Head {
             number: long(32),
             size_bytes,
             position: Position { next, batch, previous, hard_state },
+            is_anew: word(88) != 0,
         })
     }
 
@@ -190,6 +195,13 @@ impl<F: DiskFile> Spare<F> {
             self.zeroed_bytes += n;
         }
         self.file.sync().map_err(failed(disk, "sync", SPARE_NAME))
+    }
+
+    /// Writes `bytes` behind where the head will be: a log that begins anew is whole when it gets
+    /// its name.
+    pub(super) fn fill<D: Disk>(&mut self, disk: &D, bytes: &[u8]) -> Result<(), Error> {
+        assert!(self.is_ready());
+        self.file.write_at(HEAD_BYTES, bytes).map_err(failed(disk, "write", SPARE_NAME))
     }
 
     /// Gives it a head and, when that is durable, its name.

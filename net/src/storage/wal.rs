@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use zokor_core::db::Txn;
-use zokor_core::raft::{HardState, Index, Persist};
+use zokor_core::raft::{EntryId, HardState, Index, Persist, Term};
 use zokor_core::{maybe, mutated};
 
 use super::body;
@@ -29,7 +29,7 @@ use super::record::{BatchWriter, Kind};
 use super::segment::{
     HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, SPARE_NAME, Spare, remove_leftover,
 };
-use super::watermark::Watermark;
+use super::watermark::{Mark, Watermark};
 
 /// How much is zeroed in one step.
 const STEP_BYTES: u64 = 1 << 20;
@@ -56,6 +56,10 @@ pub struct Wal<D: Disk> {
     blocked_until: u64,
     buffer: BytesMut,
     watermark: Watermark<D>,
+    /// The term of the last entry, if it is known.
+    last_term: Option<Term>,
+    /// The files are damaged: nothing is written before the log is begun anew.
+    is_damaged: bool,
     is_poisoned: bool,
 }
 
@@ -100,6 +104,10 @@ pub(super) struct Tail<F> {
     pub(super) offset: u64,
     pub(super) size_bytes: u64,
     pub(super) position: Position,
+    /// The term of the last entry, if it is known.
+    pub(super) last_term: Option<Term>,
+    /// It goes on only by beginning anew.
+    pub(super) is_damaged: bool,
 }
 
 impl<D: Disk> Wal<D> {
@@ -111,14 +119,15 @@ impl<D: Disk> Wal<D> {
     ) -> Result<Self, Error> {
         let position = Position::default();
         let size_bytes = segment_bytes.min(FIRST_SEGMENT_BYTES);
-        let head = Head { id: shared.id, number: 1, size_bytes, position };
+        let head = Head { id: shared.id, number: 1, size_bytes, position, is_anew: false };
         let mut spare = Spare::begin(&disk, size_bytes)?;
         while !spare.is_ready() {
             spare.step(&disk, STEP_BYTES)?;
         }
         let file = spare.become_segment(&disk, &head)?;
         let segments = VecDeque::from([Segment::of(&head)]);
-        let tail = Tail { segments, file, offset: HEAD_BYTES, size_bytes, position };
+        let (offset, last_term, is_damaged) = (HEAD_BYTES, Some(Term(0)), false);
+        let tail = Tail { segments, file, offset, size_bytes, position, last_term, is_damaged };
         Ok(Self::resume(shared, disk, segment_bytes, tail, Watermark::none()))
     }
 
@@ -145,6 +154,8 @@ impl<D: Disk> Wal<D> {
             blocked_until: 0,
             buffer: BytesMut::new(),
             watermark,
+            last_term: tail.last_term,
+            is_damaged: tail.is_damaged,
             is_poisoned: false,
         }
     }
@@ -161,7 +172,10 @@ impl<D: Disk> Wal<D> {
     /// If the changes do not continue the log without a gap.
     pub fn persist(&mut self, batch: &[Persist<Txn>]) -> Result<(), Error> {
         let waits = self.guarded(|wal| {
-            let Some(after) = wal.encode(batch) else { return Ok(None) };
+            if wal.is_damaged {
+                return wal.begin_anew(batch).map(|()| None);
+            }
+            let Some((after, last_term)) = wal.encode(batch) else { return Ok(None) };
             let n_bytes = wal.buffer.len() as u64;
             // Legal: how long a segment is is up to the log.
             let is_ended = maybe!(SegmentRolled if wal.offset > HEAD_BYTES);
@@ -179,7 +193,11 @@ impl<D: Disk> Wal<D> {
             let write = if mutated!(SyncErrorIgnored) { Ok(()) } else { write };
             write.map_err(failed(&wal.disk, "write and sync", wal.open_name()))?;
             wal.offset += n_bytes;
-            wal.position = after;
+            let is_vote_new = after.hard_state != wal.position.hard_state;
+            (wal.position, wal.last_term) = (after, last_term);
+            if is_vote_new {
+                wal.vouch()?;
+            }
             if wal.buffer.capacity() > BUFFER_BYTES {
                 wal.buffer = BytesMut::new();
             }
@@ -203,7 +221,7 @@ impl<D: Disk> Wal<D> {
     /// # Errors
     /// As [`Wal::persist`].
     pub fn idle(&mut self) -> Result<bool, Error> {
-        self.guarded(Self::prepare)
+        self.guarded(|wal| if wal.is_damaged { Ok(false) } else { wal.prepare() })
     }
 
     /// Notes in a second place how far the log is durable, if that is not noted yet: when this
@@ -215,11 +233,24 @@ impl<D: Disk> Wal<D> {
     pub fn mark(&mut self) -> Result<(), Error> {
         self.guarded(|wal| {
             let durable = wal.position.batch - 1;
-            if durable <= wal.watermark.batch() {
+            if wal.is_damaged || durable <= wal.watermark.batch() {
                 return Ok(());
             }
-            wal.watermark.note(&wal.disk, wal.shared.id, durable)
+            wal.watermark.note(&wal.disk, wal.shared.id, wal.durable())
         })
+    }
+
+    /// Notes the hard state in a second and a third place, so that no single fault takes it. It
+    /// changes with elections only.
+    pub(super) fn vouch(&mut self) -> Result<(), Error> {
+        self.watermark.vouch(&self.disk, self.shared.id, self.durable())
+    }
+
+    /// What is durable.
+    fn durable(&self) -> Mark {
+        let (hard_state, index) = (self.position.hard_state, self.last_index());
+        let last = self.last_term.map(|term| EntryId { term, index });
+        Mark { batch: self.position.batch - 1, hard_state, last }
     }
 
     /// Takes away segments that hold no entry above `through`, as far as snapshots cover them: one
@@ -230,7 +261,7 @@ impl<D: Disk> Wal<D> {
     pub fn purge(&mut self, through: Index) -> Result<(), Error> {
         self.guarded(|wal| {
             let covered = Index(wal.shared.covered.load(Ordering::Acquire));
-            let through = through.min(covered);
+            let through = if wal.is_damaged { Index::ZERO } else { through.min(covered) };
             while wal.segments.get(1).is_some_and(|second| second.next.previous() <= through) {
                 let oldest = wal.segments.pop_front().expect("there are two");
                 remove(&wal.disk, &oldest.name)?;
@@ -278,9 +309,46 @@ impl<D: Disk> Wal<D> {
         Ok(done)
     }
 
-    /// Fills the buffer; where the log will stand, or `None` if nothing changes.
-    fn encode(&mut self, batch: &[Persist<Txn>]) -> Option<Position> {
+    /// Writes a whole log in the place of the damaged one: `batch` begins with a reset. The new one
+    /// counts when its first segment gets its name; a crash before leaves the damaged one as it is.
+    fn begin_anew(&mut self, batch: &[Persist<Txn>]) -> Result<(), Error> {
+        let meta = batch.first().and_then(|first| first.reset.as_ref());
+        let meta = meta.expect("a damaged log is begun anew before all else");
+        let hard_state = batch[0].hard_state.unwrap_or(self.position.hard_state);
+        let next = meta.last.index.next();
+        self.position = Position { next, previous: 0, hard_state, ..self.position };
+        let Some((after, last_term)) = self.encode(batch) else {
+            unreachable!("a reset is a record");
+        };
+        let n_bytes = self.buffer.len() as u64;
+        let needed = (HEAD_BYTES + n_bytes).next_multiple_of(HEAD_BYTES);
+        let size_bytes = needed.max(self.segment_bytes.min(FIRST_SEGMENT_BYTES));
+        assert!(size_bytes <= MAX_SEGMENT_BYTES, "a log of {n_bytes} bytes is no log");
+        let mut spare = Spare::begin(&self.disk, size_bytes)?;
+        while !spare.is_ready() {
+            spare.step(&self.disk, STEP_BYTES)?;
+        }
+        spare.fill(&self.disk, &self.buffer)?;
+        let number = self.segments.iter().map(|segment| segment.number).max().unwrap_or(0) + 1;
+        let (id, position) = (self.shared.id, self.position);
+        let head = Head { id, number, size_bytes, position, is_anew: true };
+        self.file = spare.become_segment(&self.disk, &head)?;
+        while let Some(old) = self.segments.pop_front() {
+            remove(&self.disk, &old.name)?;
+        }
+        self.segments.push_back(Segment::of(&head));
+        (self.size_bytes, self.offset) = (size_bytes, HEAD_BYTES + n_bytes);
+        (self.position, self.last_term) = (after, last_term);
+        (self.is_damaged, self.blocked_until) = (false, 0);
+        self.buffer = BytesMut::new();
+        self.vouch()
+    }
+
+    /// Fills the buffer; where the log will stand, and the term of its last entry if that is known,
+    /// or `None` if nothing changes.
+    fn encode(&mut self, batch: &[Persist<Txn>]) -> Option<(Position, Option<Term>)> {
         let mut after = self.position;
+        let mut last_term = self.last_term;
         let salt = self.shared.salt();
         let mut out = BatchWriter::new(salt, after.batch, after.previous, &mut self.buffer);
         for persist in batch {
@@ -294,22 +362,25 @@ impl<D: Disk> Wal<D> {
             if let Some(meta) = &persist.reset {
                 out.push(Kind::Reset(meta.last), |_| ());
                 after.next = meta.last.index.next();
+                last_term = Some(meta.last.term);
             }
             if let Some(last) = persist.truncate_after
                 && last.next() < after.next
             {
                 out.push(Kind::Truncate(last), |_| ());
                 after.next = last.next();
+                last_term = None;
             }
             for entry in &persist.append {
                 assert_eq!(entry.id.index, after.next, "entries come without a gap");
                 out.push(Kind::Entry(entry.id), |out| body::encode_entry(entry, out));
                 after.next = after.next.next();
+                last_term = Some(entry.id.term);
             }
         }
         after.previous = out.finish()?;
         after.batch += 1;
-        Some(after)
+        Some((after, last_term))
     }
 
     /// A zeroed file with room for `n_bytes`: of the size that is due, or, if the disk has no room
@@ -359,7 +430,8 @@ impl<D: Disk> Wal<D> {
     fn roll(&mut self, spare: Spare<D::File>) -> Result<(), Error> {
         let number = self.segments.back().expect("one is open").number + 1;
         let size_bytes = spare.size_bytes();
-        let head = Head { id: self.shared.id, number, size_bytes, position: self.position };
+        let (id, position) = (self.shared.id, self.position);
+        let head = Head { id, number, size_bytes, position, is_anew: false };
         self.file = spare.become_segment(&self.disk, &head)?;
         self.segments.push_back(Segment::of(&head));
         self.size_bytes = size_bytes;

@@ -9,7 +9,7 @@
 //! | 5 | rest | body |
 //!
 //! - *message*: a head in bincode (varints, little-endian), then in the form of
-//!   [`compact`](super::compact): for an append a count and as many blobs, each an
+//!   [`compact`](super::compact): for entries a count and as many blobs, each an
 //!   [`entry`](super::entry); for a forward a count and blobs, each an action; for sessions heard
 //!   from a count and fixed numbers; else nothing.
 //! - *snapshot head*: term, meta and zxid in bincode. It begins a snapshot and drops one that is
@@ -128,7 +128,7 @@ pub fn encode_message_with<'a>(
         Message::Raft(message) => append(out, MESSAGE, |out| {
             let body = with_entries(&message.body, Vec::new());
             put_head(out, &Head::Raft(raft::Message { term: message.term, body }));
-            if let Body::Append { entries, .. } = &message.body {
+            if let Body::Append { entries, .. } | Body::Found { entries, .. } = &message.body {
                 put_entries(out, entries, append_entry);
             }
         }),
@@ -256,7 +256,9 @@ impl MessageDecoder {
                 let (head, reader) = take_head::<SnapshotHead>(reader.into_rest())?;
                 reader.finish("snapshot head")?;
                 plausible(head.term)?;
-                if head.meta.last.term > head.term {
+                plausible(head.meta.last.term)?;
+                // What a server sends that is no leader has no term of its own.
+                if head.meta.last.term > head.term && head.term != Term(0) {
                     return Err(WireError::Misplaced { what: "snapshot of a later term" });
                 }
                 self.incoming = Some(Incoming { head, image: ImageDecoder::new(), n_chunks: 0 });
@@ -338,11 +340,21 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
         Head::Raft(raft::Message { term, body }) => {
             plausible(term)?;
             let mut entries = Vec::new();
-            if let Body::Append { previous, entries: in_head, .. } = &body {
-                if !in_head.is_empty() {
+            let follow = match &body {
+                Body::Append { previous, entries: in_head, .. } => {
+                    Some((Some(*previous), term, in_head.len()))
+                }
+                Body::Found { name, matched, entries: in_head, .. } => {
+                    plausible(name.term)?;
+                    Some((*matched, name.term, in_head.len()))
+                }
+                _ => None,
+            };
+            if let Some((previous, latest, n_in_head)) = follow {
+                if n_in_head > 0 {
                     return Err(WireError::Misplaced { what: "entry in a head" });
                 }
-                entries = take_entries(&mut reader, *previous, term)?;
+                entries = take_entries(&mut reader, previous, latest)?;
             }
             Message::Raft(raft::Message { term, body: with_entries(&body, entries) })
         }
@@ -381,23 +393,26 @@ fn put_entries(
     }
 }
 
-/// The entries that follow `previous`: indexes without a gap, terms that never fall (Raft §5.3) and
-/// are none to come: a leader has no entry of a later term than its own.
+/// The entries that follow `previous`, if that is known: indexes without a gap, terms that never
+/// fall (Raft §5.3) and are none to come: a leader has no entry of a later term than its own.
 fn take_entries(
     reader: &mut Reader,
-    mut previous: EntryId,
-    leader: Term,
+    mut previous: Option<EntryId>,
+    latest: Term,
 ) -> Result<Vec<SharedEntry<Txn>>, WireError> {
     const MIN_SIZE: usize = 8;
     let count = reader.count("entries", MIN_SIZE)?;
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
         let entry = decode_entry(reader.blob("entry")?)?;
-        let follows = previous.index.0.checked_add(1) == Some(entry.id.index.0);
-        if !follows || !(previous.term..=leader).contains(&entry.id.term) {
+        let follows = |previous: EntryId| {
+            previous.index.0.checked_add(1) == Some(entry.id.index.0)
+                && previous.term <= entry.id.term
+        };
+        if !previous.is_none_or(follows) || entry.id.term > latest {
             return Err(WireError::Misplaced { what: "entry of an append" });
         }
-        previous = entry.id;
+        previous = Some(entry.id);
         entries.push(SharedEntry::new(entry));
     }
     Ok(entries)
@@ -421,6 +436,10 @@ fn with_entries<A, B>(body: &Body<A>, entries: Vec<SharedEntry<B>>) -> Body<B> {
         Body::ReadIndexReply { token, index } => Body::ReadIndexReply { token, index },
         Body::TimeoutNow => Body::TimeoutNow,
         Body::SnapshotReply { index } => Body::SnapshotReply { index },
+        Body::Seek { after, ref names } => Body::Seek { after, names: names.clone() },
+        Body::Found { after, name, matched, .. } => Body::Found { after, name, matched, entries },
+        Body::NotFound { has_snapshot, leads } => Body::NotFound { has_snapshot, leads },
+        Body::SeekState { after, wants_leader } => Body::SeekState { after, wants_leader },
     }
 }
 

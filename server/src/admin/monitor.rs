@@ -34,6 +34,11 @@ pub(super) fn report(
     lines.put("quota_refused_count", facts.stats.quota_events.refused);
     lines.put("quota_soft_limit_exceeded_count", facts.stats.quota_events.exceeded);
     put_room(&mut lines, facts);
+    // Ours: a log that is not whole, and what is missing of it.
+    let repair = facts.stats.repair.as_ref();
+    lines.put("log_repairing", u8::from(repair.is_some()));
+    lines.put("log_entries_lost", repair.map_or(0, |repair| repair.n_lost));
+    lines.put("log_repaired", u8::from(facts.stats.was_repaired));
     metrics::put(&mut lines, facts, start);
     lines.0
 }

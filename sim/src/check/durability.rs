@@ -36,6 +36,10 @@ pub fn said(server: ServerId, to: ServerId, message: &Message<Txn>, disk: &Disk)
         | Body::Heartbeat { .. }
         | Body::ReadIndex { .. }
         | Body::ReadIndexReply { .. }
+        | Body::Seek { .. }
+        | Body::Found { .. }
+        | Body::NotFound { .. }
+        | Body::SeekState { .. }
         | Body::TimeoutNow => Ok(()),
     }
 }

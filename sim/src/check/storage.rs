@@ -148,7 +148,8 @@ mod tests {
 
     fn check(term: u64, entries: &[(u64, u64)]) -> Verdict {
         let entries = entries.iter().map(|&(term, index)| entry(term, index)).collect();
-        let recovered = Recovered { hard_state: hard_state(term), snapshot: None, entries };
+        let hard_state = hard_state(term);
+        let recovered = Recovered { hard_state, entries, ..Recovered::default() };
         found(ServerId(1), &recovered, &disk(), false)
     }
 

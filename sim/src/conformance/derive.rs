@@ -360,6 +360,10 @@ impl Conformance {
             | Body::VoteReply { granted: false }
             | Body::AppendReject { .. }
             | Body::ReadIndexReply { index: None, .. }
+            | Body::Seek { .. }
+            | Body::Found { .. }
+            | Body::NotFound { .. }
+            | Body::SeekState { .. }
             | Body::TimeoutNow => Ok(()),
         }
     }

@@ -52,7 +52,11 @@ impl Word {
             | Body::AppendReject { .. }
             | Body::Heartbeat { .. }
             | Body::HeartbeatReply { .. }
-            | Body::ReadIndex { .. } => None,
+            | Body::ReadIndex { .. }
+            | Body::Seek { .. }
+            | Body::Found { .. }
+            | Body::NotFound { .. }
+            | Body::SeekState { .. } => None,
         }
     }
 }

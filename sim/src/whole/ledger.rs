@@ -279,7 +279,7 @@ mod tests {
     fn found(ledger: &Ledger, term: u64, entries: &[(u64, u64)]) -> bool {
         let hard_state = HardState { term: Term(term), vote: None };
         let entries = entries.iter().map(|&(term, index)| blank(term, index)).collect();
-        let recovered = Recovered { hard_state, snapshot: None, entries };
+        let recovered = Recovered { hard_state, entries, ..Recovered::default() };
         ledger.lock().servers[&ServerId(1)].allows(ServerId(1), &recovered, false).is_ok()
     }
 

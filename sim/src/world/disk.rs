@@ -301,7 +301,8 @@ impl Disk {
         }
         self.asked = self.durable.clone();
         let hard_state = self.durable.hard_state;
-        Recovered { hard_state, snapshot, entries: self.durable.log.entries().cloned().collect() }
+        let entries = self.durable.log.entries().cloned().collect();
+        Recovered { hard_state, snapshot, entries, damage: None }
     }
 
     fn keep(&mut self, snapshot: Snapshot) {

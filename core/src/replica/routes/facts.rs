@@ -44,6 +44,8 @@ impl Replica {
             synced_observers: observers.len() as u64,
             pending_syncs: (self.barriers.n_waiting() + raft.n_waiting_readers()) as u64,
             quorum_size: raft.membership().voters.len() as u64,
+            repair: raft.repair(),
+            was_repaired: raft.was_repaired(),
             elections_won: raft.elections_won(),
             leads_since: self.leads_since,
             proposal_bytes: self.proposal_bytes,

@@ -45,6 +45,7 @@ impl Durable {
             hard_state: self.hard_state,
             snapshot: self.snapshot.clone(),
             entries: self.entries.range(last + 1..).map(|(_, entry)| entry.clone()).collect(),
+            damage: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{
     ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Text, Write, Zxid,
 };
-use zokor_core::raft::{Index, Persist, Ticket};
+use zokor_core::raft::{Index, Persist, RepairStatus, Ticket};
 use zokor_core::replica::{CloseReason, Counts, Message, Output, Sizes, Snapshot, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
@@ -164,6 +164,10 @@ impl Machine for Script {
 
     fn reset_stats(&mut self) {
         self.stats.proposal_bytes = Sizes::default();
+    }
+
+    fn repair(&self) -> Option<RepairStatus> {
+        None
     }
 
     fn stats(&self) -> Stats {

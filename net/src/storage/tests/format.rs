@@ -39,16 +39,24 @@ fn a_watermark_has_these_bytes() {
     let disk = MemoryDisk::new();
     let mut opened = reopen(&disk);
     for index in 1..=2 {
-        opened.wal.persist(&[append(6, index, index)]).unwrap();
+        let hard_state = (index == 2).then_some(hard_state(7, Some(3)));
+        opened.wal.persist(&[Persist { hard_state, ..append(6, index, index) }]).unwrap();
         opened.wal.mark().unwrap();
     }
     let of = |batch: u8| {
-        let mut bytes = hex("5a4f4b4f52574d4b 01000000 30000000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
+        let mut bytes = hex("5a4f4b4f52574d4b 02000000 58000000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
+        bytes.extend([batch, 0, 0, 0, 0, 0, 0, 0]);
+        let vote = hex("0700000000000000 0300000000000000 03000000 00000000");
+        bytes.extend(if batch == 1 { vec![0; 24] } else { vote.to_vec() });
+        let flags = if batch == 1 { 2 } else { 3 };
+        bytes[56] = flags;
+        bytes.extend(hex("0600000000000000"));
         bytes.extend([batch, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         bytes.extend(crc(&[&bytes]).to_le_bytes());
         bytes
     };
-    assert_eq!(disk.content("watermark-0").unwrap(), of(1));
+    // A vote is noted in both.
+    assert_eq!(disk.content("watermark-0").unwrap(), of(2));
     assert_eq!(disk.content("watermark-1").unwrap(), of(2));
 }
 
@@ -56,7 +64,7 @@ fn a_watermark_has_these_bytes() {
 fn a_segments_head_has_these_bytes() {
     let hard_state = hard_state(0x0102, Some(9));
     let position = Position { next: Index(0x1234), batch: 0x77, previous: 0xdead_beef, hard_state };
-    let head = Head { id: ID, number: 0x2a, size_bytes: 0x4000, position };
+    let head = Head { id: ID, number: 0x2a, size_bytes: 0x4000, position, is_anew: false };
     assert_eq!(head.name(), "log-0000002a-0000000000001234.zk");
     let bytes = head.to_bytes();
     let expected = hex("5a4f4b4f524c4f47 01000000 00100000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5

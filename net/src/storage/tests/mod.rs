@@ -6,6 +6,7 @@ mod damage;
 mod folder;
 mod format;
 mod model;
+mod salvage;
 
 use std::sync::Arc;
 

@@ -132,6 +132,14 @@ fn the_bytes_of_messages_are_fixed() {
         ),
         (Message::Heard(vec![SessionId(-2)]), "01 02 01 fffffffffffffffe"),
         (Message::ShortOfRoom, "01 03"),
+        (
+            said(Body::Seek { after: id(1, 4), names: vec![id(2, 7), id(2, 9)] }),
+            "01 00 03 0d 01 04 02 02 07 02 09",
+        ),
+        (found(Some(id(1, 4)), &[id(1, 5), id(2, 6)]), FOUND),
+        (found(None, &[id(2, 6)]), "01 00 03 0e 01 04 02 07 00 00 01 00000004 01 02 06 00"),
+        (said(Body::NotFound { has_snapshot: true, leads: false }), "01 00 03 0f 01 00"),
+        (said(Body::SeekState { after: id(1, 4), wants_leader: true }), "01 00 03 10 01 04 01"),
     ];
     for (message, digits) in table {
         let frame = frame_of(&message);
@@ -295,6 +303,38 @@ fn entries_encoded_before_are_taken_as_they_are() {
     assert_eq!(content(&out), frame_of(&message));
 }
 
+const FOUND: &str =
+    "01 00 03 0e 01 04 02 07 01 01 04 00 02 00000004 01 01 05 00 00000004 01 02 06 00";
+
+fn said(body: Body<Txn>) -> Message {
+    Message::Raft(raft::Message { term: Term(3), body })
+}
+
+/// An answer to one who has lost what comes after `1, 4` and has `2, 7`.
+fn found(matched: Option<EntryId>, entries: &[EntryId]) -> Message {
+    let entries = entries.iter().map(|&id| SharedEntry::new(Entry { id, payload: Payload::Blank }));
+    said(Body::Found { after: id(1, 4), name: id(2, 7), matched, entries: entries.collect() })
+}
+
+#[test]
+fn entries_found_follow_each_other_and_are_not_of_a_later_term_than_their_name() {
+    assert!(decode(frame_of(&found(Some(id(1, 4)), &[id(1, 5), id(2, 6)]))).is_ok());
+    assert!(decode(frame_of(&found(Some(id(1, 4)), &[id(1, 6)]))).is_err(), "a gap");
+    assert!(decode(frame_of(&found(None, &[id(1, 5), id(1, 7)]))).is_err(), "a gap");
+    assert!(decode(frame_of(&found(None, &[id(3, 5)]))).is_err(), "a later term");
+    assert!(decode(frame_of(&found(None, &[id(2, 5), id(1, 6)]))).is_err(), "the term falls");
+}
+
+#[test]
+fn a_snapshot_that_no_leader_sends_has_no_term() {
+    let frames = SnapshotFrames::new(Term(0), &snapshot()).map(|frame| content(&frame)).collect();
+    let messages: Vec<Bytes> = frames;
+    assert!(matches!(feed(messages).as_deref(), Ok([Message::Snapshot { term: Term(0), .. }])));
+    let snapshot = snapshot();
+    let early = SnapshotFrames::new(Term(2), &snapshot).map(|frame| content(&frame));
+    assert!(feed(early.collect::<Vec<_>>()).is_err(), "a leader has no entry of a later term");
+}
+
 fn body() -> impl Strategy<Value = Body<Txn>> {
     use samples::entry_id;
     let index = || any::<u64>().prop_map(Index);
@@ -313,8 +353,22 @@ fn body() -> impl Strategy<Value = Body<Txn>> {
             Body::Append { previous, commit, entries }
         },
     );
+    let append = append.boxed();
+    let found = (append.clone(), any::<bool>()).prop_map(|(append, is_matched)| {
+        let Body::Append { previous, entries, .. } = append else { unreachable!("just made") };
+        let name = entries.last().map_or(previous, |entry| entry.id);
+        let matched = is_matched.then_some(previous);
+        Body::Found { after: previous, name, matched, entries }
+    });
     prop_oneof![
         4 => append,
+        2 => found,
+        1 => (entry_id(), vec(entry_id(), 0..5))
+            .prop_map(|(after, names)| Body::Seek { after, names }),
+        1 => any::<(bool, bool)>()
+            .prop_map(|(has_snapshot, leads)| Body::NotFound { has_snapshot, leads }),
+        1 => (entry_id(), any::<bool>())
+            .prop_map(|(after, wants_leader)| Body::SeekState { after, wants_leader }),
         1 => entry_id().prop_map(|last| Body::PreVote { last }),
         1 => any::<bool>().prop_map(|granted| Body::PreVoteReply { granted }),
         1 => (entry_id(), any::<bool>())
