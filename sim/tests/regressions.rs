@@ -43,6 +43,7 @@ fn seeds_that_failed_once_fail_no_more() {
 #[test]
 fn small_scenarios_fail_with_their_mutant_and_with_nothing_else() {
     // A mutant may well run into an assertion: that is a hit, and no news.
+    let said = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
     let mut files: Vec<PathBuf> =
@@ -50,6 +51,7 @@ fn small_scenarios_fail_with_their_mutant_and_with_nothing_else() {
     files.sort();
     assert!(files.len() > 20, "{files:?}");
     let wrong: Vec<String> = files.iter().filter_map(|file| wrong_with(file)).collect();
+    std::panic::set_hook(said);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

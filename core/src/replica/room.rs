@@ -103,7 +103,9 @@ impl Replica {
     /// Whether a quorum has room for more.
     pub(super) fn has_room(&self) -> bool {
         let own = self.config.raft.id;
-        self.raft.membership().is_quorum(|server| self.room.has(server, own))
+        // This is asked of every write.
+        let nobody_is_short = !self.room.is_short && self.room.peers.is_empty();
+        nobody_is_short || self.raft.membership().is_quorum(|server| self.room.has(server, own))
     }
 
     /// The rules by which `action` is to be applied. What is to be refused for want of room loses
