@@ -29,6 +29,8 @@ const SEEDS: &[(u64, &str)] = &[
     (0x9cfb_0181_d147_f017, "snapshots of several former terms answered in one poll (model)"),
     (0x1704_e17a_fe6e_e179, "a lone voter with a new one beside it heard a quorum for ever"),
     (0x97fe_816c_62ef_a161, "the same, by another seed (a leader hears from a quorum)"),
+    (0x501e_8b27_c87d_7ff6, "a server that lost its leader again and again kept local sessions"),
+    (0x958d_d5f2_14a7_766f, "a local session closed by a client that never heard of it"),
 ];
 
 #[test]

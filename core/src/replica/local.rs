@@ -32,6 +32,8 @@ pub(super) struct Locals {
     ids: (SessionId, i64),
     /// The first id given in read-only mode since that began, and the last.
     read_only_ids: Option<(SessionId, SessionId)>,
+    /// Since when nobody is served, if clients were served before.
+    unserved_since: Option<Instant>,
 }
 
 /// One session that only this server knows.
@@ -87,6 +89,7 @@ impl Locals {
             attachments: 0,
             ids: (SessionId(0), LANE_IDS),
             read_only_ids: None,
+            unserved_since: None,
         }
     }
 
@@ -137,10 +140,18 @@ impl Locals {
         self.read_only_ids.is_some_and(|(first, last)| (first..=last).contains(&id))
     }
 
-    /// Clients are served again, after a time in which nobody was: everyone has a full timeout.
-    pub(super) fn begin_anew(&mut self, now: Instant) {
-        let sessions = self.sessions.iter().map(|(&id, session)| (id, session.timeout_ms));
-        self.expiry.start(now, sessions);
+    /// Nobody is served any more.
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.unserved_since.get_or_insert(now);
+    }
+
+    /// Clients are served again: the time in which nobody was counts against no one. More they do
+    /// not get, or a server that loses its leader again and again would keep the sessions of the
+    /// dead for ever.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        if let Some(since) = self.unserved_since.take() {
+            self.expiry.shift(now - since);
+        }
     }
 
     /// A token that no attachment of a local session had: below every zxid of a served ensemble,

@@ -201,6 +201,7 @@ impl World {
                 self.probes.hit("ephemeral asked for in a local session");
             } else if scope == Scope::Local && ends {
                 self.probes.hit("local session closed");
+                self.checks.judge.locals.closing(session);
             }
         }
         if matches!(&*request, Request::Sync(_)) && self.leaders().is_empty() {

@@ -36,6 +36,7 @@ impl Replica {
         self.note_serving(served);
         let orphan_timeout = self.config.orphan_timeout;
         if self.upkeep.is_orphaned(now, orphan_timeout) {
+            self.locals.pause(now);
             self.close_all(CloseReason::NoLeader);
         }
         self.begin_read_only();

@@ -311,7 +311,7 @@ impl Replica {
     /// Whether clients were served before, and are now: what they could not help is forgiven.
     pub(in crate::replica) fn note_serving(&mut self, served: bool) {
         if !served && self.upkeep.is_serving() {
-            self.locals.begin_anew(self.now.instant);
+            self.locals.go_on(self.now.instant);
         }
     }
 

@@ -44,6 +44,8 @@ struct Given {
     timeout: u64,
     /// When its server last heard of it, by that server's clock.
     heard: Instant,
+    /// Its client has asked for its end, and perhaps never heard of it.
+    is_closing: bool,
     ended: bool,
 }
 
@@ -110,6 +112,7 @@ impl Locals {
             read_only: goes_on.map_or(read_only, |known| known.read_only),
             timeout: u64::from(timeout_ms.unsigned_abs()),
             heard: place.now,
+            is_closing: false,
             ended: false,
         };
         self.0.insert(session, given);
@@ -128,7 +131,7 @@ impl Locals {
         }
         // With read-only mode its sessions go.
         let was_silent = known.is_overdue(place) || known.read_only;
-        let (copy, excused) = (*known, known.ended || was_silent);
+        let (copy, excused) = (*known, known.ended || known.is_closing || was_silent);
         known.ended = true;
         must("expired means ended (S9)", excused, || {
             format!("{session} of {copy:?} is refused by {place:?}")
@@ -139,6 +142,13 @@ impl Locals {
     pub fn heard(&mut self, session: SessionId, now: Instant) {
         if let Some(known) = self.0.get_mut(&session) {
             known.heard = known.heard.max(now);
+        }
+    }
+
+    /// Its client's wish to close it comes in at its server.
+    pub fn closing(&mut self, session: SessionId) {
+        if let Some(known) = self.0.get_mut(&session) {
+            known.is_closing = true;
         }
     }
 
