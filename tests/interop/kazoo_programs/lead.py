@@ -26,10 +26,15 @@ def campaign():
 campaign()
 
 
+leaders = []
+
+
 @client.DataWatch("/leader")
 def changed(data, stat):
-    if stat is None:
+    # Who is slow may find the next leader where the one that it watched was.
+    if stat is None or (leaders and leaders[-1] != stat.czxid):
         gone.set()
+    leaders[:] = [] if stat is None else [stat.czxid]
 
 
 while True:
