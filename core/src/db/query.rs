@@ -77,9 +77,12 @@ fn get_acl(tree: &Tree, reader: &Reader<'_>, path: &str) -> Result<Response, Err
     Ok(Response::Acl(acl, znode.to_stat()))
 }
 
-/// A blank prefix, or the root, stands for everything.
+/// A blank prefix, or the root, stands for everything; so does the root between blanks, which are
+/// those that Java's `trim` takes away.
+// zookeeper: FinalRequestProcessor, GetEphemerals
 fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Vec<Text> {
-    let prefix = if prefix.trim().is_empty() { "" } else { prefix };
+    let trimmed = prefix.trim_matches(|c| c <= ' ');
+    let prefix = if matches!(trimmed, "" | "/") { "" } else { prefix };
     tree.ephemerals(reader.session, prefix).map(|path| Text::from(&**path)).collect()
 }
 

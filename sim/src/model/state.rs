@@ -184,7 +184,8 @@ impl State {
             }
             Read::GetAcl { path } => self.acl(path, identities),
             Read::GetEphemerals { prefix } => {
-                let prefix = if prefix.trim().is_empty() { "" } else { prefix };
+                let core = prefix.trim_matches(|c| c <= ' ');
+                let prefix = if core.is_empty() || core == "/" { "" } else { prefix };
                 let own = self.nodes.iter().filter(|(_, node)| node.owner() == Some(session));
                 let own = own.filter(|(path, _)| path.starts_with(prefix));
                 Ok(Response::Names(own.map(|(path, _)| Text::from(&**path)).collect()))

@@ -123,10 +123,13 @@ fn a_session_lists_its_own_ephemerals_by_prefix() {
         lone.make(path, 1);
     }
     lone.write_as(TWO, &[], create("/ac", 1)).unwrap();
-    let rows: [(&str, &[&str]); 6] = [
+    let rows: [(&str, &[&str]); 9] = [
         ("", &["/a", "/ab", "/b"]),
         ("  ", &["/a", "/ab", "/b"]),
         ("/", &["/a", "/ab", "/b"]),
+        ("/ ", &["/a", "/ab", "/b"]),
+        (" \0/\t", &["/a", "/ab", "/b"]),
+        ("\u{2003}/", &[]),
         ("/a", &["/a", "/ab"]),
         ("/ac", &[]),
         ("b", &[]),
