@@ -54,7 +54,7 @@ pub fn zookeeper_snapshot(bytes: &[u8]) {
 /// A log of ZooKeeper, and transactions by themselves, each behind two bytes with its length.
 pub fn zookeeper_log(bytes: &[u8]) {
     if let Ok(mut reader) = LogReader::begin(bytes) {
-        while let Ok(Some(entry)) = reader.next() {
+        while let Ok(Some(entry)) = reader.next_entry() {
             assert!(entry.offset < reader.offset(), "an entry has bytes");
         }
     }

@@ -21,13 +21,12 @@ if NAMESPACE not in os.environ:
     mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
     os.execvp("unshare", ["unshare", "--mount", *mapped, sys.executable, *sys.argv])
 
-from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import ConnectionLoss, OperationTimeoutError, QuotaExceededError
-from kazoo.retry import KazooRetry
+from kazoo.client import KazooState
+from kazoo.exceptions import QuotaExceededError
 
+from patience import BOUND, connect, persist
 from start import Ensemble, mode
 
-BOUND = 60
 DISK = 32 << 20
 SETTINGS = ["zokor.diskReserveMb=4", "snapCount=400"]
 
@@ -89,24 +88,6 @@ def until(what, condition):
     while not condition():
         assert time.monotonic() < end, f"never: {what}"
         time.sleep(0.05)
-
-
-def connect(hosts):
-    retry = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.5, deadline=BOUND)
-    client = KazooClient(hosts=",".join(hosts), timeout=10, connection_retry=retry)
-    client.start(timeout=BOUND)
-    return client
-
-
-def persist(function, *arguments, **options):
-    """Calls again after a lost connection, as a program must."""
-    end = time.monotonic() + BOUND
-    while True:
-        try:
-            return function(*arguments, **options)
-        except (ConnectionLoss, OperationTimeoutError):
-            assert time.monotonic() < end, "no server answers"
-            time.sleep(0.05)
 
 
 with SmallDisks(sys.argv[1], 3, SETTINGS) as ensemble:

@@ -5,34 +5,12 @@ Usage: servers_killed.py SERVER (as for start.py, but not dev:)
 
 import sys
 import threading
-import time
 
-from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import ConnectionLoss, NodeExistsError, OperationTimeoutError
-from kazoo.retry import KazooRetry
+from kazoo.client import KazooState
+from kazoo.exceptions import NodeExistsError
 
+from patience import BOUND, connect, persist
 from start import Ensemble, mode
-
-BOUND = 60
-
-
-def connect(hosts):
-    retry = KazooRetry(max_tries=-1, delay=0.05, max_delay=0.5, deadline=BOUND)
-    client = KazooClient(hosts=",".join(hosts), timeout=10, connection_retry=retry)
-    client.start(timeout=BOUND)
-    return client
-
-
-def persist(function, *arguments, **options):
-    """Calls again after a lost connection, as a program must."""
-    end = time.monotonic() + BOUND
-    while True:
-        try:
-            return function(*arguments, **options)
-        except (ConnectionLoss, OperationTimeoutError):
-            assert time.monotonic() < end, "no server answers"
-            time.sleep(0.05)
-
 
 with Ensemble(sys.argv[1], 3) as ensemble:
     client = connect(ensemble.hosts)

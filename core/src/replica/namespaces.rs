@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::summary::Summary;
-use crate::db::{Action, Change, ChangeKind, Outcome};
+use crate::db::{Action, Change, ChangeKind, LocalWork, Outcome, Txn};
 use crate::proto::{ErrorCode, OpResult, Read, Response, Text, Write};
 
 /// One of them.
@@ -26,12 +26,16 @@ pub struct Namespace {
 
 /// All of them, by the name of their znode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Namespaces(BTreeMap<String, Namespace>);
+pub struct Namespaces {
+    all: BTreeMap<String, Namespace>,
+    /// How many of them are gone: whether it is worth to look for one.
+    n_gone: usize,
+}
 
 impl Namespaces {
     /// Ascending by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Namespace)> {
-        self.0.iter().map(|(name, namespace)| (name.as_str(), namespace))
+        self.all.iter().map(|(name, namespace)| (name.as_str(), namespace))
     }
 
     /// `read` has succeeded with this response.
@@ -69,15 +73,25 @@ impl Namespaces {
         namespace.writes.note(length(path) as u64 + change.n_bytes);
         // Both a slash and a name.
         if path.rfind('/') == Some(0) {
+            let was_gone = namespace.is_gone;
             namespace.is_gone = change.kind == ChangeKind::Deleted;
+            let is_gone = namespace.is_gone;
+            self.n_gone = self.n_gone + usize::from(is_gone) - usize::from(was_gone);
         }
     }
 
-    /// A txn had this outcome.
-    pub(super) fn refused(&mut self, action: &Action, outcome: &Outcome) {
-        let (Action::Write { write, .. }, Outcome::Answered(result)) = (action, outcome) else {
+    /// A txn had this outcome. One that is refused for want of room is no matter of quotas.
+    pub(super) fn refused(&mut self, txn: &Txn, outcome: &Outcome) {
+        let (
+            Action::Write { write, .. } | Action::Local { work: LocalWork::Write(write), .. },
+            Outcome::Answered(result),
+        ) = (&txn.action, outcome)
+        else {
             return;
         };
+        if txn.rules.no_room {
+            return;
+        }
         let path = match (write, result) {
             (Write::Multi(parts), Ok(Response::Multi(results))) => {
                 let refused = OpResult::Error(Some(ErrorCode::QuotaExceeded));
@@ -101,15 +115,20 @@ impl Namespaces {
     /// The one that `path` is in; the root is in none.
     fn of(&mut self, path: &str) -> Option<&mut Namespace> {
         let name = path.split('/').nth(1).filter(|name| !name.is_empty())?;
-        if !self.0.contains_key(name) {
-            if self.0.len() >= MOST {
-                let gone = self.0.iter().find(|(_, namespace)| namespace.is_gone);
+        if !self.all.contains_key(name) {
+            if self.all.len() >= MOST {
+                // Every read of one that is not counted comes here.
+                if self.n_gone == 0 {
+                    return None;
+                }
+                let gone = self.all.iter().find(|(_, namespace)| namespace.is_gone);
                 let gone = gone.map(|(name, _)| name.clone())?;
-                self.0.remove(&gone);
+                self.all.remove(&gone);
+                self.n_gone -= 1;
             }
-            self.0.insert(name.to_owned(), Namespace::default());
+            self.all.insert(name.to_owned(), Namespace::default());
         }
-        self.0.get_mut(name)
+        self.all.get_mut(name)
     }
 }
 

@@ -219,7 +219,7 @@ impl Loading<'_> {
         let damaged = |wrong: Wrong| Stop::Damage(wrong.within(file));
         let mut reader = LogReader::begin(BufReader::new(opened)).map_err(damaged)?;
         let mut shown = 0;
-        while let Some(entry) = reader.next().map_err(damaged)? {
+        while let Some(entry) = reader.next_entry().map_err(damaged)? {
             if reader.offset() - shown >= SHOW_BYTES {
                 shown = reader.offset();
                 (self.progress)(Progress { file, n_bytes: self.n_bytes + shown });

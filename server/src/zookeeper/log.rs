@@ -6,8 +6,9 @@
 
 use std::io::BufRead;
 
+use adler2::adler32_slice;
+
 use super::Wrong;
-use super::checksum::Adler32;
 use super::input::Input;
 use super::txn::{Header, Txn, TxnDigest, decode};
 
@@ -59,9 +60,7 @@ impl<R: BufRead> LogReader<R> {
     ///
     /// # Errors
     /// If an entry is damaged, or what ends the log is followed by a whole entry.
-    // An iterator would go on after an error.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Entry>, Wrong> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Wrong> {
         if self.has_ended {
             return Ok(None);
         }
@@ -70,7 +69,7 @@ impl<R: BufRead> LogReader<R> {
         match self.entry(&mut read)? {
             Found::Whole { sum, length } => {
                 let bytes = read[HEAD_BYTES..HEAD_BYTES + length].to_vec();
-                if Adler32::of(&bytes) != sum {
+                if adler32_slice(&bytes) != sum {
                     return Err(Wrong::new(offset, "the checksum of the entry is wrong"));
                 }
                 let decoded = decode(bytes.into()).map_err(|error| {
@@ -158,7 +157,7 @@ fn find_entry(bytes: &[u8]) -> Option<usize> {
         let start = at + HEAD_BYTES;
         let Some(body) = bytes.get(start..start + length) else { return false };
         let sum = u32::from_be_bytes(bytes[at + 4..at + 8].try_into().expect("four"));
-        bytes.get(start + length) == Some(&END_OF_ENTRY) && Adler32::of(body) == sum
+        bytes.get(start + length) == Some(&END_OF_ENTRY) && adler32_slice(body) == sum
     })
 }
 

@@ -111,7 +111,7 @@ fn read_stat<R: BufRead>(input: &mut Input<R>) -> Result<StoredStat, Wrong> {
 
 /// The checksum of all that came before it, and a slash.
 fn read_seal<R: BufRead>(input: &mut Input<R>) -> Result<(), Wrong> {
-    let (start, expected) = (input.offset(), i64::from(input.sum.value()));
+    let (start, expected) = (input.offset(), i64::from(input.sum.checksum()));
     let found = input.long("the checksum")?;
     if found != expected || &*input.text("the seal")? != "/" {
         return Err(Wrong::new(start, "the checksum of what comes before it is wrong"));

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use adler2::adler32_slice;
 use bytes::{BufMut, BytesMut};
 use tempfile::TempDir;
 use zokor_core::db::{Image, ImageBuilder, ImageNode};
@@ -11,7 +12,7 @@ use zokor_core::id::SessionId;
 use zokor_core::proto::{AclList, Zxid};
 use zokor_core::tree::{Kind, StoredStat};
 
-use super::checksum::{Adler32, node_digest};
+use super::checksum::node_digest;
 use super::*;
 use crate::import::image_of;
 
@@ -48,7 +49,7 @@ fn text(out: &mut BytesMut, text: &str) {
 }
 
 fn seal(out: &mut BytesMut) {
-    let sum = Adler32::of(out);
+    let sum = adler32_slice(out);
     out.put_i64(i64::from(sum));
     out.put_slice(b"\0\0\0\x01/");
 }
@@ -58,7 +59,7 @@ fn log(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut out = BytesMut::new();
     out.put_slice(b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0");
     for entry in entries {
-        out.put_i64(i64::from(Adler32::of(entry)));
+        out.put_i64(i64::from(adler32_slice(entry)));
         out.put_i32(entry.len() as i32);
         out.put_slice(entry);
         out.put_u8(b'B');
@@ -257,21 +258,21 @@ fn entries_of_a_real_server_are_read() {
          0000002c 00000004 2f762f61 00000000 00000001 0000001f 00000005 776f726c64 00000006 \
          616e796f6e65 00 00000001 ffffffff 00000004 ffffff99 00000002 00000004cffd0699",
     );
-    assert_eq!((made.len(), Adler32::of(&made)), (88, 0xec9a_0cd2));
-    assert_eq!((failed.len(), Adler32::of(&failed)), (112, 0xf5a0_13b9));
+    assert_eq!((made.len(), adler32_slice(&made)), (88, 0xec9a_0cd2));
+    assert_eq!((failed.len(), adler32_slice(&failed)), (112, 0xf5a0_13b9));
     let mut file = log(&[])[..16].to_vec();
     file.extend_from_slice(&begun);
     file.extend_from_slice(&log(&[made, failed])[16..]);
     let mut reader = LogReader::begin(&file[..]).unwrap();
-    let first = reader.next().unwrap().unwrap();
+    let first = reader.next_entry().unwrap().unwrap();
     assert_eq!((first.offset, first.header.zxid, first.digest), (16, 0x16, Some(0x3_6c5d_9edf)));
     assert_eq!(first.txn, Txn::CreateSession { timeout_ms: 10_000 });
-    let second = reader.next().unwrap().unwrap();
+    let second = reader.next_entry().unwrap().unwrap();
     let Txn::Create(made) = &second.txn else { panic!("{second:?}") };
     assert_eq!((&*made.path, made.owner, made.parent_cversion), ("/v", 0, Some(8)));
-    let third = reader.next().unwrap().unwrap();
+    let third = reader.next_entry().unwrap().unwrap();
     assert_eq!((third.txn, third.digest), (Txn::Nothing, Some(0x4_cffd_0699)));
-    assert_eq!(reader.next(), Ok(None));
+    assert_eq!(reader.next_entry(), Ok(None));
     assert_eq!(reader.torn_at(), None);
 }
 
@@ -397,7 +398,7 @@ fn a_log_ends_with_zeros_or_with_an_entry_that_was_never_finished() {
     let entries = |bytes: &[u8]| -> Result<(i32, Option<u64>), u64> {
         let mut reader = LogReader::begin(bytes).map_err(|wrong| wrong.offset)?;
         let mut n = 0;
-        while reader.next().map_err(|wrong| wrong.offset)?.is_some() {
+        while reader.next_entry().map_err(|wrong| wrong.offset)?.is_some() {
             n += 1;
         }
         Ok((n, reader.torn_at()))

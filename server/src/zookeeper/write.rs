@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use adler2::Adler32;
 use bytes::{BufMut, BytesMut};
 use zokor_core::db::Image;
 use zokor_core::proto::{Acl, AclList, Id, Permissions};
 use zokor_core::tree::StoredStat;
 use zokor_net::wire::jute;
 
-use super::checksum::{Adler32, DIGEST_VERSION, node_digest};
+use super::checksum::{DIGEST_VERSION, node_digest};
 use super::snapshot::OPEN_ACL;
 
 /// Writes `image` as a snapshot that ZooKeeper 3.4 and later can load. The digest behind the first
@@ -104,7 +105,7 @@ impl<W: Write> Output<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.sum.update(&self.buffer);
+        self.sum.write_slice(&self.buffer);
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
@@ -112,7 +113,7 @@ impl<W: Write> Output<W> {
 
     fn seal(&mut self) -> io::Result<()> {
         self.flush()?;
-        let sum = self.sum.value();
+        let sum = self.sum.checksum();
         self.put(|writer| {
             writer.long(i64::from(sum));
             writer.text("/");

@@ -40,7 +40,7 @@ impl Replica {
                 let local = mutated!(LocalTime).then(|| Txn { time: self.now.wall, ..txn.clone() });
                 let applied = self.db.apply(zxid, local.as_ref().unwrap_or(txn));
                 self.quota_events += self.db.take_quota_events();
-                self.counts.namespaces.refused(&txn.action, &applied.outcome);
+                self.counts.namespaces.refused(txn, &applied.outcome);
                 for change in &applied.changes {
                     self.counts.namespaces.written(change);
                     self.fire(zxid, change);

@@ -106,6 +106,8 @@ fn what_is_refused_leaves_its_data_out_of_the_log() {
     let Action::Write { write, .. } = &txn.action else { panic!("no write") };
     assert_eq!(write, &Write::SetData { path: "/a".into(), data: None, version: 7 });
     assert!(txn.rules.no_room);
+    let namespaces = &e.running[&ServerId(1)].counts().namespaces;
+    assert!(namespaces.iter().all(|(_, it)| it.refused == 0), "that is no matter of quotas");
     e.room(ServerId(1), false);
     e.call(client.conn, set("/a", "z", 0)).expect("there is room");
 }

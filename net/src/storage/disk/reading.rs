@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::real::names_in;
 use super::{Disk, DiskFile};
 
 /// A folder of the operating system that is only read. A server may be at work in it.
@@ -42,12 +43,7 @@ impl Disk for ReadingDisk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort_unstable();
-        Ok(names)
+        names_in(&self.path)
     }
 
     fn create(&self, _: &str) -> io::Result<File> {

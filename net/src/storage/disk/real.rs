@@ -49,6 +49,16 @@ impl RealDisk {
     }
 }
 
+/// The names of everything in a folder, ascending.
+pub(super) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 impl Disk for RealDisk {
     type File = RealFile;
     type Lock = File;
@@ -58,12 +68,7 @@ impl Disk for RealDisk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort_unstable();
-        Ok(names)
+        names_in(&self.path)
     }
 
     fn create(&self, name: &str) -> io::Result<RealFile> {
