@@ -36,7 +36,7 @@ impl<R: BufRead> LogReader<R> {
     /// Begins a file. Of its head only the magic number counts, as for ZooKeeper.
     ///
     /// # Errors
-    /// If it does not begin like a log. An empty file is none either; see [`LogReader::next`].
+    /// If it does not begin like a log. An empty file is none either; see [`Self::next_entry`].
     pub fn begin(stream: R) -> Result<Self, Wrong> {
         let mut input = Input::new(stream);
         if input.array("the magic number")? != *b"ZKLG" {
