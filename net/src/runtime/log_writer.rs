@@ -48,7 +48,7 @@ pub trait LogStore: Send + 'static {
     fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal>;
 
     /// How many bytes are free where the log is; `None` if the disk does not say.
-    fn free_bytes(&self) -> Option<u64>;
+    fn free_bytes(&mut self) -> Option<u64>;
 
     /// Entries up to `through` may go.
     ///
@@ -75,7 +75,7 @@ impl<D: Disk> LogStore for Wal<D> {
         Wal::persist(self, batches).map_err(|error| Refusal::of(&error, self.is_poisoned()))
     }
 
-    fn free_bytes(&self) -> Option<u64> {
+    fn free_bytes(&mut self) -> Option<u64> {
         Wal::free_bytes(self).ok()
     }
 
@@ -471,7 +471,7 @@ mod tests {
             if self.fails { Err(Refusal::Failed("the disk is gone".to_owned())) } else { Ok(()) }
         }
 
-        fn free_bytes(&self) -> Option<u64> {
+        fn free_bytes(&mut self) -> Option<u64> {
             Some(1_000)
         }
 

@@ -142,7 +142,7 @@ pub fn inspect<D: Disk>(data: &D, log: Option<&D>) -> Result<Inspection, Error> 
     let mark = Watermark::find(log, identity.id)?;
     found.durable_batch = mark.watermark.batch();
     let snapshots = found.snapshots(data, identity.id)?;
-    found.list_log(log, identity.id)?;
+    found.list_log(log)?;
     match replay(log, identity.id, Index::ZERO, &mark) {
         Ok(Some(replayed)) => {
             let newest = found.snapshots.last().map(|facts| facts.meta.clone()).unwrap_or_default();
@@ -209,7 +209,7 @@ impl Inspection {
     }
 
     /// Lists every segment by itself. What is wrong is judged elsewhere.
-    fn list_log<D: Disk>(&mut self, log: &D, id: [u8; 16]) -> Result<(), Error> {
+    fn list_log<D: Disk>(&mut self, log: &D) -> Result<(), Error> {
         let mut names: Vec<(u64, String)> = Vec::new();
         for name in list(log)? {
             names.extend(number_of(&name).map(|number| (number, name)));
@@ -218,7 +218,7 @@ impl Inspection {
         for (_, name) in names {
             let file = open(log, &name)?;
             let Ok(head) = read_head(log, &name, &file) else { continue };
-            let Head { size_bytes, position, .. } = head;
+            let (salt, Head { size_bytes, position, .. }) = (head.salt(), head);
             if size_bytes > MAX_SEGMENT_BYTES {
                 continue;
             }
@@ -230,7 +230,7 @@ impl Inspection {
             });
             let mut bytes = vec![0; usize::try_from(size_bytes).expect("64 bits")];
             file.read_at(0, &mut bytes).map_err(failed(log, "read", &name))?;
-            let run = Run::read(crc32c::crc32c(&id), &bytes, position);
+            let run = Run::read(salt, &bytes, position);
             for (at, header) in &run.records[..run.n_complete] {
                 let kind = match header.kind {
                     Kind::Entry(_) => {

@@ -17,7 +17,7 @@ use super::error::Error;
 use super::identity::{Claimed, claim};
 use super::place::{failed, list, remove};
 use super::replay::{Log, Replayed, replay};
-use super::segment::{SPARE_NAME, number_of};
+use super::segment::{self, number_of};
 use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
 use super::wal::{Shared, Tail, Wal};
@@ -228,10 +228,9 @@ pub(super) fn reset(meta: SnapshotMeta) -> Persist<Txn> {
 
 /// Removes what a crash left half made.
 pub(super) fn remove_leftovers<D: Disk>(data: &D, log: &D) -> Result<(), Error> {
-    for (disk, leftover) in [(log, SPARE_NAME), (data, TEMPORARY_NAME)] {
-        if list(disk)?.iter().any(|name| name == leftover) {
-            remove(disk, leftover)?;
-        }
+    segment::remove_leftovers(log)?;
+    if list(data)?.iter().any(|name| name == TEMPORARY_NAME) {
+        remove(data, TEMPORARY_NAME)?;
     }
     Ok(())
 }

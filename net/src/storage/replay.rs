@@ -29,7 +29,7 @@ pub(super) struct Replayed<D: Disk> {
     pub(super) tail: Tail<D::File>,
     /// The bytes of the last segment's last whole batch, which end where the log does.
     pub(super) last_batch: Vec<u8>,
-    /// How many bytes behind the log's end are not all zero.
+    /// How many bytes behind the log's end must be zero before it goes on.
     pub(super) torn_bytes: usize,
     /// Segments that count for nothing any more, oldest first.
     pub(super) outdated: Vec<String>,
@@ -99,9 +99,9 @@ pub(super) fn replay<D: Disk>(
     }
     let Some((first, _)) = files.first() else { return Ok(None) };
     let log = Log { first: first.position.next, slots: Vec::new() };
-    let (salt, position) = (crc32c::crc32c(&id), first.position);
+    let position = first.position;
     let durable = (mark.watermark.batch(), mark.name);
-    let mut replay = Replay { disk, salt, covered, durable, log, position };
+    let mut replay = Replay { disk, covered, durable, log, position };
     let mut segments = VecDeque::new();
     let mut files = files.into_iter().peekable();
     while let Some((head, file)) = files.next() {
@@ -111,8 +111,9 @@ pub(super) fn replay<D: Disk>(
         if after.is_none() {
             let (position, size_bytes) = (replay.position, head.size_bytes);
             let last_term = replay.log.slots.last().map(|(id, _)| id.term);
-            let is_damaged = false;
-            let tail = Tail { segments, file, offset, size_bytes, position, last_term, is_damaged };
+            let (salt, is_damaged) = (head.salt(), false);
+            let tail =
+                Tail { segments, file, offset, size_bytes, position, salt, last_term, is_damaged };
             let log = replay.log;
             return Ok(Some(Replayed { log, tail, last_batch, torn_bytes, outdated }));
         }
@@ -161,13 +162,12 @@ struct End {
     offset: u64,
     /// The bytes of that batch.
     last_batch: Vec<u8>,
-    /// How many bytes behind it are not all zero.
+    /// How many bytes behind it must be zero before the log goes on.
     torn_bytes: usize,
 }
 
 struct Replay<'a, D: Disk> {
     disk: &'a D,
-    salt: u32,
     covered: Index,
     /// The last batch that was durable for certain, and which file says so.
     durable: (u64, &'static str),
@@ -191,13 +191,14 @@ impl<D: Disk> Replay<'_, D> {
         }
         let mut bytes = vec![0; usize::try_from(head.size_bytes).expect("64 bits")];
         file.read_at(0, &mut bytes).map_err(failed(self.disk, "read", &name))?;
-        let run = Run::read(self.salt, &bytes, self.position);
+        let salt = head.salt();
+        let run = Run::read(salt, &bytes, self.position);
         for (at, header) in &run.records[..run.n_complete] {
             self.apply(&name, &bytes, *at, header)?;
         }
         self.position.batch = run.batch;
         self.position.previous = run.previous;
-        let later = find_later(self.salt, &bytes, run.stopped_at, run.batch);
+        let later = find_later(salt, &bytes, run.stopped_at, run.batch);
         let what = match (later, after) {
             (Some(later), _) if !mutated!(DamageCut) => {
                 format!("{}, and an intact record follows at {later}", run.why)
@@ -214,9 +215,8 @@ impl<D: Disk> Replay<'_, D> {
                 )
             }
             _ => {
-                let torn = bytes[run.end..].iter().rposition(|byte| *byte != 0);
                 let last_batch = bytes[run.last_start..run.end].to_vec();
-                let torn_bytes = torn.map_or(0, |last| last + 1);
+                let torn_bytes = torn_bytes(head, &bytes[run.end..]);
                 return Ok(End { offset: run.end as u64, last_batch, torn_bytes });
             }
         };
@@ -355,6 +355,19 @@ fn check(
         return Err("the record's padding is not zero");
     }
     Ok((header, crc))
+}
+
+/// How many of the bytes behind the last whole batch may belong to a batch that was never finished:
+/// all up to the last that is not zero. In a file that was a segment before, all up to its last
+/// header; what else there is of it cannot pass for a record.
+fn torn_bytes(head: &Head, behind: &[u8]) -> usize {
+    if !head.is_reused {
+        return behind.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    }
+    let salt = head.salt();
+    let places = (0..behind.len()).step_by(ALIGNMENT);
+    let last = places.rev().find(|at| Header::read(salt, &behind[*at..]).is_some());
+    last.map_or(0, |at| at + HEADER_BYTES)
 }
 
 /// Where, from `start` on, a header of a batch after `batch` stands.

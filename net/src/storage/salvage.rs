@@ -16,7 +16,7 @@ use super::error::Error;
 use super::place::{failed, open};
 use super::record::{ALIGNMENT, HEADER_BYTES, Header, Kind};
 use super::replay::{names, read_head};
-use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position};
+use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, salt};
 use super::wal::{Segment, Tail};
 use super::watermark::Mark;
 
@@ -64,7 +64,7 @@ pub(super) fn salvage<D: Disk>(
         }
     }
     let outdated = all.into_iter().map(|(_, name)| name).collect();
-    let mut walk = Walk::new(crc32c::crc32c(&id), covered);
+    let mut walk = Walk::new(covered);
     let mut segments = VecDeque::new();
     let mut last_number = None;
     while let Some((number, name, head, file)) = files.pop_front() {
@@ -75,6 +75,7 @@ pub(super) fn salvage<D: Disk>(
             walk.gap(None);
         }
         last_number = Some(number);
+        walk.salt = head.map_or_else(|| salt(id, number), |head| head.salt());
         walk.head(head);
         let bytes = read_leniently(disk, &name, &file, size_bytes)?;
         walk.segment(&bytes, !files.is_empty(), mark.batch);
@@ -127,6 +128,7 @@ fn read_leniently<D: Disk>(
 type Record = (Header, Option<SharedEntry<Txn>>);
 
 struct Walk {
+    /// The seed of the checksums in the segment that is read.
     salt: u32,
     covered: Index,
     whole: BTreeMap<Index, SharedEntry<Txn>>,
@@ -145,9 +147,9 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(salt: u32, covered: Index) -> Self {
+    fn new(covered: Index) -> Self {
         Walk {
-            salt,
+            salt: 0,
             covered,
             whole: BTreeMap::new(),
             terms: BTreeMap::new(),
@@ -320,8 +322,8 @@ impl Walk {
         let hard_state = self.hard_state;
         let batch = self.greatest_batch.max(self.position.batch).max(mark.batch) + 1;
         let position = Position { next: self.last.index.next(), batch, previous: 0, hard_state };
-        let (offset, last_term, is_damaged) = (HEAD_BYTES, None, true);
-        Tail { segments, file, offset, size_bytes, position, last_term, is_damaged }
+        let (offset, last_term, is_damaged, salt) = (HEAD_BYTES, None, true, self.salt);
+        Tail { segments, file, offset, size_bytes, position, salt, last_term, is_damaged }
     }
 
     /// The log ended with `last` when the watermark was written, and no entry came since.

@@ -6,11 +6,12 @@
 //! 1` is not written before batch `n` is durable, by which recovery tells a torn tail from damage.
 //!
 //! A new log begins with a small segment, so that its server starts at once; each next one is twice
-//! as large, up to the full size. The next segment is zeroed ahead: by [`Wal::idle`] while nothing
-//! is waiting, and by `persist` itself, one bounded step a call, if it is less than twice as far as
-//! the segment in use. A disk without room for it stops nobody while the segment in use has room;
-//! after that a smaller one will do, and if there is no room for that either, what is to be
-//! persisted waits.
+//! as large, up to the full size. A full-sized one that is purged becomes a later one. Where there
+//! is none, the next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by
+//! `persist` itself, one bounded step a call, if it is less than twice as far as the segment in use;
+//! beside a full-sized one not before its second half, since until then one may be purged. A disk without
+//! room for it stops nobody while the segment in use has room; after that a smaller one will do, and
+//! if there is no room for that either, what is to be persisted waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +28,7 @@ use super::error::Error;
 use super::place::{failed, remove};
 use super::record::{BatchWriter, Kind};
 use super::segment::{
-    HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, SPARE_NAME, Spare, remove_leftover,
+    HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, SPARE_NAME, Spare, Used, remove_leftovers, salt,
 };
 use super::watermark::{Mark, Watermark};
 
@@ -51,7 +52,11 @@ pub struct Wal<D: Disk> {
     size_bytes: u64,
     /// Of what is durable.
     position: Position,
+    /// The seed of the checksums in the last segment.
+    salt: u32,
     spare: Option<Spare<D::File>>,
+    /// Purged segments that wait to be used again.
+    used: Vec<Used>,
     /// There was no room for a spare; it is tried again when the log has come this far.
     blocked_until: u64,
     buffer: BytesMut,
@@ -71,13 +76,6 @@ pub(super) struct Shared<D: Disk> {
     pub(super) covered: AtomicU64,
     /// Held until both are dropped.
     pub(super) _locks: Mutex<Vec<D::Lock>>,
-}
-
-impl<D: Disk> Shared<D> {
-    /// The seed of the log's checksums.
-    pub(super) fn salt(&self) -> u32 {
-        crc32c::crc32c(&self.id)
-    }
 }
 
 /// One file of the log.
@@ -104,6 +102,8 @@ pub(super) struct Tail<F> {
     pub(super) offset: u64,
     pub(super) size_bytes: u64,
     pub(super) position: Position,
+    /// The seed of the checksums in the last segment.
+    pub(super) salt: u32,
     /// The term of the last entry, if it is known.
     pub(super) last_term: Option<Term>,
     /// It goes on only by beginning anew.
@@ -119,15 +119,22 @@ impl<D: Disk> Wal<D> {
     ) -> Result<Self, Error> {
         let position = Position::default();
         let size_bytes = segment_bytes.min(FIRST_SEGMENT_BYTES);
-        let head = Head { id: shared.id, number: 1, size_bytes, position, is_anew: false };
+        let head = Head::new(shared.id, 1, size_bytes, position);
         let mut spare = Spare::begin(&disk, size_bytes)?;
         while !spare.is_ready() {
             spare.step(&disk, STEP_BYTES)?;
         }
-        let file = spare.become_segment(&disk, &head)?;
-        let segments = VecDeque::from([Segment::of(&head)]);
-        let (offset, last_term, is_damaged) = (HEAD_BYTES, Some(Term(0)), false);
-        let tail = Tail { segments, file, offset, size_bytes, position, last_term, is_damaged };
+        let file = spare.become_segment(&disk, head)?;
+        let tail = Tail {
+            segments: VecDeque::from([Segment::of(&head)]),
+            file,
+            offset: HEAD_BYTES,
+            size_bytes,
+            position,
+            salt: head.salt(),
+            last_term: Some(Term(0)),
+            is_damaged: false,
+        };
         Ok(Self::resume(shared, disk, segment_bytes, tail, Watermark::none()))
     }
 
@@ -150,7 +157,9 @@ impl<D: Disk> Wal<D> {
             offset: tail.offset,
             size_bytes: tail.size_bytes,
             position: tail.position,
+            salt: tail.salt,
             spare: None,
+            used: Vec::new(),
             blocked_until: 0,
             buffer: BytesMut::new(),
             watermark,
@@ -175,15 +184,19 @@ impl<D: Disk> Wal<D> {
             if wal.is_damaged {
                 return wal.begin_anew(batch).map(|()| None);
             }
-            let Some((after, last_term)) = wal.encode(batch) else { return Ok(None) };
+            let Some((mut after, mut last_term)) = wal.encode(batch) else { return Ok(None) };
             let n_bytes = wal.buffer.len() as u64;
             // Legal: how long a segment is is up to the log.
             let is_ended = maybe!(SegmentRolled if wal.offset > HEAD_BYTES);
             if wal.size_bytes - wal.offset < n_bytes || is_ended {
                 match wal.zeroed(n_bytes) {
-                    Ok(spare) => wal.roll(spare)?,
+                    Ok(spare) => {
+                        wal.roll(spare)?;
+                        // Each segment's checksums have a seed of their own.
+                        (after, last_term) = wal.encode(batch).expect("as before");
+                    }
                     Err(full @ Error::Full { .. }) => {
-                        remove_leftover(&wal.disk)?;
+                        wal.give_back()?;
                         return Ok(Some(full));
                     }
                     Err(error) => return Err(error),
@@ -202,7 +215,7 @@ impl<D: Disk> Wal<D> {
                 wal.buffer = BytesMut::new();
             }
             let zeroed_bytes = wal.spare.as_ref().map_or(0, Spare::zeroed_bytes);
-            if zeroed_bytes < 2 * wal.offset {
+            if zeroed_bytes < 2 * wal.offset.saturating_sub(wal.prepared_from()) {
                 wal.prepare()?;
             }
             Ok(None)
@@ -264,13 +277,21 @@ impl<D: Disk> Wal<D> {
             let through = if wal.is_damaged { Index::ZERO } else { through.min(covered) };
             while wal.segments.get(1).is_some_and(|second| second.next.previous() <= through) {
                 let oldest = wal.segments.pop_front().expect("there are two");
-                remove(&wal.disk, &oldest.name)?;
+                // No more than the log has itself, so that a small log gives its room back.
+                if oldest.size_bytes == wal.segment_bytes && wal.used.len() < wal.segments.len() {
+                    wal.used.push(Used::keep(&wal.disk, &oldest.name, oldest.size_bytes)?);
+                } else {
+                    remove(&wal.disk, &oldest.name)?;
+                }
+            }
+            while wal.used.len() > wal.segments.len() {
+                wal.used.pop().expect("there is one").discard(&wal.disk)?;
             }
             Ok(())
         })
     }
 
-    /// Bytes of the log's files; the one that is zeroed ahead is not counted.
+    /// Bytes of the log's files; those that are to become segments are not counted.
     pub fn size_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.size_bytes).sum()
     }
@@ -290,11 +311,21 @@ impl<D: Disk> Wal<D> {
         self.position.hard_state
     }
 
-    /// How many bytes are free where the log is.
+    /// How many bytes are free where the log is. If that is less than a few segments, those that
+    /// wait to be used again are given back first.
     ///
     /// # Errors
-    /// If the disk does not say.
-    pub fn free_bytes(&self) -> Result<u64, Error> {
+    /// If the disk does not say, or as [`Wal::persist`] if it fails.
+    pub fn free_bytes(&mut self) -> Result<u64, Error> {
+        let free_bytes = self.measure()?;
+        if free_bytes >= 4 * self.segment_bytes || self.used.is_empty() {
+            return Ok(free_bytes);
+        }
+        self.guarded(|wal| wal.used.drain(..).try_for_each(|used| used.discard(&wal.disk)))?;
+        self.measure()
+    }
+
+    fn measure(&self) -> Result<u64, Error> {
         self.disk.free_bytes().map_err(failed(&self.disk, "measure", "the free space"))
     }
 
@@ -317,6 +348,8 @@ impl<D: Disk> Wal<D> {
         let hard_state = batch[0].hard_state.unwrap_or(self.position.hard_state);
         let next = meta.last.index.next();
         self.position = Position { next, previous: 0, hard_state, ..self.position };
+        let number = self.segments.iter().map(|segment| segment.number).max().unwrap_or(0) + 1;
+        self.salt = salt(self.shared.id, number);
         let Some((after, last_term)) = self.encode(batch) else {
             unreachable!("a reset is a record");
         };
@@ -329,10 +362,9 @@ impl<D: Disk> Wal<D> {
             spare.step(&self.disk, STEP_BYTES)?;
         }
         spare.fill(&self.disk, &self.buffer)?;
-        let number = self.segments.iter().map(|segment| segment.number).max().unwrap_or(0) + 1;
         let (id, position) = (self.shared.id, self.position);
-        let head = Head { id, number, size_bytes, position, is_anew: true };
-        self.file = spare.become_segment(&self.disk, &head)?;
+        let head = Head { is_anew: true, ..Head::new(id, number, size_bytes, position) };
+        self.file = spare.become_segment(&self.disk, head)?;
         while let Some(old) = self.segments.pop_front() {
             remove(&self.disk, &old.name)?;
         }
@@ -349,8 +381,7 @@ impl<D: Disk> Wal<D> {
     fn encode(&mut self, batch: &[Persist<Txn>]) -> Option<(Position, Option<Term>)> {
         let mut after = self.position;
         let mut last_term = self.last_term;
-        let salt = self.shared.salt();
-        let mut out = BatchWriter::new(salt, after.batch, after.previous, &mut self.buffer);
+        let mut out = BatchWriter::new(self.salt, after.batch, after.previous, &mut self.buffer);
         for persist in batch {
             if let Some(hard_state) = persist.hard_state
                 && hard_state != after.hard_state
@@ -392,7 +423,7 @@ impl<D: Disk> Wal<D> {
         assert!(size_bytes <= MAX_SEGMENT_BYTES, "a batch of {n_bytes} bytes is no batch");
         match self.zero(size_bytes) {
             Err(Error::Full { .. }) => {
-                remove_leftover(&self.disk)?;
+                self.give_back()?;
                 self.zero(needed.max(FIRST_SEGMENT_BYTES.min(size_bytes)))
             }
             done => done,
@@ -401,7 +432,7 @@ impl<D: Disk> Wal<D> {
 
     fn zero(&mut self, size_bytes: u64) -> Result<Spare<D::File>, Error> {
         let mut spare = match self.spare.take() {
-            Some(spare) if spare.size_bytes() == size_bytes => spare,
+            Some(spare) if spare.size_bytes() >= size_bytes && !self.may_reuse(&spare) => spare,
             Some(spare) => {
                 spare.discard(&self.disk)?;
                 self.begin_spare(size_bytes)?
@@ -414,7 +445,21 @@ impl<D: Disk> Wal<D> {
         Ok(spare)
     }
 
-    fn begin_spare(&self, size_bytes: u64) -> Result<Spare<D::File>, Error> {
+    /// Leaves no file that is to become a segment. No spare is held.
+    fn give_back(&mut self) -> Result<(), Error> {
+        self.used.clear();
+        remove_leftovers(&self.disk)
+    }
+
+    /// Whether a former segment saves what is left to zero of `spare`.
+    fn may_reuse(&self, spare: &Spare<D::File>) -> bool {
+        !spare.is_ready() && !self.used.is_empty()
+    }
+
+    fn begin_spare(&mut self, size_bytes: u64) -> Result<Spare<D::File>, Error> {
+        if let Some(used) = self.used.pop_if(|used| used.size_bytes() >= size_bytes) {
+            return Spare::reuse(&self.disk, used);
+        }
         match self.disk.free_bytes() {
             Ok(free_bytes) if free_bytes < size_bytes => Err(Error::Full {
                 place: self.disk.place(),
@@ -431,9 +476,10 @@ impl<D: Disk> Wal<D> {
         let number = self.segments.back().expect("one is open").number + 1;
         let size_bytes = spare.size_bytes();
         let (id, position) = (self.shared.id, self.position);
-        let head = Head { id, number, size_bytes, position, is_anew: false };
-        self.file = spare.become_segment(&self.disk, &head)?;
+        let head = Head::new(id, number, size_bytes, position);
+        self.file = spare.become_segment(&self.disk, head)?;
         self.segments.push_back(Segment::of(&head));
+        self.salt = head.salt();
         self.size_bytes = size_bytes;
         self.offset = HEAD_BYTES;
         self.blocked_until = 0;
@@ -452,7 +498,7 @@ impl<D: Disk> Wal<D> {
                 self.blocked_until = self.offset + self.size_bytes / 8;
                 match self.spare.take() {
                     Some(spare) => spare.discard(&self.disk)?,
-                    None => remove_leftover(&self.disk)?,
+                    None => self.give_back()?,
                 }
                 Ok(false)
             }
@@ -462,13 +508,23 @@ impl<D: Disk> Wal<D> {
 
     fn step(&mut self) -> Result<bool, Error> {
         let mut spare = match self.spare.take() {
-            Some(spare) => spare,
+            Some(spare) if !self.may_reuse(&spare) => spare,
+            Some(spare) => {
+                spare.discard(&self.disk)?;
+                self.begin_spare(self.next_bytes())?
+            }
+            None if self.offset < self.prepared_from() => return Ok(false),
             None => self.begin_spare(self.next_bytes())?,
         };
         let stepped = spare.step(&self.disk, STEP_BYTES);
         let is_ready = spare.is_ready();
         self.spare = Some(spare);
         stepped.map(|()| !is_ready)
+    }
+
+    /// How far the segment in use is filled before the next one is prepared.
+    fn prepared_from(&self) -> u64 {
+        if self.size_bytes == self.segment_bytes { self.size_bytes / 2 } else { 0 }
     }
 
     /// The size of the next segment, unless one batch needs more. It is zeroed ahead at twice the

@@ -284,7 +284,7 @@ impl LogStore for Disk {
         if self.fails { Err(failed()) } else { Ok(()) }
     }
 
-    fn free_bytes(&self) -> Option<u64> {
+    fn free_bytes(&mut self) -> Option<u64> {
         Some(self.free_bytes.load(Ordering::Relaxed))
     }
 

@@ -1,7 +1,7 @@
 //! Durable writes past the page cache.
 //!
-//! Invariant: only whole blocks are written, and what they hold beside the caller's bytes is what
-//! the file holds there already: the start of the first block as it was, zeros behind the end.
+//! Invariant: only whole blocks are written, and what they hold beside the caller's bytes is the
+//! start of the first block as it was, and zeros behind the end, where nothing counts yet.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -73,7 +73,8 @@ pub trait DiskFile: Send + 'static {
     /// `write_at`, then `sync`, as one call where a disk can do that faster.
     ///
     /// The caller promises that the file reaches 4 KiB beyond the end of `bytes` or ends at a
-    /// multiple of 4 KiB, and that what lies behind `bytes` up to the next such multiple is zero.
+    /// multiple of 4 KiB, and that what lies behind `bytes` up to the next such multiple counts for
+    /// nothing: it may be zero afterwards.
     fn write_durable(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write_at(offset, bytes)?;
         self.sync()

@@ -131,7 +131,8 @@ fn the_log_is_kept_as_far_back_as_the_second_newest_verified_snapshot() {
     let mut opened = reopen(&disk);
     let first_kept = |disk: &MemoryDisk| {
         let names = disk.contents();
-        let name = names.keys().find(|name| name.starts_with("log-0")).unwrap();
+        let name =
+            names.keys().find(|name| name.ends_with(".zk") && name.starts_with("log-")).unwrap();
         u64::from_str_radix(&name[13..29], 16).unwrap()
     };
     for index in 1..=100 {
@@ -149,6 +150,128 @@ fn the_log_is_kept_as_far_back_as_the_second_newest_verified_snapshot() {
     assert!(opened.wal.size_bytes() < size && opened.wal.segment_count() < n);
     drop(opened);
     assert_eq!(indexes(&reopen(&disk)), (91..=100).collect::<Vec<_>>());
+}
+
+/// A log of which 60 entries of 100 were purged.
+fn purged(disk: &MemoryDisk) -> Opened<MemoryDisk> {
+    let mut opened = reopen(disk);
+    for index in 1..=100 {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+    }
+    opened.snapshots.save(&snapshot(1, 60)).unwrap();
+    opened.snapshots.save(&snapshot(1, 61)).unwrap();
+    opened.wal.purge(Index(60)).unwrap();
+    opened
+}
+
+fn names(disk: &MemoryDisk, end: &str) -> Vec<String> {
+    disk.contents().into_keys().filter(|name| name.ends_with(end)).collect()
+}
+
+fn open_segment(disk: &MemoryDisk) -> String {
+    let names = names(disk, ".zk");
+    names.into_iter().rfind(|name| name.starts_with("log-")).unwrap()
+}
+
+/// Appends until the segment in use was one before; the last index.
+fn reach_a_used_file(disk: &MemoryDisk, opened: &mut Opened<MemoryDisk>) -> u64 {
+    for index in 101.. {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+        let is_reused = disk.content(&open_segment(disk)).unwrap()[88] & 2 != 0;
+        if is_reused {
+            return index;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn purged_segments_become_later_ones_and_nothing_is_zeroed() {
+    let disk = MemoryDisk::new();
+    let mut opened = purged(&disk);
+    let (n, n_used) = (opened.wal.segment_count(), names(&disk, ".used.tmp").len());
+    assert!(n > 1 && n_used > 0 && n_used <= n, "{n} {n_used}");
+    let mut index = 101;
+    while !names(&disk, ".used.tmp").is_empty() {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+        index += 1;
+        assert!(names(&disk, "spare.tmp").is_empty() || names(&disk, ".used.tmp").is_empty());
+    }
+    drop(opened);
+    assert_eq!(indexes(&reopen(&disk)), (62..index).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_that_has_become_small_gives_its_room_back() {
+    let disk = MemoryDisk::new();
+    let mut opened = purged(&disk);
+    assert!(names(&disk, ".used.tmp").len() > 1);
+    opened.snapshots.save(&snapshot(1, 100)).unwrap();
+    opened.snapshots.save(&snapshot(1, 101)).unwrap();
+    opened.wal.purge(Index(100)).unwrap();
+    assert_eq!((opened.wal.segment_count(), names(&disk, ".used.tmp").len()), (1, 1));
+}
+
+#[test]
+fn what_waits_to_be_used_again_is_given_back_when_room_is_short() {
+    let disk = MemoryDisk::new();
+    let mut opened = purged(&disk);
+    let n_used = names(&disk, ".used.tmp").len() as u64;
+    disk.leave(Some(100));
+    assert_eq!(opened.wal.free_bytes().unwrap(), 100 + n_used * (8 << 10));
+    assert!(names(&disk, ".used.tmp").is_empty());
+    assert!(!opened.wal.is_poisoned());
+}
+
+#[test]
+fn what_a_file_held_as_an_earlier_segment_never_comes_back() {
+    // A batch of one entry, then a stop: behind it stand the records of the earlier segment.
+    for n in 1..25 {
+        let disk = MemoryDisk::new();
+        let mut opened = purged(&disk);
+        let mut last = reach_a_used_file(&disk, &mut opened);
+        for _ in 1..n {
+            last += 1;
+            opened.wal.persist(&[append(1, last, last)]).unwrap();
+        }
+        drop(opened);
+        let opened = reopen(&disk);
+        assert_eq!(indexes(&opened), (62..=last).collect::<Vec<_>>());
+        assert_eq!(opened.report.cut, None, "nothing is torn");
+    }
+}
+
+#[test]
+fn a_batch_torn_over_an_earlier_segment_is_cut_and_never_comes_back() {
+    let disk = MemoryDisk::new();
+    let mut opened = purged(&disk);
+    let last = reach_a_used_file(&disk, &mut opened);
+    drop(opened);
+    let name = open_segment(&disk);
+    let before = disk.content(&name).unwrap();
+    assert!(before[before.len() / 4 * 3..].iter().any(|byte| *byte != 0), "of the earlier segment");
+    reopen(&disk).wal.persist(&[append(1, last + 1, last + 3)]).unwrap();
+    let after = disk.content(&name).unwrap();
+    let changed = |at: &usize| before[*at] != after[*at];
+    let first = (0..after.len()).find(changed).unwrap();
+    let end = (0..after.len()).rfind(changed).unwrap();
+    for at in (first + 1..end).step_by(8) {
+        let begun = [&after[..at], &before[at..]].concat();
+        let ended = [&before[..at], &after[at..]].concat();
+        for torn in [begun, ended] {
+            disk.put(&name, &torn);
+            let mut opened = reopen(&disk);
+            assert_eq!(indexes(&opened), (62..=last).collect::<Vec<_>>(), "torn at {at}");
+            opened
+                .wal
+                .persist(&[Persist { append: vec![entry(2, last + 1, 1)], ..nothing() }])
+                .unwrap();
+            drop(opened);
+            let opened = reopen(&disk);
+            assert_eq!(indexes(&opened), (62..=last + 1).collect::<Vec<_>>(), "torn at {at}");
+            assert_eq!(opened.recovered.entries.last().unwrap().id.term, Term(2));
+        }
+    }
 }
 
 #[test]

@@ -64,17 +64,56 @@ fn a_watermark_has_these_bytes() {
 fn a_segments_head_has_these_bytes() {
     let hard_state = hard_state(0x0102, Some(9));
     let position = Position { next: Index(0x1234), batch: 0x77, previous: 0xdead_beef, hard_state };
-    let head = Head { id: ID, number: 0x2a, size_bytes: 0x4000, position, is_anew: false };
+    let head = Head::new(ID, 0x2a, 0x4000, position);
     assert_eq!(head.name(), "log-0000002a-0000000000001234.zk");
     let bytes = head.to_bytes();
-    let expected = hex("5a4f4b4f524c4f47 01000000 00100000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5
+    let expected = hex("5a4f4b4f524c4f47 02000000 00100000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5
          2a00000000000000 0040000000000000 3412000000000000 7700000000000000
          efbeadde 01000000 0201000000000000 0900000000000000");
     assert_eq!(bytes.len(), 4096);
     assert_eq!(bytes[..88], expected);
     assert!(bytes[88..4092].iter().all(|byte| *byte == 0));
     assert_eq!(bytes[4092..], crc(&[&bytes[..4092]]).to_le_bytes());
-    assert_eq!(bytes[4092..], hex("a1b62289"));
+    assert_eq!(bytes[4092..], hex("b5ed941c"));
+}
+
+#[test]
+fn the_seed_of_a_segments_checksums_is_of_its_number() {
+    let head = Head::new(ID, 0x2a, 0x4000, Position::default());
+    assert_eq!(head.salt(), crc(&[&ID, &[0x2a, 0, 0, 0, 0, 0, 0, 0]]));
+    assert_eq!(Head { version: 1, ..head }.salt(), crc(&[&ID]));
+}
+
+#[test]
+fn flags_of_a_head_are_these() {
+    let head = Head::new(ID, 1, 0x4000, Position::default());
+    for (is_anew, is_reused, flags) in [(true, false, 1), (false, true, 2), (true, true, 3)] {
+        let bytes = Head { is_anew, is_reused, ..head }.to_bytes();
+        assert_eq!(bytes[88..92], [flags, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn a_segment_of_format_1_is_read_and_gone_on_with() {
+    let disk = MemoryDisk::new();
+    let name = "log-00000001-0000000000000001.zk";
+    drop(reopen(&disk));
+    let head = Head { version: 1, ..Head::new(ID, 1, 0x2000, Position::default()) };
+    let mut content = head.to_bytes();
+    let mut out = BytesMut::new();
+    let mut writer = BatchWriter::new(crc(&[&ID]), 1, 0, &mut out);
+    let first = entry(6, 1, 100);
+    writer.push(Kind::Entry(first.id), |out| crate::wire::entry::encode_entry(&first, out));
+    writer.finish().unwrap();
+    content.extend_from_slice(&out);
+    content.resize(0x2000, 0);
+    disk.put(name, &content);
+    let mut opened = reopen(&disk);
+    assert_eq!(indexes(&opened), [1]);
+    opened.wal.persist(&[append(6, 2, 70)]).unwrap();
+    assert!(opened.wal.segment_count() > 1);
+    drop(opened);
+    assert_eq!(indexes(&reopen(&disk)), (1..=70).collect::<Vec<_>>());
 }
 
 #[test]
@@ -116,7 +155,7 @@ fn an_entry_lies_where_the_document_says() {
     assert_eq!(record[..4], (body.len() as u32).to_le_bytes());
     assert_eq!(record[4..8], [1, 1, 0, 0]);
     assert_eq!(record[48..48 + body.len()], body);
-    assert_eq!(record[32..36], crc(&[&ID, &body]).to_le_bytes());
+    assert_eq!(record[32..36], crc(&[&ID, &[1, 0, 0, 0, 0, 0, 0, 0], &body]).to_le_bytes());
 }
 
 #[test]
