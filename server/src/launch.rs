@@ -8,6 +8,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::info;
@@ -22,7 +23,7 @@ use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Snapshots, Wal};
 use zokor_net::transport::{RealSockets, room_for_clients};
 
 use crate::admin::{Start, Words};
-use crate::config::HostPort;
+use crate::config::{HostPort, LogWrites};
 use crate::plan::Plan;
 
 /// A server under way. Dropping it is a crash; a clean end begins with `stop`.
@@ -156,8 +157,8 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
     options.has_peers = !plan.peers.is_empty();
     let data = open_folder(&plan.data_dir)?;
     let opened = match &plan.log_dir {
-        Some(log) => storage::open_apart(data, open_folder(log)?, &options)?,
-        None => storage::open(data, &options)?,
+        Some(log) => storage::open_apart(data, for_log(open_folder(log)?, plan), &options)?,
+        None => storage::open(for_log(data, plan), &options)?,
     };
     info!("{}: {}", plan.data_dir.display(), opened.report);
     let n_entries = opened.recovered.entries.len() as u64;
@@ -175,6 +176,30 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
 
 fn open_folder(path: &Path) -> Result<RealDisk, String> {
     RealDisk::new(path).map_err(|error| format!("cannot open {}: {error}", path.display()))
+}
+
+/// The folder of the log, written to in the way that the plan asks for. The choice is logged.
+fn for_log(folder: RealDisk, plan: &Plan) -> RealDisk {
+    let (folder, why) = match plan.log_writes {
+        LogWrites::Cached => return folder,
+        LogWrites::Direct => (folder.direct(), "as zokor.logWrites says".to_owned()),
+        LogWrites::Measured => {
+            let (folder, measured) = folder.faster();
+            let of = |took: Option<Duration>| match took {
+                Some(took) => format!("{} us", took.as_micros()),
+                None => "not possible".to_owned(),
+            };
+            let (cached, direct) = (of(measured.cached), of(measured.direct));
+            let why = format!("a durable write through it: {cached}, past it: {direct}");
+            if !measured.is_direct() {
+                info!("the log is written through the page cache ({why})");
+                return folder;
+            }
+            (folder, why)
+        }
+    };
+    info!("the log is written past the page cache ({why})");
+    folder
 }
 
 /// Random bytes of the system.

@@ -11,7 +11,7 @@ use zokor_core::raft::{self, Membership};
 use zokor_core::replica;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
-use crate::config::{ClientLimits, HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
+use crate::config::{ClientLimits, HostPort, LogWrites, PeerRole, ServerLine, WILDCARD, ZooConfig};
 
 /// What one server is started with.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// The folder for the log, if it is another one.
     pub log_dir: Option<PathBuf>,
+    /// How the log is written.
+    pub log_writes: LogWrites,
     /// Snapshots to keep, at least 3. Older ones are deleted after each new one.
     pub snapshots_kept: u32,
     /// What `conf` shows. The client port is the one in `client` until a socket is bound.
@@ -84,6 +86,7 @@ impl Plan {
             data_dir: config.data_dir.clone(),
             log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
                 .then(|| config.data_log_dir.clone()),
+            log_writes: config.log_writes,
             snapshots_kept: config.snapshots_kept,
             whitelist: Whitelist::new(config.four_letter_words.as_deref()),
         }

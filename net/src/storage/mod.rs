@@ -38,8 +38,8 @@ use zokor_core::time::WallTime;
 pub use begin::{begin_with, join_ensemble};
 pub use copy::{read_copy, write_copy};
 pub use disk::{
-    Disk, DiskFile, Fault, MemoryDisk, MemoryFile, MemoryLock, Move, Names, ReadingDisk, RealDisk,
-    RealFile,
+    Disk, DiskFile, Fault, Measured, MemoryDisk, MemoryFile, MemoryLock, Move, Names, ReadingDisk,
+    RealDisk, RealFile,
 };
 pub use error::Error;
 pub use inspection::{Inspection, Record, RecordKind, SegmentFacts, SnapshotFacts, inspect};

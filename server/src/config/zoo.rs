@@ -17,6 +17,7 @@ use super::flags::Flags;
 use super::keys::Keys;
 use super::known::{Kind, kind_of};
 use super::limits::ClientLimits;
+use super::log_writes::LogWrites;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
 use super::properties::{ConfigError, Properties};
 use super::tree::TreeConfig;
@@ -34,6 +35,8 @@ pub struct ZooConfig {
     pub data_dir: PathBuf,
     /// Where the log lies. Default: `data_dir`.
     pub data_log_dir: PathBuf,
+    /// `zokor.logWrites`: how the log is written. Default: measured.
+    pub log_writes: LogWrites,
     /// Where clients connect. Port 0 lets the system choose.
     pub client: HostPort,
     /// The listen backlog of the client port; `None` leaves it to the system.
@@ -115,6 +118,7 @@ impl ZooConfig {
             sync_limit_ticks: 5,
             data_log_dir: data_dir.clone(),
             data_dir,
+            log_writes: LogWrites::Measured,
             client,
             client_backlog: None,
             max_connections_per_address: 0,
@@ -179,6 +183,7 @@ impl ZooConfig {
             sync_limit_ticks: times.sync_limit_ticks,
             data_log_dir: keys.text("dataLogDir").map_or_else(|| data_dir.clone(), PathBuf::from),
             data_dir,
+            log_writes: LogWrites::read(&keys)?,
             client,
             client_backlog: keys
                 .number("clientPortListenBacklog", -1..=i32::MAX)?

@@ -16,7 +16,7 @@ use std::io;
 pub use memory::{Fault, MemoryDisk, MemoryFile, MemoryLock};
 pub use names::{Move, Names};
 pub use reading::ReadingDisk;
-pub use real::{RealDisk, RealFile};
+pub use real::{Measured, RealDisk, RealFile};
 
 /// The file that a folder's lock may leave in it.
 pub(super) const LOCK_NAME: &str = "zokor.lock";
