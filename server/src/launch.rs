@@ -157,8 +157,8 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
     options.has_peers = !plan.peers.is_empty();
     let data = open_folder(&plan.data_dir)?;
     let opened = match &plan.log_dir {
-        Some(log) => storage::open_apart(data, for_log(open_folder(log)?, plan), &options)?,
-        None => storage::open(for_log(data, plan), &options)?,
+        Some(log) => storage::open_apart(data, for_log(open_folder(log)?, plan, &clock), &options)?,
+        None => storage::open(for_log(data, plan, &clock), &options)?,
     };
     info!("{}: {}", plan.data_dir.display(), opened.report);
     let n_entries = opened.recovered.entries.len() as u64;
@@ -179,12 +179,13 @@ fn open_folder(path: &Path) -> Result<RealDisk, String> {
 }
 
 /// The folder of the log, written to in the way that the plan asks for. The choice is logged.
-fn for_log(folder: RealDisk, plan: &Plan) -> RealDisk {
+fn for_log(folder: RealDisk, plan: &Plan, clock: &SystemClock) -> RealDisk {
     let (folder, why) = match plan.log_writes {
         LogWrites::Cached => return folder,
         LogWrites::Direct => (folder.direct(), "as zokor.logWrites says".to_owned()),
         LogWrites::Measured => {
-            let (folder, measured) = folder.faster();
+            let began = clock.now().instant;
+            let (folder, measured) = folder.faster(|| clock.now().instant.since(began));
             let of = |took: Option<Duration>| match took {
                 Some(took) => format!("{} us", took.as_micros()),
                 None => "not possible".to_owned(),

@@ -5,13 +5,13 @@
 //! record like any other. One call is one batch, one write and one sync (group commit); batch `n +
 //! 1` is not written before batch `n` is durable, by which recovery tells a torn tail from damage.
 //!
-//! A new log begins with a small segment, so that its server starts at once; each next one is twice
-//! as large, up to the full size. A full-sized one that is purged becomes a later one. Where there
-//! is none, the next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and by
-//! `persist` itself, one bounded step a call, if it is less than twice as far as the segment in use;
-//! beside a full-sized one not before its second half, since until then one may be purged. A disk without
-//! room for it stops nobody while the segment in use has room; after that a smaller one will do, and
-//! if there is no room for that either, what is to be persisted waits.
+//! A new log begins with a small segment, so that its server starts at once; each next one is
+//! twice as large, up to the full size. A full-sized one that is purged becomes a later one. Where
+//! there is none, the next segment is zeroed ahead: by [`Wal::idle`] while nothing is waiting, and
+//! by `persist` itself, one bounded step a call, if it is less than twice as far as the segment in
+//! use; beside a full-sized one not before its second half, since until then one may be purged. A
+//! disk without room for it stops nobody while the segment in use has room; after that a smaller
+//! one will do, and if there is no room for that either, what is to be persisted waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
