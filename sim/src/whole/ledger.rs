@@ -228,8 +228,8 @@ impl LogStore for Noted {
         Ok(())
     }
 
-    fn free_bytes(&self) -> Option<u64> {
-        LogStore::free_bytes(&self.wal)
+    fn free_bytes(&mut self) -> Option<u64> {
+        LogStore::free_bytes(&mut self.wal)
     }
 
     fn purge(&mut self, through: Index) -> Result<(), String> {
