@@ -12,6 +12,7 @@ use zokor_core::replica;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
 use crate::config::{ClientLimits, HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
+use crate::first_start::FirstStart;
 
 /// What one server is started with.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// The folder for the log, if it is another one.
     pub log_dir: Option<PathBuf>,
+    /// Whether they, and a database, are made if they are not there.
+    pub first_start: FirstStart,
     /// Snapshots to keep, at least 3. Older ones are deleted after each new one.
     pub snapshots_kept: u32,
     /// What `conf` shows. The client port is the one in `client` until a socket is bound.
@@ -84,6 +87,7 @@ impl Plan {
             data_dir: config.data_dir.clone(),
             log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
                 .then(|| config.data_log_dir.clone()),
+            first_start: config.first_start,
             snapshots_kept: config.snapshots_kept,
             whitelist: Whitelist::new(config.four_letter_words.as_deref()),
         }

@@ -20,6 +20,7 @@ use super::limits::ClientLimits;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
 use super::properties::{ConfigError, Properties};
 use super::tree::TreeConfig;
+use crate::first_start::FirstStart;
 
 /// What one server is told by its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct ZooConfig {
     pub data_dir: PathBuf,
     /// Where the log lies. Default: `data_dir`.
     pub data_log_dir: PathBuf,
+    /// Whether folders and a database that are not there are made.
+    pub first_start: FirstStart,
     /// Where clients connect. Port 0 lets the system choose.
     pub client: HostPort,
     /// The listen backlog of the client port; `None` leaves it to the system.
@@ -115,6 +118,7 @@ impl ZooConfig {
             sync_limit_ticks: 5,
             data_log_dir: data_dir.clone(),
             data_dir,
+            first_start: FirstStart::default(),
             client,
             client_backlog: None,
             max_connections_per_address: 0,
@@ -179,6 +183,10 @@ impl ZooConfig {
             sync_limit_ticks: times.sync_limit_ticks,
             data_log_dir: keys.text("dataLogDir").map_or_else(|| data_dir.clone(), PathBuf::from),
             data_dir,
+            first_start: FirstStart {
+                makes_folders: keys.boolean("datadir.autocreate", true)?,
+                makes_database: keys.boolean("db.autocreate", true)?,
+            },
             client,
             client_backlog: keys
                 .number("clientPortListenBacklog", -1..=i32::MAX)?
