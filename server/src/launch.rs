@@ -24,6 +24,7 @@ use zokor_net::transport::{RealSockets, room_for_clients};
 
 use crate::admin::{Start, Words};
 use crate::config::{HostPort, LogWrites};
+use crate::first_start::FirstStart;
 use crate::plan::Plan;
 
 /// A server under way. Dropping it is a crash; a clean end begins with `stop`.
@@ -155,12 +156,14 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
     let mut options = Options::new(plan.replica.raft.id, random()?, clock.now().wall);
     options.snapshots_kept = plan.snapshots_kept as usize;
     options.has_peers = !plan.peers.is_empty();
+    plan.first_start.permit(&plan.data_dir, plan.log_dir.as_deref())?;
     let data = open_folder(&plan.data_dir)?;
     let opened = match &plan.log_dir {
         Some(log) => storage::open_apart(data, for_log(open_folder(log)?, plan, &clock), &options)?,
         None => storage::open(for_log(data, plan, &clock), &options)?,
     };
     info!("{}: {}", plan.data_dir.display(), opened.report);
+    FirstStart::use_up(&plan.data_dir, plan.log_dir.as_deref())?;
     let n_entries = opened.recovered.entries.len() as u64;
     let seed = Seed(random()?);
     let replica = Replica::new(clock.now(), plan.replica.clone(), seed, opened.recovered);

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod export;
+pub mod first_start;
 pub mod folder;
 pub mod import;
 pub mod inspect;

@@ -12,6 +12,7 @@ use zokor_core::replica;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
 use crate::config::{ClientLimits, HostPort, LogWrites, PeerRole, ServerLine, WILDCARD, ZooConfig};
+use crate::first_start::FirstStart;
 
 /// What one server is started with.
 #[derive(Clone, Debug)]
@@ -52,6 +53,8 @@ pub struct Plan {
     pub log_dir: Option<PathBuf>,
     /// How the log is written.
     pub log_writes: LogWrites,
+    /// Whether they, and a database, are made if they are not there.
+    pub first_start: FirstStart,
     /// Snapshots to keep, at least 3. Older ones are deleted after each new one.
     pub snapshots_kept: u32,
     /// What `conf` shows. The client port is the one in `client` until a socket is bound.
@@ -87,6 +90,7 @@ impl Plan {
             log_dir: (!is_same_folder(&config.data_dir, &config.data_log_dir))
                 .then(|| config.data_log_dir.clone()),
             log_writes: config.log_writes,
+            first_start: config.first_start,
             snapshots_kept: config.snapshots_kept,
             whitelist: Whitelist::new(config.four_letter_words.as_deref()),
         }

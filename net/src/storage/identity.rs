@@ -180,6 +180,11 @@ fn mismatch<D: Disk>(disk: &D, what: &'static str) -> Error {
     Error::Mismatch { place: disk.place(), what }
 }
 
+/// Whether the folder has an identity file: it is, or is becoming, a server's.
+pub(super) fn is_in_use<D: Disk>(disk: &D) -> Result<bool, Error> {
+    Ok(list(disk)?.iter().any(|name| name == IDENTITY_NAME))
+}
+
 /// Fails if the folder has no identity file and holds anything that an administrator would miss.
 pub(super) fn refuse_foreign<D: Disk>(disk: &D) -> Result<(), Error> {
     let names = list(disk)?;
@@ -190,7 +195,7 @@ pub(super) fn refuse_foreign<D: Disk>(disk: &D) -> Result<(), Error> {
         return Err(Error::ZooKeeper { place: disk.place() });
     }
     let harmless = |name: &str| {
-        matches!(name, "myid" | "lost+found" | LOCK_NAME | TEMPORARY_NAME)
+        matches!(name, "myid" | "initialize" | "lost+found" | LOCK_NAME | TEMPORARY_NAME)
             || ensemble::is_own(name)
             || name.starts_with("zoo.cfg")
             || name.starts_with('.')

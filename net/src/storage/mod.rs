@@ -178,6 +178,14 @@ pub fn ensemble_of<D: Disk>(data: &D) -> Result<u64, Error> {
     ensemble::read(data)
 }
 
+/// Whether a folder is a server's already, or is becoming one, so that it is more than prepared.
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub fn is_in_use<D: Disk>(data: &D) -> Result<bool, Error> {
+    Ok(identity::is_in_use(data)? || ensemble::read(data)? != 0)
+}
+
 /// Opens a folder that holds both log and snapshots, or makes it ours if it is empty.
 ///
 /// # Errors If the folder is not this server's, is in use, or cannot be read as what it should be.

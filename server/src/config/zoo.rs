@@ -21,6 +21,7 @@ use super::log_writes::LogWrites;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
 use super::properties::{ConfigError, Properties};
 use super::tree::TreeConfig;
+use crate::first_start::FirstStart;
 
 /// What one server is told by its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct ZooConfig {
     pub data_log_dir: PathBuf,
     /// `zokor.logWrites`: how the log is written. Default: measured.
     pub log_writes: LogWrites,
+    /// Whether folders and a database that are not there are made.
+    pub first_start: FirstStart,
     /// Where clients connect. Port 0 lets the system choose.
     pub client: HostPort,
     /// The listen backlog of the client port; `None` leaves it to the system.
@@ -119,6 +122,7 @@ impl ZooConfig {
             data_log_dir: data_dir.clone(),
             data_dir,
             log_writes: LogWrites::Measured,
+            first_start: FirstStart::default(),
             client,
             client_backlog: None,
             max_connections_per_address: 0,
@@ -184,6 +188,10 @@ impl ZooConfig {
             data_log_dir: keys.text("dataLogDir").map_or_else(|| data_dir.clone(), PathBuf::from),
             data_dir,
             log_writes: LogWrites::read(&keys)?,
+            first_start: FirstStart {
+                makes_folders: keys.boolean("datadir.autocreate", true)?,
+                makes_database: keys.boolean("db.autocreate", true)?,
+            },
             client,
             client_backlog: keys
                 .number("clientPortListenBacklog", -1..=i32::MAX)?

@@ -18,7 +18,7 @@ fn a_folder_with_something_else_in_it_is_refused_and_left_alone() {
 #[test]
 fn what_a_server_may_find_in_its_folder_is_no_reason_to_refuse_it() {
     let disk = MemoryDisk::new();
-    for name in ["myid", "zoo.cfg", "zoo.cfg.dynamic.100", "lost+found", ".hidden"] {
+    for name in ["myid", "initialize", "zoo.cfg", "zoo.cfg.dynamic.100", "lost+found", ".hidden"] {
         disk.put(name, b"7");
     }
     assert!(reopen(&disk).report.is_new);
