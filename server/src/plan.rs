@@ -107,6 +107,8 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     };
     let mut raft = raft::Config::new(config.id, membership);
     raft.max_appends_in_flight = appends_in_flight(config);
+    raft.max_snapshots = config.peers.max_snapshots;
+    raft.max_log_syncs = config.peers.max_log_syncs;
     if !config.is_standalone() {
         // ZooKeeper gives up on a peer after `syncLimit` ticks, a tenth of which is enough here.
         let sync_ms = u64::from(config.tick_time_ms) * u64::from(config.sync_limit_ticks);

@@ -216,7 +216,7 @@ fn share(keys: &Keys<'_>, key: &str, default: Share) -> Result<Share, ConfigErro
 }
 
 /// The number at `key`, as Java's `Integer.decode` reads it.
-fn integer(
+pub(super) fn integer(
     keys: &Keys<'_>,
     key: &str,
     range: RangeInclusive<i64>,

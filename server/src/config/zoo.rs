@@ -18,6 +18,7 @@ use super::keys::Keys;
 use super::known::{Kind, kind_of};
 use super::limits::ClientLimits;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
+use super::peers::PeerSettings;
 use super::properties::{ConfigError, Properties};
 use super::tree::TreeConfig;
 
@@ -52,6 +53,8 @@ pub struct ZooConfig {
     pub outstanding_limit: Option<usize>,
     /// What else clients may do.
     pub limits: ClientLimits,
+    /// How it deals with the other servers.
+    pub peers: PeerSettings,
     /// A snapshot is taken after this many entries. At least 2. Default 100,000.
     pub snapshot_entries: u64,
     /// ... or after this many bytes of log, if limited in the file.
@@ -124,6 +127,7 @@ impl ZooConfig {
             four_letter_words: None,
             outstanding_limit: None,
             limits: ClientLimits::default(),
+            peers: PeerSettings::default(),
             snapshot_entries: 100_000,
             snapshot_bytes: None,
             snapshots_kept: 3,
@@ -192,6 +196,7 @@ impl ZooConfig {
             four_letter_words: four_letter_words(&keys),
             outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
             limits: ClientLimits::read(&keys, &mut warnings)?,
+            peers: PeerSettings::read(&keys)?,
             snapshot_entries: keys
                 .number("snapCount", 0..=i32::MAX as u64)?
                 .map_or(100_000, |entries| entries.max(2)),
