@@ -6,6 +6,7 @@
 //! ```text
 //! servers 1 2 3 learners 4     these servers exist, are connected, and know each other
 //! keep N                       entries kept behind a snapshot (before `servers`)
+//! turns N M                    snapshots and log syncs at a time (before `servers`)
 //! campaign 1                   the time comes when server 1 starts an election; only it wakes
 //! tick 100                     so many milliseconds pass; everyone wakes in time
 //! skip 100                     so many milliseconds pass and nobody wakes
@@ -85,6 +86,7 @@ struct Stage {
     now: Instant,
     quiet: bool,
     keep: u64,
+    turns: Option<(usize, usize)>,
     membership: Membership,
     servers: BTreeMap<ServerId, Server>,
     mail: VecDeque<(ServerId, ServerId, Letter)>,
@@ -115,6 +117,9 @@ impl Stage {
     fn start(&mut self, id: ServerId) {
         let mut config = Config::new(id, self.membership.clone());
         config.keep_entries = self.keep;
+        if let Some((snapshots, log_syncs)) = self.turns {
+            (config.max_snapshots, config.max_log_syncs) = (snapshots, log_syncs);
+        }
         let now = self.now;
         let server = self.servers.entry(id).or_default();
         let last = server.snapshot.last.index;
@@ -267,6 +272,10 @@ impl Stage {
                 }
             }
             "keep" => self.keep = number,
+            "turns" => {
+                let log_syncs = rest[1].parse().expect("a number");
+                self.turns = Some((number as usize, log_syncs));
+            }
             "campaign" => {
                 let deadline = self.raft(id).deadline().expect("it will start an election");
                 self.now = self.now.max(deadline);
@@ -348,8 +357,9 @@ impl Stage {
             }
             "peers" => {
                 for peer in self.raft(id).progress() {
+                    let waits = if peer.is_waiting { " waits" } else { "" };
                     self.say(format!(
-                        "{} {:?} received={} persisted={}",
+                        "{} {:?} received={} persisted={}{waits}",
                         peer.peer, peer.flow, peer.received, peer.persisted
                     ));
                 }

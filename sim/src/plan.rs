@@ -64,6 +64,8 @@ pub struct MembersPlan {
     pub spares: u64,
     /// Operators change the membership.
     pub changes: bool,
+    /// Observers come into step one after the other.
+    pub in_single_file: bool,
 }
 
 /// Sessions that one server alone knows, and servers that only read.
@@ -330,10 +332,11 @@ impl Plan {
         let fault_time = s.between(8_000_000, 20_000_000);
         let (mut core, origin) = (core(s), None);
         let changes = on(s);
-        let members = MembersPlan {
+        let mut members = MembersPlan {
             observers: if s.coin() { s.between(1, 3) } else { 0 },
             spares: if changes { s.below(4) } else { 0 },
             changes,
+            in_single_file: false,
         };
         let servers = servers + members.observers + members.spares;
         // Which damage an ensemble can bear would change with its voters.
@@ -345,6 +348,7 @@ impl Plan {
         let buggify = s.coin() && !calm;
         core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);
         let solo = SoloPlan::draw(s);
+        members.in_single_file = s.below(4) == 0;
         rules(&mut Stream::new(seed, Concern::Rules), servers, &mut core, &mut clients);
         Plan {
             seed,
@@ -416,6 +420,10 @@ impl Plan {
             max_promotion_lag: core.keep_entries / 4,
             snapshot_timeout: core.election_timeout * 20,
             ..defaults
+        };
+        let raft = match self.members.in_single_file {
+            true => raft::Config { max_snapshots: 1, max_log_syncs: 1, ..raft },
+            false => raft,
         };
         let rules = core.rules.get(server as usize - 1).copied().unwrap_or_default();
         let defaults = Config::new(raft);

@@ -31,6 +31,12 @@ pub struct Config {
     pub max_append_bytes: usize,
     /// Appends under way to one follower, at most. Default 64.
     pub max_appends_in_flight: usize,
+    /// Snapshots under way at a time, beyond which learners wait for their turn; voters never do.
+    /// At least 1. Default 10.
+    pub max_snapshots: usize,
+    /// Servers that are brought into step by entries of the log at a time, likewise. At least 1.
+    /// Default 100.
+    pub max_log_syncs: usize,
     /// A learner becomes a voter only if it lacks this many entries at most. Default 1,000.
     pub max_promotion_lag: u64,
     /// Entries kept in memory behind the last snapshot for followers that are a little behind;
@@ -53,6 +59,8 @@ impl Config {
             snapshot_timeout: Duration::from_secs(20),
             max_append_bytes: 256 << 10,
             max_appends_in_flight: 64,
+            max_snapshots: 10,
+            max_log_syncs: 100,
             max_promotion_lag: 1_000,
             keep_entries: 10_000,
             keep_bytes: 16 << 20,

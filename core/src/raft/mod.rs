@@ -11,6 +11,7 @@ mod config;
 mod effect;
 mod election;
 mod entry;
+mod feed;
 mod install;
 mod log;
 mod membership;

@@ -8,6 +8,7 @@
 //! reply that is old, or the tenth of its kind, cannot start the same conversation again.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::position::Index;
 use crate::id::ServerId;
@@ -37,6 +38,19 @@ pub struct PeerProgress {
     pub persisted: Index,
     /// Whether there is a connection to it.
     pub is_connected: bool,
+    /// A learner that waits for its turn to be brought into step.
+    pub is_waiting: bool,
+}
+
+/// How far a learner has come since its connection stands, or since this leader leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It may lack anything.
+    Out,
+    /// It is being brought up to this index by entries of the log.
+    Coming(Index),
+    /// It had all that there was.
+    In,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +81,9 @@ pub(super) struct Progress {
     answered_round: u64,
     /// In `Pipeline`: what had been sent when a heartbeat round was sent.
     rounds: VecDeque<(u64, Index)>,
+    step: Step,
+    /// Its place among those that wait for their turn: lower ones are before it.
+    place: Option<u64>,
 }
 
 impl Progress {
@@ -86,6 +103,8 @@ impl Progress {
             heard_at: now,
             answered_round: 0,
             rounds: VecDeque::new(),
+            step: Step::Out,
+            place: None,
         }
     }
 
@@ -119,6 +138,42 @@ impl Progress {
 
     pub(super) fn snapshot_until(&self) -> Option<Instant> {
         (self.flow == Flow::Snapshot).then_some(self.snapshot_until)
+    }
+
+    /// Whether entries may be sent to it without a turn.
+    pub(super) fn has_turn(&self) -> bool {
+        self.step != Step::Out
+    }
+
+    /// Whether it is being brought into step by entries of the log. One that has shown no sign of
+    /// life for `patience` holds nobody up.
+    pub(super) fn is_coming(&self, now: Instant, patience: Duration) -> bool {
+        matches!(self.step, Step::Coming(_)) && now < self.heard_at + patience
+    }
+
+    /// Its place among those that wait for their turn; the last, which is `next`, if it had none.
+    pub(super) fn queue(&mut self, next: u64) -> u64 {
+        *self.place.get_or_insert(next)
+    }
+
+    /// Its place among those that wait for their turn, if it waits.
+    pub(super) fn place(&self) -> Option<u64> {
+        self.place
+    }
+
+    /// Its turn has come: it is brought up to `target` by entries of the log.
+    pub(super) fn begin(&mut self, target: Index) {
+        self.step = Step::Coming(target);
+        self.place = None;
+    }
+
+    /// It has the log up to `received`, which ends with `last`.
+    pub(super) fn came(&mut self, received: Index, last: Index) {
+        let target = if let Step::Coming(target) = self.step { target.min(last) } else { last };
+        if received >= target {
+            self.step = Step::In;
+            self.place = None;
+        }
     }
 
     /// A message of this term has come from it.
@@ -250,6 +305,9 @@ impl Progress {
     /// It needs a snapshot, or has been sent one: nothing else goes out until `until`.
     pub(super) fn await_snapshot(&mut self, until: Instant) {
         self.flow = Flow::Snapshot;
+        // With the snapshot its turn is over: what has come in meanwhile is for everyone.
+        self.step = Step::In;
+        self.place = None;
         self.snapshot_until = until;
         self.probing = false;
         self.in_flight.clear();
@@ -259,6 +317,8 @@ impl Progress {
     /// The connection broke: what was under way may be lost.
     pub(super) fn disconnected(&mut self) {
         self.window = usize::MAX;
+        self.step = Step::Out;
+        self.place = None;
         self.probe_from(self.received.next());
     }
 }

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::effect::{ChangeError, Effect};
+use super::effect::ChangeError;
 use super::entry::{Command, Entry, Payload, SharedEntry};
+use super::feed::{Source, feed_all};
 use super::membership::Membership;
 use super::message::{Body, Message};
 use super::position::{EntryId, Index, Term};
@@ -147,10 +148,10 @@ pub(super) fn acknowledged<C: Command>(
     received: Index,
     persisted: Index,
 ) {
-    let first = state.log.first();
+    let (first, last) = (state.log.first(), state.last().index);
     let Some(progress) = sensible(state, from, received, persisted) else { return };
     progress.acknowledged(received, persisted);
-    leave_snapshot(progress, received, first);
+    has_come(progress, received, first, last);
 }
 
 /// A follower has answered a heartbeat round.
@@ -160,14 +161,14 @@ pub(super) fn round_answered<C: Command>(
     round: u64,
     (received, persisted): (Index, Index),
 ) {
-    let first = state.log.first();
+    let (first, last) = (state.log.first(), state.last().index);
     let Standing::Leader(leadership) = &state.standing else { return };
     if round > leadership.round {
         return;
     }
     let Some(progress) = sensible(state, from, received, persisted) else { return };
     progress.round_answered(round, received, persisted);
-    leave_snapshot(progress, received, first);
+    has_come(progress, received, first, last);
 }
 
 /// A follower lacks the entry at `previous`.
@@ -204,55 +205,28 @@ fn sensible<C: Command>(
     if can_be { progress_of(state, peer) } else { None }
 }
 
-/// A follower that has the entry before the tail needs no snapshot any more.
-fn leave_snapshot(progress: &mut Progress, received: Index, first: Index) {
+/// A follower that has the entry before the tail needs no snapshot any more; one that has all that
+/// it was to be brought is in step.
+fn has_come(progress: &mut Progress, received: Index, first: Index, last: Index) {
+    progress.came(received, last);
     if progress.flow() == Flow::Snapshot && received.next() >= first {
         progress.probe_from(received.next());
     }
 }
 
-/// Sends every follower what it may have now: for entries that came in since the last time, one
-/// append each.
+/// Sends every follower what it may have now.
 pub(super) fn send_appends<C: Command>(state: &mut State<C>, now: Instant) {
     let Standing::Leader(leadership) = &mut state.standing else { return };
-    let (config, log, commit) = (&state.config, &state.log, state.commit);
-    // Legal: how much an append holds is up to the leader.
-    let is_short = maybe!(OneEntryAppend);
-    let max_append_bytes = if is_short { 0 } else { config.max_append_bytes };
-    for (&to, progress) in &mut leadership.peers {
-        let is_connected = state.connected.contains(&to);
-        while progress.may_send(config.max_appends_in_flight) {
-            let next = progress.next();
-            // Legal: a snapshot says what the entries before it say.
-            let is_instead =
-                maybe!(SnapshotInstead if is_connected && progress.flow() == Flow::Probe);
-            let Some(term) = log.term_at(next.previous()).filter(|_| !is_instead) else {
-                if is_connected {
-                    progress.await_snapshot(now + config.snapshot_timeout);
-                    state.outbox.effects.push_back(Effect::SendSnapshot { to });
-                }
-                break;
-            };
-            // A peer without a connection is asked, but not fed.
-            let entries = match is_connected {
-                true => log.batch(next, max_append_bytes),
-                false => Vec::new(),
-            };
-            let is_probe = progress.flow() == Flow::Probe;
-            if entries.is_empty() && !is_probe && progress.commit_told() >= commit {
-                break;
-            }
-            let is_last = entries.is_empty() || is_probe;
-            let last = entries.last().map_or(next.previous(), |entry| entry.id.index);
-            let previous = EntryId { term, index: next.previous() };
-            progress.sent(last, commit);
-            let body = Body::Append { previous, commit, entries };
-            state.outbox.send(to, Message { term: state.term, body });
-            if is_last {
-                break;
-            }
-        }
-    }
+    let source = Source {
+        config: &state.config,
+        log: &state.log,
+        membership: &state.memberships.current().1,
+        connected: &state.connected,
+        term: state.term,
+        upto: state.log.last().index,
+        commit: state.commit,
+    };
+    feed_all(&source, &mut leadership.peers, now, &mut state.outbox);
 }
 
 /// Sends a heartbeat to everyone, in a new round.
@@ -416,6 +390,7 @@ pub(super) fn progress<C: Command>(state: &State<C>) -> Vec<PeerProgress> {
         received: progress.received(),
         persisted: progress.persisted(),
         is_connected: state.connected.contains(peer),
+        is_waiting: progress.place().is_some(),
     };
     leadership.peers.iter().map(row).collect()
 }

@@ -432,7 +432,7 @@ fn hard_state_after(durable: HardState, snapshot: Term) -> HardState {
 }
 
 impl<C: Command> Outbox<C> {
-    fn new(told: (Role, Term, Option<ServerId>)) -> Self {
+    pub(super) fn new(told: (Role, Term, Option<ServerId>)) -> Self {
         Outbox {
             effects: VecDeque::new(),
             gated: VecDeque::new(),

@@ -39,6 +39,10 @@ pub struct Counts {
     pub syncs_by_log: u64,
     /// As leader: snapshots sent.
     pub syncs_by_snapshot: u64,
+    /// As leader: servers that are being brought into step by the log, at each that begins.
+    pub inflight_by_log: Summary,
+    /// As leader: snapshots under way, at each that begins.
+    pub inflight_by_snapshot: Summary,
     /// Connect requests that asked for a session to go on.
     pub resumptions: u64,
     /// As leader: such requests of other servers' clients.
@@ -162,12 +166,20 @@ impl Counts {
     /// As leader: `peer` is to be brought into step.
     pub(super) fn sync_begins(&mut self, peer: ServerId) {
         self.syncing.entry(peer).or_insert(false);
+        let n_by_log = self.syncing.values().filter(|by_snapshot| !**by_snapshot).count();
+        self.inflight_by_log.note(n_by_log as u64);
     }
 
-    /// As leader: `peer` was sent a snapshot.
-    pub(super) fn snapshot_sent(&mut self, peer: ServerId) {
+    /// As leader: `peer` was sent a snapshot, and so many are under way.
+    pub(super) fn snapshot_sent(&mut self, peer: ServerId, n_under_way: usize) {
         self.syncs_by_snapshot += 1;
+        self.inflight_by_snapshot.note(n_under_way as u64);
         self.syncing.insert(peer, true);
+    }
+
+    /// As leader: `peer` is gone.
+    pub(super) fn sync_broken(&mut self, peer: ServerId) {
+        self.syncing.remove(&peer);
     }
 
     /// Whether `peer` was not in step when last looked at.
@@ -251,13 +263,18 @@ mod tests {
     fn a_server_comes_into_step_by_the_log_or_by_a_snapshot() {
         let mut counts = Counts::default();
         (1..=3).for_each(|peer| counts.sync_begins(ServerId(peer)));
-        counts.snapshot_sent(ServerId(2));
+        counts.snapshot_sent(ServerId(2), 1);
         counts.sync_begins(ServerId(2));
-        for peer in [1, 2, 2, 9] {
+        counts.sync_begins(ServerId(4));
+        counts.sync_broken(ServerId(4));
+        for peer in [1, 2, 2, 4, 9] {
             counts.sync_ends(ServerId(peer));
         }
         assert_eq!((counts.syncs_by_log, counts.syncs_by_snapshot), (1, 1));
         assert!(counts.is_syncing(ServerId(3)) && !counts.is_syncing(ServerId(2)));
+        let by_log = counts.inflight_by_log;
+        assert_eq!((by_log.count, by_log.min, by_log.max), (5, 1, 3));
+        assert_eq!((counts.inflight_by_snapshot.count, counts.inflight_by_snapshot.max), (1, 1));
     }
 
     #[test]

@@ -201,6 +201,7 @@ impl Replica {
             Input::PeerDown { peer } => {
                 self.links.remove(&peer);
                 self.raft.peer_down(now.instant, peer);
+                self.counts.sync_broken(peer);
                 self.note_leader(self.raft.leader());
             }
             Input::Message { from, message } => self.message(from, message),

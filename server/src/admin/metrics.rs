@@ -91,7 +91,7 @@ fn summaries(
     facts: &ServerFacts,
     ensemble: &Counts,
     start: Option<Start>,
-) -> [(&'static str, Summary); 12] {
+) -> [(&'static str, Summary); 14] {
     let (service, counts) = (&facts.service, &facts.counts);
     let once = |number: Option<u64>| {
         let mut summary = Summary::default();
@@ -111,6 +111,8 @@ fn summaries(
         ("node_changed_watch_count", counts.told_data),
         ("node_children_watch_count", counts.told_children),
         ("sync_processor_batch_size", service.log_batches),
+        ("inflight_diff_count", ensemble.inflight_by_log),
+        ("inflight_snap_count", ensemble.inflight_by_snapshot),
     ]
 }
 
@@ -178,8 +180,6 @@ const NEVER_SUMMED: &[&str] = &[
     "restore_time",
     "follower_sync_time",
     "observer_sync_time",
-    "inflight_diff_count",
-    "inflight_snap_count",
     "connection_token_deficit",
     "prep_processor_queue_size",
     "prep_process_time",

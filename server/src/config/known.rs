@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::limits::KEYS as LIMITS;
+use super::peers::KEYS as PEERS;
 
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +46,20 @@ impl fmt::Display for Kind {
 /// Every key that is not [`Kind::Unknown`]; a `*` stands for any end.
 pub fn known_keys() -> impl Iterator<Item = String> {
     let moot = MOOT.iter().map(|(key, _)| key);
-    let whole = HONOURED.iter().chain(LIMITS).chain(OWN).chain(SECURITY).chain(KNOWN).chain(moot);
+    let whole = honoured().chain(OWN).chain(SECURITY).chain(KNOWN).chain(moot);
     let whole = whole.map(|key| (*key).to_owned());
     let prefixes = ["server."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
     whole.chain(prefixes.map(|prefix| format!("{prefix}*")))
 }
 
+fn honoured() -> impl Iterator<Item = &'static &'static str> {
+    HONOURED.iter().chain(LIMITS).chain(PEERS)
+}
+
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
 pub fn kind_of(key: &str) -> Kind {
     let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-    if HONOURED.contains(&key) || LIMITS.contains(&key) || has_prefix(HONOURED_PREFIXES) {
+    if honoured().any(|it| *it == key) || has_prefix(HONOURED_PREFIXES) {
         Kind::Honoured
     } else if OWN.contains(&key) {
         Kind::Own
@@ -138,7 +143,8 @@ pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "sup
 /// Keys that ZooKeeper does not have.
 const OWN: &[&str] = &["zokor.diskReserveMb", "zokor.logWrites"];
 
-/// Beside those with a prefix, and the keys of [`limits`](super::limits).
+/// Beside those with a prefix, and the keys of [`limits`](super::limits) and
+/// [`peers`](super::peers).
 pub(super) const HONOURED: &[&str] = &[
     "4lw.commands.whitelist",
     "DigestAuthenticationProvider.digestAlg",
@@ -319,7 +325,8 @@ mod tests {
             ("quorum.cnxn.threads.size", Kind::Known),
             ("admin.enableServer", Kind::Known),
             ("metricsProvider.httpPort", Kind::Known),
-            ("leader.maxConcurrentSnapSyncs", Kind::Known),
+            ("leader.maxConcurrentSnapSyncs", Kind::Honoured),
+            ("leader.ackLoggingFrequency", Kind::Known),
             ("leaderServes", Kind::Known),
             ("jute.maxbuffer", Kind::Honoured),
             ("connection_throttle_tokens", Kind::Honoured),
@@ -354,7 +361,7 @@ mod tests {
 
     #[test]
     fn no_key_stands_in_two_tables() {
-        for key in HONOURED.iter().chain(LIMITS) {
+        for key in honoured() {
             assert!(MOOT.iter().all(|(moot, _)| moot != key), "{key}");
             assert!(!SECURITY.contains(key) && !KNOWN.contains(key), "{key}");
         }

@@ -196,7 +196,11 @@ fn optional(keys: &Keys<'_>, key: &str, least: i64) -> Result<Option<usize>, Con
     }
 }
 
-fn milliseconds(keys: &Keys<'_>, key: &str, least: i64) -> Result<Option<Duration>, ConfigError> {
+pub(super) fn milliseconds(
+    keys: &Keys<'_>,
+    key: &str,
+    least: i64,
+) -> Result<Option<Duration>, ConfigError> {
     Ok(integer(keys, key, least..=MAX)?.map(|ms| Duration::from_millis(ms as u64)))
 }
 
@@ -216,7 +220,7 @@ fn share(keys: &Keys<'_>, key: &str, default: Share) -> Result<Share, ConfigErro
 }
 
 /// The number at `key`, as Java's `Integer.decode` reads it.
-fn integer(
+pub(super) fn integer(
     keys: &Keys<'_>,
     key: &str,
     range: RangeInclusive<i64>,

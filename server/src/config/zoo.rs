@@ -19,6 +19,7 @@ use super::known::{Kind, kind_of};
 use super::limits::ClientLimits;
 use super::log_writes::LogWrites;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
+use super::peers::PeerSettings;
 use super::properties::{ConfigError, Properties};
 use super::tree::TreeConfig;
 use crate::first_start::FirstStart;
@@ -58,6 +59,8 @@ pub struct ZooConfig {
     pub outstanding_limit: Option<usize>,
     /// What else clients may do.
     pub limits: ClientLimits,
+    /// How it deals with the other servers.
+    pub peers: PeerSettings,
     /// A snapshot is taken after this many entries. At least 2. Default 100,000.
     pub snapshot_entries: u64,
     /// ... or after this many bytes of log, if limited in the file.
@@ -132,6 +135,7 @@ impl ZooConfig {
             four_letter_words: None,
             outstanding_limit: None,
             limits: ClientLimits::default(),
+            peers: PeerSettings::default(),
             snapshot_entries: 100_000,
             snapshot_bytes: None,
             snapshots_kept: 3,
@@ -177,6 +181,8 @@ impl ZooConfig {
         let times = Times::read(&keys)?;
         let membership = Membership::read(properties, &keys, &data_dir, &mut warnings)?;
         times.check_limits(&keys, &membership)?;
+        let peers = PeerSettings::read(&keys)?;
+        peers.check_addresses(&keys, &membership.servers)?;
         let client = client_address(&keys, membership.own.as_ref())?;
         check_election_algorithm(&keys)?;
         let ids = membership.servers.iter().map(|line| line.id).chain([membership.id]);
@@ -205,6 +211,7 @@ impl ZooConfig {
             four_letter_words: four_letter_words(&keys),
             outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
             limits: ClientLimits::read(&keys, &mut warnings)?,
+            peers,
             snapshot_entries: keys
                 .number("snapCount", 0..=i32::MAX as u64)?
                 .map_or(100_000, |entries| entries.max(2)),
@@ -345,12 +352,6 @@ impl Membership {
             warnings.push(format!(
                 "server.{id} names a TLS port for clients, which is NOT in force: zokor does not \
                  speak TLS to clients yet"
-            ));
-        }
-        if let Some(line) = lines.iter().find(|line| line.addresses.len() > 1) {
-            warnings.push(format!(
-                "server.{} has more than one address, of which zokor uses the first only",
-                line.id
             ));
         }
         if peer_type.is_some_and(|peer_type| peer_type != own.role) {

@@ -25,7 +25,7 @@ use zokor_net::runtime::{
     storage_workers,
 };
 use zokor_net::storage::{self, Options};
-use zokor_net::transport::{PEER_GONE_AFTER, SocketOptions};
+use zokor_net::transport::SocketOptions;
 
 use super::clock::Clock;
 use super::limits;
@@ -111,8 +111,8 @@ struct ProbedSockets;
 impl SocketOptions for ProbedSockets {
     fn client(&self, _: &TcpStream) {}
 
-    fn peer(&self, stream: &TcpStream) {
-        stream.set_user_timeout(PEER_GONE_AFTER);
+    fn peer(&self, stream: &TcpStream, gone_after: Duration) {
+        stream.set_user_timeout(gone_after);
     }
 }
 

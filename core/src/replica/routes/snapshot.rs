@@ -5,7 +5,7 @@
 
 use crate::db::Database;
 use crate::id::ServerId;
-use crate::raft::SnapshotMeta;
+use crate::raft::{Flow, PeerProgress, SnapshotMeta};
 use crate::replica::{CloseReason, Message, Output, Replica, Snapshot};
 
 impl Replica {
@@ -43,7 +43,9 @@ impl Replica {
         let (term, last) = (self.raft.term(), snapshot.meta.last.index);
         let message = Message::Snapshot { term, snapshot };
         self.outputs.push_back(Output::Send { to, message });
-        self.counts.snapshot_sent(to);
+        let is_under_way = |peer: &&PeerProgress| peer.is_connected && peer.flow == Flow::Snapshot;
+        let n_under_way = self.raft.progress().iter().filter(is_under_way).count();
+        self.counts.snapshot_sent(to, n_under_way);
         self.raft.snapshot_sent(self.now.instant, to, last);
     }
 
