@@ -47,7 +47,8 @@ pub fn known_keys() -> impl Iterator<Item = String> {
     let moot = MOOT.iter().map(|(key, _)| key);
     let whole = HONOURED.iter().chain(LIMITS).chain(OWN).chain(SECURITY).chain(KNOWN).chain(moot);
     let whole = whole.map(|key| (*key).to_owned());
-    let prefixes = ["server."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
+    let prefixes =
+        ["group.", "server.", "weight."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
     whole.chain(prefixes.map(|prefix| format!("{prefix}*")))
 }
 
@@ -133,7 +134,8 @@ const FOR_FILES: &[&str] = &[
 const FOR_FILES_PREFIXES: &[&str] =
     &["group.", "jvm.pause.", "metricsProvider.", "quorum.auth.", "server.", "weight."];
 
-pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "superUser."];
+pub(super) const HONOURED_PREFIXES: &[&str] =
+    &["authProvider.", "group.", "server.", "superUser.", "weight."];
 
 /// Keys that ZooKeeper does not have.
 const OWN: &[&str] = &["zokor.diskReserveMb"];
@@ -271,7 +273,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "admin.",
     "commitProcessor.",
     "fastleader.",
-    "group.",
     "jvm.pause.",
     "leader.",
     "messageTracker.",
@@ -283,7 +284,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "observerMaster.",
     "pathStats.",
     "snapshot.",
-    "weight.",
 ];
 
 #[cfg(test)]
@@ -325,7 +325,8 @@ mod tests {
             ("connection_throttle_tokens", Kind::Honoured),
             ("connection_throttle_token", Kind::Unknown),
             ("request_throttle", Kind::Honoured),
-            ("group.1", Kind::Known),
+            ("group.1", Kind::Honoured),
+            ("weight.1", Kind::Honoured),
             ("quorum.something", Kind::Unknown),
             ("", Kind::Unknown),
         ];

@@ -274,7 +274,7 @@ impl Ensemble {
             clients: BTreeMap::new(),
             ledger: Ledger::default(),
             watch: watch.clone(),
-            atlas: Atlas::new(plan.voters()),
+            atlas: Atlas::new(plan.membership()),
         }
     }
 
