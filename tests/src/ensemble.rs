@@ -134,9 +134,9 @@ impl Builder {
 }
 
 impl Ensemble {
-    /// `n_servers` that form an ensemble, at most four; a single one is standalone.
+    /// `n_servers` that form an ensemble, at most five; a single one is standalone.
     pub fn of(n_servers: usize) -> Builder {
-        assert!((1..=4).contains(&n_servers));
+        assert!((1..=5).contains(&n_servers));
         Builder {
             n_servers,
             n_observers: 0,
