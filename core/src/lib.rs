@@ -84,6 +84,7 @@ pub use zokor_chance as chance;
 
 pub mod auth;
 pub mod db;
+pub mod groups;
 pub mod id;
 mod pages;
 pub mod proto;

@@ -16,6 +16,7 @@
 //! read 1                       server 1 is asked for a read barrier
 //! transfer 1 2                 server 1 is to hand over to 2
 //! change 1 1 2 learners 4      server 1 is to change the membership
+//! ... groups a=1,2*0 b=3*2     after either: who stands together, and what each weighs if not 1
 //! snapshot 1                   server 1 makes a snapshot of what it has applied
 //! cut 1 / join 1               no message goes from or to server 1 / goes again
 //! break 1 2                    the connection between 1 and 2 breaks, and is not made again
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::path::Path;
 
+use zokor_core::groups::Groups;
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::raft::{
     Body, Command, Config, Effect, EntryId, HardState, Index, Membership, Message, Payload,
@@ -255,18 +257,12 @@ impl Stage {
     fn run(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (command, rest) = words.split_first().expect("not empty");
-        let ids = |words: &[&str]| -> BTreeSet<ServerId> {
-            words.iter().map(|word| ServerId(word.parse().expect("a server"))).collect()
-        };
-        let split = rest.iter().position(|word| *word == "learners").unwrap_or(rest.len());
-        let learners = ids(rest.get(split + 1..).unwrap_or_default());
         let number = rest.first().and_then(|word| word.parse().ok()).unwrap_or(0u64);
         let (id, now) = (ServerId(number), self.now);
         let millis = std::time::Duration::from_millis(number);
         match *command {
             "servers" => {
-                let voters = ids(&rest[..split]);
-                self.membership = Membership { voters, outgoing: BTreeSet::new(), learners };
+                self.membership = wanted(rest);
                 for id in self.membership.servers() {
                     self.start(id);
                 }
@@ -309,8 +305,8 @@ impl Stage {
                 self.drain(id);
             }
             "change" => {
-                let voters = ids(&rest[1..split]);
-                if let Err(error) = self.raft(id).change(now, voters, learners) {
+                let next = wanted(&rest[1..]);
+                if let Err(error) = self.raft(id).change(now, next) {
                     self.say(format!("refused: {error:?}"));
                 }
                 self.drain(id);
@@ -388,6 +384,36 @@ fn pair(id: EntryId) -> String {
     format!("{}:{}", id.term, id.index)
 }
 
+fn ids(words: &[&str]) -> BTreeSet<ServerId> {
+    words.iter().map(|word| ServerId(word.parse().expect("a server"))).collect()
+}
+
+/// The membership that `words` name.
+fn wanted(words: &[&str]) -> Membership {
+    let place = |word: &str| words.iter().position(|it| *it == word).unwrap_or(words.len());
+    let (groups_at, split) = (place("groups"), place("learners").min(place("groups")));
+    let mut groups = Groups::none();
+    for (number, members) in (1..).zip(words.get(groups_at + 1..).unwrap_or_default()) {
+        let (_, members) = members.split_once('=').expect("a group's name and its servers");
+        for member in members.split(',') {
+            let (id, weight) = member.split_once('*').unwrap_or((member, "1"));
+            let id = ids(&[id]).pop_first().expect("one");
+            assert!(groups.put(number, id, weight.parse().expect("a weight")), "in one group");
+        }
+    }
+    let learners = ids(words.get(split + 1..groups_at).unwrap_or_default());
+    Membership { learners, ..Membership::of_groups(ids(&words[..split]), groups) }
+}
+
+fn show_groups(groups: &Groups) -> String {
+    let show = |(_, members): (u64, &BTreeMap<ServerId, u64>)| {
+        let members: Vec<String> =
+            members.iter().map(|(id, weight)| format!("{id}*{weight}")).collect();
+        format!("({})", members.join(","))
+    };
+    groups.iter().map(show).collect()
+}
+
 fn show_ids(ids: &BTreeSet<ServerId>) -> String {
     let ids: Vec<String> = ids.iter().map(ServerId::to_string).collect();
     ids.join(",")
@@ -402,9 +428,11 @@ fn show_entries(entries: &[SharedEntry<Word>]) -> String {
                 let outgoing = if m.is_joint() { "&" } else { "" };
                 let learners = if m.learners.is_empty() { "" } else { "+" };
                 format!(
-                    "[{}{outgoing}{}{learners}{}]",
+                    "[{}{}{outgoing}{}{}{learners}{}]",
                     show_ids(&m.voters),
+                    show_groups(&m.groups),
                     show_ids(&m.outgoing),
+                    show_groups(&m.outgoing_groups),
                     show_ids(&m.learners)
                 )
             }

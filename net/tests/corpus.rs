@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use zokor_core::db::{
     Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, Rules, Txn,
 };
+use zokor_core::groups::Groups;
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, AclList, AuthPacket, ConnectRequest, ConnectResponse, Create, CreateKind, Ensemble,
@@ -165,6 +166,8 @@ fn entry_keeps_its_promises() {
         let plain = |payload| bytes_of(|out| encode_entry(&Entry { id, payload }, out));
         seeds.insert("blank", plain(Payload::Blank));
         seeds.insert("membership", plain(Payload::Membership(membership())));
+        let grouped = Membership { groups: groups(), ..membership() };
+        seeds.insert("membership_groups", plain(Payload::Membership(grouped)));
         seeds.insert("create", bytes_of(|out| encode_entry(&entry(), out)));
         seeds.insert("multi", command(Action::Write { author: author(), write: multi }));
         seeds.insert("open", command(Action::Open { session, password, timeout_ms: 4, nonce }));
@@ -173,8 +176,10 @@ fn entry_keeps_its_promises() {
         seeds.insert("attach", command(attach));
         seeds.insert("expire", command(Action::Expire { session, token: Token(3) }));
         seeds.insert("reap", command(Action::Reap { path: "/a".into(), unused_ms: 0 }));
-        let ensemble = Ensemble { members };
+        let ensemble = Ensemble { members, ..Ensemble::default() };
+        let in_groups = Ensemble { groups: groups(), ..ensemble.clone() };
         seeds.insert("describe", command(Action::Describe { ensemble }));
+        seeds.insert("describe_groups", command(Action::Describe { ensemble: in_groups }));
         let (server, token, sequence) = (ServerId(1), Token(3), Sequence(1));
         seeds.insert(
             "enroll",
@@ -245,6 +250,10 @@ fn entry() -> Entry<Txn> {
 
 fn membership() -> Membership {
     Membership::of_voters([ServerId(1), ServerId(2), ServerId(3)])
+}
+
+fn groups() -> Groups {
+    Groups::from_lines("group.1=1:2\ngroup.2=3\nweight.2=0")
 }
 
 fn small_image() -> Image {

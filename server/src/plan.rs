@@ -116,6 +116,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         Membership {
             voters: of_role(PeerRole::Participant).collect(),
             learners: of_role(PeerRole::Observer).collect(),
+            groups: config.groups.clone(),
             ..Membership::default()
         }
     };

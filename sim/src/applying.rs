@@ -168,7 +168,8 @@ impl Pair {
             5 => {
                 let line = String::from_utf8_lossy(&self.text()).into_owned().into();
                 let members = vec![Member { id: ServerId(self.draws.below(3)), line }];
-                Action::Describe { ensemble: Ensemble { members } }
+                let ensemble = Ensemble { members, ..Ensemble::default() };
+                Action::Describe { ensemble }
             }
             _ => self.write(),
         }

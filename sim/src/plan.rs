@@ -3,15 +3,18 @@
 //! Invariant: the plan is a function of the seed alone. Each class of faults is on or off per seed
 //! ("swarm testing", Groce et al. 2012); one seed in ten is calm, and one in ten has them all.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zokor_chance::Chances;
 use zokor_core::Config;
 use zokor_core::db::Rules;
+use zokor_core::groups::Groups;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Membership};
 
+use crate::fault::membership::{draw_groups, groups_of};
 use crate::rng::{Concern, Stream};
 use crate::world::queue::Micros;
 
@@ -66,6 +69,9 @@ pub struct MembersPlan {
     pub changes: bool,
     /// Observers come into step one after the other.
     pub in_single_file: bool,
+    /// By voter, from the first: its group and its weight, 1 in the first group if it is not said.
+    /// None for a majority.
+    pub groups: Vec<(u64, u64)>,
 }
 
 /// Sessions that one server alone knows, and servers that only read.
@@ -337,6 +343,7 @@ impl Plan {
             spares: if changes { s.below(4) } else { 0 },
             changes,
             in_single_file: false,
+            groups: groups(&mut Stream::new(seed, Concern::Groups), servers),
         };
         let servers = servers + members.observers + members.spares;
         // Which damage an ensemble can bear would change with its voters.
@@ -396,10 +403,12 @@ impl Plan {
     pub fn membership(&self) -> Membership {
         let voters = self.voters();
         let learners = (voters + 1..=voters + self.members.observers).map(ServerId);
-        Membership {
-            learners: learners.collect(),
-            ..Membership::of_voters((1..=voters).map(ServerId))
-        }
+        let voters: BTreeSet<ServerId> = (1..=voters).map(ServerId).collect();
+        let groups = match &self.members.groups[..] {
+            [] => Groups::none(),
+            places => groups_of(&voters, |voter| places.get(voter.0 as usize - 1).copied()),
+        };
+        Membership { learners: learners.collect(), ..Membership::of_groups(voters, groups) }
     }
 
     /// The settings of one of the servers.
@@ -446,6 +455,11 @@ impl Plan {
             ..defaults
         }
     }
+}
+
+/// One ensemble in sixteen decides by groups and weights.
+fn groups(s: &mut Stream, voters: u64) -> Vec<(u64, u64)> {
+    if voters == 1 || s.below(16) > 0 { Vec::new() } else { draw_groups(voters, s) }
 }
 
 fn process(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> ProcessPlan {
@@ -562,5 +576,19 @@ mod tests {
             assert!(!plan.process.crashes && !plan.network.partitions && !plan.disk.stalls);
             assert_eq!(plan.network.loss_ppm, 0);
         }
+    }
+
+    #[test]
+    fn a_few_ensembles_decide_by_groups_and_all_can_decide() {
+        let plans: Vec<Plan> = (0..2_000).map(Plan::new).collect();
+        let is_grouped = |plan: &&Plan| !plan.membership().groups.is_empty();
+        let n_grouped = plans.iter().filter(is_grouped).count();
+        assert!((60..180).contains(&n_grouped), "{n_grouped}");
+        assert!(plans.iter().all(|plan| plan.membership().can_decide()));
+        let without_weight = plans.iter().filter(is_grouped).filter(|plan| {
+            let membership = plan.membership();
+            membership.voters.iter().any(|voter| !membership.may_lead(*voter))
+        });
+        assert!(without_weight.count() > 10);
     }
 }

@@ -107,6 +107,8 @@ const STEPPED: &[Quota] = &[
     quota("closed: writable again", 200),
     quota("ephemeral asked for in a local session", 200),
     quota("fault while only a quorum has healed", 100),
+    quota("groups changed", 1000),
+    quota("groups decide", 200),
     quota("half-open connection", 100),
     quota("leader crashed with writes in flight", 100),
     quota("local session closed", 200),

@@ -39,6 +39,8 @@ pub enum Concern {
     Rules,
     /// What one server of the whole world lets its clients do.
     Limits(u64),
+    /// Which ensembles decide by groups.
+    Groups,
 }
 
 /// One stream of random numbers.
@@ -74,6 +76,7 @@ impl Stream {
             Concern::Chance => (12, 0),
             Concern::Rules => (13, 0),
             Concern::Limits(id) => (14, id),
+            Concern::Groups => (15, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

@@ -134,6 +134,10 @@ impl Scenario {
         must((1..=13).contains(&plan.servers), "plan.servers is not in 1..=13")?;
         let others = plan.members.observers.checked_add(plan.members.spares);
         must(others.is_some_and(|others| others < plan.servers), "nobody votes")?;
+        let places = &plan.members.groups;
+        let is_small = places.iter().all(|(group, weight)| (1..=3).contains(group) && *weight <= 3);
+        must(is_small, "plan.members.groups has a group that is not in 1..=3 or a weight above 3")?;
+        must(plan.membership().can_decide(), "the voters of plan.members.groups weigh nothing")?;
         let bits = plan.core.counter_bits.unwrap_or(32);
         must((1..=32).contains(&bits), "plan.core.counter_bits is not in 1..=32")?;
         must(plan.clients.count <= 1_000, "plan.clients.count is above 1,000")?;

@@ -174,6 +174,39 @@ fn wishes_meet_zookeepers_checks_in_their_order() {
 }
 
 #[test]
+fn in_groups_wishes_are_for_whole_lists_and_groups_must_make_sense() {
+    let builder = Ensemble::of(3).line("reconfigEnabled=true").line("skipACL=yes");
+    let ensemble = builder.line("group.1=1:2").line("group.2=3").line("weight.3=4").start();
+    let bad = ErrorCode::BAD_ARGUMENTS;
+    let leader = ensemble.wait_for_leader();
+    for index in [leader, (leader + 1) % 3] {
+        let mut client = ensemble.client(index);
+        let (text, stat) = text_of(&mut client);
+        let (members, _) = text.split_once("version=").expect("a version");
+        let (servers, groups) = members.split_once("group.1").expect("groups");
+        let whole = |groups: &str| format!("{servers}{groups}");
+        let present = format!("group.1{groups}");
+        for (ask, expected) in [
+            (Wish(None, Some("3"), None, -1), bad),
+            (Wish(Some("server.9=127.0.0.1:1:2;3"), None, None, -1), bad),
+            (Wish(None, None, Some(&whole("group.1=1:2")), -1), bad),
+            (Wish(None, None, Some(&whole("group.1=1:2:3\ngroup.2=3")), -1), bad),
+            (Wish(None, None, Some(&whole("weight.1=1")), -1), bad),
+            (Wish(None, None, Some(&whole("group.1=1:x:3")), -1), ErrorCode::MARSHALLING_ERROR),
+            (Wish(None, None, Some(&whole(&present)), stat.mzxid), ErrorCode(0)),
+            (Wish(None, None, Some(&whole(&present)), stat.mzxid + 1), ErrorCode::BAD_VERSION),
+        ] {
+            let asked = format!("{:?} at server {index}", ask.2);
+            assert_eq!(wish(&mut client, ask), expected, "{asked}");
+        }
+        // What would change something is not carried out yet.
+        let majority = wish(&mut client, Wish(None, None, Some(servers), -1));
+        assert_eq!(majority, ErrorCode::UNIMPLEMENTED);
+        assert_eq!(text_of(&mut client).1.mzxid, stat.mzxid);
+    }
+}
+
+#[test]
 fn a_wish_that_cannot_be_read_harms_nobody() {
     for line in ["reconfigEnabled=true", "reconfigEnabled=false"] {
         let ensemble = Ensemble::of(1).line(line).start();

@@ -196,7 +196,9 @@ impl Action {
                 | Action::Enroll { .. } => 0,
                 Action::Reap { path, .. } => path.len(),
                 Action::Describe { ensemble } => {
-                    ensemble.members.iter().map(|member| member.line.len() + 16).sum()
+                    let lines = ensemble.members.iter().map(|member| member.line.len() + 16);
+                    let groups = ensemble.groups.iter().map(|(_, servers)| servers.len() * 20 + 16);
+                    lines.chain(groups).sum()
                 }
             }
     }

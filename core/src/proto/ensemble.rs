@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Text;
+use crate::groups::Groups;
 use crate::id::ServerId;
 
 /// One `server.N` line.
@@ -41,6 +42,9 @@ const OBSERVER: &str = ":observer";
 pub struct Ensemble {
     /// The members, ascending by id.
     pub members: Vec<Member>,
+    /// The groups by which the participants decide; none for a majority.
+    #[serde(default)]
+    pub groups: Groups,
 }
 
 impl Ensemble {
@@ -50,13 +54,14 @@ impl Ensemble {
     }
 
     /// The ensemble that `text` shows, as [`to_text`](Ensemble::to_text) writes it. What is no line
-    /// of a server is passed over.
+    /// of a server or a group is passed over.
     pub fn from_text(text: &str) -> Self {
         let member = |line: &str| {
             let (id, line) = line.strip_prefix("server.")?.split_once('=')?;
             Some(Member { id: ServerId(id.parse().ok()?), line: line.into() })
         };
-        Ensemble { members: text.lines().filter_map(member).collect() }
+        let members = text.lines().filter_map(member).collect();
+        Ensemble { members, groups: Groups::from_lines(text) }
     }
 
     /// The data of `/zookeeper/config` for a configuration of this `version`; empty if standalone.
@@ -68,6 +73,7 @@ impl Ensemble {
         for member in &self.members {
             text.push_str(&format!("server.{}={}\n", member.id, member.line));
         }
+        text.push_str(&self.groups.to_lines());
         text.push_str(&format!("version={version:x}"));
         text
     }
@@ -85,7 +91,12 @@ mod tests {
     fn what_is_shown_is_read_back() {
         let members =
             vec![member(1, "a:1:2:participant;0.0.0.0:3"), member(12, "[::1]:4:5:observer")];
-        let ensemble = Ensemble { members };
+        let mut groups = Groups::none();
+        assert!(groups.put(3, ServerId(1), 2) && groups.put(3, ServerId(12), 0));
+        let shown = "server.1=a:1:2:participant;0.0.0.0:3\nserver.12=[::1]:4:5:observer\n\
+                     group.3=1:12\nweight.1=2\nweight.12=0\nversion=100000007";
+        let ensemble = Ensemble { members, groups };
+        assert_eq!(ensemble.to_text(0x1_0000_0007), shown);
         assert_eq!(Ensemble::from_text(&ensemble.to_text(0x1_0000_0007)), ensemble);
         assert_eq!(Ensemble::from_text(""), Ensemble::default());
         assert_eq!(Ensemble::from_text("server.x=a\nserver.7\nversion=9"), Ensemble::default());

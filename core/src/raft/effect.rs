@@ -171,7 +171,7 @@ pub enum ChangeError {
     Pending,
     /// No entry of this leader's own term is committed yet. Ask again.
     TooEarly,
-    /// Without voters, or with a server that is both voter and learner.
+    /// Its voters could decide nothing, or a server is both voter and learner.
     Invalid,
     /// This server would become a voter, and is no learner that has caught up.
     Behind(ServerId),

@@ -20,7 +20,7 @@ pub(super) fn campaign<C: Command>(
     stage: Stage,
     transfer: bool,
 ) {
-    assert!(state.may_campaign(), "only voters, or those just left out, ask for votes");
+    assert!(state.may_campaign(), "only who may lead, or might until just now, asks for votes");
     state.hurry = state.hurry.map(|attempts| attempts.saturating_add(1));
     let last = state.last();
     let (term, body) = match stage {
@@ -44,7 +44,7 @@ pub(super) fn campaign<C: Command>(
     let gate = state.outbox.hard_gate();
     state.standing = Standing::Candidate(Campaign { stage, votes, gate });
     for peer in state.membership().servers() {
-        if peer != state.id() && state.membership().is_voter(peer) {
+        if peer != state.id() && state.membership().may_lead(peer) {
             state.outbox.send(peer, Message { term, body: body.clone() });
         }
     }

@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Payload, SharedEntry};
 use super::position::Index;
 use super::quorum;
+use crate::groups::Groups;
 use crate::id::ServerId;
 
 /// Who votes and who merely receives the log.
 ///
 /// While `outgoing` is not empty the membership is joint: every decision needs a quorum of `voters`
 /// and a quorum of `outgoing`.
+///
+/// What a quorum is, is up to the groups: without any it is a majority. A voter without weight
+/// follows, acknowledges and serves like any other; its word does not count, and it never leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// The voters, or in a joint membership the voters to come.
@@ -21,12 +25,22 @@ pub struct Membership {
     pub outgoing: BTreeSet<ServerId>,
     /// Servers that receive the log and have no vote (ZooKeeper's observers).
     pub learners: BTreeSet<ServerId>,
+    /// The groups by which `voters` decide; none for a majority. Who is in them and does not vote
+    /// counts in the weight of its group, and never agrees.
+    pub groups: Groups,
+    /// The groups by which `outgoing` decide.
+    pub outgoing_groups: Groups,
 }
 
 impl Membership {
     /// A membership of these voters and nobody else.
     pub fn of_voters(voters: impl IntoIterator<Item = ServerId>) -> Self {
         Membership { voters: voters.into_iter().collect(), ..Membership::default() }
+    }
+
+    /// A membership of these voters, who decide by `groups`.
+    pub fn of_groups(voters: impl IntoIterator<Item = ServerId>, groups: Groups) -> Self {
+        Membership { groups, ..Membership::of_voters(voters) }
     }
 
     /// Whether those that `says_yes` names are a quorum: of both sets while there are two.
@@ -39,7 +53,37 @@ impl Membership {
         !self.outgoing.is_empty()
     }
 
-    /// Whether `server` has a vote.
+    /// Whether its voters could decide anything if all of them agreed: there are some, every one
+    /// has its place in a group if there are groups, and together they are a quorum.
+    pub fn can_decide(&self) -> bool {
+        let is_placed = |voters: &BTreeSet<ServerId>, groups: &Groups| {
+            groups.is_empty() || voters.iter().all(|voter| groups.weight(*voter).is_some())
+        };
+        is_placed(&self.voters, &self.groups)
+            && is_placed(&self.outgoing, &self.outgoing_groups)
+            && self.is_quorum(|_| true)
+    }
+
+    /// Whether `server` may lead: it is a voter, and has weight.
+    pub fn may_lead(&self, server: ServerId) -> bool {
+        if mutated!(WeightlessLeads) {
+            return self.is_voter(server);
+        }
+        (self.voters.contains(&server) && self.groups.weighs(server))
+            || (self.outgoing.contains(&server) && self.outgoing_groups.weighs(server))
+    }
+
+    /// Whether `server` may lead when it is no longer joint.
+    pub(super) fn may_lead_on(&self, server: ServerId) -> bool {
+        self.voters.contains(&server) && self.groups.weighs(server)
+    }
+
+    /// The one that follows a joint one: what was outgoing has gone.
+    pub(super) fn settled(&self) -> Self {
+        Membership { outgoing: BTreeSet::new(), outgoing_groups: Groups::none(), ..self.clone() }
+    }
+
+    /// Whether `server` is a voter, with or without weight.
     pub fn is_voter(&self, server: ServerId) -> bool {
         self.voters.contains(&server) || self.outgoing.contains(&server)
     }

@@ -25,8 +25,6 @@ mod replication;
 mod state;
 mod view;
 
-use std::collections::BTreeSet;
-
 pub use config::Config;
 pub use effect::{
     ChangeError, Damage, Effect, HardState, NotLeader, Persist, Recovered, Role, SnapshotMeta,
@@ -228,7 +226,8 @@ impl<C: Command> Raft<C> {
     }
 
     /// Hands the leadership over to `to`, as soon as that has the whole log. Until it leads, or an
-    /// election timeout has passed, proposals are refused. Nothing happens if it is no other voter.
+    /// election timeout has passed, proposals are refused. Nothing happens if it is no other voter
+    /// that has weight.
     ///
     /// # Errors
     ///
@@ -238,14 +237,15 @@ impl<C: Command> Raft<C> {
         if self.role() != Role::Leader {
             return Err(NotLeader { leader: self.leader() });
         }
-        if to != self.id() && self.membership().voters.contains(&to) {
+        if to != self.id() && self.membership().may_lead_on(to) {
             replication::transfer_to(&mut self.state, now, to);
         }
         Ok(())
     }
 
-    /// Changes voters and learners (Raft §6). If the voters differ, this is done in two steps, the
-    /// second of which follows by itself. Gives the index of the first step's entry.
+    /// Changes the membership to `next`, which is not joint (Raft §6). If the voters differ, or how
+    /// they decide, this is done in two steps, the second of which follows by itself. Gives the
+    /// index of the first step's entry.
     ///
     /// New voters have been learners until they caught up, or they would hold up commits (Raft
     /// thesis §4.2.1); and a quorum of the new voters is in step, or nothing would be decided any
@@ -254,15 +254,10 @@ impl<C: Command> Raft<C> {
     /// # Errors
     ///
     /// See [`ChangeError`].
-    pub fn change(
-        &mut self,
-        now: Instant,
-        voters: BTreeSet<ServerId>,
-        learners: BTreeSet<ServerId>,
-    ) -> Result<Index, ChangeError> {
+    pub fn change(&mut self, now: Instant, next: Membership) -> Result<Index, ChangeError> {
         self.observe(now);
         self.state.check_leads().map_err(ChangeError::NotLeader)?;
-        let index = replication::change(&mut self.state, voters, learners)?;
+        let index = replication::change(&mut self.state, next)?;
         replication::meet_peers(&mut self.state, now);
         Ok(index)
     }
@@ -514,11 +509,11 @@ impl<C: Command> Raft<C> {
             return;
         }
         if present.is_joint() {
-            let next = Membership { outgoing: BTreeSet::new(), ..present.clone() };
+            let next = present.settled();
             replication::append_own(&mut self.state, Payload::Membership(next));
             return;
         }
-        let stays = present.is_voter(self.id());
+        let stays = present.may_lead(self.id());
         replication::part_with_removed(&mut self.state);
         if !stays {
             if let Some(to) = replication::best_successor(&self.state) {

@@ -219,8 +219,8 @@ fn ask_for_state<C: Command>(state: &mut State<C>, now: Instant, is_late: bool) 
 /// The term that a leader must be beyond to have been elected without this server; `None` if that
 /// is not known yet. `meta` may name further voters.
 ///
-/// Whoever got a vote of this server has stood in that term itself, durably, and is a voter. So the
-/// terms of all other voters, asked in this life, are not below any in which it voted for one that
+/// Whoever got a vote of this server has stood in that term itself, durably, and is a voter that
+/// has weight. So the terms of all others of that kind, asked in this life, are not below any in which it voted for one that
 /// remembers. One that does not remember either stands no more; if it was elected in that term,
 /// then by a quorum, and one of that is among those that remember, if these are a quorum.
 fn threshold<C: Command>(state: &State<C>, meta: Option<&SnapshotMeta>) -> Option<Term> {
@@ -234,7 +234,7 @@ fn threshold<C: Command>(state: &State<C>, meta: Option<&SnapshotMeta>) -> Optio
     let memberships: Vec<&Membership> = memberships.into_iter().flatten().collect();
     let voters: BTreeSet<ServerId> = memberships
         .iter()
-        .flat_map(|it| it.voters.iter().chain(&it.outgoing))
+        .flat_map(|it| it.voters.iter().chain(&it.outgoing).filter(|id| it.may_lead(**id)))
         .filter(|server| **server != own)
         .copied()
         .collect();

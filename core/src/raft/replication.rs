@@ -4,7 +4,7 @@
 //! copies count, the leader's own like any other. A follower acknowledges what matches the leader's
 //! log, never more; what it cannot make sense of it ignores.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::effect::ChangeError;
@@ -303,13 +303,13 @@ fn beat<C: Command>(state: &mut State<C>, now: Instant) {
     begin_round(state);
 }
 
-/// The connected voter whose log is most advanced.
+/// The connected voter that has weight and whose log is most advanced.
 pub(super) fn best_successor<C: Command>(state: &State<C>) -> Option<ServerId> {
     let Standing::Leader(leadership) = &state.standing else { return None };
     leadership
         .peers
         .iter()
-        .filter(|(peer, _)| state.membership().voters.contains(peer))
+        .filter(|(peer, _)| state.membership().may_lead_on(**peer))
         .filter(|(peer, _)| state.connected.contains(peer))
         // Of equals the one with the lowest id, so that the choice is the same each time.
         .max_by_key(|(peer, progress)| {
@@ -339,13 +339,12 @@ pub(super) fn say_transfer<C: Command>(state: &mut State<C>) {
     }
 }
 
-/// Begins a change to these voters and learners (Raft §6): in two steps if the voters differ.
+/// Begins a change to `next` (Raft §6): in two steps if the voters differ, or how they decide.
 pub(super) fn change<C: Command>(
     state: &mut State<C>,
-    voters: BTreeSet<ServerId>,
-    learners: BTreeSet<ServerId>,
+    next: Membership,
 ) -> Result<Index, ChangeError> {
-    if voters.is_empty() || !voters.is_disjoint(&learners) {
+    if next.is_joint() || !next.can_decide() || !next.voters.is_disjoint(&next.learners) {
         return Err(ChangeError::Invalid);
     }
     // Without this, two leaders could change the same membership in ways that share no quorum
@@ -357,16 +356,20 @@ pub(super) fn change<C: Command>(
     if *set_at > state.commit || present.is_joint() {
         return Err(ChangeError::Pending);
     }
-    if let Some(newcomer) = voters.difference(&present.voters).find(|it| !is_in_step(state, **it)) {
+    let mut newcomers = next.voters.difference(&present.voters);
+    if let Some(newcomer) = newcomers.find(|it| !is_in_step(state, **it)) {
         return Err(ChangeError::Behind(*newcomer));
     }
-    let next = Membership::of_voters(voters.iter().copied());
     if !quorum::is_quorum(&next, |voter| is_in_step(state, voter)) {
         return Err(ChangeError::NoQuorum);
     }
-    let is_same = voters == present.voters;
-    let outgoing = if is_same { BTreeSet::new() } else { present.voters.clone() };
-    let membership = Membership { voters, outgoing, learners };
+    let is_same = next.voters == present.voters && next.groups == present.groups;
+    let membership = if is_same {
+        next
+    } else {
+        let (outgoing, outgoing_groups) = (present.voters.clone(), present.groups.clone());
+        Membership { outgoing, outgoing_groups, ..next }
+    };
     Ok(append_own(state, Payload::Membership(membership)).index)
 }
 

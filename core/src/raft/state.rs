@@ -195,13 +195,13 @@ impl<C: Command> State<C> {
         &self.memberships.current().1
     }
 
-    /// Whether this server may ask for votes. One that is being left out still may until that is
-    /// committed: it may be the only one with the entries that the others lack (Raft thesis
-    /// §4.2.2).
+    /// Whether this server may ask for votes: voters that have weight may. One that is being left
+    /// out still may until that is committed: it may be the only one with the entries that the
+    /// others lack (Raft thesis §4.2.2).
     pub(super) fn may_campaign(&self) -> bool {
         let (set_at, membership) = self.memberships.current();
         let before = &self.memberships.at(set_at.previous()).1;
-        membership.is_voter(self.id()) || (*set_at > self.commit && before.is_voter(self.id()))
+        membership.may_lead(self.id()) || (*set_at > self.commit && before.may_lead(self.id()))
     }
 
     /// Queues a message of the present term.

@@ -1,13 +1,12 @@
 //! All that can happen to a replica.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::message::{Message, Snapshot};
 use crate::db::Txn;
 use crate::id::{ChangeId, ConnId, ServerId, Xid};
 use crate::proto::{ConnectRequest, Request};
-use crate::raft::{Damage, HardState, SharedEntry, Ticket};
+use crate::raft::{Damage, HardState, Membership, SharedEntry, Ticket};
 
 /// One thing that happened. The driver hands inputs over in the order in which they came about.
 #[derive(Clone, Debug)]
@@ -67,16 +66,15 @@ pub enum Input {
         /// Whether it is.
         is_short: bool,
     },
-    /// An operator wants these servers to be the members from now on. Only the leader takes it;
-    /// what becomes of it is told by [`Output::Change`](super::Output::Change). Servers that are
-    /// in neither set are members no longer.
+    /// An operator wants another membership from now on. Only the leader takes it; what becomes of
+    /// it is told by [`Output::Change`](super::Output::Change). Servers that it does not name are
+    /// members no longer.
     ChangeMembership {
         /// The operator's name for it.
         id: ChangeId,
-        /// Who votes. One that does not yet first receives the log until it has caught up.
-        voters: BTreeSet<ServerId>,
-        /// Who observes.
-        learners: BTreeSet<ServerId>,
+        /// Who votes and by which groups, and who observes; not joint. A voter that is none yet
+        /// first receives the log until it has caught up.
+        wanted: Membership,
     },
     /// The deadline has come.
     Wake,

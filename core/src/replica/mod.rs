@@ -217,9 +217,7 @@ impl Replica {
                 }
             },
             Input::Room { is_short } => self.room_changed(is_short),
-            Input::ChangeMembership { id, voters, learners } => {
-                self.change_membership(id, voters, learners);
-            }
+            Input::ChangeMembership { id, wanted } => self.change_membership(id, wanted),
             Input::Wake => {
                 self.raft.wake(now.instant);
                 if let Some(stood_still) = self.upkeep.due(now.instant) {

@@ -104,7 +104,7 @@ pub enum ChangeRefusal {
     Pending,
     /// This leader has not committed an entry of its own term. Ask again.
     TooEarly,
-    /// It has no voters, or a server twice.
+    /// Its voters could decide nothing, or it has a server twice.
     Invalid,
     /// This server was to vote and did not catch up in time.
     Behind(ServerId),

@@ -16,8 +16,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) id: ChangeId,
-    voters: BTreeSet<ServerId>,
-    learners: BTreeSet<ServerId>,
+    wanted: Membership,
     stage: Stage,
 }
 
@@ -47,15 +46,16 @@ impl Change {
         now: Instant,
         until: Instant,
         id: ChangeId,
-        (voters, learners): (BTreeSet<ServerId>, BTreeSet<ServerId>),
+        wanted: Membership,
     ) -> Result<Self, ChangeRefusal> {
-        if voters.is_empty() || !voters.is_disjoint(&learners) {
+        if wanted.is_joint() || !wanted.can_decide() || !wanted.voters.is_disjoint(&wanted.learners)
+        {
             return Err(ChangeRefusal::Invalid);
         }
         let present = raft.membership().clone();
         let strangers: BTreeSet<ServerId> =
-            voters.iter().copied().filter(|it| !present.servers().contains(it)).collect();
-        let mut change = Change { id, voters, learners, stage: Stage::CatchUp { until } };
+            wanted.voters.iter().copied().filter(|it| !present.servers().contains(it)).collect();
+        let mut change = Change { id, wanted, stage: Stage::CatchUp { until } };
         if strangers.is_empty() {
             match change.log(raft, now) {
                 Ok(()) => {}
@@ -65,7 +65,8 @@ impl Change {
             }
         } else {
             let learners = present.learners.union(&strangers).copied().collect();
-            raft.change(now, present.voters, learners)?;
+            let next = Membership::of_groups(present.voters, present.groups);
+            raft.change(now, Membership { learners, ..next })?;
         }
         Ok(change)
     }
@@ -97,10 +98,8 @@ impl Change {
         if id.index == first.index && id.term != first.term {
             return Some(End::Lost);
         }
-        let is_it = |set: &Membership| {
-            !set.is_joint() && set.voters == self.voters && set.learners == self.learners
-        };
-        (id.index >= first.index && membership.is_some_and(is_it)).then_some(End::Finished)
+        let is_it = membership.is_some_and(|set| *set == self.wanted);
+        (id.index >= first.index && is_it).then_some(End::Finished)
     }
 
     /// Whether nobody but a leader can bring it about: its deciding entry is not in the log.
@@ -110,7 +109,7 @@ impl Change {
 
     /// Puts the change of the voters into the log.
     fn log(&mut self, raft: &mut Raft<Txn>, now: Instant) -> Result<(), ChangeError> {
-        let index = raft.change(now, self.voters.clone(), self.learners.clone())?;
+        let index = raft.change(now, self.wanted.clone())?;
         self.stage = Stage::Logged { first: EntryId { term: raft.term(), index } };
         Ok(())
     }
@@ -129,7 +128,7 @@ impl From<ChangeError> for ChangeRefusal {
     }
 }
 
-/// How the members are described: by the addresses that this server is `configured` with, or else
+/// How the members are described, and their groups: by the addresses that this server is `configured` with, or else
 /// by those that are `shown` already.
 pub(super) fn described(
     membership: &Membership,
@@ -140,7 +139,8 @@ pub(super) fn described(
         let known = configured.member(*id).or(shown.member(*id))?;
         Some(known.in_role(membership.is_voter(*id)))
     };
-    Ensemble { members: membership.servers().iter().filter_map(member).collect() }
+    let members = membership.servers().iter().filter_map(member).collect();
+    Ensemble { members, groups: membership.groups.clone() }
 }
 
 /// Whether an applied membership, if an entry ever set one, names `server`; else the one that it is

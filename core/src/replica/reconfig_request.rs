@@ -8,8 +8,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::groups::{GroupLine, Groups, GroupsError};
 use crate::id::ServerId;
 use crate::proto::{Ensemble, ErrorCode, Reconfig};
+use crate::raft::Membership;
 use crate::replica::ReconfigRules;
 
 /// Whether what is `asked` differs from what is `present`.
@@ -25,20 +27,21 @@ pub(super) fn judge(
     let least_voters = rules.least_voters;
     let max_addresses = if rules.several_addresses { usize::MAX } else { 1 };
     let shown = shown(present);
-    let (wanted, is_weighted) = match &asked.members {
+    let (wanted, groups) = match &asked.members {
         Some(members) => listed(members, least_voters, max_addresses)?,
-        None => (altered(&shown, asked, max_addresses)?, false),
+        // Nothing says where in the groups one belongs that joins.
+        None if !present.groups.is_empty() => return Err(ErrorCode::BadArguments),
+        None => (altered(&shown, asked, max_addresses)?, Groups::none()),
     };
-    let voters: Vec<&ServerId> =
-        wanted.iter().filter(|(_, line)| line.votes).map(|(id, _)| id).collect();
-    if voters.len() < least_voters {
+    let voters = wanted.iter().filter(|(_, line)| line.votes).map(|(id, _)| *id);
+    let membership = Membership::of_groups(voters, groups);
+    if membership.voters.len() < least_voters {
         return Err(ErrorCode::BadArguments);
     }
-    let n_members = voters.iter().filter(|id| shown.contains_key(id)).count();
-    if n_members <= voters.len() / 2 {
+    if !membership.is_quorum(|id| shown.contains_key(&id)) {
         return Err(ErrorCode::NewConfigNoQuorum);
     }
-    Ok(is_weighted || wanted != shown)
+    Ok(membership.groups != present.groups || wanted != shown)
 }
 
 type Servers = BTreeMap<ServerId, Line>;
@@ -59,34 +62,55 @@ fn shown(present: &Ensemble) -> Servers {
     members.filter_map(|member| Some((member.id, line(&member.line)?))).collect()
 }
 
-/// All servers of a whole new list, and whether it speaks of groups and weights.
+/// All servers of a whole new list, and their groups.
 fn listed(
     text: &str,
     least_voters: usize,
     max_addresses: usize,
-) -> Result<(Servers, bool), ErrorCode> {
+) -> Result<(Servers, Groups), ErrorCode> {
     let mut servers = Servers::new();
-    let mut is_weighted = false;
+    let mut lines = Vec::new();
     for (key, value) in text.split([',', '\n', '\r']).filter_map(property) {
         if let Some(id) = key.strip_prefix("server.") {
             let id = server_id(id)?;
             servers.insert(id, Line::parse(value, max_addresses)?);
-        } else if key.starts_with("group") || key.starts_with("weight") {
-            is_weighted = true;
+        } else if GroupLine::is_key(key) {
+            // As in a file of properties, the last of a key counts.
+            lines.retain(|line: &GroupLine| line.key != key);
+            lines.push(GroupLine { key, value });
         } else if key == "version" {
             i64::from_str_radix(value, 16).map_err(|_| ErrorCode::MarshallingError)?;
         } else {
             return Err(ErrorCode::BadArguments);
         }
     }
+    let groups = grouped(&lines, &servers)?;
     let n_voters = servers.values().filter(|line| line.votes).count();
     let has_observers = n_voters < servers.len();
     let may_stand_alone = least_voters > 1;
     match n_voters {
         0 if has_observers || !may_stand_alone => Err(ErrorCode::MarshallingError),
         1 if has_observers && may_stand_alone => Err(ErrorCode::MarshallingError),
-        _ => Ok((servers, is_weighted)),
+        _ => Ok((servers, groups)),
     }
+}
+
+/// The groups of these servers.
+fn grouped(lines: &[GroupLine], servers: &Servers) -> Result<Groups, ErrorCode> {
+    if lines.is_empty() {
+        return Ok(Groups::none());
+    }
+    let those = |votes: bool| {
+        servers.iter().filter(move |(_, line)| line.votes == votes).map(|(id, _)| *id).collect()
+    };
+    Groups::of_lines(lines, &those(true), &those(false)).map_err(|error| match error {
+        GroupsError::NoNumber { .. } | GroupsError::Unweighed { .. } => ErrorCode::MarshallingError,
+        // ZooKeeper takes the last two, which cannot be meant.
+        GroupsError::InTwo { .. }
+        | GroupsError::InNone { .. }
+        | GroupsError::Negative { .. }
+        | GroupsError::Unknown { .. } => ErrorCode::BadArguments,
+    })
 }
 
 /// The servers after some have left and others have joined, or got another line.
@@ -274,6 +298,7 @@ mod tests {
         assert_eq!(change("", "3"), Ok(true));
         assert_eq!(replace(&[ONE, TWO].join(","), 2), Ok(true));
         assert_eq!(replace(&[ONE, TWO, THREE, "group.1=1:2:3"].join("\n"), 2), Ok(true));
+        assert_eq!(replace(&[ONE, TWO, THREE, "group.1=1:2", "group.2=3"].join(","), 2), Ok(true));
         assert_eq!(replace(ONE, 1), Ok(true));
     }
 
@@ -344,5 +369,62 @@ mod tests {
         assert_eq!(replace(&asked, 2), Err(ErrorCode::NewConfigNoQuorum));
         assert_eq!(replace(&format!("{TWO},{asked}"), 2), Err(ErrorCode::NewConfigNoQuorum));
         assert_eq!(replace(&format!("{THREE},{TWO},{asked}"), 2), Ok(true));
+    }
+
+    const GROUPS: &str = "group.1=1:2,group.2=3,weight.3=0";
+
+    fn grouped() -> Ensemble {
+        let lines = GROUPS.replace(',', "\n");
+        Ensemble::from_text(&[ONE, TWO, THREE, &lines].join("\n"))
+    }
+
+    #[test]
+    fn in_groups_only_whole_lists_are_heard() {
+        let asked = |joining: Option<&str>, leaving: Option<&str>, members: Option<&str>| {
+            let [joining, leaving, members] =
+                [joining, leaving, members].map(|text| text.map(Into::into));
+            let asked = Reconfig { joining, leaving, members, version: -1 };
+            judge(&grouped(), &asked, &ReconfigRules::default())
+        };
+        let bad = Err(ErrorCode::BadArguments);
+        assert_eq!(asked(None, Some("3"), None), bad);
+        assert_eq!(asked(Some("server.4=h4:1:2;3"), None, None), bad);
+        assert_eq!(asked(None, None, None), bad, "ZooKeeper minds the kind before the content");
+        let servers = [ONE, TWO, THREE].join(",");
+        let listed = |groups: &str| asked(None, None, Some(&format!("{servers},{groups}")));
+        assert_eq!(listed(GROUPS), Ok(false));
+        assert_eq!(listed(&format!("weight.1=1,weight.2=1,{GROUPS}")), Ok(false));
+        assert_eq!(listed("weight.3=5,group.1=1:2,group.2=3,weight.3=0"), Ok(false), "the last");
+        assert_eq!(listed("group.1=1:2,group.2=3"), Ok(true));
+        assert_eq!(listed(""), Ok(true), "a majority again");
+        assert_eq!(asked(None, None, Some(&format!("{ONE},{TWO},group.1=1:2"))), Ok(true));
+    }
+
+    #[test]
+    fn groups_that_make_no_sense_are_refused() {
+        let listed = |more: &str| replace(&[ONE, TWO, THREE, more].join(","), 2);
+        for groups in [
+            "group.1=1:2",
+            "weight.1=1",
+            "group.1=1:2,group.2=2:3",
+            "group.1=1:2:3,weight.2=-1",
+            "group.1=1:2:3,weight.9=1",
+            "group.1=1:2:3:9,weight.9=1",
+        ] {
+            assert_eq!(listed(groups), Err(ErrorCode::BadArguments), "{groups}");
+        }
+        for groups in ["group.1=1:2:x", "group.one=1:2:3", "group.1=1:2:3,weight.1=heavy"] {
+            assert_eq!(listed(groups), Err(ErrorCode::MarshallingError), "{groups}");
+        }
+        let observer = "server.4=h4:1:2:observer;3,group.1=1:2:3:4";
+        assert_eq!(listed(observer), Err(ErrorCode::MarshallingError));
+        assert_eq!(listed(&format!("{observer},weight.4=0")), Ok(true));
+        let nothing = "group.1=1:2:3,weight.1=0,weight.2=0,weight.3=0";
+        assert_eq!(listed(nothing), Err(ErrorCode::NewConfigNoQuorum));
+        // Strangers that weigh nothing are no hindrance, and one that decides is.
+        let strangers = "server.7=h7:1:2;3,server.8=h8:1:2;3,server.9=h9:1:2;3,server.6=h6:1:2;3";
+        let groups = "group.1=1:2:3:6:7:8:9,weight.6=0,weight.7=0,weight.8=0";
+        let of = |heavy: &str| listed(&format!("{strangers},{groups},weight.9={heavy}"));
+        assert_eq!((of("0"), of("3")), (Ok(true), Err(ErrorCode::NewConfigNoQuorum)));
     }
 }

@@ -86,14 +86,14 @@ impl Replica {
         }
     }
 
-    /// The voter that has room and whose log is most advanced.
+    /// The voter that may lead, has room, and whose log is most advanced.
     fn roomiest(&self) -> Option<ServerId> {
         let own = self.config.raft.id;
-        let voters = &self.raft.membership().voters;
+        let membership = self.raft.membership();
         self.raft
             .progress()
             .into_iter()
-            .filter(|peer| peer.is_connected && voters.contains(&peer.peer))
+            .filter(|peer| peer.is_connected && membership.may_lead(peer.peer))
             .filter(|peer| self.room.has(peer.peer, own))
             // Of equals the one with the lowest id, so that the choice is the same each time.
             .max_by_key(|peer| (peer.persisted, peer.received, std::cmp::Reverse(peer.peer)))

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::disk::Word;
-use crate::network::{Event, Network, pick};
+use crate::network::{Event, Network, decides, pick};
 use rand_core::RngCore;
 use zokor_core::id::ServerId;
 use zokor_core::raft::*;
@@ -134,6 +134,11 @@ impl Network {
         let has_holes =
             self.servers.values().any(|it| it.lost.as_ref().is_some_and(|l| !l.indices.is_empty()));
         if self.luck.changes || has_holes || n_without + 1 > (voters - 1) / 2 {
+            return;
+        }
+        let remembers =
+            |it: ServerId| it != id && !self.servers[&it].lost.as_ref().is_some_and(without);
+        if !decides(&self.initial.voters, &self.initial.groups, remembers) {
             return;
         }
         let bits = self.rng.next_u64();

@@ -1,9 +1,13 @@
 //! What a client, an operator or fate does to the network.
 
+use std::collections::BTreeSet;
+
 use crate::disk::Word;
-use crate::network::{MILLI, Network};
+use crate::network::{MILLI, Network, drawn_groups};
 use rand_core::RngCore;
+use zokor_core::groups::Groups;
 use zokor_core::id::ServerId;
+use zokor_core::raft::Membership;
 
 impl Network {
     /// Something that a client, an operator or fate does.
@@ -85,14 +89,19 @@ impl Network {
     pub(crate) fn operate(&mut self, id: ServerId, other: ServerId) {
         let bits = self.rng.next_u64();
         let changes = self.luck.changes;
-        let ids = self.ids();
+        let (ids, is_grouped) = (self.ids(), self.luck.groups);
         let now = self.clock(id);
         let Some(raft) = self.raft(id) else { return };
         if bits & 1 == 0 || !changes {
             let _ = raft.transfer(now, other);
         } else {
-            let (voters, learners) = ids.iter().partition(|id| bits >> (8 + id.0) & 3 != 0);
-            let is_begun = raft.change(now, voters, learners).is_ok();
+            let (voters, learners): (BTreeSet<ServerId>, _) =
+                ids.iter().partition(|id| bits >> (8 + id.0) & 3 != 0);
+            // Some change to groups, or to other ones, and some back to a majority.
+            let by_groups = is_grouped && bits >> 40 & 3 != 0;
+            let groups = if by_groups { drawn_groups(&voters, bits) } else { Groups::none() };
+            let next = Membership { voters, learners, groups, ..Membership::default() };
+            let is_begun = raft.change(now, next).is_ok();
             self.n_changes += u64::from(is_begun);
         }
         self.drain(id);

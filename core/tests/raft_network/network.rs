@@ -7,6 +7,7 @@ use crate::damage::Lost;
 use crate::disk::{Disk, Word};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
+use zokor_core::groups::Groups;
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::raft::*;
 use zokor_core::time::Instant;
@@ -41,6 +42,7 @@ pub(crate) struct Luck {
     pub(crate) disk_micros: u64,
     pub(crate) changes: bool,
     pub(crate) damage: bool,
+    pub(crate) groups: bool,
 }
 
 pub(crate) struct Network {
@@ -70,6 +72,35 @@ pub(crate) struct Network {
 
 pub(crate) const MILLI: u64 = 1000;
 
+/// Whether those of `voters` of which `agrees` is true can decide, by the words of the definition.
+pub(crate) fn decides(
+    voters: &BTreeSet<ServerId>,
+    groups: &Groups,
+    agrees: impl Fn(ServerId) -> bool,
+) -> bool {
+    if groups.is_empty() {
+        return voters.iter().filter(|voter| agrees(**voter)).count() > voters.len() / 2;
+    }
+    let heavy = groups.iter().filter(|(_, members)| members.values().sum::<u64>() > 0);
+    let is_won = |members: &BTreeMap<ServerId, u64>| {
+        let yes = members.iter().filter(|(id, _)| voters.contains(id) && agrees(**id));
+        yes.map(|(_, weight)| weight).sum::<u64>() > members.values().sum::<u64>() / 2
+    };
+    heavy.clone().filter(|(_, members)| is_won(members)).count() > heavy.count() / 2
+}
+
+/// Up to three groups of these voters, some of which weigh nothing.
+pub(crate) fn drawn_groups(voters: &BTreeSet<ServerId>, bits: u64) -> Groups {
+    let n_groups = 1 + bits % 3;
+    let mut groups = Groups::none();
+    for (place, voter) in (0..).zip(voters) {
+        let own = bits >> (8 + 5 * place);
+        let weight = if place == 0 { 1 } else { own % 4 };
+        assert!(groups.put(1 + (own >> 2) % n_groups, *voter, weight), "each is put once");
+    }
+    groups
+}
+
 impl Network {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -87,7 +118,11 @@ impl Network {
             disk_micros: [100, 5 * MILLI, 200 * MILLI][pick(&mut rng, 3)],
             changes: pick(&mut rng, 2) == 0,
             damage: n_servers > 2 && seed.is_multiple_of(2),
+            groups: seed % 5 == 3,
         };
+        if luck.groups {
+            initial.groups = drawn_groups(&initial.voters, rng.next_u64());
+        }
         let keep_entries = [0, 3, 1000][pick(&mut rng, 3)];
         let mut network = Network {
             seed,
@@ -379,10 +414,11 @@ impl Network {
             .collect();
         if let Some(last) = fresh.last() {
             assert_eq!(last.term, raft.term(), "an old entry was committed by counting");
-            for set in [&membership.voters, &membership.outgoing] {
-                let n_durable = set.iter().filter(|v| self.servers[v].disk.has(*last)).count();
-                let is_quorum = set.is_empty() || n_durable > set.len() / 2;
-                assert!(is_quorum, "C6: {last:?} is not durable on a quorum of {set:?}");
+            let Membership { voters, outgoing, groups, outgoing_groups, .. } = &membership;
+            for (set, groups) in [(voters, groups), (outgoing, outgoing_groups)] {
+                let is_durable = |voter: ServerId| self.servers[&voter].disk.has(*last);
+                let is_quorum = set.is_empty() || decides(set, groups, is_durable);
+                assert!(is_quorum, "C6: {last:?} is not durable on a quorum of {set:?} {groups:?}");
             }
         }
         for entry in fresh {

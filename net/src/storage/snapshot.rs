@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use zokor_core::groups::Groups;
 use zokor_core::id::ServerId;
 use zokor_core::proto::Zxid;
 use zokor_core::raft::{EntryId, Index, Membership, SnapshotMeta, Term};
@@ -16,7 +17,9 @@ use super::body::{ImageReader, image_chunks};
 use super::disk::DiskFile;
 
 const MAGIC: [u8; 8] = *b"ZOKORSNP";
-const VERSION: u32 = 1;
+/// Of a snapshot whose membership decides by groups; the others are of format 1, as they ever were.
+const VERSION: u32 = 2;
+const PLAIN_VERSION: u32 = 1;
 /// Bytes of a head before its membership.
 const FIXED_BYTES: usize = 60;
 /// A membership of thousands of servers fits.
@@ -126,9 +129,11 @@ fn chunk_crc(previous: u32, n_bytes: u32, bytes: &[u8]) -> u32 {
 
 fn head_bytes(id: [u8; 16], snapshot: &Snapshot) -> BytesMut {
     let meta = &snapshot.meta;
+    let set = meta.membership.as_ref().map(|(_, membership)| membership);
+    let has_groups = set.is_some_and(|it| !it.groups.is_empty() || !it.outgoing_groups.is_empty());
     let mut out = BytesMut::new();
     out.put_slice(&MAGIC);
-    out.put_u32_le(VERSION);
+    out.put_u32_le(if has_groups { VERSION } else { PLAIN_VERSION });
     out.put_u32_le(0);
     out.put_slice(&id);
     out.put_u64_le(meta.last.term.0);
@@ -141,6 +146,10 @@ fn head_bytes(id: [u8; 16], snapshot: &Snapshot) -> BytesMut {
         for servers in [&membership.voters, &membership.outgoing, &membership.learners] {
             out.put_u32_le(u32::try_from(servers.len()).expect("servers are few"));
             servers.iter().for_each(|server| out.put_u64_le(server.0));
+        }
+        if has_groups {
+            put_groups(&mut out, &membership.groups);
+            put_groups(&mut out, &membership.outgoing_groups);
         }
     }
     let n_bytes = out.len() + 4;
@@ -230,11 +239,12 @@ fn read_head<F: DiskFile>(
     if bytes[16..32] != id {
         return Err(wrong("it belongs to another folder"));
     }
-    let fields = head_fields(&bytes[32..end - 4]).ok_or_else(|| wrong("its head is too short"))?;
+    let fields = head_fields(&bytes[32..end - 4], version);
+    let fields = fields.ok_or_else(|| wrong("its head makes no sense"))?;
     Ok((fields, end as u64, crc))
 }
 
-fn head_fields(bytes: &[u8]) -> Option<HeadFields> {
+fn head_fields(bytes: &[u8], version: u32) -> Option<HeadFields> {
     let mut rest = bytes;
     let term = Term(take_u64(&mut rest)?);
     let index = Index(take_u64(&mut rest)?);
@@ -246,12 +256,42 @@ fn head_fields(bytes: &[u8]) -> Option<HeadFields> {
             let voters = take_servers(&mut rest)?;
             let outgoing = take_servers(&mut rest)?;
             let learners = take_servers(&mut rest)?;
-            Some((at, Membership { voters, outgoing, learners }))
+            let (groups, outgoing_groups) = match version {
+                PLAIN_VERSION => (Groups::none(), Groups::none()),
+                _ => (take_groups(&mut rest)?, take_groups(&mut rest)?),
+            };
+            Some((at, Membership { voters, outgoing, learners, groups, outgoing_groups }))
         }
         _ => return None,
     };
     let meta = SnapshotMeta { last: EntryId { term, index }, membership };
     rest.is_empty().then_some((meta, zxid))
+}
+
+fn put_groups(out: &mut BytesMut, groups: &Groups) {
+    let few = |count: usize| u32::try_from(count).expect("servers are few");
+    out.put_u32_le(few(groups.iter().len()));
+    for (number, members) in groups.iter() {
+        out.put_u64_le(number);
+        out.put_u32_le(few(members.len()));
+        for (server, weight) in members {
+            out.put_u64_le(server.0);
+            out.put_u64_le(*weight);
+        }
+    }
+}
+
+fn take_groups(rest: &mut &[u8]) -> Option<Groups> {
+    let mut groups = Groups::none();
+    for _ in 0..take_u32(rest)? {
+        let number = take_u64(rest)?;
+        for _ in 0..take_u32(rest)? {
+            let server = ServerId(take_u64(rest)?);
+            let weight = take_u64(rest)?;
+            groups.put(number, server, weight).then_some(())?;
+        }
+    }
+    Some(groups)
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use zokor_core::db::{Action, Author, Lane, LocalWork, Rules, Txn};
+use zokor_core::groups::Groups;
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
     Acl, Create, CreateKind, Ensemble, Id, Identities, Member, Permissions, Write,
@@ -19,6 +20,7 @@ use zokor_core::time::WallTime;
 use super::compact::{
     Reader, put_count, put_fixed, put_optional_buffer, put_signed, put_text, put_varint,
 };
+use super::groups::{has_groups, put_groups, put_groups_of, take_groups, take_groups_of};
 use super::{WireError, opcode};
 
 /// The first byte of every entry and action.
@@ -43,10 +45,15 @@ pub fn encode_entry(entry: &Entry<Txn>, out: &mut BytesMut) {
             put_action(out, &txn.action);
         }
         Payload::Membership(membership) => {
-            out.put_u8(MEMBERSHIP);
+            // Most ensembles decide by majority.
+            let has_groups = has_groups(membership);
+            out.put_u8(if has_groups { GROUPED } else { MEMBERSHIP });
             put_servers(out, &membership.voters);
             put_servers(out, &membership.outgoing);
             put_servers(out, &membership.learners);
+            if has_groups {
+                put_groups_of(out, membership);
+            }
         }
     }
 }
@@ -71,15 +78,23 @@ pub fn decode_entry(bytes: Bytes) -> Result<Entry<Txn>, WireError> {
             let rules = rules.ok_or_else(|| unknown("rules", offset, bits))?;
             Payload::Command(take_txn(&mut reader, rules)?)
         }
-        MEMBERSHIP => Payload::Membership(Membership {
-            voters: take_servers(&mut reader)?,
-            outgoing: take_servers(&mut reader)?,
-            learners: take_servers(&mut reader)?,
-        }),
+        MEMBERSHIP => Payload::Membership(take_membership(&mut reader)?),
+        GROUPED => {
+            let membership = take_membership(&mut reader)?;
+            Payload::Membership(take_groups_of(&mut reader, membership)?)
+        }
         kind => return Err(unknown("kind of entry", offset, kind)),
     };
     reader.finish("entry")?;
     Ok(Entry { id: EntryId { term, index }, payload })
+}
+
+/// A membership that decides by majority.
+fn take_membership(reader: &mut Reader) -> Result<Membership, WireError> {
+    let voters = take_servers(reader)?;
+    let outgoing = take_servers(reader)?;
+    let learners = take_servers(reader)?;
+    Ok(Membership { outgoing, learners, ..Membership::of_voters(voters) })
 }
 
 fn take_txn(reader: &mut Reader, rules: Rules) -> Result<Txn, WireError> {
@@ -163,11 +178,15 @@ fn put_action(out: &mut BytesMut, action: &Action) {
             put_signed(out, *unused_ms);
         }
         Action::Describe { ensemble } => {
-            out.put_u8(DESCRIBE);
+            let has_groups = !ensemble.groups.is_empty();
+            out.put_u8(if has_groups { DESCRIBE_GROUPED } else { DESCRIBE });
             put_count(out, ensemble.members.len());
             for member in &ensemble.members {
                 put_varint(out, member.id.0);
                 put_text(out, &member.line);
+            }
+            if has_groups {
+                put_groups(out, &ensemble.groups);
             }
         }
         Action::Enroll { server, first, replaces, nonce } => {
@@ -227,7 +246,17 @@ fn take_action(reader: &mut Reader) -> Result<Action, WireError> {
                 unused_ms => Action::Reap { path, unused_ms },
             }
         }
-        DESCRIBE => Action::Describe { ensemble: take_ensemble(reader)? },
+        DESCRIBE => {
+            let (members, groups) = (take_members(reader)?, Groups::none());
+            Action::Describe { ensemble: Ensemble { members, groups } }
+        }
+        DESCRIBE_GROUPED => {
+            let (members, groups) = (take_members(reader)?, take_groups(reader)?);
+            if groups.is_empty() {
+                return Err(WireError::Misplaced { what: "groups" });
+            }
+            Action::Describe { ensemble: Ensemble { members, groups } }
+        }
         ENROLL => Action::Enroll {
             server: ServerId(reader.varint("server")?),
             first: SessionId(reader.fixed("session")? as i64),
@@ -425,7 +454,7 @@ fn take_servers(reader: &mut Reader) -> Result<BTreeSet<ServerId>, WireError> {
     Ok(servers)
 }
 
-fn take_ensemble(reader: &mut Reader) -> Result<Ensemble, WireError> {
+fn take_members(reader: &mut Reader) -> Result<Vec<Member>, WireError> {
     const MIN_SIZE: usize = 2;
     let count = reader.count("members", MIN_SIZE)?;
     let mut members = Vec::with_capacity(count);
@@ -433,7 +462,7 @@ fn take_ensemble(reader: &mut Reader) -> Result<Ensemble, WireError> {
         let id = ServerId(reader.varint("server")?);
         members.push(Member { id, line: reader.text("server line")? });
     }
-    Ok(Ensemble { members })
+    Ok(members)
 }
 
 fn check_version(reader: &mut Reader, what: &'static str) -> Result<(), WireError> {
@@ -463,6 +492,7 @@ const BLANK: u8 = 0;
 const COMMAND: u8 = 1;
 const MEMBERSHIP: u8 = 2;
 const RULED: u8 = 3;
+const GROUPED: u8 = 4;
 
 const WRITE: u8 = 1;
 const OPEN: u8 = 2;
@@ -474,6 +504,7 @@ const REAP_UNUSED: u8 = 7;
 const ENROLL: u8 = 8;
 const LOCAL_WRITE: u8 = 9;
 const UPGRADE: u8 = 10;
+const DESCRIBE_GROUPED: u8 = 11;
 
 const CREATE: i8 = opcode::CREATE as i8;
 const DELETE: i8 = opcode::DELETE as i8;

@@ -14,6 +14,7 @@ pub mod compact;
 pub mod entry;
 pub mod error;
 pub mod frame;
+mod groups;
 pub mod image;
 pub mod jute;
 pub mod opcode;

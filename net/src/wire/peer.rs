@@ -12,8 +12,9 @@
 //!   [`compact`](super::compact): for entries a count and as many blobs, each an
 //!   [`entry`](super::entry); for a forward a count and blobs, each an action; for sessions heard
 //!   from a count and fixed numbers; else nothing.
-//! - *snapshot head*: term, meta and zxid in bincode. It begins a snapshot and drops one that is
-//!   under way.
+//! - *snapshot head*: term, meta and zxid in bincode, and if the membership in the meta decides by
+//!   groups, those of its voters and of its outgoing ones, as in an entry. It begins a snapshot and
+//!   drops one that is under way.
 //! - *snapshot chunk*: its number from 0 as a varint, then a chunk of an [`image`](super::image).
 //! - *snapshot end*: the number of chunks as a varint, and the image's digest as a fixed number.
 //!
@@ -39,6 +40,7 @@ use super::WireError;
 use super::compact::{Reader, put_blob, put_count, put_fixed, put_varint};
 use super::entry::{decode_action, decode_entry, encode_action, encode_entry};
 use super::frame::append_frame;
+use super::groups::{has_groups, put_groups_of, take_groups_of};
 use super::image::{ImageDecoder, ImageEncoder};
 
 /// The longest frame that a server accepts from a peer it knows. What goes into the log must stay
@@ -190,7 +192,7 @@ impl Iterator for SnapshotFrames<'_> {
     fn next(&mut self) -> Option<Bytes> {
         let mut out = BytesMut::new();
         if let Some(head) = self.head.take() {
-            append(&mut out, SNAPSHOT_HEAD, |out| put_head(out, &head));
+            append(&mut out, SNAPSHOT_HEAD, |out| put_snapshot_head(out, &head));
         } else if let Some(chunk) = self.chunks.next() {
             out.reserve(chunk.len() + OVERHEAD);
             append(&mut out, SNAPSHOT_CHUNK, |out| {
@@ -253,8 +255,7 @@ impl MessageDecoder {
         match reader.byte("kind of frame")? {
             MESSAGE => take_message(reader.into_rest()).map(Some),
             SNAPSHOT_HEAD => {
-                let (head, reader) = take_head::<SnapshotHead>(reader.into_rest())?;
-                reader.finish("snapshot head")?;
+                let head = take_snapshot_head(reader.into_rest())?;
                 plausible(head.term)?;
                 plausible(head.meta.last.term)?;
                 // What a server sends that is no leader has no term of its own.
@@ -330,8 +331,54 @@ enum Head {
 #[derive(Debug, Serialize, Deserialize)]
 struct SnapshotHead {
     term: Term,
+    #[serde(with = "plain")]
     meta: SnapshotMeta,
     zxid: Zxid,
+}
+
+/// What a snapshot has to say of the log, without groups: these follow the head.
+mod plain {
+    use std::collections::BTreeSet;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use zokor_core::id::ServerId;
+    use zokor_core::raft::{EntryId, Index, Membership, SnapshotMeta};
+
+    type Plain = (EntryId, Option<(Index, [BTreeSet<ServerId>; 3])>);
+
+    pub(super) fn serialize<S: Serializer>(meta: &SnapshotMeta, to: S) -> Result<S::Ok, S::Error> {
+        let sets = |it: &Membership| [it.voters.clone(), it.outgoing.clone(), it.learners.clone()];
+        let set = meta.membership.as_ref().map(|(index, membership)| (*index, sets(membership)));
+        (meta.last, set).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<SnapshotMeta, D::Error> {
+        let (last, set) = Plain::deserialize(from)?;
+        let membership = set.map(|(index, [voters, outgoing, learners])| {
+            (index, Membership { outgoing, learners, ..Membership::of_voters(voters) })
+        });
+        Ok(SnapshotMeta { last, membership })
+    }
+}
+
+fn put_snapshot_head(out: &mut BytesMut, head: &SnapshotHead) {
+    put_head(out, head);
+    let set = head.meta.membership.as_ref().map(|(_, membership)| membership);
+    if let Some(membership) = set.filter(|membership| has_groups(membership)) {
+        put_groups_of(out, membership);
+    }
+}
+
+fn take_snapshot_head(body: Bytes) -> Result<SnapshotHead, WireError> {
+    let (mut head, mut reader) = take_head::<SnapshotHead>(body)?;
+    let set = head.meta.membership.take_if(|_| reader.left() > 0);
+    if let Some((index, membership)) = set {
+        head.meta.membership = Some((index, take_groups_of(&mut reader, membership)?));
+    }
+    reader.finish("snapshot head")?;
+    Ok(head)
 }
 
 fn take_message(body: Bytes) -> Result<Message, WireError> {

@@ -10,6 +10,7 @@ use zokor_core::db::{
     Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, Rules,
     SessionRecord, StoredStat, Txn,
 };
+use zokor_core::groups::{Groups, MAX_WEIGHT};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
     Acl, AclList, Create, CreateKind, Ensemble, Id, Identities, Member, Permissions, Stat, Text,
@@ -155,7 +156,10 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         1 => (text(), prop_oneof![Just(0), any::<i64>()])
             .prop_map(|(path, unused_ms)| Action::Reap { path, unused_ms }),
         1 => vec(member, 0..4)
-            .prop_map(|members| Action::Describe { ensemble: Ensemble { members } }),
+            .prop_flat_map(|members| groups().prop_map(move |groups| {
+                let members = members.clone();
+                Action::Describe { ensemble: Ensemble { members, groups } }
+            })),
         1 => (any::<u64>(), attempt).prop_map(|(server, (first, _, _, token, nonce))| {
             let (server, first) = (ServerId(server), SessionId(first));
             Action::Enroll { server, first, replaces: Token(token), nonce: Nonce(nonce) }
@@ -183,10 +187,27 @@ fn local_work() -> impl Strategy<Value = LocalWork> {
 
 pub(super) fn membership() -> impl Strategy<Value = Membership> {
     let servers = || btree_set(any::<u64>().prop_map(ServerId), 0..4);
-    (servers(), servers(), servers()).prop_map(|(voters, outgoing, learners)| Membership {
-        voters,
-        outgoing,
-        learners,
+    (servers(), servers(), servers(), groups(), groups()).prop_map(
+        |(voters, outgoing, learners, groups, outgoing_groups)| Membership {
+            voters,
+            outgoing,
+            learners,
+            groups,
+            outgoing_groups,
+        },
+    )
+}
+
+/// Any groups, mostly none.
+pub(super) fn groups() -> impl Strategy<Value = Groups> {
+    let member = (0..MAX_WEIGHT, any::<u64>(), prop_oneof![0..4u64, 0..=MAX_WEIGHT]);
+    prop_oneof![2 => Just(Vec::new()), 1 => vec(member, 0..5)].prop_map(|members| {
+        let mut groups = Groups::none();
+        for (group, server, weight) in members {
+            // A server that is drawn twice stays in its first group.
+            let _ = groups.put(group, ServerId(server), weight);
+        }
+        groups
     })
 }
 

@@ -48,7 +48,8 @@ pub fn known_keys() -> impl Iterator<Item = String> {
     let moot = MOOT.iter().map(|(key, _)| key);
     let whole = honoured().chain(OWN).chain(SECURITY).chain(KNOWN).chain(moot);
     let whole = whole.map(|key| (*key).to_owned());
-    let prefixes = ["server."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
+    let prefixes =
+        ["group.", "server.", "weight."].iter().chain(SECURITY_PREFIXES).chain(KNOWN_PREFIXES);
     whole.chain(prefixes.map(|prefix| format!("{prefix}*")))
 }
 
@@ -138,7 +139,8 @@ const FOR_FILES: &[&str] = &[
 const FOR_FILES_PREFIXES: &[&str] =
     &["group.", "jvm.pause.", "metricsProvider.", "quorum.auth.", "server.", "weight."];
 
-pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "superUser."];
+pub(super) const HONOURED_PREFIXES: &[&str] =
+    &["authProvider.", "group.", "server.", "superUser.", "weight."];
 
 /// Keys that ZooKeeper does not have.
 const OWN: &[&str] = &["zokor.diskReserveMb", "zokor.logWrites"];
@@ -277,7 +279,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "admin.",
     "commitProcessor.",
     "fastleader.",
-    "group.",
     "jvm.pause.",
     "leader.",
     "messageTracker.",
@@ -289,7 +290,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "observerMaster.",
     "pathStats.",
     "snapshot.",
-    "weight.",
 ];
 
 #[cfg(test)]
@@ -332,7 +332,8 @@ mod tests {
             ("connection_throttle_tokens", Kind::Honoured),
             ("connection_throttle_token", Kind::Unknown),
             ("request_throttle", Kind::Honoured),
-            ("group.1", Kind::Known),
+            ("group.1", Kind::Honoured),
+            ("weight.1", Kind::Honoured),
             ("quorum.something", Kind::Unknown),
             ("", Kind::Unknown),
         ];

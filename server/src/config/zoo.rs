@@ -7,12 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use zokor_core::auth::AuthConfig;
+use zokor_core::groups::Groups;
 use zokor_core::id::ServerId;
 use zokor_core::proto::{Ensemble, Member};
 use zokor_core::session::lane_of;
 
 use super::auth::auth_config;
-use super::ensemble::{n_participants, parse_id, server_lines};
+use super::ensemble::{groups, is_about_groups, n_participants, parse_id, server_lines};
 use super::flags::Flags;
 use super::keys::Keys;
 use super::known::{Kind, kind_of};
@@ -87,6 +88,8 @@ pub struct ZooConfig {
     pub id: ServerId,
     /// The ensemble, ascending by id; empty if standalone.
     pub servers: Vec<ServerLine>,
+    /// The groups by which the participants decide; none for a majority, and if standalone.
+    pub groups: Groups,
     /// How clients prove who they are.
     pub auth: AuthConfig,
     /// One sentence for each thing that an operator should know and that stops nobody.
@@ -148,6 +151,7 @@ impl ZooConfig {
             standalone_enabled: true,
             id,
             servers: Vec::new(),
+            groups: Groups::none(),
             auth: AuthConfig::default(),
             warnings: Vec::new(),
         }
@@ -168,7 +172,7 @@ impl ZooConfig {
         let members = self.servers.iter();
         let members =
             members.map(|line| Member { id: line.id, line: line.canonical().into() }).collect();
-        Ensemble { members }
+        Ensemble { members, groups: self.groups.clone() }
     }
 
     fn from_properties(properties: &Properties, flags: &Flags) -> Result<Self, ConfigError> {
@@ -231,6 +235,7 @@ impl ZooConfig {
             standalone_enabled: keys.boolean("standaloneEnabled", true)?,
             id: membership.id,
             servers: membership.servers,
+            groups: membership.groups,
             auth: auth_config(&keys, flags, &mut warnings)?,
             warnings,
         })
@@ -303,6 +308,8 @@ struct Membership {
     id: ServerId,
     /// Empty if standalone.
     servers: Vec<ServerLine>,
+    /// None if standalone.
+    groups: Groups,
     /// The line that tells where clients connect, also if standalone.
     own: Option<ServerLine>,
 }
@@ -314,10 +321,11 @@ impl Membership {
         data_dir: &Path,
         warnings: &mut Vec<String>,
     ) -> Result<Self, ConfigError> {
-        let lines = match keys.text("dynamicConfigFile") {
+        let (lines, groups) = match keys.text("dynamicConfigFile") {
             Some(path) => dynamic_lines(keys, Path::new(path))?,
-            None => server_lines(properties)?,
+            None => lines_and_groups(properties)?,
         };
+        let alone = |id, own| Membership { id, own, servers: Vec::new(), groups: Groups::none() };
         let myid = read_myid(data_dir)?;
         let standalone_enabled = keys.boolean("standaloneEnabled", true)?;
         let peer_type = peer_type(keys)?;
@@ -334,7 +342,7 @@ impl Membership {
                 return Err(keys.error("standaloneEnabled", problem));
             }
             let id = myid.unwrap_or(lines[0].id);
-            return Ok(Membership { id, own: lines.into_iter().next(), servers: Vec::new() });
+            return Ok(alone(id, lines.into_iter().next()));
         }
         if lines.is_empty() {
             if !standalone_enabled {
@@ -343,7 +351,7 @@ impl Membership {
                 return Err(keys.error("standaloneEnabled", problem));
             }
             let id = myid.unwrap_or(ServerId(1));
-            return Ok(Membership { id, own: None, servers: Vec::new() });
+            return Ok(alone(id, None));
         }
         let id = myid.ok_or_else(|| missing_myid(data_dir, &lines))?;
         let own = lines.iter().find(|line| line.id == id).cloned();
@@ -362,21 +370,26 @@ impl Membership {
                 own.role.as_str()
             ));
         }
-        if voters.is_multiple_of(2) {
+        if voters.is_multiple_of(2) && groups.is_empty() {
             warnings.push(format!(
                 "{voters} participants survive no more failures than {} would; consider an odd \
                  number",
                 voters - 1
             ));
         }
-        Ok(Membership { id, own: Some(own), servers: lines })
+        Ok(Membership { id, own: Some(own), servers: lines, groups })
     }
 }
 
-/// The server lines of the dynamic file, which must hold nothing but membership.
-fn dynamic_lines(keys: &Keys<'_>, path: &Path) -> Result<Vec<ServerLine>, ConfigError> {
-    let is_membership =
-        |key: &str| ["server.", "group.", "weight."].iter().any(|prefix| key.starts_with(prefix));
+fn lines_and_groups(properties: &Properties) -> Result<(Vec<ServerLine>, Groups), ConfigError> {
+    let lines = server_lines(properties)?;
+    let groups = groups(properties, &lines)?;
+    Ok((lines, groups))
+}
+
+/// The server lines and groups of the dynamic file, which must hold nothing but membership.
+fn dynamic_lines(keys: &Keys<'_>, path: &Path) -> Result<(Vec<ServerLine>, Groups), ConfigError> {
+    let is_membership = |key: &str| key.starts_with("server.") || is_about_groups(key);
     if let Some(key) = keys.names().find(|key| is_membership(key)) {
         let problem = format!(
             "{key} cannot stand beside dynamicConfigFile; move it to {}, or remove \
@@ -394,7 +407,7 @@ fn dynamic_lines(keys: &Keys<'_>, path: &Path) -> Result<Vec<ServerLine>, Config
         );
         return Err(dynamic.error(key, problem));
     }
-    server_lines(&properties)
+    lines_and_groups(&properties)
 }
 
 /// The id in `dataDir/myid`; `None` if there is no such file.

@@ -144,6 +144,8 @@ catalogue! {
     "M59" LocalSpeaksEarly: "a local session speaks while writes of its former connection are \
         under way",
     "M60" ReadOnlyGoesBack: "a read-only server serves clients that have seen more than it has",
+    "M61" HeadsForWeights: "where there are groups, heads are counted instead of weights",
+    "M62" WeightlessLeads: "a voter without weight stands for election, and is voted for",
 }
 
 thread_local! {

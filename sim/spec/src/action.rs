@@ -113,7 +113,7 @@ pub enum Broken {
     LogBeforeHardState,
     /// A restarted server holds that its whole log is agreed on.
     CommitAtRestart,
-    /// Voters change in one step.
+    /// Voters, or their groups, change in one step.
     ChangeInOneStep,
     /// A read is answered without a round.
     ReadWithoutRound,

@@ -16,8 +16,8 @@ impl State {
         ensure(term == state.term + 1, "a candidate opens the next term")?;
         let (set_at, present) = state.log.membership(self.initial, state.log.len());
         let (_, before) = state.log.membership(self.initial, set_at.saturating_sub(1));
-        let may = present.is_voter(server) || (set_at > state.commit && before.is_voter(server));
-        ensure(may, "only voters, or those just left out, stand for election")?;
+        let may = present.may_lead(server) || (set_at > state.commit && before.may_lead(server));
+        ensure(may, "only who may lead, or might until just now, stands for election")?;
         self.enter(server, term, Some(server), Role::Candidate);
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! - Servers that differ only by name are not told apart.
 
 use crate::action::{Action, Broken};
+use crate::groups::Groups;
 use crate::log::{Membership, Servers};
 use crate::server::{Role, Server, Write};
 use crate::state::State;
@@ -16,8 +17,8 @@ use crate::state::State;
 /// How far to look.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Servers. Those that are neither named in `fragile` nor singled out by `voters`, `changes`
-    /// or `candidates` are alike.
+    /// Servers. Those that are neither named in `fragile` nor singled out by `voters`, `changes`,
+    /// `candidates` or their groups are alike.
     pub servers: usize,
     /// Who votes at first.
     pub voters: Servers,
@@ -37,6 +38,10 @@ pub struct Bounds {
     pub snapshots: bool,
     /// Voters to change to.
     pub changes: Vec<Servers>,
+    /// The groups at first.
+    pub groups: Groups,
+    /// Groups to change to, without a change of the voters.
+    pub regroups: Vec<Groups>,
     /// Whether votes of a term that was left are still told.
     pub late_votes: bool,
 }
@@ -57,6 +62,8 @@ impl Bounds {
             rounds: 0,
             snapshots: false,
             changes: Vec::new(),
+            groups: Groups::default(),
+            regroups: Vec::new(),
             late_votes: false,
         }
     }
@@ -71,7 +78,12 @@ impl Bounds {
     fn names(&self) -> Vec<Vec<usize>> {
         let mut sets = vec![self.voters, self.fragile];
         sets.extend(self.candidates.iter().chain(&self.changes));
-        let kind = |server: usize| sets.iter().map(move |set| set.has(server)).collect::<Vec<_>>();
+        let systems = || [self.groups].into_iter().chain(self.regroups.iter().copied());
+        let kind = |server: usize| {
+            let sets: Vec<bool> = sets.iter().map(|set| set.has(server)).collect();
+            let places: Vec<(u64, u64)> = systems().map(|groups| groups.place(server)).collect();
+            (sets, places)
+        };
         let mut all = vec![Vec::new()];
         for server in 0..self.servers {
             let longer = |names: Vec<usize>| {
@@ -116,7 +128,9 @@ impl Space {
 
     /// Where all begins.
     pub fn start(&self) -> Node {
-        Node { state: State::new(self.bounds.servers, self.bounds.voters), crashes: 0 }
+        let initial =
+            Membership { groups: self.bounds.groups, ..Membership::of(self.bounds.voters) };
+        Node { state: State::new(self.bounds.servers, initial), crashes: 0 }
     }
 
     /// What may happen next. Some of it the rules will refuse.
@@ -232,12 +246,16 @@ impl Space {
     fn changes(&self, ensemble: &State, state: &Server) -> Vec<Membership> {
         let (_, present) = state.log.membership(ensemble.initial, state.log.len());
         if present.is_joint() {
-            return vec![Membership::of(present.voters)];
+            return vec![present.settled()];
         }
-        let next = self.bounds.changes.iter().filter(|&&voters| voters != present.voters);
-        next.map(|&voters| match self.broken {
-            Some(Broken::ChangeInOneStep) => Membership::of(voters),
-            _ => Membership { voters, outgoing: present.voters },
+        let voters = self.bounds.changes.iter().filter(|&&voters| voters != present.voters);
+        let voters = voters.map(|&voters| Membership { voters, ..present });
+        let groups = self.bounds.regroups.iter().filter(|&&groups| groups != present.groups);
+        let groups = groups.map(|&groups| Membership { groups, ..present });
+        let next = voters.chain(groups);
+        next.map(|next| match self.broken {
+            Some(Broken::ChangeInOneStep) => next,
+            _ => present.joint(next),
         })
         .collect()
     }

@@ -25,6 +25,7 @@
 mod action;
 mod election;
 pub mod explore;
+mod groups;
 mod log;
 mod reading;
 mod replication;
@@ -35,6 +36,7 @@ mod storage;
 mod symmetry;
 
 pub use action::{Action, Broken};
+pub use groups::Groups;
 pub use log::{Entry, Id, Log, Membership, Servers, Term};
 pub use said::{Ledger, Round, Said};
 pub use server::{Disk, Role, Server, Tip, Write};

@@ -3,6 +3,8 @@
 //! Invariant: the entry at index `n` is the `n`-th of its log, counted from 1; index 0 is of term 0
 //! and in every log.
 
+use crate::groups::Groups;
+
 /// A count of leaderships.
 pub type Term = u64;
 
@@ -43,12 +45,16 @@ pub struct Membership {
     pub voters: Servers,
     /// The voters to go by, in a joint membership; else empty.
     pub outgoing: Servers,
+    /// The groups by which `voters` decide; none for a majority.
+    pub groups: Groups,
+    /// The groups by which `outgoing` decide.
+    pub outgoing_groups: Groups,
 }
 
 impl Membership {
-    /// A membership that is not joint.
+    /// A membership that is not joint, and decides by majority.
     pub fn of(voters: Servers) -> Self {
-        Membership { voters, outgoing: Servers::default() }
+        Membership { voters, ..Membership::default() }
     }
 
     /// Whether it is between two sets of voters.
@@ -56,15 +62,31 @@ impl Membership {
         self.outgoing != Servers::default()
     }
 
-    /// Whether `server` has a vote.
-    pub fn is_voter(&self, server: usize) -> bool {
-        self.voters.has(server) || self.outgoing.has(server)
+    /// Whether `server` may lead: it is a voter, and its vote counts.
+    pub fn may_lead(&self, server: usize) -> bool {
+        (self.voters.has(server) && self.groups.weighs(server))
+            || (self.outgoing.has(server) && self.outgoing_groups.weighs(server))
     }
 
-    /// Whether `servers` can decide: a majority of the voters, and of the outgoing ones if there
-    /// are any.
+    /// Whether `servers` can decide: of the voters, and of the outgoing ones if there are any, a
+    /// majority, or enough by their groups.
     pub fn is_quorum(&self, servers: Servers) -> bool {
-        self.voters.majority_in(servers) && (!self.is_joint() || self.outgoing.majority_in(servers))
+        let decides = |voters: Servers, groups: Groups| match groups.is_empty() {
+            true => voters.majority_in(servers),
+            false => groups.decided_by(voters, servers),
+        };
+        decides(self.voters, self.groups)
+            && (!self.is_joint() || decides(self.outgoing, self.outgoing_groups))
+    }
+
+    /// The one between this and `next`.
+    pub fn joint(&self, next: Membership) -> Self {
+        Membership { outgoing: self.voters, outgoing_groups: self.groups, ..next }
+    }
+
+    /// The one after a joint one.
+    pub fn settled(&self) -> Self {
+        Membership { groups: self.groups, ..Membership::of(self.voters) }
     }
 }
 
@@ -154,7 +176,7 @@ mod tests {
     #[test]
     fn a_joint_membership_needs_both_majorities() {
         let (old, new) = (Servers::of([0, 1, 2]), Servers::of([2, 3, 4]));
-        let joint = Membership { voters: new, outgoing: old };
+        let joint = Membership::of(old).joint(Membership::of(new));
         assert!(!joint.is_quorum(Servers::of([0, 1, 2])));
         assert!(!joint.is_quorum(Servers::of([2, 3, 4])));
         assert!(joint.is_quorum(Servers::of([0, 2, 3])));

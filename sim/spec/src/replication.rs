@@ -38,8 +38,10 @@ impl State {
         ensure(set_at <= state.commit, "one change at a time")?;
         ensure(next.voters != Servers::default(), "somebody votes")?;
         if present.is_joint() {
-            let left = Membership { outgoing: Servers::default(), ..present };
-            return ensure(next == left, "a joint membership is followed by its new voters");
+            return ensure(
+                next == present.settled(),
+                "a joint membership is followed by its new voters",
+            );
         }
         if broken == Some(Broken::ChangeInOneStep) {
             return Ok(());
@@ -47,8 +49,8 @@ impl State {
         // Ongaro 2015: else two leaders could change the same membership without a common quorum.
         let has_own = state.log.term_at(state.commit) == Some(state.term);
         ensure(has_own, "a change waits for the first commit of the term")?;
-        let is_same = next.voters == present.voters && !next.is_joint();
-        let is_joint = next.outgoing == present.voters;
+        let is_same = next == present;
+        let is_joint = next == present.joint(next.settled());
         ensure(is_same || is_joint, "voters change by way of a joint membership")
     }
 

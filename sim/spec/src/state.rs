@@ -23,15 +23,11 @@ pub struct State {
 }
 
 impl State {
-    /// `count` servers that have just started, with empty disks; `voters` vote.
-    pub fn new(count: usize, voters: Servers) -> Self {
+    /// `count` servers that have just started, with empty disks, in the membership `initial`.
+    pub fn new(count: usize, initial: Membership) -> Self {
         assert!(count <= 64, "a set of servers has room for 64");
         let server = Server { up: true, ..Server::default() };
-        State {
-            initial: Membership::of(voters),
-            servers: vec![server; count],
-            said: Said::default(),
-        }
+        State { initial, servers: vec![server; count], said: Said::default() }
     }
 
     /// Takes one action, by the rules but for the one that is `broken`.

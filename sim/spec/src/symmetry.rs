@@ -81,5 +81,10 @@ fn membership(one: Membership, names: Names) -> Membership {
     let rename = |set: Servers| {
         Servers::of(names.iter().enumerate().filter(|(old, _)| set.has(*old)).map(|(_, new)| *new))
     };
-    Membership { voters: rename(one.voters), outgoing: rename(one.outgoing) }
+    Membership {
+        voters: rename(one.voters),
+        outgoing: rename(one.outgoing),
+        groups: one.groups.renamed(names),
+        outgoing_groups: one.outgoing_groups.renamed(names),
+    }
 }

@@ -4,9 +4,8 @@
 mod checked;
 
 use checked::search;
-use zokor_spec::Broken;
-use zokor_spec::Servers;
 use zokor_spec::explore::Bounds;
+use zokor_spec::{Broken, Groups, Servers};
 
 /// Three servers; who may stand for election in each term.
 fn world(candidates: &[&[usize]], entries: usize) -> Bounds {
@@ -94,6 +93,13 @@ fn a_server_that_starts_does_not_know_what_is_agreed_on() {
 #[test]
 fn voters_change_by_way_of_a_joint_membership() {
     let bounds = Bounds { changes: vec![Servers::of([0])], ..world(&[&[0], &[1]], 3) };
+    is_needed(Broken::ChangeInOneStep, &bounds, "leader completeness");
+}
+
+#[test]
+fn groups_change_by_way_of_a_joint_membership() {
+    let alone = Groups::of([(0, 0, 1), (1, 0, 0), (2, 0, 0)]);
+    let bounds = Bounds { regroups: vec![alone], ..world(&[&[0], &[1]], 3) };
     is_needed(Broken::ChangeInOneStep, &bounds, "leader completeness");
 }
 

@@ -4,8 +4,8 @@
 mod checked;
 
 use checked::holds;
-use zokor_spec::Servers;
 use zokor_spec::explore::Bounds;
+use zokor_spec::{Groups, Servers};
 
 #[test]
 fn all_holds_in_two_terms() {
@@ -43,4 +43,29 @@ fn all_holds_with_a_read() {
     let candidates = vec![Servers::of([0]), Servers::of([1])];
     let bounds = Bounds { candidates, reads: 1, rounds: 1, ..Bounds::new(3, 2, 2) };
     holds("3 servers, 2 terms, 2 entries, a read", bounds);
+}
+
+/// Server 0 weighs as much as the other two, so that a quorum is 0 and one of them.
+#[test]
+fn all_holds_with_weights() {
+    let groups = Groups::of([(0, 0, 2), (1, 0, 1), (2, 0, 1)]);
+    let bounds = Bounds { groups, ..Bounds::new(3, 2, 2) };
+    holds("3 servers with weights, 2 terms, 2 entries", bounds);
+}
+
+/// Three groups, the last of which has a member that weighs nothing: it follows, and never stands.
+#[test]
+fn all_holds_with_groups_and_one_without_weight() {
+    let groups = Groups::of([(0, 0, 1), (1, 1, 1), (2, 2, 1), (3, 2, 0)]);
+    let candidates = vec![Servers::of([0, 3]), Servers::of([2, 3])];
+    let bounds = Bounds { groups, candidates, ..Bounds::new(4, 2, 1) };
+    holds("4 servers in 3 groups, 2 terms, 1 entry", bounds);
+}
+
+#[test]
+fn all_holds_when_a_majority_gives_way_to_groups() {
+    let regroups = vec![Groups::of([(0, 0, 2), (1, 0, 1), (2, 0, 0)])];
+    let candidates = vec![Servers::of([0]), Servers::of([1])];
+    let bounds = Bounds { regroups, candidates, ..Bounds::new(3, 2, 3) };
+    holds("3 servers that change to weights, 2 terms, 3 entries", bounds);
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zokor_core::db::Txn;
+use zokor_core::groups::Groups;
 use zokor_core::id::ServerId;
 use zokor_core::proto::Zxid;
 use zokor_core::raft::{
@@ -168,7 +169,8 @@ impl Memberships {
     /// followed by a later term.
     ///
     /// # Errors
-    /// If they are no quorum of the membership that it goes by.
+    /// If they are no quorum of the membership that it goes by, or it never had weight in any that
+    /// its log tells of.
     pub fn elected(
         &self,
         server: ServerId,
@@ -180,6 +182,9 @@ impl Memberships {
             disk.term > term || (disk.term == term && disk.vote == Some(server))
         };
         let membership = self.of(server);
+        let told = self.logs.get(&server).into_iter().flatten().map(|(_, membership)| membership);
+        let has_weight = told.chain([&self.initial]).any(|it| weighs(it, server));
+        must(CHECK, has_weight, || format!("server {server} leads in {term} and weighs nothing"))?;
         must(CHECK, is_quorum(membership, voted), || {
             let voters: Vec<u64> =
                 membership.servers().into_iter().filter(|it| voted(*it)).map(|it| it.0).collect();
@@ -193,13 +198,37 @@ impl Memberships {
 }
 
 /// Whether those who `agree` can decide: more than half of the voters, and in a joint membership
-/// more than half of either set.
+/// more than half of either set. Where there are groups, those of more than half of them that
+/// weigh anything have to, each by more than half of its weight.
 pub fn is_quorum(membership: &Membership, agree: impl Fn(ServerId) -> bool) -> bool {
-    let decides = |voters: &BTreeSet<ServerId>| {
-        let n_agreeing = voters.iter().filter(|voter| agree(**voter)).count();
-        2 * n_agreeing > voters.len()
+    let decides = |voters: &BTreeSet<ServerId>, groups: &Groups| {
+        if groups.is_empty() {
+            let n_agreeing = voters.iter().filter(|voter| agree(**voter)).count();
+            return 2 * n_agreeing > voters.len();
+        }
+        let (mut n_groups, mut n_won) = (0, 0);
+        for (_, members) in groups.iter() {
+            let weight_of = |is_meant: &dyn Fn(ServerId) -> bool| -> u64 {
+                members.iter().filter(|(id, _)| is_meant(**id)).map(|(_, weight)| weight).sum()
+            };
+            let total = weight_of(&|_| true);
+            n_groups += u64::from(total > 0);
+            n_won += u64::from(2 * weight_of(&|id| voters.contains(&id) && agree(id)) > total);
+        }
+        2 * n_won > n_groups
     };
-    decides(&membership.voters) && (!membership.is_joint() || decides(&membership.outgoing))
+    decides(&membership.voters, &membership.groups)
+        && (!membership.is_joint() || decides(&membership.outgoing, &membership.outgoing_groups))
+}
+
+/// Whether `server` is a voter whose vote counts.
+fn weighs(membership: &Membership, server: ServerId) -> bool {
+    let Membership { voters, outgoing, groups, outgoing_groups, .. } = membership;
+    let counts = |voters: &BTreeSet<ServerId>, groups: &Groups| {
+        let weight = groups.weights().get(&server).copied();
+        voters.contains(&server) && (groups.is_empty() || weight.is_some_and(|it| it > 0))
+    };
+    counts(voters, groups) || counts(outgoing, outgoing_groups)
 }
 
 /// Whether every quorum of one has a server in common with every quorum of the other.
@@ -237,7 +266,7 @@ mod tests {
     }
 
     fn of(voters: &[u64], outgoing: &[u64]) -> Membership {
-        Membership { voters: set(voters), outgoing: set(outgoing), learners: set(&[]) }
+        Membership { outgoing: set(outgoing), ..Membership::of_voters(set(voters)) }
     }
 
     fn entry(term: u64, index: u64, payload: Payload<Txn>) -> SharedEntry<Txn> {
@@ -406,5 +435,27 @@ mod tests {
         learners.learners = set(&[6]);
         memberships.noted(ServerId(1), &keep(&[change(1, 1, &learners)]));
         assert!(memberships.elected(ServerId(1), Term(2), observed).is_err());
+    }
+
+    #[test]
+    fn weight_is_what_counts_where_there_are_groups() {
+        let lines = "group.1=1\ngroup.2=2:3\ngroup.3=4:5\nweight.2=3\nweight.5=0";
+        let grouped = Membership { groups: Groups::from_lines(lines), ..of(&[1, 2, 3, 4, 5], &[]) };
+        let decide = |agreeing: &[u64]| is_quorum(&grouped, |id| agreeing.contains(&id.0));
+        assert!(decide(&[1, 2]) && decide(&[2, 4]) && decide(&[1, 4]));
+        assert!(!decide(&[1, 3, 5]) && !decide(&[2, 3, 5]) && !decide(&[3, 4, 5]));
+        assert!(!overlap(&grouped, &of(&[1, 2, 3, 4, 5], &[])), "1 and 2 against 3, 4 and 5");
+        let joint = Membership {
+            outgoing: set(&[1, 2, 3, 4, 5]),
+            outgoing_groups: grouped.groups.clone(),
+            ..of(&[1, 2, 3, 4, 5], &[])
+        };
+        assert!(overlap(&grouped, &joint) && overlap(&joint, &of(&[1, 2, 3, 4, 5], &[])));
+
+        let voted = |_| HardState { term: Term(3), vote: Some(ServerId(5)) };
+        let members = Memberships::new(grouped.clone());
+        let leads = |server: u64| members.elected(ServerId(server), Term(2), voted);
+        assert!(leads(4).is_ok());
+        assert!(leads(5).is_err(), "all have voted for it, and it weighs nothing");
     }
 }

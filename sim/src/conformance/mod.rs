@@ -52,7 +52,7 @@ struct Followed {
 impl Conformance {
     /// `count` servers that have not started yet; their configuration names `initial`.
     pub fn new(count: u64, initial: &raft::Membership) -> Self {
-        let mut model = State::new(count as usize, set(initial.voters.iter()));
+        let mut model = State::new(count as usize, words::membership(initial));
         model.servers.iter_mut().for_each(|server| server.up = false);
         let servers = (0..count).map(|_| Followed::default()).collect();
         Conformance { model, servers, asks: BTreeMap::new(), actions: 0, found: None }

@@ -2,7 +2,7 @@
 
 use zokor_core::db::Txn;
 use zokor_core::raft::{self, EntryId, HardState, Payload, Persist, SharedEntry};
-use zokor_spec::{Entry, Id, Membership, Term, Write};
+use zokor_spec::{Entry, Groups, Id, Membership, Term, Write};
 
 use super::{number, set};
 
@@ -14,11 +14,26 @@ pub(super) fn hard(hard_state: HardState) -> (Term, Option<usize>) {
     (hard_state.term.0, hard_state.vote.map(number))
 }
 
+pub(super) fn membership(of: &raft::Membership) -> Membership {
+    Membership {
+        voters: set(of.voters.iter()),
+        outgoing: set(of.outgoing.iter()),
+        groups: groups(&of.groups),
+        outgoing_groups: groups(&of.outgoing_groups),
+    }
+}
+
+/// The worlds draw groups from 1 to 3, and weights to 3.
+fn groups(of: &zokor_core::groups::Groups) -> Groups {
+    let places = of.iter().flat_map(|(group, members)| {
+        members.iter().map(move |(server, weight)| (number(*server), group, *weight))
+    });
+    Groups::of(places)
+}
+
 pub(super) fn change(entry: &SharedEntry<Txn>) -> Option<Membership> {
     match &entry.payload {
-        Payload::Membership(raft::Membership { voters, outgoing, .. }) => {
-            Some(Membership { voters: set(voters.iter()), outgoing: set(outgoing.iter()) })
-        }
+        Payload::Membership(set) => Some(membership(set)),
         Payload::Blank | Payload::Command(_) => None,
     }
 }

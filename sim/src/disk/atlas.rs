@@ -7,7 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zokor_core::raft::Index;
+use zokor_core::id::ServerId;
+use zokor_core::raft::{Index, Membership};
+
+use crate::check::membership::is_quorum;
 
 /// A part of a server's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,17 +26,17 @@ pub enum Part {
 /// The map of one run.
 #[derive(Clone, Debug)]
 pub struct Atlas {
-    voters: BTreeSet<u64>,
+    members: Membership,
     over_the_limit: bool,
     damaged: BTreeMap<Part, BTreeSet<u64>>,
     out: BTreeSet<u64>,
 }
 
 impl Atlas {
-    /// Of servers 1 to `n`, all of which vote, none is damaged yet.
-    pub fn new(n: u64) -> Self {
+    /// None of these is damaged yet.
+    pub fn new(members: Membership) -> Self {
         let (damaged, out) = (BTreeMap::new(), BTreeSet::new());
-        Atlas { voters: (1..=n).collect(), over_the_limit: false, damaged, out }
+        Atlas { members, over_the_limit: false, damaged, out }
     }
 
     /// From now on any number may be damaged anywhere.
@@ -104,11 +107,11 @@ impl Atlas {
     }
 
     fn is_quorum(&self, servers: &BTreeSet<u64>) -> bool {
-        servers.len() > self.voters.len() / 2
+        is_quorum(&self.members, |server: ServerId| servers.contains(&server.0))
     }
 
     fn leaves_quorum(&self, gone: &BTreeSet<u64>) -> bool {
-        self.is_quorum(&self.voters.difference(gone).copied().collect())
+        is_quorum(&self.members, |server: ServerId| !gone.contains(&server.0))
     }
 }
 
@@ -116,10 +119,22 @@ impl Atlas {
 mod tests {
     use super::*;
 
+    fn of(n: u64) -> Membership {
+        Membership::of_voters((1..=n).map(ServerId))
+    }
+
+    #[test]
+    fn who_weighs_little_may_be_damaged_and_who_weighs_much_may_not() {
+        let groups = zokor_core::groups::Groups::from_lines("group.1=1:2:3:4\nweight.1=4");
+        let mut atlas = Atlas::new(Membership { groups, ..of(4) });
+        assert!(!atlas.damage(1, Part::Whole));
+        assert!((2..=4).all(|server| atlas.damage(server, Part::Whole)) && atlas.can_serve());
+    }
+
     #[test]
     fn no_more_than_a_minority_is_damaged() {
         for (n, most) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)] {
-            let mut atlas = Atlas::new(n);
+            let mut atlas = Atlas::new(of(n));
             let hit = (1..=n).filter(|&server| atlas.damage(server, Part::Whole)).count();
             assert_eq!(hit, most, "of {n}");
             for server in 1..=n {
@@ -133,7 +148,7 @@ mod tests {
 
     #[test]
     fn damage_in_one_place_counts_for_the_server() {
-        let mut atlas = Atlas::new(3);
+        let mut atlas = Atlas::new(of(3));
         assert!(atlas.damage(1, Part::Entry(Index(5))));
         assert!(atlas.damage(1, Part::Snapshot(Index(3))));
         assert!(atlas.is_damaged(1) && !atlas.is_damaged(2));
@@ -142,7 +157,7 @@ mod tests {
 
     #[test]
     fn over_the_limit_nobody_can_serve() {
-        let mut atlas = Atlas::new(3);
+        let mut atlas = Atlas::new(of(3));
         atlas.lift_limit();
         for server in [1, 2] {
             assert!(atlas.damage(server, Part::Whole));

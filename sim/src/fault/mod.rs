@@ -6,7 +6,7 @@
 //! by those and not by others). A fault that is written by hand may wait for such a point too.
 
 mod draw;
-mod membership;
+pub(crate) mod membership;
 mod word;
 
 use std::collections::BTreeSet;

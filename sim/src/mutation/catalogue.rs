@@ -126,6 +126,9 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::CarriedAnew, &["W3", "W5", "W6", "panic"], Stepped, 300, Sought),
     row(Mutant::LocalSpeaksEarly, &["S8"], Stepped, 1000, Sought),
     row(Mutant::ReadOnlyGoesBack, &["R2"], Stepped, 1000, Sought),
+    // One ensemble in sixteen has groups.
+    row(Mutant::HeadsForWeights, &["C1", "C6", "C10", CHECK_QUORUM, MODEL], Stepped, 500, Sought),
+    row(Mutant::WeightlessLeads, &["C10", MODEL], Stepped, 500, Sought),
 ];
 
 const BATCH_HAS_PASSED: &str = "\

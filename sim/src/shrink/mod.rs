@@ -174,9 +174,10 @@ impl<R: FnMut(&Scenario) -> Option<(String, Micros)>> Search<R> {
 
     /// An even network, even disks, even clocks.
     fn quieten(&mut self, best: &mut Scenario) {
-        let changes: [fn(&mut Scenario); 17] = [
+        let changes: [fn(&mut Scenario); 18] = [
             |s| s.plan.disk.sectors = None,
             |s| s.plan.members.changes = false,
+            |s| s.plan.members.groups.clear(),
             |s| s.plan.network.loss_ppm = 0,
             |s| s.plan.network.duplicate_ppm = 0,
             |s| s.plan.network.heavy_tail = false,

@@ -18,6 +18,9 @@ pub(super) fn without_last_server(scenario: &mut Scenario) {
         plan.members.observers = plan.members.observers.saturating_sub(1);
     }
     plan.servers -= 1;
+    if plan.voters() > 0 && !plan.membership().can_decide() {
+        plan.members.groups.clear();
+    }
     let left: BTreeSet<u64> = (1..last).collect();
     let spared = |fault: &Fault| match fault {
         Fault::ChangeMembership(_) | Fault::When(..) => {

@@ -12,7 +12,7 @@ use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan
 use crate::scenario::Scenario;
 
 /// `scenario` without what whole servers cannot do yet: servers that are no members do not run, and
-/// nobody changes the membership; disks are empty at the beginning. Faults that wait for a point of
+/// nobody changes the membership; a majority decides; disks are empty at the beginning. Faults that wait for a point of
 /// a server (`Fault::When`) do not strike, and of the recovery only the dead clients count:
 /// everything heals at once.
 pub(super) fn playable(mut scenario: Scenario) -> Scenario {
@@ -20,6 +20,7 @@ pub(super) fn playable(mut scenario: Scenario) -> Scenario {
     plan.servers -= plan.members.spares;
     plan.members.spares = 0;
     plan.members.changes = false;
+    plan.members.groups.clear();
     plan.origin = None;
     let members: BTreeSet<u64> = (1..=plan.servers).collect();
     let faults = std::mem::take(&mut scenario.faults).into_iter();

@@ -138,11 +138,11 @@ impl Body {
         let id = self.config.raft.id;
         let mut config = runtime::Config::new(id, client_address(id.0));
         if !self.peers.is_empty() {
-            config.peer_address = Some(peer_address(id.0));
+            config.peer_addresses = vec![peer_address(id.0)];
         }
         let peers = self.peers.iter();
         config.peers =
-            peers.map(|&peer| (ServerId(peer), peer_address(peer).to_string())).collect();
+            peers.map(|&peer| (ServerId(peer), vec![peer_address(peer).to_string()])).collect();
         config.limits = self.limits;
         let listeners = Listeners::bind(&config).await.map_err(|error| error.to_string())?;
         let clock = self.clock;
@@ -274,7 +274,7 @@ impl Ensemble {
             clients: BTreeMap::new(),
             ledger: Ledger::default(),
             watch: watch.clone(),
-            atlas: Atlas::new(plan.voters()),
+            atlas: Atlas::new(plan.membership()),
         }
     }
 

@@ -36,6 +36,9 @@ impl World {
         if next.voters.iter().any(|voter| before.learners.contains(voter)) && next.is_joint() {
             self.probes.hit("learner caught up and promoted");
         }
+        if next.is_joint() && next.groups != next.outgoing_groups {
+            self.probes.hit("groups changed");
+        }
         if !next.is_joint() {
             self.probes.hit("membership changed");
             if before.outgoing.contains(&ServerId(server)) && !next.is_voter(ServerId(server)) {
@@ -53,12 +56,10 @@ impl World {
             if server.paused_until > self.time {
                 continue;
             }
-            let [voters, learners] = reform.of(replica.raft().membership(), leader);
-            let wanted = Membership { voters, learners, outgoing: BTreeSet::new() };
+            let wanted = reform.of(replica.raft().membership(), leader);
             let id = ChangeId(self.wanted.len() as u64);
-            let Membership { voters, learners, .. } = wanted.clone();
-            self.wanted.push(wanted);
-            self.input(leader.0, Input::ChangeMembership { id, voters, learners })?;
+            self.wanted.push(wanted.clone());
+            self.input(leader.0, Input::ChangeMembership { id, wanted })?;
         }
         Ok(())
     }

@@ -173,7 +173,7 @@ impl World {
             wanted: Vec::new(),
             checks: Checks::new(plan.membership(), model),
             chances: plan.chances(),
-            atlas: Atlas::new(plan.voters()),
+            atlas: Atlas::new(plan.membership()),
             conformance: Conformance::new(plan.servers, &plan.config(1).raft.membership),
             trace,
             probes: Probes::default(),
@@ -185,6 +185,9 @@ impl World {
             events_in_second: 0,
             plan,
         };
+        if !world.plan.members.groups.is_empty() {
+            world.probes.hit("groups decide");
+        }
         world.begin_from_origin();
         world.begin();
         world

@@ -58,3 +58,28 @@ fn no_half_of_an_even_ensemble_goes_on_alone() {
         });
     }
 }
+
+/// Three groups, of which two decide: two servers of five that are two groups go on without the
+/// other three, and three that are one group stand still.
+#[test]
+fn an_ensemble_in_groups_survives_what_leaves_enough_of_them() {
+    let grouped = || {
+        let places = vec![(1, 1), (2, 1), (3, 1), (3, 0), (3, 0)];
+        Script::calm(5).with(|plan| plan.members.groups = places).heals_at(6.5)
+    };
+    for (gone, goes_on) in [(&[3, 4, 5][..], true), (&[1, 4, 5], true), (&[1, 2], false)] {
+        let mut script = grouped().at(2.0, crash(gone, FOR_GOOD));
+        for client in 1..=4 {
+            script = script.writes(client, 1.0, 6.4, 0.05);
+        }
+        tell_some(5, &script, |story| {
+            story.until(4.0);
+            let answered = story.world.n_answered();
+            story.until(6.4);
+            let leader = story.world.leader();
+            assert_eq!(leader.is_some(), goes_on, "without {gone:?}");
+            assert!(leader.is_none_or(|leader| leader <= 3), "4 and 5 weigh nothing");
+            assert_eq!(story.world.n_answered() > answered + 5, goes_on, "without {gone:?}");
+        });
+    }
+}

@@ -185,7 +185,7 @@ fn a_ttl_znode_may_go_when_its_time_is_over() {
 fn a_description_is_shown_once() {
     let mut lone = Lone::new();
     let member = Member { id: ServerId(1), line: "a:1:2:participant;c:3".into() };
-    let ensemble = Ensemble { members: vec![member] };
+    let ensemble = Ensemble { members: vec![member], ..Ensemble::default() };
     let describe = |ensemble: &Ensemble| Action::Describe { ensemble: ensemble.clone() };
     assert_eq!(lone.act(describe(&Ensemble::default())), Outcome::Settled);
     assert_eq!(lone.changes, [], "standalone, and nothing is shown");

@@ -3,8 +3,6 @@
 //! Invariant: whoever asked for a change is told how it ended, and once only, unless this server
 //! ends before. A server that is no member serves nobody.
 
-use std::collections::BTreeSet;
-
 use crate::db::{Action, Txn};
 use crate::id::{ChangeId, ServerId};
 use crate::proto::{ErrorCode, Identities, Reconfig, Response, Zxid};
@@ -16,13 +14,8 @@ use crate::replica::{CloseReason, Output, Replica};
 
 impl Replica {
     /// An operator wants another membership.
-    pub(in crate::replica) fn change_membership(
-        &mut self,
-        id: ChangeId,
-        voters: BTreeSet<ServerId>,
-        learners: BTreeSet<ServerId>,
-    ) {
-        let progress = match self.begin_change(id, voters, learners) {
+    pub(in crate::replica) fn change_membership(&mut self, id: ChangeId, wanted: Membership) {
+        let progress = match self.begin_change(id, wanted) {
             Ok(change) => {
                 self.change = Some(change);
                 ChangeProgress::Begun
@@ -32,12 +25,7 @@ impl Replica {
         self.outputs.push_back(Output::Change { id, progress });
     }
 
-    fn begin_change(
-        &mut self,
-        id: ChangeId,
-        voters: BTreeSet<ServerId>,
-        learners: BTreeSet<ServerId>,
-    ) -> Result<Change, ChangeRefusal> {
+    fn begin_change(&mut self, id: ChangeId, wanted: Membership) -> Result<Change, ChangeRefusal> {
         let raft = &mut self.raft;
         if raft.role() != Role::Leader {
             return Err(ChangeRefusal::NotLeader { leader: raft.leader() });
@@ -50,13 +38,13 @@ impl Replica {
             let shown = self.db.ensemble();
             let is_known =
                 |id: &&ServerId| configured.member(**id).or(shown.member(**id)).is_some();
-            if let Some(unknown) = voters.union(&learners).find(|id| !is_known(id)) {
+            if let Some(unknown) = wanted.servers().iter().find(|id| !is_known(id)) {
                 return Err(ChangeRefusal::Unaddressed(*unknown));
             }
         }
         let now = self.now.instant;
         let until = now + self.config.catch_up_timeout;
-        Change::begin(raft, now, until, id, (voters, learners))
+        Change::begin(raft, now, until, id, wanted)
     }
 
     /// What a client hears that wishes for another membership. One that asks for what is there is

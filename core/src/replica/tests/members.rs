@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ensemble::*;
 use super::*;
+use crate::groups::Groups;
 use crate::id::ChangeId;
 use crate::proto::{self, Member};
 
@@ -16,8 +17,8 @@ impl Ensemble {
     fn change(&mut self, server: ServerId, voters: &[u64], learners: &[u64]) -> ChangeId {
         self.next_xid += 1;
         let id = ChangeId(self.next_xid as u64);
-        let (voters, learners) = (set(voters), set(learners));
-        self.input(server, Input::ChangeMembership { id, voters, learners });
+        let wanted = Membership { learners: set(learners), ..Membership::of_voters(set(voters)) };
+        self.input(server, Input::ChangeMembership { id, wanted });
         id
     }
 
@@ -197,7 +198,7 @@ fn the_ensemble_is_described_as_it_is_and_by_known_addresses() {
     let line = |id: u64| format!("s{id}:1:2:participant;c{id}:3");
     let known = |ids: &[u64]| {
         let member = |&id: &u64| Member { id: ServerId(id), line: line(id).as_str().into() };
-        proto::Ensemble { members: ids.iter().map(member).collect() }
+        proto::Ensemble { members: ids.iter().map(member).collect(), groups: Groups::none() }
     };
     let mut e = Ensemble::with(3, |config| config.ensemble = known(&[1, 2, 3, 4]));
     let leader = e.leader();

@@ -3,6 +3,7 @@
 mod auth;
 mod counts;
 mod ensemble;
+mod groups;
 mod local;
 mod members;
 mod read_only;

@@ -263,10 +263,9 @@ fn when_the_leader_is_back_readers_come_again_and_may_write() {
 fn who_is_no_member_serves_no_reads_either() {
     let mut e = ensemble();
     let follower = e.follower();
-    let voters = e.running.keys().copied().filter(|&id| id != follower).collect();
-    let change =
-        Input::ChangeMembership { id: crate::id::ChangeId(1), voters, learners: BTreeSet::new() };
-    e.input(e.leader(), change);
+    let voters = e.running.keys().copied().filter(|&id| id != follower);
+    let wanted = Membership::of_voters(voters);
+    e.input(e.leader(), Input::ChangeMembership { id: crate::id::ChangeId(1), wanted });
     e.run(Duration::from_secs(20));
     assert_eq!(e.running[&follower].stats().mode, Mode::Looking);
     assert_eq!(turned_away(&mut e, follower, reader(SessionId(0), &[])), CloseReason::NoLeader);

@@ -12,7 +12,7 @@ use crate::time::WallTime;
 fn described(ids: &[u64]) -> proto::Ensemble {
     let line = |id: u64| format!("s{id}:1:2:participant;c{id}:3");
     let member = |&id: &u64| Member { id: ServerId(id), line: line(id).into() };
-    proto::Ensemble { members: ids.iter().map(member).collect() }
+    proto::Ensemble { members: ids.iter().map(member).collect(), ..Default::default() }
 }
 
 fn ensemble(enabled: bool) -> Ensemble {
@@ -100,8 +100,8 @@ fn whoever_watches_the_description_hears_of_a_new_membership() {
     let a = e.open(follower);
     let before = config_version(&e, follower);
     assert!(e.call(a.conn, get("/zookeeper/config", true)).is_ok());
-    let voters = (1..=3).map(ServerId).filter(|&id| id == leader || id == follower).collect();
-    e.input(leader, Input::ChangeMembership { id: ChangeId(1), voters, learners: [].into() });
+    let wanted = Membership::of_voters([leader, follower]);
+    e.input(leader, Input::ChangeMembership { id: ChangeId(1), wanted });
     e.run(Duration::from_secs(2));
     let heard = e.heard(a.conn);
     let events: Vec<_> = heard

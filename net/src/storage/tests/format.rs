@@ -2,6 +2,8 @@
 
 use bytes::{BufMut, BytesMut};
 
+use zokor_core::groups::Groups;
+
 use super::*;
 use crate::storage::record::{BatchWriter, Kind};
 use crate::storage::segment::{Head, Position};
@@ -187,4 +189,26 @@ fn a_snapshot_has_these_bytes() {
     previous = crc32c::crc32c_append(previous, &[&[0; 4], &counts[..]].concat());
     assert_eq!(rest, [&[0; 4], &previous.to_le_bytes(), &counts[..]].concat());
     assert!(n_chunks >= 1);
+}
+
+#[test]
+fn a_snapshot_of_a_membership_with_groups_has_these_bytes() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    let mut snapshot = snapshot(2, 0x1f);
+    let (_, membership) = snapshot.meta.membership.as_mut().expect("it has one");
+    membership.groups = Groups::from_lines("group.4=1:7\nweight.7=0");
+    opened.snapshots.save(&snapshot).unwrap();
+    let content = disk.content("snapshot-000000000000001f.zk").unwrap();
+    let head = hex("5a4f4b4f52534e50 02000000 98000000 a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5
+         0200000000000000 1f00000000000000 1f00000000000000 01000000 0100000000000000
+         02000000 0100000000000000 0700000000000000 00000000 00000000
+         01000000 0400000000000000 02000000
+         0100000000000000 0100000000000000 0700000000000000 0000000000000000 00000000");
+    assert_eq!(content[..148], head);
+    assert_eq!(content[148..152], crc(&[&head]).to_le_bytes());
+    drop(opened);
+    let opened = reopen(&disk);
+    let found = opened.recovered.snapshot.expect("it is whole");
+    assert_eq!(found.meta, snapshot.meta);
 }

@@ -62,14 +62,19 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
     };
     let set_acl = Write::SetAcl { path: path(), acl: open, version: 1 };
     let servers = |ids: &[u64]| ids.iter().copied().map(ServerId).collect();
-    let membership = Membership {
-        voters: servers(&[1, 2, 300]),
-        outgoing: servers(&[1]),
-        learners: servers(&[]),
+    let membership =
+        Membership { outgoing: servers(&[1]), ..Membership::of_voters(servers(&[1, 2, 300])) };
+    let groups = |text: &str| Groups::from_lines(text);
+    let grouped = Membership {
+        groups: groups("group.1=2\ngroup.7=1:300\nweight.1=0\nweight.300=129"),
+        ..membership.clone()
     };
+    let regrouped = Membership { outgoing_groups: groups("group.0=1"), ..membership.clone() };
     let (session, password, nonce) = (SessionId(-2), [7; 16], Nonce(9));
     let sevens = "07".repeat(16);
-    let ensemble = Ensemble { members: vec![Member { id: ServerId(1), line: Text::from("a:1") }] };
+    let members = vec![Member { id: ServerId(1), line: Text::from("a:1") }];
+    let ensemble = Ensemble { members, ..Ensemble::default() };
+    let in_groups = Ensemble { groups: groups("group.2=1\nweight.1=3"), ..ensemble.clone() };
     let rules = Rules { extended_types: true, enforce_quota: true, ..Rules::default() };
     let action = Action::Expire { session, token: Token(4) };
     let ruled = Txn { time: WallTime(1_000), rules, action };
@@ -80,6 +85,15 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
         (
             entry(2, 128, Payload::Membership(membership)),
             "01 02 8001 02 03 01 02 ac02 01 01 00".to_owned(),
+        ),
+        (
+            entry(2, 128, Payload::Membership(grouped)),
+            "01 02 8001 04 03 01 02 ac02 01 01 00  02 01 01 02 01 07 02 01 00 ac02 8101 00"
+                .to_owned(),
+        ),
+        (
+            entry(2, 128, Payload::Membership(regrouped)),
+            "01 02 8001 04 03 01 02 ac02 01 01 00  00 01 00 01 01 01".to_owned(),
         ),
         (write(create(CreateKind::Create)), of_write(&format!("01 {created}"))),
         (write(create(CreateKind::Create2)), of_write(&format!("0f {created}"))),
@@ -116,6 +130,10 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
             "01 03 ac02 03 05 d00f 04 fffffffffffffffe 08".to_owned(),
         ),
         (command(Action::Describe { ensemble }), of_action("06 01 01 03 613a31")),
+        (
+            command(Action::Describe { ensemble: in_groups }),
+            of_action("0b 01 01 03 613a31 01 02 01 01 03"),
+        ),
         (
             command(Action::Enroll {
                 server: ServerId(3),
@@ -179,8 +197,8 @@ fn another_version_is_refused_before_anything_is_read() {
 #[test]
 fn unknown_kinds_are_refused() {
     let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} 01 {AUTHOR} {bytes}")));
-    assert!(matches!(decode_entry(hex("01 01 01 04")), Err(WireError::Value { .. })));
-    assert!(matches!(decode_entry(hex(&format!("{HEAD} 0b"))), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex("01 01 01 05")), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex(&format!("{HEAD} 0c"))), Err(WireError::Value { .. })));
     for bytes in ["00", "03", "ff", "80"] {
         assert!(matches!(of_write(bytes), Err(WireError::Value { .. })), "{bytes}");
     }
@@ -212,6 +230,30 @@ fn servers_of_a_membership_ascend() {
         let error = Err(WireError::Misplaced { what: "server" });
         assert_eq!(decode_entry(hex(&format!("01 02 03 02 {servers} 00 00"))), error);
     }
+}
+
+#[test]
+fn groups_have_one_encoding() {
+    let of = |groups: &str| decode_entry(hex(&format!("01 02 03 04 02 01 02 00 00 {groups}")));
+    assert!(of("01 01 02 01 01 02 00 00").is_ok());
+    assert!(of("02 01 01 01 01 02 01 02 01 00").is_ok());
+    let most = "01 01 01 01 ffffffffffffffff7f";
+    assert!(of(&format!("{most} 00")).is_ok());
+    for (groups, what) in [
+        ("00 00", "groups"),
+        ("01 01 00 00 00 00", "group"),
+        ("02 02 01 01 01 01 01 02 01 00", "group"),
+        ("02 01 01 01 01 01 01 02 01 00", "group"),
+        ("02 01 01 01 01 02 01 01 01 00", "server of a group"),
+        ("01 01 02 02 01 01 01 00", "server of a group"),
+        ("01 01 02 01 01 01 01 00", "server of a group"),
+        ("01 01 01 01 80808080808080808001 00", "server of a group"),
+        ("01 80808080808080808001 01 01 01 00", "group"),
+    ] {
+        assert_eq!(of(groups), Err(WireError::Misplaced { what }), "{groups}");
+    }
+    let described = decode_entry(hex(&format!("{HEAD} 0b 01 01 03 613a31 00")));
+    assert_eq!(described, Err(WireError::Misplaced { what: "groups" }));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use zokor_core::db::ImageNode;
+use zokor_core::groups::Groups;
 use zokor_core::proto::{AclList, Text};
 use zokor_core::raft::{Entry, Index, Membership, Payload, ReadToken};
 
@@ -234,6 +235,30 @@ fn a_snapshot_comes_back_with_messages_between_its_frames() {
     assert_eq!(term, Term(4));
     assert_eq!((decoded.meta, decoded.zxid), (snapshot.meta, snapshot.zxid));
     assert_eq!(contents(&decoded.image), contents(&snapshot.image));
+}
+
+#[test]
+fn the_bytes_of_a_snapshots_head_are_fixed() {
+    let plain = "02 04 03 fb2c01 01 09 02 01 02 00 00 9a";
+    let mut snapshot = snapshot();
+    assert_eq!(snapshot_frames(&snapshot)[0].slice(4..), hex(plain));
+    let (_, membership) = snapshot.meta.membership.as_mut().expect("it has one");
+    membership.groups = Groups::from_lines("group.3=1:2\nweight.1=2\nweight.2=0");
+    let grouped = format!("{plain} 01 03 02 01 02 02 00 00");
+    let frames = snapshot_frames(&snapshot);
+    assert_eq!(frames[0].slice(4..), hex(&grouped));
+    let messages = feed(frames).expect("all is well");
+    let [Message::Snapshot { snapshot: decoded, .. }] = &messages[..] else {
+        panic!("{messages:?}");
+    };
+    assert_eq!(decoded.meta, snapshot.meta);
+    for length in 0..8 {
+        let cut = &hex(&grouped)[1..hex(plain).len() + length];
+        assert_eq!(feed([sealed(SNAPSHOT_HEAD, cut)]).is_ok(), length == 0, "{length}");
+    }
+    let none = hex(&format!("{plain} 00 00"));
+    let error = feed([sealed(SNAPSHOT_HEAD, &none[1..])]).map(|_| ());
+    assert_eq!(error, Err(WireError::Misplaced { what: "groups" }));
 }
 
 #[test]

@@ -186,7 +186,10 @@ fn conf_of_a_member_shows_the_ensemble() {
         election_port: 3888,
         quorum_port: 2888,
         is_observer: false,
-        ensemble: Ensemble { members: vec![Member { id: ServerId(1), line: line.into() }] },
+        ensemble: Ensemble {
+            members: vec![Member { id: ServerId(1), line: line.into() }],
+            ..Ensemble::default()
+        },
     };
     let settings = Settings { member: Some(member), client_backlog: Some(9), ..settings() };
     let text = words(settings).answer("conf", &facts()).text;

@@ -524,3 +524,82 @@ fn wishes_for_another_membership_are_off_unless_they_are_switched_on() {
     let rules = crate::plan::Plan::new(&config).replica.reconfig;
     assert_eq!((rules.enabled, rules.least_voters), (true, 1));
 }
+
+/// Three groups: server 1, server 2 that weighs as much as it likes, and the others.
+const GROUPS: &str = "dataDir=DIR/data\ninitLimit=10\nsyncLimit=5\nclientPort=2181\n\
+                      server.1=h1:1:2\nserver.2=h2:1:2\nserver.3=h3:1:2\nserver.4=h4:1:2\n\
+                      server.5=h5:1:2:observer\n";
+
+#[test]
+fn groups_and_weights_are_read_and_shown_as_zookeeper_shows_them() {
+    let desk = Desk::new(Some("2"));
+    let lines = "group.3=3:4\nweight.4=0\ngroup.1=1\ngroup.2=2\nweight.2=7\n";
+    let shown = "group.1=1\ngroup.2=2\ngroup.3=3:4\n\
+                 weight.1=1\nweight.2=7\nweight.3=1\nweight.4=0\nversion=0";
+    let config = desk.read(&format!("{GROUPS}{lines}")).unwrap();
+    assert_eq!(config.groups.to_lines() + "version=0", shown);
+    assert!(config.ensemble().to_text(0).ends_with(shown));
+    assert_eq!(config.warnings, Vec::<String>::new(), "4 participants are not too many");
+    let plan = crate::plan::Plan::new(&config);
+    assert_eq!(plan.replica.raft.membership.groups, config.groups);
+    assert_eq!(plan.replica.ensemble.groups, config.groups);
+
+    // The same in a dynamic file.
+    let (fixed, members) = GROUPS.split_once("server.1").unwrap();
+    let dynamic = format!("server.1{members}{lines}version=1f\n");
+    fs::write(desk.dir.path().join("zoo.cfg.dynamic"), dynamic).unwrap();
+    let text = format!("{fixed}dynamicConfigFile=DIR/zoo.cfg.dynamic\n");
+    assert_eq!(desk.read(&text).unwrap().groups, config.groups);
+    let error = desk.error(&format!("{text}group.1=1\n"));
+    assert!(error.contains("group.1 cannot stand beside dynamicConfigFile"), "{error}");
+}
+
+#[test]
+fn an_observer_may_stand_in_a_group_if_its_weight_is_named() {
+    let desk = Desk::new(Some("2"));
+    let lines = "group.1=1:2:3:4:5\nweight.5=0\n";
+    let config = desk.read(&format!("{GROUPS}{lines}")).unwrap();
+    assert_eq!(config.groups.weight(ServerId(5)), Some(0));
+    assert!(config.ensemble().to_text(0).contains("group.1=1:2:3:4:5\n"));
+}
+
+#[test]
+fn a_standalone_server_has_no_groups() {
+    let desk = Desk::new(None);
+    let config = desk.read(&format!("{ALONE}server.1=h1:1:2\ngroup.1=1\n")).unwrap();
+    assert!(config.is_standalone() && config.groups.is_empty());
+    let error = desk.error(&format!("{ALONE}group.1=1\n"));
+    assert!(error.contains("there is no server.1 line"), "{error}");
+}
+
+#[test]
+fn wrong_groups_are_refused_with_advice() {
+    let desk = Desk::new(Some("2"));
+    for (lines, problem) in [
+        ("group.1=1:2:3", "DIR/zoo.cfg: server.4 is in no group; add it to a group.N line"),
+        ("weight.1=2", "server.1 is in no group"),
+        ("group.1=1:2:3:4\ngroup.2=4", "server.4 stands in groups twice; leave it in one"),
+        ("group.1=1:2:2:3:4", "server.2 stands in groups twice"),
+        ("group.1=1:2:3:4:9", "line 10: group.1 speaks of server 9, for which there is no"),
+        ("group.1=1:2:3:4\nweight.9=1", "line 11: weight.9 speaks of server 9"),
+        (
+            "group.1=1:2:3:4:5",
+            "server.5 observes, is in a group, and has no weight; add weight.5=0",
+        ),
+        ("group.1=1:2:3:4\nweight.5=1", "server.5 is in no group"),
+        ("group.1=1:2:3:4\nweight.2=-1", "line 11: weight.2 is -1, and nothing weighs less"),
+        ("group.1=1:2:3:4\nweight.2=two", "weight.2 has \"two\" where a number belongs"),
+        ("group.1=1:2:x:4", "group.1 has \"x\" where a number belongs; write group.N=ID:ID"),
+        ("group.one=1:2:3:4", "group.one has \"one\" where a number belongs"),
+        ("group.1=", "group.1 has \"\" where a number belongs"),
+        ("group.1=1:2\ngroup.1=3:4", "line 11: group.1 stands on line 10 already"),
+        (
+            "group.1=1:2:3:4\nweight.1=0\nweight.2=0\nweight.3=0\nweight.4=0",
+            "nothing could ever be decided; give more of them a weight",
+        ),
+        ("group.1=1:2:3:4:5\nweight.5=9", "nothing could ever be decided"),
+    ] {
+        let error = desk.error(&format!("{GROUPS}{lines}\n"));
+        assert!(error.contains(problem), "{lines}: {error}");
+    }
+}
