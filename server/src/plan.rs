@@ -11,7 +11,9 @@ use zokor_core::raft::{self, Membership};
 use zokor_core::replica;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
-use crate::config::{ClientLimits, HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
+use crate::config::{
+    AdminConfig, ClientLimits, HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig,
+};
 
 /// What one server is started with.
 #[derive(Clone, Debug)]
@@ -56,6 +58,12 @@ pub struct Plan {
     pub settings: Settings,
     /// The four-letter words that may be asked.
     pub whitelist: Whitelist,
+    /// What operators are offered beside them.
+    pub admin: AdminConfig,
+    /// The configuration's text, without its secrets.
+    pub file_text: String,
+    /// What a Java server would have as properties of its machine, without secrets.
+    pub machine_properties: BTreeMap<String, String>,
 }
 
 impl Plan {
@@ -86,6 +94,9 @@ impl Plan {
                 .then(|| config.data_log_dir.clone()),
             snapshots_kept: config.snapshots_kept,
             whitelist: Whitelist::new(config.four_letter_words.as_deref()),
+            admin: config.admin.clone(),
+            file_text: config.file_text.clone(),
+            machine_properties: config.machine_properties.clone(),
         }
     }
 }
@@ -137,6 +148,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     replica.reap_per_minute = config.tree.reap_per_minute;
     replica.reap_unused_after = config.tree.reap_unused_after;
     replica.auth = config.auth.clone();
+    replica.notes_deeds = config.admin.audit.is_some();
     replica.reconfig = replica::ReconfigRules {
         enabled: config.reconfig_enabled,
         least_voters: if config.standalone_enabled { 2 } else { 1 },

@@ -4,13 +4,17 @@
 //! one does; of its incoming connections only the newest counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use zokor_core::Input;
 use zokor_core::id::ServerId;
+use zokor_core::proto::Zxid;
 use zokor_core::replica::Message;
+use zokor_core::time::WallTime;
 
+use super::facts::PeerFacts;
 use super::shared::Shared;
 use crate::transport::{Incoming, Outbox, PeerPort};
 
@@ -30,6 +34,8 @@ struct Peer {
     up: bool,
     /// The newest incoming connection. Its task ends when the sender is dropped.
     incoming: Option<(u64, oneshot::Sender<()>)>,
+    /// What is told of it; its queue, only the outbox knows.
+    told: PeerFacts,
 }
 
 impl Peers {
@@ -37,7 +43,15 @@ impl Peers {
     pub(super) fn new(ids: impl Iterator<Item = ServerId>, queue_bytes: usize) -> Self {
         let new = |id| {
             let outbox = Arc::new(Outbox::new(queue_bytes));
-            (id, Peer { outbox, up: false, incoming: None })
+            (
+                id,
+                Peer {
+                    outbox,
+                    up: false,
+                    incoming: None,
+                    told: PeerFacts { id, ..PeerFacts::default() },
+                },
+            )
         };
         Peers { peers: ids.map(new).collect(), ..Peers::default() }
     }
@@ -46,13 +60,48 @@ impl Peers {
         self.peers.get(&peer).map(|peer| peer.outbox.clone())
     }
 
-    /// Queues a message; it leaves with the next [`Peers::wake`].
-    pub(super) fn send(&mut self, to: ServerId, message: Message) {
-        if let Some(peer) = self.peers.get(&to)
+    /// Queues a message; it leaves with the next [`Peers::wake`]. `zxid` is what this server has
+    /// applied.
+    pub(super) fn send(&mut self, to: ServerId, message: Message, zxid: Zxid) {
+        if let Some(peer) = self.peers.get_mut(&to)
             && peer.up
         {
+            peer.told.sent += 1;
+            peer.told.last_zxid = Some(zxid);
             peer.outbox.push(message);
             self.due.insert(to);
+        }
+    }
+
+    /// What is known of one.
+    pub(super) fn facts(&self, id: ServerId) -> Option<PeerFacts> {
+        let peer = self.peers.get(&id)?;
+        Some(PeerFacts { queued: peer.outbox.queued(), ..peer.told.clone() })
+    }
+
+    /// Begins to count anew.
+    pub(super) fn reset(&mut self) {
+        for peer in self.peers.values_mut() {
+            let PeerFacts { id, met, .. } = peer.told;
+            peer.told = PeerFacts { id, met, ..PeerFacts::default() };
+        }
+    }
+
+    /// It has said who it is, over a connection of its own from `address`.
+    pub(super) fn met(&mut self, id: ServerId, address: SocketAddr, at: WallTime) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.told.met = Some((address, at));
+        }
+    }
+
+    /// What it said.
+    fn note_heard(&mut self, from: ServerId, messages: &[Message]) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.told.received += messages.len() as u64;
+        for message in messages {
+            if let Message::Forward(actions) = message {
+                peer.told.requests += actions.len() as u64;
+            }
         }
     }
 
@@ -136,6 +185,7 @@ impl PeerPort for Shared {
         self.input(|driver, now| {
             let current = driver.peers.is_current(from, number);
             if current {
+                driver.peers.note_heard(from, &messages);
                 for message in messages {
                     driver.machine.handle(now, Input::Message { from, message });
                 }

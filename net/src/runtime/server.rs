@@ -107,7 +107,7 @@ pub struct Server {
 /// Asks things of a running server, from any thread.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     addresses: Addresses,
 }
 
@@ -152,7 +152,8 @@ impl Server {
         let StoragePort { log, snapshots, done, times } = storage;
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes);
         let server = (config.id, config.limits.clone(), peers);
-        let driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
+        let mut driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
+        driver.auditor = admin.auditor();
         Server {
             addresses: listeners.addresses(),
             config,
@@ -386,7 +387,11 @@ impl PeerDoor {
             };
             strangers.leave(number);
             match met {
-                Ok(visitor) => visitor.listen(shared).await,
+                Ok(visitor) => {
+                    let at = shared.clock.now().wall;
+                    shared.lock().peers.met(visitor.peer(), address, at);
+                    visitor.listen(shared).await;
+                }
                 Err(why) => shared.complain(address, &why),
             }
         }));

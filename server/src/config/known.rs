@@ -136,7 +136,7 @@ const FOR_FILES_PREFIXES: &[&str] =
 pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "superUser."];
 
 /// Keys that ZooKeeper does not have.
-const OWN: &[&str] = &["zokor.diskReserveMb"];
+const OWN: &[&str] = &["zokor.auditFile", "zokor.diskReserveMb"];
 
 /// Beside those with a prefix, and the keys of [`limits`](super::limits).
 pub(super) const HONOURED: &[&str] = &[
@@ -145,7 +145,17 @@ pub(super) const HONOURED: &[&str] = &[
     "DigestAuthenticationProvider.enabled",
     "DigestAuthenticationProvider.superDigest",
     "SASLAuthenticationProvider.superPassword",
+    "admin.commandURL",
+    "admin.enableServer",
+    "admin.idleTimeout",
+    "admin.rateLimiterIntervalInMS",
+    "admin.restore.enabled",
+    "admin.serverAddress",
+    "admin.serverPort",
+    "admin.snapshot.enabled",
     "allowSaslFailedClients",
+    "audit.enable",
+    "audit.impl.class",
     "autopurge.snapRetainCount",
     "clientPort",
     "clientPortAddress",
@@ -171,12 +181,17 @@ pub(super) const HONOURED: &[&str] = &[
     "maxClientCnxns",
     "maxCnxns",
     "maxSessionTimeout",
+    "metricsProvider.className",
+    "metricsProvider.exportJvmInfo",
+    "metricsProvider.httpHost",
+    "metricsProvider.httpPort",
     "minSessionTimeout",
     "peerType",
     "quorumListenOnAllIPs",
     "readonlymode.enabled",
     "reconfigEnabled",
     "sasl.serverconfig",
+    "serializeLastProcessedZxid.enabled",
     "sessionRequireClientSASLAuth",
     "skipACL",
     "snapCount",
@@ -191,6 +206,10 @@ pub(super) const HONOURED: &[&str] = &[
 ];
 
 const MOOT: &[(&str, &str)] = &[
+    ("admin.httpVersion", "operators are served by HTTP/1.1 alone"),
+    ("metricsProvider.maxQueueSize", "numbers are summed up at once"),
+    ("metricsProvider.numWorkerThreads", "numbers are summed up at once"),
+    ("metricsProvider.workerShutdownTimeoutMs", "numbers are summed up at once"),
     ("jute.maxbuffer.extrasize", "what was admitted is read back without any limit"),
     (
         "request_throttle_stall_time",
@@ -199,10 +218,12 @@ const MOOT: &[(&str, &str)] = &[
 ];
 
 const SECURITY: &[&str] = &[
-    "audit.enable",
-    "audit.impl.class",
+    "admin.forceHttps",
+    "admin.needClientAuth",
+    "admin.portUnification",
     "client.certReload",
     "client.portUnification",
+    "metricsProvider.httpsPort",
     "portUnification",
     "requireClientAuthScheme",
     "secureClientPort",
@@ -217,6 +238,7 @@ const SECURITY_PREFIXES: &[&str] = &[
     "X509AuthenticationProvider.",
     "enforce.auth.",
     "kerberos.",
+    "metricsProvider.ssl.",
     "quorum.auth.",
     "sasl.",
     "ssl.",
@@ -254,7 +276,6 @@ const KNOWN: &[&str] = &[
     "preAllocSize",
     "quorum.cnxn.threads.size",
     "quorumCnxnTimeoutMs",
-    "serializeLastProcessedZxid.enabled",
     "serverCnxnFactory",
     "snapshotSizeFactor",
     "syncEnabled",
@@ -268,7 +289,6 @@ const KNOWN: &[&str] = &[
 ];
 
 const KNOWN_PREFIXES: &[&str] = &[
-    "admin.",
     "commitProcessor.",
     "fastleader.",
     "group.",
@@ -317,8 +337,10 @@ mod tests {
             ("zookeeper.superUser", Kind::Prefixed),
             ("quorum.auth.enableSasl", Kind::Security),
             ("quorum.cnxn.threads.size", Kind::Known),
-            ("admin.enableServer", Kind::Known),
-            ("metricsProvider.httpPort", Kind::Known),
+            ("admin.enableServer", Kind::Honoured),
+            ("admin.forceHttps", Kind::Security),
+            ("metricsProvider.other", Kind::Known),
+            ("metricsProvider.httpPort", Kind::Honoured),
             ("leader.maxConcurrentSnapSyncs", Kind::Known),
             ("leaderServes", Kind::Known),
             ("jute.maxbuffer", Kind::Honoured),
