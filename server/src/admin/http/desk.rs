@@ -107,8 +107,8 @@ impl Desk {
             None if !rest.is_empty() => self.not_found(),
             None | Some("") => self.links(),
             Some(name) => {
-                let body = RequestBody::new(body, patience);
-                self.run(name, is_read, &head.headers, &head.uri, from, body).await
+                let (name, body) = (decoded(name), RequestBody::new(body, patience));
+                self.run(&name, is_read, &head.headers, &head.uri, from, body).await
             }
         }
     }
@@ -199,7 +199,29 @@ impl Desk {
 /// The first value of an argument behind the question mark.
 fn argument(uri: &Uri, key: &str) -> Option<String> {
     let mut pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.find(|(found, _)| *found == key).map(|(_, value)| value.to_owned())
+    pairs.find(|(found, _)| *found == key).map(|(_, value)| decoded(value))
+}
+
+/// A part of a URL with what stands there by its number, as `%22` for a quote.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let is_hex = |hex: &&[u8; 2]| first == b'%' && hex.iter().all(u8::is_ascii_hexdigit);
+        let hex = behind.first_chunk::<2>().filter(is_hex);
+        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// All metrics.
@@ -272,4 +294,33 @@ fn allowed(status: StatusCode, verbs: &'static str) -> Response<Body> {
     let mut response = text(status, "");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(verbs));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_by_its_number_is_read() {
+        for (text, expected) in [
+            ("a%22b", "a\"b"),
+            ("%41%c3%A4", "A\u{e4}"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz%+1", "%zz%+1"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(decoded(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_argument_is_found_by_its_name() {
+        let uri: Uri = "/commands/x?a=1&b&traceMask=%350&a=2".parse().unwrap();
+        let found = |key: &str| argument(&uri, key);
+        assert_eq!(found("a").as_deref(), Some("1"));
+        assert_eq!(found("b").as_deref(), Some(""));
+        assert_eq!(found("traceMask").as_deref(), Some("50"));
+        assert_eq!(found("c"), None);
+    }
 }
