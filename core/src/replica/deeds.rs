@@ -22,7 +22,7 @@ pub enum Deed {
         /// Who it was when it asked: its address first.
         identities: Identities,
         /// What it asked for; never the end of its session.
-        write: Write,
+        write: Box<Write>,
         /// What it heard, or would have.
         result: Result<Response, ErrorCode>,
     },
@@ -87,10 +87,10 @@ impl Deeds {
                 self.ended(author.session, applied);
             }
             (Action::Expire { session, .. }, Outcome::Expired(_)) => self.ended(*session, applied),
-            (Action::Write { author, write }, Outcome::Answered(result)) => {
-                if self.homes.get(&author.session) == Some(&author.token) {
-                    self.wrote(author.session, &author.identities, write, result.clone());
-                }
+            (Action::Write { author, write }, Outcome::Answered(result))
+                if self.homes.get(&author.session) == Some(&author.token) =>
+            {
+                self.wrote(author.session, &author.identities, write, result.clone());
             }
             (
                 Action::Local { author, work: LocalWork::Write(write), .. },
@@ -111,7 +111,7 @@ impl Deeds {
         result: Result<Response, ErrorCode>,
     ) {
         if self.is_on && *write != Write::CloseSession {
-            let (identities, write) = (identities.clone(), write.clone());
+            let (identities, write) = (identities.clone(), Box::new(write.clone()));
             self.list.push(Deed::Write { session, identities, write, result });
         }
     }

@@ -53,8 +53,8 @@ impl Driver {
                 facts.counts = self.machine.counts();
                 facts.quotas = self.machine.quotas();
                 facts.service = ServiceCounts {
-                    sync_ms: self.step_times.log.summary(),
-                    snapshot_ms: self.step_times.snapshots.summary(),
+                    sync_ms: self.step_times.log.spread(),
+                    snapshot_ms: self.step_times.snapshots.spread(),
                     ..self.counts.clone()
                 };
             }

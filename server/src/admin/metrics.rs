@@ -75,11 +75,14 @@ pub(super) fn put(
     let namespaces = || facts.counts.namespaces.iter();
     let refused = namespaces().map(|(top, it)| (top, it.refused)).filter(|(_, n)| *n > 0);
     sink.counters("quota_exceeded_error_per_namespace", &refused.collect::<Vec<_>>());
-    for (name, summary) in summaries(facts, ensemble, start) {
-        sink.summary(name, summary);
+    for (name, spread) in summaries(facts, ensemble) {
+        sink.summary(name, spread);
+    }
+    for (name, spread) in of_start(start) {
+        sink.summary(name, &spread);
     }
     for name in NEVER_SUMMED {
-        sink.summary(name, Summary::default());
+        sink.summary(name, &Spread::default());
     }
     for (name, spread) in spreads(facts, ensemble) {
         sink.spread(name, spread);
@@ -124,30 +127,32 @@ fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 24]
     ]
 }
 
-fn summaries(
-    facts: &ServerFacts,
-    ensemble: &Counts,
-    start: Option<Start>,
-) -> [(&'static str, Summary); 12] {
+fn summaries<'a>(facts: &'a ServerFacts, ensemble: &'a Counts) -> [(&'static str, &'a Spread); 10] {
     let (service, counts) = (&facts.service, &facts.counts);
+    [
+        ("fsynctime", &service.sync_ms),
+        ("snapshottime", &service.snapshot_ms),
+        ("election_time", &ensemble.search_ms),
+        ("unavailable_time", &ensemble.leaderless_ms),
+        ("leader_unavailable_time", &ensemble.leaderless_before_leading_ms),
+        ("node_created_watch_count", &counts.told_created),
+        ("node_deleted_watch_count", &counts.told_deleted),
+        ("node_changed_watch_count", &counts.told_data),
+        ("node_children_watch_count", &counts.told_children),
+        ("sync_processor_batch_size", &service.log_batches),
+    ]
+}
+
+/// What happened once, at the start.
+fn of_start(start: Option<Start>) -> [(&'static str, Spread); 2] {
     let once = |number: Option<u64>| {
-        let mut summary = Summary::default();
-        number.into_iter().for_each(|number| summary.note(number));
-        summary
+        let mut spread = Spread::default();
+        number.into_iter().for_each(|number| spread.note(number));
+        spread
     };
     [
-        ("fsynctime", service.sync_ms),
-        ("snapshottime", service.snapshot_ms),
         ("dbinittime", once(start.map(|start| start.load_ms))),
         ("startup_txns_loaded", once(start.map(|start| start.n_entries))),
-        ("election_time", ensemble.search_ms),
-        ("unavailable_time", ensemble.leaderless_ms),
-        ("leader_unavailable_time", ensemble.leaderless_before_leading_ms),
-        ("node_created_watch_count", counts.told_created),
-        ("node_deleted_watch_count", counts.told_deleted),
-        ("node_changed_watch_count", counts.told_data),
-        ("node_children_watch_count", counts.told_children),
-        ("sync_processor_batch_size", service.log_batches),
     ]
 }
 
@@ -269,7 +274,7 @@ mod tests {
     #[test]
     fn a_summary_has_five_lines_and_a_spread_four_more() {
         let mut facts = ServerFacts::default();
-        facts.service.sync_ms = Summary { count: 3, sum: 4, min: 1, max: 2 };
+        [1, 1, 2].into_iter().for_each(|ms| facts.service.sync_ms.note(ms));
         [1, 2, 2, 9].into_iter().for_each(|ms| facts.service.read_ms.note(ms));
         let text = text(&facts, Some(Start { load_ms: 7, n_entries: 5 }));
         for lines in [

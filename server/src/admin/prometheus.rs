@@ -44,22 +44,24 @@ impl Exposition {
         self.put(format_args!(" {value}\n"));
     }
 
-    /// `quantiles` by name; what is not known of them is left out.
-    fn put_summary(
-        &mut self,
-        name: &str,
-        key: Option<&str>,
-        summary: Summary,
-        quantiles: &[(&str, u64)],
-    ) {
-        let key = key.map(|key| ("key", key));
-        let labels: Vec<_> = key.into_iter().collect();
-        for (quantile, value) in quantiles {
-            let labels: Vec<_> = key.into_iter().chain([("quantile", *quantile)]).collect();
-            self.sample(name, &labels, double(value));
+    /// With quantiles in thousandths, by name; of no number there is none.
+    fn put_spread(&mut self, name: &str, spread: &Spread, quantiles: &[(&str, u32)]) {
+        let summary = spread.summary();
+        self.kind(name, "summary");
+        for (quantile, per_mille) in quantiles {
+            let labels = [("quantile", *quantile)];
+            if summary.count == 0 {
+                self.sample(name, &labels, "NaN");
+            } else {
+                self.sample(name, &labels, double(&spread.quantile(*per_mille)));
+            }
         }
-        self.sample(&format!("{name}_count"), &labels, double(&summary.count));
-        self.sample(&format!("{name}_sum"), &labels, double(&summary.sum));
+        self.put_sums(name, &[], summary);
+    }
+
+    fn put_sums(&mut self, name: &str, labels: &[(&str, &str)], summary: Summary) {
+        self.sample(&format!("{name}_count"), labels, double(&summary.count));
+        self.sample(&format!("{name}_sum"), labels, double(&summary.sum));
     }
 
     fn put(&mut self, what: std::fmt::Arguments<'_>) {
@@ -95,9 +97,8 @@ impl Sink for Exposition {
         counts.iter().for_each(|(key, count)| self.sample(set, &[("key", key)], double(count)));
     }
 
-    fn summary(&mut self, name: &str, summary: Summary) {
-        self.kind(name, "summary");
-        self.put_summary(name, None, summary, &[]);
+    fn summary(&mut self, name: &str, spread: &Spread) {
+        self.put_spread(name, spread, &[("0.5", 500)]);
     }
 
     fn summaries(&mut self, set: &str, summaries: &[(&str, Summary)]) {
@@ -105,15 +106,12 @@ impl Sink for Exposition {
             self.kind(set, "summary");
         }
         for (key, summary) in summaries {
-            self.put_summary(set, Some(key), *summary, &[]);
+            self.put_sums(set, &[("key", key)], *summary);
         }
     }
 
     fn spread(&mut self, name: &str, spread: &Spread) {
-        self.kind(name, "summary");
-        let quantile = |(name, per_mille)| (name, spread.quantile(per_mille));
-        let quantiles = [("0.5", 500), ("0.9", 900), ("0.99", 990)].map(quantile);
-        self.put_summary(name, None, spread.summary(), &quantiles);
+        self.put_spread(name, spread, &[("0.5", 500), ("0.9", 900), ("0.99", 990)]);
     }
 }
 
@@ -152,7 +150,7 @@ mod tests {
         text.counters("quota_exceeded_error_per_namespace", &[("a\"b\\c\nd", 2)]);
         text.counters("nobody", &[]);
         let summary = Summary { count: 3, sum: 6, min: 1, max: 3 };
-        text.summary("fsynctime", summary);
+        text.summary("fsynctime", &Spread::default());
         text.summaries("write_per_namespace", &[("app", summary), ("z", summary)]);
         let mut spread = Spread::default();
         (1..=10).for_each(|number| spread.note(number));
@@ -163,7 +161,8 @@ mod tests {
                         # TYPE snap_count counter\nsnap_count 0.0\n\
                         # TYPE quota_exceeded_error_per_namespace counter\n\
                         quota_exceeded_error_per_namespace{key=\"a\\\"b\\\\c\\nd\",} 2.0\n\
-                        # TYPE fsynctime summary\nfsynctime_count 3.0\nfsynctime_sum 6.0\n\
+                        # TYPE fsynctime summary\nfsynctime{quantile=\"0.5\",} NaN\n\
+                        fsynctime_count 0.0\nfsynctime_sum 0.0\n\
                         # TYPE write_per_namespace summary\n\
                         write_per_namespace_count{key=\"app\",} 3.0\n\
                         write_per_namespace_sum{key=\"app\",} 6.0\n\

@@ -25,8 +25,8 @@ pub(super) trait Sink {
     /// Such numbers by key.
     fn counters(&mut self, set: &str, counts: &[(&str, u64)]);
 
-    /// Numbers summed up.
-    fn summary(&mut self, name: &str, summary: Summary);
+    /// Numbers summed up; of how they are spread the median is enough.
+    fn summary(&mut self, name: &str, spread: &Spread);
 
     /// Such sums by key.
     fn summaries(&mut self, set: &str, summaries: &[(&str, Summary)]);
@@ -40,6 +40,14 @@ pub(super) trait Sink {
 pub(super) struct Lines(pub(super) String);
 
 impl Lines {
+    fn sums(&mut self, name: &str, summary: Summary) {
+        let Summary { count, sum, min, max } = summary;
+        self.put(&format!("avg_{name}"), average(u128::from(sum), count));
+        for (what, number) in [("min", min), ("max", max), ("cnt", count), ("sum", sum)] {
+            self.put(&format!("{what}_{name}"), number);
+        }
+    }
+
     fn put(&mut self, key: &str, value: impl Display) {
         self.0.push_str(&format!("zk_{key}\t{value}\n"));
     }
@@ -66,20 +74,16 @@ impl Sink for Lines {
         counts.iter().for_each(|(key, count)| self.put(&format!("{key}_{set}"), count));
     }
 
-    fn summary(&mut self, name: &str, summary: Summary) {
-        let Summary { count, sum, min, max } = summary;
-        self.put(&format!("avg_{name}"), average(u128::from(sum), count));
-        for (what, number) in [("min", min), ("max", max), ("cnt", count), ("sum", sum)] {
-            self.put(&format!("{what}_{name}"), number);
-        }
+    fn summary(&mut self, name: &str, spread: &Spread) {
+        self.sums(name, spread.summary());
     }
 
     fn summaries(&mut self, set: &str, summaries: &[(&str, Summary)]) {
-        summaries.iter().for_each(|(key, summary)| self.summary(&format!("{key}_{set}"), *summary));
+        summaries.iter().for_each(|(key, summary)| self.sums(&format!("{key}_{set}"), *summary));
     }
 
     fn spread(&mut self, name: &str, spread: &Spread) {
-        self.summary(name, spread.summary());
+        self.sums(name, spread.summary());
         for (what, per_mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)] {
             self.put(&format!("{what}_{name}"), spread.quantile(per_mille));
         }

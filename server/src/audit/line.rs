@@ -215,7 +215,8 @@ mod tests {
     /// The lines of a write, without what they begin with.
     fn told(write: Wish, result: Result<Response, ErrorCode>) -> Vec<String> {
         let session = SessionId(0x1_0000_178f);
-        let deed = Deed::Write { session, identities: identities(), write, result };
+        let (identities, write) = (identities(), Box::new(write));
+        let deed = Deed::Write { session, identities, write, result };
         let who = "session=0x10000178f\tuser=10.0.0.7,bob\tip=10.0.0.7\t";
         let lines = of_deed(WallTime(1_795_448_526_118), "root", &deed);
         let lines = lines.lines().map(|line| line.strip_prefix(START).expect(line));

@@ -12,10 +12,10 @@ fn noting(servers: u64) -> Ensemble {
 fn noted(e: &mut Ensemble, server: ServerId) -> Vec<String> {
     let deeds = e.running.get_mut(&server).expect("it runs").take_deeds();
     let line = |deed: &Deed| match deed {
-        Deed::Write { write: Write::Create(create), result, .. } => {
-            format!("{} {}", create.path, result.is_ok())
-        }
-        Deed::Write { write, .. } => format!("{write:?}"),
+        Deed::Write { write, result, .. } => match &**write {
+            Write::Create(create) => format!("{} {}", create.path, result.is_ok()),
+            other => format!("{other:?}"),
+        },
         Deed::Reconfig { is_done, .. } => format!("reconfig {is_done}"),
         Deed::Ended { deleted, .. } => {
             let deleted: Vec<&str> = deleted.iter().map(|path| &**path).collect();
