@@ -219,6 +219,25 @@ fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
 }
 
 #[test]
+fn who_keeps_every_place_busy_keeps_nobody_out() {
+    if !Program::promises("the busy give way, too") {
+        return;
+    }
+    let ensemble = Ensemble::of(1).admin().start();
+    let at = ensemble.admin_address(0);
+    let head = "POST /commands/shed HTTP/1.1\r\nHost: x\r\nAuthorization: ip\r\n\
+                Content-Length: 20\r\n\r\n{\"percentage\": ";
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(hold(at, head.as_bytes()));
+    }
+    for _ in 0..10 {
+        assert_eq!(command(at, "ruok")["error"], Value::Null);
+    }
+    assert_eq!(posted(at, "/commands/shed", Some("ip"), "{\"percentage\":0}").status, 200);
+}
+
+#[test]
 fn who_does_not_read_a_long_answer_is_cut_and_clients_do_not_notice() {
     if !Program::promises("answers go out part by part") {
         return;

@@ -16,6 +16,7 @@ use zokor_net::runtime::{Detail, Handle};
 use super::Plans;
 use super::body::{Body, RequestBody};
 use super::command::Command;
+use super::guests::Busy;
 use super::json::Json;
 use super::limiter::Limiter;
 use super::{fields, lists, visitor};
@@ -43,19 +44,27 @@ pub(super) struct Desk {
     pub(super) restores: Limiter,
 }
 
+/// Who asks.
+struct Asker<'a> {
+    headers: &'a HeaderMap,
+    from: SocketAddr,
+    busy: &'a mut Busy,
+}
+
 impl Site {
     pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
         from: SocketAddr,
         patience: Duration,
+        busy: &mut Busy,
     ) -> Response<Body> {
         // It would tell a browser's script what it may not see.
         if request.method() == Method::TRACE {
             return text(StatusCode::FORBIDDEN, "");
         }
         match self {
-            Site::Admin(desk) => desk.respond(request, from, patience).await,
+            Site::Admin(desk) => desk.respond(request, from, patience, busy).await,
             Site::Metrics { handle, words, exposition } => {
                 if request.uri().path() != "/metrics" {
                     return text(StatusCode::NOT_FOUND, "metrics are at /metrics\n");
@@ -88,6 +97,7 @@ impl Desk {
         request: Request<Incoming>,
         from: SocketAddr,
         patience: Duration,
+        busy: &mut Busy,
     ) -> Response<Body> {
         let (head, body) = request.into_parts();
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
@@ -108,7 +118,8 @@ impl Desk {
             None | Some("") => self.links(),
             Some(name) => {
                 let (name, body) = (decoded(name), RequestBody::new(body, patience));
-                self.run(&name, is_read, &head.headers, &head.uri, from, body).await
+                let asker = Asker { headers: &head.headers, from, busy };
+                self.run(&name, is_read, &head.uri, asker, body).await
             }
         }
     }
@@ -118,9 +129,8 @@ impl Desk {
         &self,
         name: &str,
         is_read: bool,
-        headers: &HeaderMap,
         uri: &Uri,
-        from: SocketAddr,
+        asker: Asker<'_>,
         body: RequestBody,
     ) -> Response<Body> {
         let Some(command) = Command::of(name) else {
@@ -141,6 +151,7 @@ impl Desk {
         }
         if command.needs_permission() {
             let (auth, acl) = (&self.plans.auth, self.handle.root_acl());
+            let Asker { headers, from, .. } = asker;
             let admitted = visitor::admit(headers, from, auth, &acl, self.plans.skips_acl);
             if let Err((status, why)) = admitted {
                 return failed(command, status, why);
@@ -148,11 +159,12 @@ impl Desk {
         }
         let argument = |key: &str| argument(uri, key);
         match command {
-            Command::Restore => self.restore(body).await,
+            Command::Restore => self.restore(body, asker.busy).await,
             Command::ShedConnections => self.shed(body).await,
             Command::Snapshot => {
                 let streams = argument("streaming");
-                self.snapshot(streams.is_none_or(|text| text.eq_ignore_ascii_case("true"))).await
+                let streams = streams.is_none_or(|text| text.eq_ignore_ascii_case("true"));
+                self.snapshot(streams, asker.busy).await
             }
             command if lists::is_list(command) => {
                 let mut json = Json::default();

@@ -23,7 +23,7 @@ use super::wire::{Clock, Moved, Socket};
 /// Serves operators at this port for ever.
 pub(super) async fn serve(listener: TcpListener, site: Site, guests: Guests, patience: Duration) {
     let take = move |stream: TcpStream, from: SocketAddr| {
-        // Everybody else is being answered: who comes now may try again.
+        // All others must not be lost: who comes now may try again.
         let Some((guest, pushed_out)) = guests.enter() else { return };
         drop(tokio::spawn(attend(stream, from, site.clone(), guest, pushed_out, patience)));
     };
@@ -43,7 +43,7 @@ async fn attend(
     let service = service_fn(|request| {
         let (site, mut busy) = (site.clone(), guest.busy());
         async move {
-            let mut response = site.respond(request, from, patience).await;
+            let mut response = site.respond(request, from, patience, &mut busy).await;
             busy.sends();
             response.body_mut().busy = Some(busy);
             Ok::<_, Infallible>(response)

@@ -1,7 +1,8 @@
 //! Who is connected to the ports of operators.
 //!
 //! Invariant: there are never more than so many. Whoever waits with nothing to be answered gives
-//! way to a newcomer, the longest there first; whoever is being answered does not.
+//! way to a newcomer, the longest there first; if there is nobody, whoever is slow with a request
+//! or with its answer, but for those few whose work must not be lost half-way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,8 @@ struct Present {
     n_busy: usize,
     /// Those of them whose answer is on its way.
     n_sending: usize,
+    /// Those of them that must not be lost.
+    n_kept: usize,
     _stays: oneshot::Sender<()>,
 }
 
@@ -43,6 +46,7 @@ pub(super) struct Busy {
     number: u64,
     guests: Guests,
     is_sending: bool,
+    is_kept: bool,
 }
 
 impl Guests {
@@ -51,18 +55,21 @@ impl Guests {
         Guests { room, state: Arc::default() }
     }
 
-    /// One more, and what resolves when it has to go; `None` if all are busy.
+    /// One more, and what resolves when it has to go; `None` if all others are to be kept.
     pub(super) fn enter(&self) -> Option<(Guest, oneshot::Receiver<()>)> {
         let mut state = self.lock();
         if state.present.len() >= self.room {
-            let idle = state.present.iter().find(|(_, it)| it.n_busy == 0);
-            let idle = idle.map(|(number, _)| *number)?;
-            state.present.remove(&idle);
+            let first = |is_it: fn(&Present) -> bool| {
+                let mut present = state.present.iter();
+                present.find(|(_, it)| is_it(it)).map(|(number, _)| *number)
+            };
+            let goes = first(|it| it.n_busy == 0).or_else(|| first(|it| it.n_kept == 0))?;
+            state.present.remove(&goes);
         }
         state.last += 1;
         let number = state.last;
         let (stays, pushed_out) = oneshot::channel();
-        state.present.insert(number, Present { n_busy: 0, n_sending: 0, _stays: stays });
+        state.present.insert(number, Present { n_busy: 0, n_sending: 0, n_kept: 0, _stays: stays });
         Some((Guest { number, guests: self.clone() }, pushed_out))
     }
 
@@ -81,7 +88,7 @@ impl Guest {
     /// A request of it is being answered.
     pub(super) fn busy(&self) -> Busy {
         self.guests.change(self.number, |it| it.n_busy += 1);
-        Busy { number: self.number, guests: self.guests.clone(), is_sending: false }
+        Busy { number: self.number, guests: self.guests.clone(), is_sending: false, is_kept: false }
     }
 
     /// Whether an answer is on its way to it.
@@ -97,6 +104,13 @@ impl Drop for Guest {
 }
 
 impl Busy {
+    /// What it is busy with must not be lost half-way.
+    pub(super) fn keep(&mut self) {
+        if !std::mem::replace(&mut self.is_kept, true) {
+            self.guests.change(self.number, |it| it.n_kept += 1);
+        }
+    }
+
     /// What is to be said is known: from now on it is up to the guest.
     pub(super) fn sends(&mut self) {
         if !std::mem::replace(&mut self.is_sending, true) {
@@ -107,9 +121,10 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let was_sending = usize::from(self.is_sending);
+        let (was_sending, was_kept) = (usize::from(self.is_sending), usize::from(self.is_kept));
         self.guests.change(self.number, |it| {
             it.n_busy = it.n_busy.saturating_sub(1);
+            it.n_kept = it.n_kept.saturating_sub(was_kept);
             it.n_sending = it.n_sending.saturating_sub(was_sending);
         });
     }
@@ -119,27 +134,32 @@ impl Drop for Busy {
 mod tests {
     use super::*;
 
+    /// Whether it has to go.
+    fn has_to_go(out: &mut oneshot::Receiver<()>) -> bool {
+        out.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
     #[test]
-    fn the_longest_idle_gives_way_and_the_busy_stay() {
+    fn the_longest_idle_gives_way_before_the_busy_and_the_kept_stay() {
         let guests = Guests::new(2);
         let (first, mut first_out) = guests.enter().unwrap();
-        let busy = first.busy();
-        let (second, mut second_out) = guests.enter().unwrap();
+        let mut busy = first.busy();
+        let (_second, mut second_out) = guests.enter().unwrap();
         let (third, mut third_out) = guests.enter().unwrap();
-        assert!(first_out.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-        assert!(second_out.try_recv() == Err(oneshot::error::TryRecvError::Closed));
-        drop(second);
-        let also_busy = third.busy();
-        assert!(guests.enter().is_none());
-        drop(busy);
-        let mut also_busy = also_busy;
+        assert!(!has_to_go(&mut first_out) && has_to_go(&mut second_out));
+        let mut also_busy = third.busy();
         also_busy.sends();
         assert!(!first.is_being_sent() && third.is_being_sent());
-        let (fourth, _) = guests.enter().unwrap();
-        assert!(first_out.try_recv() == Err(oneshot::error::TryRecvError::Closed));
-        drop(fourth);
+        busy.keep();
+        let (fourth, mut fourth_out) = guests.enter().unwrap();
+        assert!(has_to_go(&mut third_out), "nobody is idle, and it is not to be kept");
+        let mut kept = fourth.busy();
+        kept.keep();
+        assert!(guests.enter().is_none());
+        drop(busy);
+        let (fifth, _) = guests.enter().unwrap();
+        assert!(has_to_go(&mut first_out) && !has_to_go(&mut fourth_out));
+        drop(fifth);
         assert!(guests.enter().is_some());
-        drop(also_busy);
-        assert!(third_out.try_recv() == Err(oneshot::error::TryRecvError::Empty));
     }
 }

@@ -12,6 +12,7 @@ use zokor_core::proto::Zxid;
 use super::body::{Body, RequestBody};
 use super::command::Command;
 use super::desk::{Desk, failed, json};
+use super::guests::Busy;
 
 /// Takes a snapshot in ZooKeeper's form and makes it the state; returns the zxid of its last
 /// transaction. An `Err` is one sentence.
@@ -21,7 +22,7 @@ pub type Restorer = Arc<
 
 impl Desk {
     /// Source: `zookeeper: Commands.RestoreCommand`, whose order of checks this is.
-    pub(super) async fn restore(&self, body: RequestBody) -> Response<Body> {
+    pub(super) async fn restore(&self, body: RequestBody, busy: &mut Busy) -> Response<Body> {
         let refused = |status, why: &str| failed(Command::Restore, status, why);
         if !self.admin.restore_enabled {
             let why = "restore is switched off by admin.restore.enabled";
@@ -43,6 +44,7 @@ impl Desk {
             let why = "too soon after another restore (admin.rateLimiterIntervalInMS)";
             return refused(StatusCode::TOO_MANY_REQUESTS, why);
         }
+        busy.keep();
         match restorer(body).await {
             Ok(zxid) => {
                 json(Command::Restore, StatusCode::OK, |json| json.put("last_zxid", zxid.0))

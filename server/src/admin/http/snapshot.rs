@@ -16,11 +16,12 @@ use tracing::{info, warn};
 use super::body::{Body, Parts};
 use super::command::Command;
 use super::desk::{Desk, failed, json};
+use super::guests::Busy;
 use crate::zookeeper::write_snapshot;
 
 impl Desk {
     /// `streams` tells whether the file is sent, or only what it would be.
-    pub(super) async fn snapshot(&self, streams: bool) -> Response<Body> {
+    pub(super) async fn snapshot(&self, streams: bool, busy: &mut Busy) -> Response<Body> {
         let refused = |status, why: &str| failed(Command::Snapshot, status, why);
         if !self.admin.snapshot_enabled {
             let why = "snapshots are switched off by admin.snapshot.enabled";
@@ -37,6 +38,7 @@ impl Desk {
             let why = "too soon after another snapshot, or beside one";
             return refused(StatusCode::TOO_MANY_REQUESTS, why);
         };
+        busy.keep();
         let image = self.handle.freeze();
         let (zxid, counted) = (image.zxid(), image.clone());
         // Its size is told before, and nobody knows it who has not written all of it.
