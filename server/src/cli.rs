@@ -156,7 +156,8 @@ Examples:
   zokor serve 2181 /var/lib/zokor 2000 60";
 
 const DEV_EXAMPLES: &str = "\
-Everything is as durable as in production; only the servers share one process. Ctrl-C stops it.
+Everything is as durable as in production; only the servers share one process, and have no admin
+server, whose ports would collide. Ctrl-C stops it.
 
 Examples:
   zokor dev

@@ -3,12 +3,13 @@
 //! Invariant: no other file of this crate knows how a server is run. Everything of one server is on
 //! threads of its own; this side only asks and waits.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -16,14 +17,17 @@ use tracing::{info, warn};
 use zokor_core::Replica;
 use zokor_core::id::Seed;
 use zokor_core::replica::Stats;
+use zokor_core::time::WallTime;
 use zokor_net::runtime::{
-    self, Clock, Config, ConnectThrottle, Handle, Limits, Parts, Prepared, SystemClock,
+    self, Auditor, Clock, Config, ConnectThrottle, Handle, Limits, Parts, Prepared, SystemClock,
     storage_workers,
 };
 use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Snapshots, Wal};
 use zokor_net::transport::{RealSockets, room_for_clients};
 
-use crate::admin::{Start, Words};
+use crate::admin::http::{self, Metrics};
+use crate::admin::{Start, Words, environment_properties};
+use crate::audit::Audit;
 use crate::config::{HostPort, LogWrites};
 use crate::first_start::FirstStart;
 use crate::plan::Plan;
@@ -45,11 +49,30 @@ pub trait Running {
 
 /// Starts a server: recovers what is on disk and binds its ports. An `Err` is one sentence.
 pub async fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
+    let audit = plan.admin.audit.as_ref().map(Audit::open).transpose()?;
+    let started = start_audited(plan, audit.clone()).await;
+    if let Some(audit) = audit {
+        audit.started(started.is_ok());
+        audit.flush();
+    }
+    started
+}
+
+async fn start_audited(plan: Plan, audit: Option<Audit>) -> Result<Box<dyn Running>, String> {
     let config = net_config(&plan).await?;
+    let metrics = match &plan.admin.metrics {
+        Some((at, exposition)) => Some(Metrics::open(at, *exposition).await?),
+        None => None,
+    };
+    let auditor = audit.clone().map(|audit| Arc::new(audit) as Arc<dyn Auditor>);
+    let words = Words::new(plan.settings.clone(), plan.whitelist.clone()).with_auditor(auditor);
+    let words = Arc::new(words);
+    let (plans, told) = (plans_of_operators(&plan), words.clone());
     let (tell_start, started) = oneshot::channel();
     let (tell_end, ended) = oneshot::channel();
+    let last_words = audit.clone();
     let body = move || {
-        let server = match runtime::start(config, move || prepare(&plan)) {
+        let server = match runtime::start(config, move || prepare(&plan, told)) {
             Ok(server) => server,
             Err(error) => {
                 // Whoever asked may have lost interest.
@@ -58,19 +81,41 @@ pub async fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
             }
         };
         let _ = tell_start.send(Ok(server.handle().clone()));
-        let _ = tell_end.send(server.wait().map_err(|error| error.to_string()));
+        let ended = server.wait().map_err(|error| error.to_string());
+        if let Some(audit) = last_words {
+            audit.flush();
+        }
+        let _ = tell_end.send(ended);
     };
     thread::Builder::new()
         .name("zokor-wait".to_owned())
         .spawn(body)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let handle = started.await.map_err(|_| BROKEN.to_owned())??;
-    Ok(Box::new(Launched { handle, ended }))
+    let ports = http::serve(plans, metrics, handle.clone(), words).await;
+    Ok(Box::new(Launched { handle, ended, audit, _ports: ports }))
+}
+
+/// What the admin server needs to know of the plan.
+fn plans_of_operators(plan: &Plan) -> http::Plans {
+    let properties = environment_properties().chain(plan.machine_properties.clone());
+    let properties: BTreeMap<String, String> = properties.collect();
+    http::Plans {
+        admin: plan.admin.http.clone(),
+        auth: plan.replica.auth.clone(),
+        skips_acl: plan.replica.rules.skip_acl,
+        file_text: plan.file_text.clone(),
+        properties: properties.into_iter().collect(),
+        restorer: None,
+    }
 }
 
 struct Launched {
     handle: Handle,
     ended: oneshot::Receiver<Result<(), String>>,
+    audit: Option<Audit>,
+    /// The ports of operators close with the server.
+    _ports: http::Ports,
 }
 
 impl Running for Launched {
@@ -83,6 +128,9 @@ impl Running for Launched {
     }
 
     fn stop(&self) {
+        if let Some(audit) = &self.audit {
+            audit.stopping();
+        }
         self.handle.shutdown();
     }
 
@@ -165,7 +213,7 @@ async fn own_addresses(names: &[HostPort]) -> Result<(Vec<SocketAddr>, Vec<Strin
 }
 
 /// The first address of a name.
-async fn resolve(name: &HostPort) -> Result<SocketAddr, String> {
+pub(crate) async fn resolve(name: &HostPort) -> Result<SocketAddr, String> {
     let failed = |why: String| format!("cannot find the address of {name}: {why}");
     let mut addresses = tokio::net::lookup_host((name.host.as_str(), name.port))
         .await
@@ -176,7 +224,10 @@ async fn resolve(name: &HostPort) -> Result<SocketAddr, String> {
 type Store = Prepared<Wal<RealDisk>, Snapshots<RealDisk>>;
 
 /// Opens the folders and makes the replica. The ports are ours already.
-fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync>> {
+fn prepare(
+    plan: &Plan,
+    words: Arc<Words>,
+) -> Result<Store, Box<dyn std::error::Error + Send + Sync>> {
     let clock = SystemClock::new();
     let since = clock.now().instant;
     let mut options = Options::new(plan.replica.raft.id, random()?, clock.now().wall);
@@ -191,14 +242,14 @@ fn prepare(plan: &Plan) -> Result<Store, Box<dyn std::error::Error + Send + Sync
     info!("{}: {}", plan.data_dir.display(), opened.report);
     FirstStart::use_up(&plan.data_dir, plan.log_dir.as_deref())?;
     let n_entries = opened.recovered.entries.len() as u64;
+    let found = opened.recovered.snapshot.as_ref();
+    let found = found.map(|snapshot| (snapshot.zxid, newest_file(&plan.data_dir)));
     let seed = Seed(random()?);
     let replica = Replica::new(clock.now(), plan.replica.clone(), seed, opened.recovered);
     let (storage, log, snapshots) = storage_workers(opened.wal, opened.snapshots);
-    let words = Words::new(plan.settings.clone(), plan.whitelist.clone());
-    let admin = Arc::new(words.with_start(Start {
-        load_ms: u64::try_from(clock.now().instant.since(since).as_millis())?,
-        n_entries,
-    }));
+    let load_ms = u64::try_from(clock.now().instant.since(since).as_millis())?;
+    words.started(Start { load_ms, n_entries }, found);
+    let admin = words;
     let (clock, options) = (Arc::new(clock), Arc::new(RealSockets));
     Ok(Prepared { parts: Parts { replica, storage, clock, admin, options }, log, snapshots })
 }
@@ -230,6 +281,15 @@ fn for_log(folder: RealDisk, plan: &Plan, clock: &SystemClock) -> RealDisk {
     };
     info!("the log is written past the page cache ({why})");
     folder
+}
+
+/// When the newest snapshot in a folder was written; the epoch if nobody knows.
+fn newest_file(folder: &Path) -> WallTime {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let snapshots = entries.filter(|it| it.file_name().to_string_lossy().starts_with("snapshot"));
+    let times = snapshots.filter_map(|it| it.metadata().ok()?.modified().ok());
+    let since = times.max().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    WallTime(since.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or_default())
 }
 
 /// Random bytes of the system.

@@ -3,6 +3,7 @@
 //! Invariant: every failure ends as one sentence, never as a trace. `main` prints it.
 
 pub mod admin;
+pub mod audit;
 pub mod backup;
 pub mod begin;
 pub mod bench;

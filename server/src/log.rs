@@ -40,7 +40,7 @@ fn fields() -> impl for<'writer> FormatFields<'writer> + 'static {
 }
 
 /// Passes text on, with escapes for what is no plain part of a line.
-struct OneLine<W>(W);
+pub(crate) struct OneLine<W>(pub(crate) W);
 
 impl<W: Write> Write for OneLine<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {

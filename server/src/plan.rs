@@ -12,7 +12,9 @@ use zokor_core::replica;
 use zokor_net::transport::PEER_GONE_AFTER;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
-use crate::config::{ClientLimits, HostPort, LogWrites, PeerRole, ServerLine, WILDCARD, ZooConfig};
+use crate::config::{
+    AdminConfig, ClientLimits, HostPort, LogWrites, PeerRole, ServerLine, WILDCARD, ZooConfig,
+};
 use crate::first_start::FirstStart;
 
 /// What one server is started with.
@@ -66,6 +68,12 @@ pub struct Plan {
     pub settings: Settings,
     /// The four-letter words that may be asked.
     pub whitelist: Whitelist,
+    /// What operators are offered beside them.
+    pub admin: AdminConfig,
+    /// The configuration's text, without its secrets.
+    pub file_text: String,
+    /// What a Java server would have as properties of its machine, without secrets.
+    pub machine_properties: BTreeMap<String, String>,
 }
 
 impl Plan {
@@ -100,6 +108,9 @@ impl Plan {
             first_start: config.first_start,
             snapshots_kept: config.snapshots_kept,
             whitelist: Whitelist::new(config.four_letter_words.as_deref()),
+            admin: config.admin.clone(),
+            file_text: config.file_text.clone(),
+            machine_properties: config.machine_properties.clone(),
         }
     }
 }
@@ -152,6 +163,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     replica.reap_per_minute = config.tree.reap_per_minute;
     replica.reap_unused_after = config.tree.reap_unused_after;
     replica.auth = config.auth.clone();
+    replica.notes_deeds = config.admin.audit.is_some();
     replica.reconfig = replica::ReconfigRules {
         enabled: config.reconfig_enabled,
         least_voters: if config.standalone_enabled { 2 } else { 1 },

@@ -99,6 +99,12 @@ fn tell_plan(config: &ZooConfig, plan: &Plan) {
             plan.client
         );
     }
+    if plan.admin.http.as_ref().is_some_and(|admin| exposed(&admin.address.host)) {
+        warn!(
+            "the admin server answers whoever reaches its port; admin.serverAddress can narrow \
+             that, or admin.enableServer=false"
+        );
+    }
     if plan.peer_listen.iter().any(|address| exposed(&address.host)) {
         warn!("peers are neither encrypted nor authenticated; keep their port in a closed network");
     }

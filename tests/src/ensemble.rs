@@ -34,6 +34,8 @@ pub struct Builder {
     long_sessions: bool,
     ports: Option<Arc<Ports>>,
     servers_as_seen: Option<Vec<Vec<String>>>,
+    admin: bool,
+    metrics: bool,
 }
 
 impl Builder {
@@ -81,6 +83,18 @@ impl Builder {
         self
     }
 
+    /// Every server has an admin server, at [`Ensemble::admin_address`].
+    pub fn admin(mut self) -> Self {
+        self.admin = true;
+        self
+    }
+
+    /// Every server has metrics for Prometheus, at [`Ensemble::metrics_address`].
+    pub fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// Leaves `4lw.commands.whitelist` out.
     pub fn without_whitelist(mut self) -> Self {
         self.whitelist = false;
@@ -111,7 +125,8 @@ impl Builder {
         for index in 0..self.n_servers {
             let place = folder.path().join(format!("{}", index + 1));
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.get(index)));
-            let config = self.config(index, &place.join("data"), address, &ports);
+            let mut config = self.config(index, &place.join("data"), address, &ports);
+            config += &self.doors(index, &ports);
             let id = (self.n_servers > 1).then_some(index as u8 + 1);
             let mut server = Server::new(place, address, &config, id);
             server.give(&self.flags, &self.files);
@@ -158,6 +173,26 @@ impl Builder {
         }
         text
     }
+
+    /// The ports of operators, behind those of the servers.
+    fn doors(&self, index: usize, ports: &Ports) -> String {
+        let mut text = String::new();
+        if self.admin {
+            let port = ports.get(3 * self.n_servers + index);
+            text += &format!(
+                "admin.enableServer=true\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={port}\n"
+            );
+        }
+        if self.metrics {
+            let port = ports.get(4 * self.n_servers + index);
+            text += &format!(
+                "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.\
+                 PrometheusMetricsProvider\nmetricsProvider.httpHost=127.0.0.1\n\
+                 metricsProvider.httpPort={port}\n"
+            );
+        }
+        text
+    }
 }
 
 impl Ensemble {
@@ -175,6 +210,8 @@ impl Ensemble {
             long_sessions: true,
             ports: None,
             servers_as_seen: None,
+            admin: false,
+            metrics: false,
         }
     }
 
@@ -201,6 +238,20 @@ impl Ensemble {
     /// Where clients reach this server.
     pub fn address(&self, index: usize) -> SocketAddr {
         self.servers[index].address
+    }
+
+    /// Where this server's admin server is.
+    pub fn admin_address(&self, index: usize) -> SocketAddr {
+        self.local(self.ports.get(3 * self.servers.len() + index))
+    }
+
+    /// Where this server's metrics are.
+    pub fn metrics_address(&self, index: usize) -> SocketAddr {
+        self.local(self.ports.get(4 * self.servers.len() + index))
+    }
+
+    fn local(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
     /// Where the servers speak to each other, as `zoo.cfg` has it.

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod ensemble;
+pub mod http;
 pub mod jute;
 pub mod load;
 pub mod ports;

@@ -47,7 +47,10 @@ impl Program {
                 let mut command = Command::new("java");
                 command.args(flags);
                 command.args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-                command.arg("/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar");
+                // The last one is for its admin server, which the first does not name.
+                let jars = ["zookeeper", "slf4j-simple", "servlet-api"];
+                let jars = jars.map(|jar| format!("/usr/share/java/{jar}.jar"));
+                command.arg(jars.join(":"));
                 command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
                 command
             }

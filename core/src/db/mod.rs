@@ -279,6 +279,24 @@ impl Database {
         self.tree.owners().map(move |owner| (owner, paths(owner)))
     }
 
+    /// All ephemeral znodes by owner and path, ascending, behind `after`.
+    pub fn ephemerals_after<'a>(
+        &'a self,
+        after: Option<(SessionId, &'a str)>,
+    ) -> impl Iterator<Item = (SessionId, &'a str)> {
+        self.tree.ephemerals_after(after).map(|(owner, path)| (owner, &**path))
+    }
+
+    /// Every session behind `after`, ascending by id.
+    pub fn sessions_after(&self, after: Option<SessionId>) -> impl Iterator<Item = &Session> {
+        self.sessions.after(after).filter(|session| !is_lane(session.id))
+    }
+
+    /// What the root lets whom do.
+    pub fn root_acl(&self) -> AclList {
+        self.tree.get("/").map(|root| root.acl.clone()).unwrap_or_default()
+    }
+
     /// At most `limit` containers and TTL znodes that may go at `now`, for the leader to propose;
     /// those containers too that never had a child for longer than `unused_ms`, unless that is 0.
     pub fn reapable(&self, now: WallTime, unused_ms: i64, limit: usize) -> Vec<Text> {

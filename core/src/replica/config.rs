@@ -71,6 +71,9 @@ pub struct Config {
     /// that may write are let go, this server answers the reads of clients that can do with that.
     /// Default none: never.
     pub read_only_after: Option<Duration>,
+    /// ZooKeeper's `audit.enable`: what clients of this server do is noted, for
+    /// [`take_deeds`](super::Replica::take_deeds). Default false.
+    pub notes_deeds: bool,
 }
 
 /// Which wishes of clients for another membership are looked at.
@@ -117,6 +120,7 @@ impl Config {
             local_sessions: false,
             local_upgrading: false,
             read_only_after: None,
+            notes_deeds: false,
         }
     }
 }

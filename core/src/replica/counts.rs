@@ -13,7 +13,7 @@ use crate::raft::{Payload, SharedEntry};
 use crate::time::{Instant, WallTime};
 
 use super::namespaces::Namespaces;
-use super::summary::{Spread, Summary};
+use super::summary::Spread;
 
 /// Counters and sums of one replica. Durations are in milliseconds; those between two servers
 /// compare their wall clocks, and what would be negative is left out, as in ZooKeeper.
@@ -22,11 +22,11 @@ pub struct Counts {
     /// How often this server began to look for a leader.
     pub searches: u64,
     /// From the loss of a leader to knowing one.
-    pub search_ms: Summary,
+    pub search_ms: Spread,
     /// From the loss of a leader to one that hears this server.
-    pub leaderless_ms: Summary,
+    pub leaderless_ms: Spread,
     /// The same, where the next leader was this server.
-    pub leaderless_before_leading_ms: Summary,
+    pub leaderless_before_leading_ms: Spread,
     /// As leader: txns proposed.
     pub proposals: u64,
     /// As leader: entries committed.
@@ -40,9 +40,9 @@ pub struct Counts {
     /// As leader: snapshots sent.
     pub syncs_by_snapshot: u64,
     /// As leader: servers that are being brought into step by the log, at each that begins.
-    pub inflight_by_log: Summary,
+    pub inflight_by_log: Spread,
     /// As leader: snapshots under way, at each that begins.
-    pub inflight_by_snapshot: Summary,
+    pub inflight_by_snapshot: Spread,
     /// Connect requests that asked for a session to go on.
     pub resumptions: u64,
     /// As leader: such requests of other servers' clients.
@@ -50,13 +50,13 @@ pub struct Counts {
     /// Sessions expired as leader.
     pub sessions_expired: u64,
     /// Connections told by one change: of a creation.
-    pub told_created: Summary,
+    pub told_created: Spread,
     /// Of a deletion.
-    pub told_deleted: Summary,
+    pub told_deleted: Spread,
     /// Of new data.
-    pub told_data: Summary,
+    pub told_data: Spread,
     /// Of a change of children.
-    pub told_children: Summary,
+    pub told_children: Spread,
     /// From a txn's stamp to its being applied here.
     pub propagation_ms: Spread,
     /// As leader: from a txn's stamp to its being agreed.
@@ -248,15 +248,22 @@ mod tests {
         counts.leader_known(at(40), true);
         counts.leader_known(at(45), true);
         counts.leader_hears(at(60), true, false);
-        assert_eq!((counts.searches, counts.search_ms.sum, counts.leaderless_ms.sum), (1, 30, 50));
+        assert_eq!(
+            (counts.searches, counts.search_ms.summary().sum, counts.leaderless_ms.summary().sum),
+            (1, 30, 50)
+        );
         counts.leader_known(at(100), false);
         counts.leader_hears(at(100), false, false);
         counts.leader_hears(at(101), false, false);
         counts.reset();
         counts.leader_known(at(170), true);
         counts.leader_hears(at(170), true, true);
-        assert_eq!((counts.searches, counts.search_ms.sum), (0, 70), "a reset ends no search");
-        assert_eq!(counts.leaderless_before_leading_ms.sum, 70);
+        assert_eq!(
+            (counts.searches, counts.search_ms.summary().sum),
+            (0, 70),
+            "a reset ends no search"
+        );
+        assert_eq!(counts.leaderless_before_leading_ms.summary().sum, 70);
     }
 
     #[test]
@@ -272,9 +279,10 @@ mod tests {
         }
         assert_eq!((counts.syncs_by_log, counts.syncs_by_snapshot), (1, 1));
         assert!(counts.is_syncing(ServerId(3)) && !counts.is_syncing(ServerId(2)));
-        let by_log = counts.inflight_by_log;
+        let by_log = counts.inflight_by_log.summary();
         assert_eq!((by_log.count, by_log.min, by_log.max), (5, 1, 3));
-        assert_eq!((counts.inflight_by_snapshot.count, counts.inflight_by_snapshot.max), (1, 1));
+        let by_snapshot = counts.inflight_by_snapshot.summary();
+        assert_eq!((by_snapshot.count, by_snapshot.max), (1, 1));
     }
 
     #[test]
@@ -287,7 +295,7 @@ mod tests {
         told.note(EventKind::ChildrenChanged);
         told.note(EventKind::ChildrenChanged);
         counts.told(&told);
-        assert_eq!((counts.told_created.max, counts.told_children.max), (1, 2));
-        assert_eq!((counts.told_deleted.count, counts.told_data.count), (0, 0));
+        assert_eq!((counts.told_created.summary().max, counts.told_children.summary().max), (1, 2));
+        assert_eq!((counts.told_deleted.summary().count, counts.told_data.summary().count), (0, 0));
     }
 }

@@ -185,6 +185,11 @@ impl Locals {
         !matches!(self.phase, Phase::Open(own) if own != token)
     }
 
+    /// Whether this process has taken the lane up under this token.
+    pub(super) fn holds(&self, token: Token) -> bool {
+        matches!(self.phase, Phase::Open(own) if own == token)
+    }
+
     /// Whether nobody has asked for it.
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)

@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 mod connection;
 mod counts;
+mod deeds;
 mod input;
 mod local;
 mod message;
@@ -49,6 +50,7 @@ use crate::watch::Watches;
 
 use checkpoint::{Checkpoints, Durable};
 use connection::Connections;
+use deeds::Deeds;
 use local::Locals;
 use queue::Queue;
 use read::Barriers;
@@ -59,6 +61,7 @@ use write::Admission;
 
 pub use config::{Config, ReconfigRules};
 pub use counts::Counts;
+pub use deeds::Deed;
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
 pub use namespaces::{Namespace, Namespaces};
@@ -119,6 +122,7 @@ pub struct Replica {
     counts: Counts,
     /// Digests of some states of the past, oldest first.
     digests: VecDeque<(Zxid, u64)>,
+    deeds: Deeds,
 }
 
 impl Replica {
@@ -150,6 +154,7 @@ impl Replica {
             upkeep: Upkeep::new(now.instant, config.upkeep_interval),
             outputs: Queue::new(config.max_events),
             locals: Locals::new(config.raft.id),
+            deeds: Deeds::new(config.notes_deeds),
             read_only: false,
             known_at_start: raft.last().index,
             config,
@@ -296,6 +301,12 @@ impl Replica {
     // zookeeper: DataTree.logZxidDigest
     pub fn past_digests(&self) -> impl Iterator<Item = (Zxid, u64)> {
         self.digests.iter().copied()
+    }
+
+    /// What clients of this server did, and what went with sessions, since this was last asked;
+    /// nothing unless [`Config::notes_deeds`] is set. To be asked after each round of `poll`.
+    pub fn take_deeds(&mut self) -> Vec<Deed> {
+        self.deeds.take()
     }
 
     /// If this server leads, it hands over to the best follower: called before it stops in peace.

@@ -7,6 +7,7 @@ mod expiry;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -95,6 +96,13 @@ impl Sessions {
     pub fn iter(&self) -> impl Iterator<Item = &Session> {
         let slots = self.slots.values();
         slots.map(|&slot| self.records.get(slot).expect("the index names slots in use"))
+    }
+
+    /// Every session behind `after`, ascending by id.
+    pub fn after(&self, after: Option<SessionId>) -> impl Iterator<Item = &Session> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let slots = self.slots.range((from, Bound::Unbounded)).map(|(_, &slot)| slot);
+        slots.map(|slot| self.records.get(slot).expect("the index names slots in use"))
     }
 
     /// How many of them are lanes: sessions of servers, not of clients.

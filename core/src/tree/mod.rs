@@ -255,6 +255,14 @@ impl Tree {
         self.tally.ephemerals(owner, prefix)
     }
 
+    /// All ephemeral znodes by owner and path, ascending, behind `after`.
+    pub fn ephemerals_after<'a>(
+        &'a self,
+        after: Option<(SessionId, &'a str)>,
+    ) -> impl Iterator<Item = (SessionId, &'a Arc<str>)> {
+        self.tally.ephemerals_after(after)
+    }
+
     /// Every session that owns ephemeral znodes, ascending.
     pub fn owners(&self) -> impl Iterator<Item = SessionId> {
         self.tally.owners()

@@ -94,6 +94,19 @@ impl Tally {
         paths.take_while(move |path| path.starts_with(prefix))
     }
 
+    /// All ephemeral znodes by owner and path, ascending, behind `after`.
+    pub(super) fn ephemerals_after<'a>(
+        &'a self,
+        after: Option<(SessionId, &'a str)>,
+    ) -> impl Iterator<Item = (SessionId, &'a Arc<str>)> {
+        let first = after.map_or(Bound::Unbounded, |(owner, _)| Bound::Included(owner));
+        self.ephemerals.range((first, Bound::Unbounded)).flat_map(move |(&owner, paths)| {
+            let known = after.filter(|(last, _)| *last == owner);
+            let from = known.map_or(Bound::Unbounded, |(_, path)| Bound::Excluded(path));
+            paths.range::<str, _>((from, Bound::Unbounded)).map(move |path| (owner, path))
+        })
+    }
+
     /// Every owner of ephemeral znodes, ascending.
     pub(super) fn owners(&self) -> impl Iterator<Item = SessionId> {
         self.ephemerals.keys().copied()

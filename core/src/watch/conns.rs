@@ -4,6 +4,7 @@
 //! path once.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::push;
 use super::watchers::MAX_SLOTS;
@@ -62,6 +63,12 @@ impl Conns {
     /// Connections ascending, with their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, u32)> {
         self.by_id.iter().map(|(&conn, &slot)| (conn, slot))
+    }
+
+    /// The first connection behind `after`.
+    pub(super) fn next(&self, after: Option<ConnId>) -> Option<ConnId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((from, Bound::Unbounded)).next().map(|(&conn, _)| conn)
     }
 
     /// Notes a path; returns where it stands in the list.

@@ -19,6 +19,7 @@ mod rearm;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod walk;
 mod watchers;
 
 pub use rearm::rearm;

@@ -127,8 +127,15 @@ impl Paths {
 
     /// Every number, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
-        let records = (0..).zip(&self.records);
-        records.filter_map(|(place, record)| record.at.if_nowhere().is_none().then_some(place))
+        self.from(0)
+    }
+
+    /// Every number from `first` on, ascending.
+    pub(super) fn from(&self, first: u32) -> impl Iterator<Item = u32> {
+        let records = self.records.get(first as usize..).unwrap_or_default();
+        let is_used =
+            |(record, place): (&Record, u32)| record.at.if_nowhere().is_none().then_some(place);
+        records.iter().zip(first..).filter_map(is_used)
     }
 
     fn find_hashed(&self, hash: u64, path: &str) -> Option<u32> {

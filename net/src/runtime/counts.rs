@@ -5,11 +5,11 @@
 //! own thread, and keeps nothing of each request; nothing is ever decided by these numbers.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use zokor_core::raft::Ticket;
-use zokor_core::replica::{Sizes, Spread, Summary};
+use zokor_core::replica::{Sizes, Spread};
 use zokor_core::time::Instant;
 
 /// Counters of one server since it started, or since they were set back. Durations are in
@@ -31,15 +31,15 @@ pub struct ServiceCounts {
     /// From handing entries to the log's worker to their being durable.
     pub log_ms: Spread,
     /// Batches that became durable together.
-    pub log_batches: Summary,
+    pub log_batches: Spread,
     /// Batches handed to the log's worker.
     pub log_jobs: u64,
     /// What was sent.
     pub sent: Sent,
     /// The log's own part of it: writing and syncing.
-    pub sync_ms: Summary,
+    pub sync_ms: Spread,
     /// Writing and syncing of snapshots.
-    pub snapshot_ms: Summary,
+    pub snapshot_ms: Spread,
 }
 
 /// Bytes that were sent, without the lengths of frames.
@@ -89,48 +89,25 @@ impl LogQueue {
     }
 }
 
-/// How long a worker's steps took, summed up by the worker and read by the driver. Between two of
-/// its numbers another step may be counted.
-#[derive(Debug)]
-pub(super) struct StepTimes {
-    count: AtomicU64,
-    sum: AtomicU64,
-    min: AtomicU64,
-    max: AtomicU64,
-}
-
-impl Default for StepTimes {
-    fn default() -> Self {
-        let [count, sum, max] = [0; 3].map(AtomicU64::new);
-        StepTimes { count, sum, min: AtomicU64::new(u64::MAX), max }
-    }
-}
+/// How long a worker's steps took, summed up by the worker and read by the driver.
+#[derive(Debug, Default)]
+pub(super) struct StepTimes(Mutex<Spread>);
 
 impl StepTimes {
     pub(super) fn note(&self, took: Duration) {
-        let ms = in_ms(took);
-        self.min.fetch_min(ms, Ordering::Relaxed);
-        self.max.fetch_max(ms, Ordering::Relaxed);
-        self.sum.fetch_add(ms, Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.lock().note(in_ms(took));
     }
 
-    pub(super) fn summary(&self) -> Summary {
-        let count = self.count.load(Ordering::Relaxed);
-        let min = self.min.load(Ordering::Relaxed);
-        Summary {
-            count,
-            sum: self.sum.load(Ordering::Relaxed),
-            min: if min == u64::MAX { 0 } else { min },
-            max: self.max.load(Ordering::Relaxed),
-        }
+    pub(super) fn spread(&self) -> Spread {
+        self.lock().clone()
     }
 
     pub(super) fn reset(&self) {
-        self.min.store(u64::MAX, Ordering::Relaxed);
-        for number in [&self.count, &self.sum, &self.max] {
-            number.store(0, Ordering::Relaxed);
-        }
+        *self.lock() = Spread::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Spread> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,6 +118,8 @@ pub(super) fn in_ms(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use zokor_core::replica::Summary;
+
     use super::*;
 
     #[test]
@@ -154,17 +133,17 @@ mod tests {
         queue.leave(&mut counts, Ticket(2), at(13));
         queue.leave(&mut counts, Ticket(3), at(13));
         assert_eq!(counts.log_jobs, 3);
-        assert_eq!(counts.log_batches, Summary { count: 2, sum: 3, min: 1, max: 2 });
+        assert_eq!(counts.log_batches.summary(), Summary { count: 2, sum: 3, min: 1, max: 2 });
         assert_eq!(counts.log_ms.summary(), Summary { count: 3, sum: 31, min: 10, max: 11 });
     }
 
     #[test]
     fn times_of_steps_sum_up_and_start_anew() {
         let times = StepTimes::default();
-        assert_eq!(times.summary(), Summary::default());
+        assert_eq!(times.spread().summary(), Summary::default());
         [4, 2, 9].into_iter().for_each(|ms| times.note(Duration::from_millis(ms)));
-        assert_eq!(times.summary(), Summary { count: 3, sum: 15, min: 2, max: 9 });
+        assert_eq!(times.spread().summary(), Summary { count: 3, sum: 15, min: 2, max: 9 });
         times.reset();
-        assert_eq!(times.summary(), Summary::default());
+        assert_eq!(times.spread().summary(), Summary::default());
     }
 }

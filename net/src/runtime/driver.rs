@@ -13,13 +13,15 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use zokor_core::Input;
 use zokor_core::id::{ConnId, ServerId, Xid};
+use zokor_core::proto::Zxid;
+use zokor_core::raft::Ticket;
 use zokor_core::replica::{CloseReason, Output};
-use zokor_core::time::{Instant, Now};
+use zokor_core::time::{Instant, Now, WallTime};
 
 use super::config::Limits;
 use super::connection::{Connection, GREETING, Phase, Saying};
 use super::counts::{LogQueue, Sent, ServiceCounts, in_ms};
-use super::facts::{DiskRoom, Throttling, Traffic};
+use super::facts::{Auditor, DiskRoom, Throttling, Traffic};
 use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
@@ -42,6 +44,12 @@ pub(super) struct Driver {
     pub(super) started: Now,
     /// Until when the timer sleeps; `None` if for ever.
     pub(super) armed: Option<Instant>,
+    /// Who hears what clients do.
+    pub(super) auditor: Option<Arc<dyn Auditor>>,
+    /// The snapshot that is on its way to the disk.
+    saving: Option<(Ticket, Zxid)>,
+    /// The newest that was saved, and when.
+    pub(super) last_snapshot: Option<(Zxid, WallTime)>,
     /// Why nothing may be said any more.
     pub(super) failure: Option<String>,
     /// The server stops: nothing more is read from clients.
@@ -102,6 +110,9 @@ impl Driver {
             log_queue: LogQueue::default(),
             started,
             armed: None,
+            auditor: None,
+            saving: None,
+            last_snapshot: None,
             failure: None,
             draining: false,
             storage: Some(storage),
@@ -138,6 +149,7 @@ impl Driver {
                 break;
             }
         }
+        self.tell_deeds(now);
         self.shed(now);
         for conn in std::mem::take(&mut self.due) {
             if let Some(connection) = self.connections.get_mut(&conn) {
@@ -147,6 +159,15 @@ impl Driver {
         }
         self.peers.wake();
         self.let_on();
+    }
+
+    /// Nothing has left the server yet that could show what is told here.
+    fn tell_deeds(&mut self, now: Now) {
+        if let Some(auditor) = &self.auditor {
+            for deed in self.machine.take_deeds() {
+                auditor.hear(now.wall, &deed);
+            }
+        }
     }
 
     /// Wakes as many of those that a flood holds up as there is room for, the longest held first.
@@ -176,7 +197,12 @@ impl Driver {
                 self.log_queue.leave(&mut self.counts, ticket, now.instant);
                 self.machine.handle(now, Input::Persisted { ticket });
             }
-            Done::Checkpointed(ticket) => self.machine.handle(now, Input::Checkpointed { ticket }),
+            Done::Checkpointed(ticket) => {
+                if let Some((_, zxid)) = self.saving.take_if(|(saving, _)| *saving == ticket) {
+                    self.last_snapshot = Some((zxid, now.wall));
+                }
+                self.machine.handle(now, Input::Checkpointed { ticket });
+            }
             Done::Free(free_bytes) => self.measured(now, free_bytes),
             Done::Waits(why) => {
                 tracing::error!(why, "storage waits for room; nothing acknowledged is lost");
@@ -368,12 +394,15 @@ impl Driver {
             }
             Output::Purge { through } => self.write_log(LogJob::Purge(through)),
             Output::Checkpoint { ticket, snapshot } => {
+                self.saving = Some((ticket, snapshot.zxid));
                 let job = SnapshotJob { ticket, snapshot };
                 if self.storage.as_ref().is_none_or(|(_, jobs)| jobs.send(job).is_err()) {
                     self.lose_storage();
                 }
             }
-            Output::Send { to, message } => self.peers.send(now.instant, to, message),
+            Output::Send { to, message } => {
+                self.peers.send(now.instant, to, message, self.machine.zxid());
+            }
             Output::Connected { conn, response } => {
                 if let Some(connection) = self.connections.get_mut(&conn)
                     && connection.phase == Phase::Connecting
@@ -468,13 +497,18 @@ impl Driver {
             return;
         }
         let address = connection.address;
+        self.end_without_a_word(conn);
+        self.n_cut += 1;
+        self.complain(now, "client port", address, why);
+    }
+
+    /// The same, and nobody is told.
+    pub(super) fn end_without_a_word(&mut self, conn: ConnId) {
         self.change(conn, |connection, _, _| {
             connection.phase = Phase::Cut;
             connection.fall_silent();
             connection.wake.notify_one();
         });
-        self.n_cut += 1;
-        self.complain(now, "client port", address, why);
     }
 
     /// Changes what is kept for a connection to be told; `None` if it is gone.

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zokor_core::db::Quota;
 use zokor_core::id::{ServerId, SessionId, Xid};
 use zokor_core::proto::{Read, Request, Text, Write, Zxid};
-use zokor_core::replica::{Counts, Stats};
+use zokor_core::replica::{Counts, Deed, Stats};
 use zokor_core::time::WallTime;
 use zokor_core::watch::WatchSummary;
 
@@ -32,6 +33,19 @@ pub trait Admin: Send + Sync {
     /// The whole answer to a four-letter word, after which the connection is closed. What
     /// [`detail`](Admin::detail) asked for is there.
     fn answer(&self, word: &str, server: &ServerFacts) -> Answer;
+
+    /// Who is to hear what clients do; asked once, before the server serves. Nobody unless this
+    /// says more.
+    fn auditor(&self) -> Option<Arc<dyn Auditor>> {
+        None
+    }
+}
+
+/// Hears what clients of the server do, if its replica [notes](zokor_core::Config::notes_deeds) it.
+pub trait Auditor: Send + Sync {
+    /// Something was done or refused, at this time. Called in order, before anybody hears of it, by
+    /// the loop: must be quick.
+    fn hear(&self, now: WallTime, deed: &Deed);
 }
 
 /// Facts that cost more the more there is of them, and so are gathered only if asked for.
@@ -53,6 +67,8 @@ pub enum Detail {
     Counts,
     /// The ensemble as it describes itself.
     Membership,
+    /// On a leader: the servers that observe.
+    Observers,
 }
 
 /// What the asker gets.
@@ -108,6 +124,11 @@ pub struct ServerFacts {
     pub room: DiskRoom,
     /// All quotas, ascending by path; empty unless all counters are asked for.
     pub quotas: Vec<Quota>,
+    /// The newest snapshot that this server has made durable since it started, and when; `None` if
+    /// there was none.
+    pub last_snapshot: Option<(Zxid, WallTime)>,
+    /// On a leader: the observers that are connected; empty unless asked for.
+    pub observers: Vec<PeerFacts>,
     /// The data of `/zookeeper/config`; empty unless asked for, or if standalone.
     pub membership: String,
     /// Its connections, ascending by age; empty unless asked for.
@@ -118,6 +139,25 @@ pub struct ServerFacts {
     pub watch_summary: WatchSummary,
     /// The paths that each session watches for data here; empty unless asked for.
     pub watches: BTreeMap<SessionId, BTreeSet<Text>>,
+}
+
+/// What is known of another server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// Which.
+    pub id: ServerId,
+    /// Where its own connection came from, and when; `None` before the first.
+    pub met: Option<(SocketAddr, WallTime)>,
+    /// Messages that wait to be sent to it, and their bytes.
+    pub queued: (usize, usize),
+    /// Messages from it since they were set back.
+    pub received: u64,
+    /// Messages to it since they were set back.
+    pub sent: u64,
+    /// Requests of clients that it handed on since they were set back.
+    pub requests: u64,
+    /// What this server had applied when it last had something to say to it.
+    pub last_zxid: Option<Zxid>,
 }
 
 /// The room on the disk where the log is.

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zokor_core::db::Quota;
-use zokor_core::id::ConnId;
-use zokor_core::proto::{Text, Zxid};
-use zokor_core::raft::{RepairStatus, Role};
-use zokor_core::replica::{Counts, Output, Stats};
+use zokor_core::db::{Image, Quota};
+use zokor_core::id::{ConnId, ServerId, SessionId};
+use zokor_core::proto::{AclList, Text, Zxid};
+use zokor_core::raft::{PeerProgress, RepairStatus, Role};
+use zokor_core::replica::{Counts, Deed, Output, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
 use zokor_core::{Input, Replica};
@@ -47,6 +47,28 @@ pub(super) trait Machine: Send {
     fn past_digests(&self) -> Vec<(Zxid, u64)>;
     /// Walks all sessions.
     fn sessions(&self, now: Now) -> SessionTable;
+    /// The newest part of what an audit is to know; see `Replica::take_deeds`.
+    fn take_deeds(&mut self) -> Vec<Deed>;
+    /// Shares the whole state.
+    fn freeze(&self) -> Image;
+    /// What the root lets whom do.
+    fn root_acl(&self) -> AclList;
+    /// On a leader: the observers that are connected.
+    fn observers(&self) -> Vec<ServerId>;
+    /// At most so many sessions behind one.
+    fn sessions_after(&self, now: Now, after: Option<SessionId>, most: usize) -> Vec<SessionFacts>;
+    /// At most so many ephemeral znodes behind one.
+    fn ephemerals_after(
+        &self,
+        after: Option<(SessionId, &str)>,
+        most: usize,
+    ) -> Vec<(SessionId, Text)>;
+    /// The connection behind one that watches anything.
+    fn next_watching(&self, after: Option<ConnId>) -> Option<ConnId>;
+    /// A part of what a connection watches, and where the rest of it ends.
+    fn watched_by(&self, conn: ConnId, end: usize, most: usize) -> (Vec<Text>, usize);
+    /// A part of what is watched, by path, and where the next part begins.
+    fn watches_by_path(&self, from: u32, most: usize) -> (Vec<(Text, Vec<ConnId>)>, Option<u32>);
     /// Walks all watches.
     fn watch_summary(&self) -> WatchSummary;
     /// Walks all watches.
@@ -132,6 +154,58 @@ impl Machine for Replica {
             local: self.may_have_local_sessions().then(|| local.collect()),
             ephemerals: ephemerals.map(|(id, paths)| (id, paths.map(text).collect())).collect(),
         }
+    }
+
+    fn take_deeds(&mut self) -> Vec<Deed> {
+        Replica::take_deeds(self)
+    }
+
+    fn freeze(&self) -> Image {
+        self.database().freeze()
+    }
+
+    fn root_acl(&self) -> AclList {
+        self.database().root_acl()
+    }
+
+    fn observers(&self) -> Vec<ServerId> {
+        let voters = &self.raft().membership().voters;
+        let progress = self.raft().progress().into_iter();
+        let observes = |it: &PeerProgress| it.is_connected && !voters.contains(&it.peer);
+        progress.filter(observes).map(|it| it.peer).collect()
+    }
+
+    fn sessions_after(&self, now: Now, after: Option<SessionId>, most: usize) -> Vec<SessionFacts> {
+        let part = self.database().sessions_after(after).take(most);
+        let facts = part.map(|session| SessionFacts {
+            id: session.id,
+            timeout_ms: session.timeout_ms,
+            expires: self.session_deadline(session.id).map(|deadline| wall_of(deadline, now)),
+        });
+        facts.collect()
+    }
+
+    fn ephemerals_after(
+        &self,
+        after: Option<(SessionId, &str)>,
+        most: usize,
+    ) -> Vec<(SessionId, Text)> {
+        let part = self.database().ephemerals_after(after).take(most);
+        part.map(|(owner, path)| (owner, Text::from(path))).collect()
+    }
+
+    fn next_watching(&self, after: Option<ConnId>) -> Option<ConnId> {
+        Replica::watches(self).next_connection(after)
+    }
+
+    fn watched_by(&self, conn: ConnId, end: usize, most: usize) -> (Vec<Text>, usize) {
+        let (paths, end) = Replica::watches(self).part_of_connection(conn, end, most);
+        (paths.into_iter().map(Text::from).collect(), end)
+    }
+
+    fn watches_by_path(&self, from: u32, most: usize) -> (Vec<(Text, Vec<ConnId>)>, Option<u32>) {
+        let (part, next) = Replica::watches(self).part_by_path(from, most);
+        (part.into_iter().map(|(path, conns)| (Text::from(path), conns)).collect(), next)
     }
 
     fn watch_summary(&self) -> WatchSummary {

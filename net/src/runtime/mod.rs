@@ -9,6 +9,7 @@
 //!
 //! Invariant: nothing here decides anything of the protocol; it moves values.
 
+mod browse;
 mod client;
 mod clock;
 mod config;
@@ -31,13 +32,14 @@ mod tests;
 mod thread;
 mod throttle;
 
+pub use browse::WatchWalk;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Limits};
 pub use counts::{Sent, ServiceCounts};
 pub use error::Error;
 pub use facts::{
-    Admin, Answer, ConnectionFacts, Detail, DiskRoom, Latency, Reset, ServerFacts, SessionFacts,
-    SessionTable, Throttling, Traffic,
+    Admin, Answer, Auditor, ConnectionFacts, Detail, DiskRoom, Latency, PeerFacts, Reset,
+    ServerFacts, SessionFacts, SessionTable, Throttling, Traffic,
 };
 pub use log_writer::{
     Done, LogJob, LogSteps, LogStore, Refusal, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,

@@ -5,6 +5,7 @@
 //! answers nothing is looked for at the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use tokio::sync::oneshot;
 use zokor_core::Input;
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
+use zokor_core::proto::Zxid;
 use zokor_core::raft::Body;
 use zokor_core::replica::Message;
-use zokor_core::time::Instant;
+use zokor_core::time::{Instant, WallTime};
 
+use super::facts::PeerFacts;
 use super::shared::Shared;
 use crate::transport::{Incoming, Outbox, PeerPort};
 
@@ -43,6 +46,8 @@ struct Peer {
     repairs: bool,
     /// When it was asked something on the outgoing connection first since it was heard of last.
     unanswered_since: Option<Instant>,
+    /// What is told of it; its queue, only the outbox knows.
+    told: PeerFacts,
 }
 
 impl Peers {
@@ -50,7 +55,8 @@ impl Peers {
     pub(super) fn new(ids: impl Iterator<Item = ServerId>, queue_bytes: usize) -> Self {
         let new = |id| {
             let outbox = Arc::new(Outbox::new(queue_bytes));
-            (id, Peer { outbox, ..Peer::default() })
+            let told = PeerFacts { id, ..PeerFacts::default() };
+            (id, Peer { outbox, told, ..Peer::default() })
         };
         Peers { peers: ids.map(new).collect(), ..Peers::default() }
     }
@@ -75,16 +81,40 @@ impl Peers {
         self.peers.get(&peer).map(|peer| peer.outbox.clone())
     }
 
-    /// Queues a message; it leaves with the next [`Peers::wake`].
-    pub(super) fn send(&mut self, now: Instant, to: ServerId, message: Message) {
+    /// Queues a message; it leaves with the next [`Peers::wake`]. `zxid` is what this server has
+    /// applied.
+    pub(super) fn send(&mut self, now: Instant, to: ServerId, message: Message, zxid: Zxid) {
         if let Some(peer) = self.peers.get_mut(&to)
             && peer.up_since.is_some()
         {
             if peer.has_ways && body(&message).is_some_and(is_answered) {
                 peer.unanswered_since.get_or_insert(now);
             }
+            peer.told.sent += 1;
+            peer.told.last_zxid = Some(zxid);
             peer.outbox.push(message);
             self.due.insert(to);
+        }
+    }
+
+    /// What is known of one.
+    pub(super) fn facts(&self, id: ServerId) -> Option<PeerFacts> {
+        let peer = self.peers.get(&id)?;
+        Some(PeerFacts { queued: peer.outbox.queued(), ..peer.told.clone() })
+    }
+
+    /// Begins to count anew.
+    pub(super) fn reset(&mut self) {
+        for peer in self.peers.values_mut() {
+            let PeerFacts { id, met, .. } = peer.told;
+            peer.told = PeerFacts { id, met, ..PeerFacts::default() };
+        }
+    }
+
+    /// It has said who it is, over a connection of its own from `address`.
+    pub(super) fn met(&mut self, id: ServerId, address: SocketAddr, at: WallTime) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.told.met = Some((address, at));
         }
     }
 
@@ -143,7 +173,16 @@ impl Peers {
 
     /// Something has come from it.
     fn heard(&mut self, from: ServerId, messages: &[Message]) {
-        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.has_ways) else { return };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.told.received += messages.len() as u64;
+        for message in messages {
+            if let Message::Forward(actions) = message {
+                peer.told.requests += actions.len() as u64;
+            }
+        }
+        if !peer.has_ways {
+            return;
+        }
         peer.unanswered_since = None;
         for body in messages.iter().filter_map(body) {
             match body {

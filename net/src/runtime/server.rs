@@ -121,7 +121,7 @@ pub struct Server {
 /// Asks things of a running server, from any thread.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     addresses: Addresses,
 }
 
@@ -168,7 +168,8 @@ impl Server {
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes)
             .with_ways(several.map(|(peer, _)| *peer), config.dial.gone_after);
         let server = (config.id, config.limits.clone(), peers);
-        let driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
+        let mut driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
+        driver.auditor = admin.auditor();
         Server {
             addresses: listeners.addresses(),
             config,
@@ -420,7 +421,11 @@ impl PeerDoor {
             };
             strangers.leave(number);
             match met {
-                Ok(visitor) => visitor.listen(shared).await,
+                Ok(visitor) => {
+                    let at = shared.clock.now().wall;
+                    shared.lock().peers.met(visitor.peer(), address, at);
+                    visitor.listen(shared).await;
+                }
                 Err(why) => shared.complain(address, &why),
             }
         }));

@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LockResult, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use zokor_core::replica::Stats;
@@ -54,6 +54,11 @@ impl Shared {
     /// server with them.
     pub(super) fn lock(&self) -> MutexGuard<'_, Driver> {
         self.driver.lock().expect("no assertion has failed under this lock")
+    }
+
+    /// The driver, for an operator's question from another thread, broken or not.
+    pub(super) fn driver_of_any(&self) -> LockResult<MutexGuard<'_, Driver>> {
+        self.driver.lock()
     }
 
     /// Gives the driver something new, and has it carried out.

@@ -199,12 +199,13 @@ impl Driver {
 const HTTP_ANSWER: &str = concat!(
     "HTTP/1.1 400 Bad Request\r\n",
     "Content-Type: text/plain; charset=utf-8\r\n",
-    "Content-Length: 271\r\n",
+    "Content-Length: 350\r\n",
     "Connection: close\r\n",
     "\r\n",
     "This is the client port of a zokor server. It speaks ZooKeeper's client protocol, not HTTP.\n",
     "Applications connect here with a ZooKeeper client. To see whether the server is well, send\n",
-    "it the four letters srvr or ruok: echo srvr | nc HOST PORT. It speaks HTTP nowhere yet.\n",
+    "it the four letters srvr or ruok: echo srvr | nc HOST PORT. Its admin server speaks HTTP,\n",
+    "at http://HOST:8080/commands unless the configuration says admin.serverPort.\n",
 );
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ struct Queue {
     /// Why the connection is to be given up.
     broken: Option<GivenUp>,
     bytes: BytesMut,
+    /// Messages in them.
+    n_messages: usize,
     /// Whole; their frames are made while they are sent.
     snapshots: VecDeque<Message>,
     /// The sender has bytes of its own, of what was taken before.
@@ -64,6 +66,7 @@ impl Outbox {
             return;
         }
         let snapshot = encode(&mut queue.bytes, message);
+        queue.n_messages += usize::from(snapshot.is_none());
         queue.snapshots.extend(snapshot);
         // Legal: how much a queue holds is up to the server; the link comes back.
         let is_full = maybe!(QueueFull if queue.bytes.len() + queue.taken > 10_000);
@@ -102,6 +105,12 @@ impl Outbox {
         if queue.open {
             self.give_up(&mut queue, why, is_way_dead);
         }
+    }
+
+    /// Messages that wait, and their bytes; snapshots are counted and not weighed.
+    pub fn queued(&self) -> (usize, usize) {
+        let queue = self.lock();
+        (queue.n_messages + queue.snapshots.len(), queue.bytes.len() + queue.taken)
     }
 
     pub(super) async fn woken(&self) {
@@ -146,6 +155,7 @@ impl Outbox {
             *out = BytesMut::new();
         }
         std::mem::swap(&mut queue.bytes, out);
+        queue.n_messages = 0;
         queue.taken = out.len();
     }
 

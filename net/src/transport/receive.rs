@@ -95,6 +95,11 @@ pub struct Visitor {
 }
 
 impl Visitor {
+    /// Who it is.
+    pub fn peer(&self) -> ServerId {
+        self.from
+    }
+
     /// Hands on what the peer says until the connection ends, or a newer one takes its place.
     pub async fn listen(mut self, port: Arc<dyn PeerPort>) {
         let (from, address) = (self.from, self.address);

@@ -4,15 +4,33 @@ use zokor_core::time::WallTime;
 
 /// For example `Mon Nov 23 15:42:06 UTC 2026`.
 pub(super) fn java_date(time: WallTime) -> String {
-    let seconds = time.0.div_euclid(1_000);
-    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (days, of_day) = split(time);
     let (year, month, day) = civil(days);
     let index = |n: i64| usize::try_from(n).expect("a remainder and a month are never negative");
     // Day 0 of the epoch was a Thursday.
     let weekday = WEEKDAYS[index((days + 4).rem_euclid(7))];
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    let (hour, minute, second) = clock(of_day);
     let month = MONTHS[index(month - 1)];
     format!("{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02} UTC {year}")
+}
+
+/// As the logs of Java's programs have it: `2026-11-23 15:42:06,118`.
+pub(crate) fn log_date(time: WallTime) -> String {
+    let (days, of_day) = split(time);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = clock(of_day);
+    let ms = time.0.rem_euclid(1_000);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02},{ms:03}")
+}
+
+/// Whole days since 1970, and seconds of the last.
+fn split(time: WallTime) -> (i64, i64) {
+    let seconds = time.0.div_euclid(1_000);
+    (seconds.div_euclid(86_400), seconds.rem_euclid(86_400))
+}
+
+fn clock(of_day: i64) -> (i64, i64, i64) {
+    (of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
 /// Year, month and day of the day that many days after 1970-01-01, in the Gregorian calendar.
@@ -37,6 +55,12 @@ const MONTHS: [&str; 12] =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_s_date_has_milliseconds() {
+        assert_eq!(log_date(WallTime(1_795_448_526_118)), "2026-11-23 15:42:06,118");
+        assert_eq!(log_date(WallTime(-1)), "1969-12-31 23:59:59,999");
+    }
 
     #[test]
     fn dates_are_printed_as_java_prints_them() {

@@ -10,7 +10,7 @@ use zokor_core::time::WallTime;
 use zokor_net::runtime::{ServerFacts, SessionFacts};
 
 use super::date::java_date;
-use super::report::address;
+use super::report::{address, tick_of};
 
 /// The whole answer. Deadlines are shown by the tick, as ZooKeeper keeps them.
 pub(super) fn report(facts: &ServerFacts, tick_time_ms: u32) -> String {
@@ -61,11 +61,9 @@ fn put_sets(
     lines: impl Iterator<Item = (WallTime, String)>,
     tick_time_ms: u32,
 ) {
-    let tick = i64::from(tick_time_ms.max(1));
     let mut sets: BTreeMap<WallTime, Vec<String>> = BTreeMap::new();
     for (due, line) in lines {
-        let due = WallTime((due.0.div_euclid(tick)).saturating_add(1).saturating_mul(tick));
-        sets.entry(due).or_default().push(line);
+        sets.entry(tick_of(due, tick_time_ms)).or_default().push(line);
     }
     let n_lines: usize = sets.values().map(Vec::len).sum();
     put(text, format_args!("{title} ({})/({n_lines}):\n", sets.len()));

@@ -10,12 +10,21 @@ use crate::version::ZOOKEEPER_VERSION;
 
 /// The whole answer.
 pub(super) fn report() -> String {
+    let mut text = String::from("Environment:\n");
+    for (key, value) in values() {
+        writeln!(text, "{key}={}", value.escape_default()).expect("a string takes all text");
+    }
+    text
+}
+
+/// All of it, by key.
+pub(super) fn values() -> [(&'static str, String); 18] {
     let of_env = |name: &str| std::env::var(name).unwrap_or_default();
     let of_proc = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
     let here = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
     let meminfo = of_proc("/proc/meminfo");
     let mib = |key: &str| format!("{}MB", kib_of(&meminfo, key) / 1_024);
-    let lines = [
+    [
         ("zookeeper.version", ZOOKEEPER_VERSION.to_owned()),
         ("host.name", first_line(&of_proc("/proc/sys/kernel/hostname"))),
         ("java.version", "none".to_owned()),
@@ -34,12 +43,15 @@ pub(super) fn report() -> String {
         ("os.memory.free", mib("MemAvailable:")),
         ("os.memory.max", mib("MemTotal:")),
         ("os.memory.total", mib("MemTotal:")),
-    ];
-    let mut text = String::from("Environment:\n");
-    for (key, value) in lines {
-        writeln!(text, "{key}={}", value.escape_default()).expect("a string takes all text");
-    }
-    text
+    ]
+}
+
+/// Those that a Java machine has as properties.
+pub(crate) fn properties() -> impl Iterator<Item = (String, String)> {
+    let of_machine = |(key, _): &(&str, String)| {
+        ["java.", "os.name", "os.arch", "os.version", "user."].iter().any(|it| key.starts_with(it))
+    };
+    values().into_iter().filter(of_machine).map(|(key, value)| (key.to_owned(), value))
 }
 
 /// Open file descriptors of this process and the most it may have, where the system tells.

@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zokor_core::id::ServerId;
 use zokor_core::proto::Ensemble;
 use zokor_core::replica::Mode;
-use zokor_net::runtime::{Admin, Answer, Detail, Reset, ServerFacts};
+use zokor_net::runtime::{Admin, Answer, Auditor, Detail, Reset, ServerFacts};
 use zokor_net::wire::frame::Word;
 
 use super::environment::file_descriptors;
-use super::metrics::Start;
-use super::{dump, environment, monitor, report};
+use super::metrics::{AdminCounts, Start, StartSnapshot};
+use super::prometheus::{Exposition, MetricsExposition};
+use super::sink::Lines;
+use super::{dump, environment, monitor, process, report};
 
 /// The words that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,15 +96,19 @@ pub struct MemberSettings {
     pub ensemble: Ensemble,
 }
 
-/// Answers four-letter words.
-#[derive(Clone, Debug)]
+/// Answers four-letter words, and knows what the admin server shares with them.
+#[derive(Clone)]
 pub struct Words {
     settings: Settings,
     whitelist: Whitelist,
     /// `None` once it was set back.
     start: Arc<Mutex<Option<Start>>>,
+    /// The snapshot that the start found.
+    found: Arc<Mutex<StartSnapshot>>,
     /// Kept and told, though nothing is traced by it.
     trace_mask: Arc<AtomicI64>,
+    admin: Arc<AdminCounts>,
+    auditor: Option<Arc<dyn Auditor>>,
 }
 
 impl Words {
@@ -112,17 +118,71 @@ impl Words {
             settings,
             whitelist,
             start: Arc::default(),
+            found: Arc::default(),
             trace_mask: Arc::new(AtomicI64::new(DEFAULT_TRACE_MASK)),
+            admin: Arc::default(),
+            auditor: None,
         }
     }
 
-    /// The same, of a server that started like this.
-    pub fn with_start(self, start: Start) -> Self {
-        Words { start: Arc::new(Mutex::new(Some(start))), ..self }
+    /// The same, of a server whose clients' deeds `auditor` hears.
+    pub fn with_auditor(self, auditor: Option<Arc<dyn Auditor>>) -> Self {
+        Words { auditor, ..self }
+    }
+
+    /// Notes how the server started.
+    pub fn started(&self, start: Start, found: StartSnapshot) {
+        *self.start() = Some(start);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 
     fn start(&self) -> MutexGuard<'_, Option<Start>> {
         self.start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The answer to `mntr`.
+    pub(super) fn monitor(&self, facts: &ServerFacts) -> String {
+        let mut lines = Lines::default();
+        monitor::put(&mut lines, facts, file_descriptors(), *self.start(), &self.admin);
+        lines.0
+    }
+
+    /// The same for Prometheus.
+    pub(super) fn exposition(&self, facts: &ServerFacts, what: MetricsExposition) -> String {
+        let mut text = Exposition::default();
+        monitor::put(&mut text, facts, file_descriptors(), *self.start(), &self.admin);
+        if what.process {
+            process::put(&mut text);
+        }
+        text.0
+    }
+
+    /// The newest snapshot, and when it was written.
+    pub(super) fn last_snapshot(&self, facts: &ServerFacts) -> StartSnapshot {
+        facts.last_snapshot.or(*self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn trace_mask(&self) -> i64 {
+        self.trace_mask.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_trace_mask(&self, mask: i64) {
+        self.trace_mask.store(mask, Ordering::Relaxed);
+    }
+
+    /// What the admin server counts.
+    pub(super) fn counts(&self) -> &AdminCounts {
+        &self.admin
+    }
+
+    /// Sets back what is counted here.
+    pub(super) fn reset(&self) {
+        *self.start() = None;
+        self.admin.reset();
     }
 
     /// What is allowed and needs a server that serves.
@@ -140,9 +200,9 @@ impl Words {
             )),
             Word::Dump => said(dump::report(facts, self.settings.tick_time_ms)),
             Word::Hash => said(report::hash(facts)),
-            Word::Mntr => said(monitor::report(facts, file_descriptors(), *self.start())),
+            Word::Mntr => said(self.monitor(facts)),
             Word::Srst => {
-                *self.start() = None;
+                self.reset();
                 Answer { text: "Server stats reset.\n".to_owned(), reset: Reset::Server }
             }
             Word::Srvr => said(report::srvr(facts)),
@@ -181,8 +241,12 @@ impl Admin for Words {
 
     fn argument(&self, word: &str, bytes: &[u8]) {
         if let (Some(Word::Stmk), Ok(mask)) = (Word::parse(word), bytes.try_into()) {
-            self.trace_mask.store(i64::from_be_bytes(mask), Ordering::Relaxed);
+            self.set_trace_mask(i64::from_be_bytes(mask));
         }
+    }
+
+    fn auditor(&self) -> Option<Arc<dyn Auditor>> {
+        self.auditor.clone()
     }
 
     /// Empty for what is no four-letter word: then nobody knows what to expect.
@@ -198,7 +262,7 @@ impl Admin for Words {
         match word {
             Word::Ruok => said("imok"),
             Word::Envi => said(environment::report()),
-            Word::Gtmk | Word::Stmk => said(self.trace_mask.load(Ordering::Relaxed).to_string()),
+            Word::Gtmk | Word::Stmk => said(self.trace_mask().to_string()),
             Word::Isro if !serving => said("null"),
             Word::Isro if facts.stats.mode == Mode::ReadOnly => said("ro"),
             Word::Isro => said("rw"),

@@ -6,11 +6,14 @@
 //! this server is printed as what has never happened.
 //! Source: `zookeeper: ServerMetrics`, `DefaultMetricsProvider`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use zokor_core::proto::Zxid;
 use zokor_core::replica::{Counts, Mode, Spread, Summary};
+use zokor_core::time::WallTime;
 use zokor_net::runtime::ServerFacts;
 
-use super::monitor::Lines;
-use super::report::average;
+use super::sink::Sink;
 
 /// How long the start took, and what it found; until it is set back with everything else.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,40 +24,77 @@ pub struct Start {
     pub n_entries: u64,
 }
 
-/// Appends all of them.
-pub(super) fn put(lines: &mut Lines, facts: &ServerFacts, start: Option<Start>) {
+/// What the admin server counts.
+#[derive(Debug, Default)]
+pub(super) struct AdminCounts {
+    pub(super) snapshot_errors: AtomicU64,
+    pub(super) snapshots_limited: AtomicU64,
+    pub(super) restore_errors: AtomicU64,
+    pub(super) restores_limited: AtomicU64,
+}
+
+impl AdminCounts {
+    fn all(&self) -> [(&'static str, &AtomicU64); 4] {
+        [
+            ("snapshot_error_count", &self.snapshot_errors),
+            ("snapshot_rate_limited_count", &self.snapshots_limited),
+            ("restore_error_count", &self.restore_errors),
+            ("restore_rate_limited_count", &self.restores_limited),
+        ]
+    }
+
+    /// Begins anew.
+    pub(super) fn reset(&self) {
+        self.all().into_iter().for_each(|(_, count)| count.store(0, Ordering::Relaxed));
+    }
+}
+
+/// The snapshot with which the start began: its zxid, and when it was written.
+pub type StartSnapshot = Option<(Zxid, WallTime)>;
+
+/// Puts all of them.
+pub(super) fn put(
+    sink: &mut dyn Sink,
+    facts: &ServerFacts,
+    start: Option<Start>,
+    admin: &AdminCounts,
+) {
     let nothing = Counts::default();
     // A standalone server of ZooKeeper proposes nothing to anybody, and never looks for a leader.
     let is_alone = facts.stats.mode == Mode::Standalone;
     let ensemble = if is_alone { &nothing } else { &facts.counts };
     for (name, count) in counters(facts, ensemble) {
-        lines.put(name, count);
+        sink.counter(name, count);
+    }
+    for (name, count) in admin.all() {
+        sink.counter(name, count.load(Ordering::Relaxed));
     }
     for name in NEVER_COUNTED {
-        lines.put(name, 0);
+        sink.counter(name, 0);
     }
-    for (top, namespace) in facts.counts.namespaces.iter().filter(|(_, it)| it.refused > 0) {
-        lines.put(&format!("{top}_quota_exceeded_error_per_namespace"), namespace.refused);
+    let namespaces = || facts.counts.namespaces.iter();
+    let refused = namespaces().map(|(top, it)| (top, it.refused)).filter(|(_, n)| *n > 0);
+    sink.counters("quota_exceeded_error_per_namespace", &refused.collect::<Vec<_>>());
+    for (name, spread) in summaries(facts, ensemble) {
+        sink.summary(name, spread);
     }
-    for (name, summary) in summaries(facts, ensemble, start) {
-        put_summary(lines, name, summary);
+    for (name, spread) in of_start(start) {
+        sink.summary(name, &spread);
     }
     for name in NEVER_SUMMED {
-        put_summary(lines, name, Summary::default());
+        sink.summary(name, &Spread::default());
     }
     for (name, spread) in spreads(facts, ensemble) {
-        put_spread(lines, name, spread);
+        sink.spread(name, spread);
     }
     for name in NEVER_SPREAD {
-        put_spread(lines, name, &Spread::default());
+        sink.spread(name, &Spread::default());
     }
-    for (top, namespace) in facts.counts.namespaces.iter() {
-        for (what, summary) in [("read", namespace.reads), ("write", namespace.writes)] {
-            if summary.count > 0 {
-                put_summary(lines, &format!("{top}_{what}_per_namespace"), summary);
-            }
-        }
-    }
+    let read = namespaces().map(|(top, it)| (top, it.reads));
+    let written = namespaces().map(|(top, it)| (top, it.writes));
+    let of_some = |(_, summary): &(&str, Summary)| summary.count > 0;
+    sink.summaries("read_per_namespace", &read.filter(of_some).collect::<Vec<_>>());
+    sink.summaries("write_per_namespace", &written.filter(of_some).collect::<Vec<_>>());
 }
 
 fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 24] {
@@ -87,32 +127,34 @@ fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 24]
     ]
 }
 
-fn summaries(
-    facts: &ServerFacts,
-    ensemble: &Counts,
-    start: Option<Start>,
-) -> [(&'static str, Summary); 14] {
+fn summaries<'a>(facts: &'a ServerFacts, ensemble: &'a Counts) -> [(&'static str, &'a Spread); 12] {
     let (service, counts) = (&facts.service, &facts.counts);
+    [
+        ("fsynctime", &service.sync_ms),
+        ("snapshottime", &service.snapshot_ms),
+        ("election_time", &ensemble.search_ms),
+        ("unavailable_time", &ensemble.leaderless_ms),
+        ("leader_unavailable_time", &ensemble.leaderless_before_leading_ms),
+        ("node_created_watch_count", &counts.told_created),
+        ("node_deleted_watch_count", &counts.told_deleted),
+        ("node_changed_watch_count", &counts.told_data),
+        ("node_children_watch_count", &counts.told_children),
+        ("sync_processor_batch_size", &service.log_batches),
+        ("inflight_diff_count", &ensemble.inflight_by_log),
+        ("inflight_snap_count", &ensemble.inflight_by_snapshot),
+    ]
+}
+
+/// What happened once, at the start.
+fn of_start(start: Option<Start>) -> [(&'static str, Spread); 2] {
     let once = |number: Option<u64>| {
-        let mut summary = Summary::default();
-        number.into_iter().for_each(|number| summary.note(number));
-        summary
+        let mut spread = Spread::default();
+        number.into_iter().for_each(|number| spread.note(number));
+        spread
     };
     [
-        ("fsynctime", service.sync_ms),
-        ("snapshottime", service.snapshot_ms),
         ("dbinittime", once(start.map(|start| start.load_ms))),
         ("startup_txns_loaded", once(start.map(|start| start.n_entries))),
-        ("election_time", ensemble.search_ms),
-        ("unavailable_time", ensemble.leaderless_ms),
-        ("leader_unavailable_time", ensemble.leaderless_before_leading_ms),
-        ("node_created_watch_count", counts.told_created),
-        ("node_deleted_watch_count", counts.told_deleted),
-        ("node_changed_watch_count", counts.told_data),
-        ("node_children_watch_count", counts.told_children),
-        ("sync_processor_batch_size", service.log_batches),
-        ("inflight_diff_count", ensemble.inflight_by_log),
-        ("inflight_snap_count", ensemble.inflight_by_snapshot),
     ]
 }
 
@@ -129,28 +171,9 @@ fn spreads<'a>(facts: &'a ServerFacts, ensemble: &'a Counts) -> [(&'static str, 
     ]
 }
 
-fn put_summary(lines: &mut Lines, name: &str, summary: Summary) {
-    let Summary { count, sum, min, max } = summary;
-    lines.put(&format!("avg_{name}"), average(u128::from(sum), count));
-    for (what, number) in [("min", min), ("max", max), ("cnt", count), ("sum", sum)] {
-        lines.put(&format!("{what}_{name}"), number);
-    }
-}
-
-fn put_spread(lines: &mut Lines, name: &str, spread: &Spread) {
-    put_summary(lines, name, spread.summary());
-    for (what, per_mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)] {
-        lines.put(&format!("{what}_{name}"), spread.quantile(per_mille));
-    }
-}
-
-/// Of stages, caches and queues that this server does not have, and of doors (TLS, HTTP,
+/// Of stages, caches and queues that this server does not have, and of doors (TLS,
 /// authentication between servers) that are not built.
 const NEVER_COUNTED: &[&str] = &[
-    "snapshot_error_count",
-    "snapshot_rate_limited_count",
-    "restore_error_count",
-    "restore_rate_limited_count",
     "unrecoverable_error_count",
     "add_dead_watcher_stall_time",
     "dead_watchers_queued",
@@ -230,10 +253,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::admin::sink::Lines;
 
     fn text(facts: &ServerFacts, start: Option<Start>) -> String {
         let mut lines = Lines::default();
-        put(&mut lines, facts, start);
+        put(&mut lines, facts, start, &AdminCounts::default());
         lines.0
     }
 
@@ -250,7 +274,7 @@ mod tests {
     #[test]
     fn a_summary_has_five_lines_and_a_spread_four_more() {
         let mut facts = ServerFacts::default();
-        facts.service.sync_ms = Summary { count: 3, sum: 4, min: 1, max: 2 };
+        [1, 1, 2].into_iter().for_each(|ms| facts.service.sync_ms.note(ms));
         [1, 2, 2, 9].into_iter().for_each(|ms| facts.service.read_ms.note(ms));
         let text = text(&facts, Some(Start { load_ms: 7, n_entries: 5 }));
         for lines in [

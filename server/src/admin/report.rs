@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use zokor_core::id::SessionId;
 use zokor_core::proto::{Text, Zxid};
 use zokor_core::replica::{Mode, Sizes};
+use zokor_core::time::WallTime;
 use zokor_net::runtime::{ConnectionFacts, Latency, ServerFacts};
 
 use super::four_letter::{MemberSettings, Settings, folder_bytes};
@@ -223,9 +224,20 @@ fn tail(facts: &ServerFacts) -> String {
     text
 }
 
+/// What the server would hear of: 1 bytes that come, 4 room for those that go.
+pub(super) fn interest(connection: &ConnectionFacts) -> u8 {
+    u8::from(connection.reading) + 4 * u8::from(connection.writing)
+}
+
+/// The tick in which something is due, as ZooKeeper keeps deadlines.
+pub(super) fn tick_of(due: WallTime, tick_time_ms: u32) -> WallTime {
+    let tick = i64::from(tick_time_ms.max(1));
+    WallTime(due.0.div_euclid(tick).saturating_add(1).saturating_mul(tick))
+}
+
 /// The part of a connection's line that `stat` and `cons` share, without the closing bracket.
 fn brief(connection: &ConnectionFacts) -> String {
-    let interest = u8::from(connection.reading) + 4 * u8::from(connection.writing);
+    let interest = interest(connection);
     format!(
         " {}[{interest}](queued={},recved={},sent={}",
         address(&connection.address),

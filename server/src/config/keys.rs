@@ -8,6 +8,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use super::admin::is_secret;
+use super::known::{PROPERTY_PREFIX, is_bare, is_for_files};
 use super::properties::{ConfigError, Entry, Properties};
 
 /// The entries in force of one file.
@@ -32,6 +34,18 @@ impl<'a> Keys<'a> {
     pub(super) fn spelling(&self, key: &'a str) -> &'a str {
         let flag = self.effective.get(key).and_then(|entry| entry.flag.as_deref());
         flag.and_then(|flag| flag.rsplit(' ').next()).unwrap_or(key)
+    }
+
+    /// What ZooKeeper's parser does not know, and so makes a property of its machine; the values of
+    /// secrets are left out.
+    pub(super) fn machine_properties(&self) -> BTreeMap<String, String> {
+        let known = self.effective.iter().filter(|(key, _)| !is_for_files(key));
+        let property = |(key, entry): (&&str, &&Entry)| {
+            let prefix = if is_bare(key) { "" } else { PROPERTY_PREFIX };
+            let value = if is_secret(key) { "***" } else { &entry.value };
+            (format!("{prefix}{key}"), value.to_owned())
+        };
+        known.map(property).collect()
     }
 
     /// The keys that begin with `prefix`, ascending, with their values, which are not empty.

@@ -143,7 +143,7 @@ pub(super) const HONOURED_PREFIXES: &[&str] =
     &["authProvider.", "group.", "server.", "superUser.", "weight."];
 
 /// Keys that ZooKeeper does not have.
-const OWN: &[&str] = &["zokor.diskReserveMb", "zokor.logWrites"];
+const OWN: &[&str] = &["zokor.auditFile", "zokor.diskReserveMb", "zokor.logWrites"];
 
 /// Beside those with a prefix, and the keys of [`limits`](super::limits) and
 /// [`peers`](super::peers).
@@ -153,7 +153,17 @@ pub(super) const HONOURED: &[&str] = &[
     "DigestAuthenticationProvider.enabled",
     "DigestAuthenticationProvider.superDigest",
     "SASLAuthenticationProvider.superPassword",
+    "admin.commandURL",
+    "admin.enableServer",
+    "admin.idleTimeout",
+    "admin.rateLimiterIntervalInMS",
+    "admin.restore.enabled",
+    "admin.serverAddress",
+    "admin.serverPort",
+    "admin.snapshot.enabled",
     "allowSaslFailedClients",
+    "audit.enable",
+    "audit.impl.class",
     "autopurge.snapRetainCount",
     "clientPort",
     "clientPortAddress",
@@ -181,12 +191,17 @@ pub(super) const HONOURED: &[&str] = &[
     "maxClientCnxns",
     "maxCnxns",
     "maxSessionTimeout",
+    "metricsProvider.className",
+    "metricsProvider.exportJvmInfo",
+    "metricsProvider.httpHost",
+    "metricsProvider.httpPort",
     "minSessionTimeout",
     "peerType",
     "quorumListenOnAllIPs",
     "readonlymode.enabled",
     "reconfigEnabled",
     "sasl.serverconfig",
+    "serializeLastProcessedZxid.enabled",
     "sessionRequireClientSASLAuth",
     "skipACL",
     "snapCount",
@@ -201,6 +216,10 @@ pub(super) const HONOURED: &[&str] = &[
 ];
 
 const MOOT: &[(&str, &str)] = &[
+    ("admin.httpVersion", "operators are served by HTTP/1.1 alone"),
+    ("metricsProvider.maxQueueSize", "numbers are summed up at once"),
+    ("metricsProvider.numWorkerThreads", "numbers are summed up at once"),
+    ("metricsProvider.workerShutdownTimeoutMs", "numbers are summed up at once"),
     ("jute.maxbuffer.extrasize", "what was admitted is read back without any limit"),
     (
         "request_throttle_stall_time",
@@ -209,10 +228,12 @@ const MOOT: &[(&str, &str)] = &[
 ];
 
 const SECURITY: &[&str] = &[
-    "audit.enable",
-    "audit.impl.class",
+    "admin.forceHttps",
+    "admin.needClientAuth",
+    "admin.portUnification",
     "client.certReload",
     "client.portUnification",
+    "metricsProvider.httpsPort",
     "portUnification",
     "requireClientAuthScheme",
     "secureClientPort",
@@ -227,6 +248,7 @@ const SECURITY_PREFIXES: &[&str] = &[
     "X509AuthenticationProvider.",
     "enforce.auth.",
     "kerberos.",
+    "metricsProvider.ssl.",
     "quorum.auth.",
     "sasl.",
     "ssl.",
@@ -262,7 +284,6 @@ const KNOWN: &[&str] = &[
     "preAllocSize",
     "quorum.cnxn.threads.size",
     "quorumCnxnTimeoutMs",
-    "serializeLastProcessedZxid.enabled",
     "serverCnxnFactory",
     "snapshotSizeFactor",
     "syncEnabled",
@@ -276,7 +297,6 @@ const KNOWN: &[&str] = &[
 ];
 
 const KNOWN_PREFIXES: &[&str] = &[
-    "admin.",
     "commitProcessor.",
     "fastleader.",
     "jvm.pause.",
@@ -323,8 +343,10 @@ mod tests {
             ("zookeeper.superUser", Kind::Prefixed),
             ("quorum.auth.enableSasl", Kind::Security),
             ("quorum.cnxn.threads.size", Kind::Known),
-            ("admin.enableServer", Kind::Known),
-            ("metricsProvider.httpPort", Kind::Known),
+            ("admin.enableServer", Kind::Honoured),
+            ("admin.forceHttps", Kind::Security),
+            ("metricsProvider.other", Kind::Known),
+            ("metricsProvider.httpPort", Kind::Honoured),
             ("leader.maxConcurrentSnapSyncs", Kind::Honoured),
             ("leader.ackLoggingFrequency", Kind::Known),
             ("leaderServes", Kind::Known),

@@ -102,6 +102,16 @@ impl ServerLine {
         Ok(ServerLine { id, addresses, role: role.unwrap_or_default(), client, secure_client })
     }
 
+    /// Where ZooKeeper's other servers follow it.
+    pub fn quorum_addresses(&self) -> impl Iterator<Item = HostPort> {
+        self.addresses.iter().map(|a| HostPort { host: a.host.clone(), port: a.quorum_port })
+    }
+
+    /// Where ZooKeeper's other servers elect with it.
+    pub fn election_addresses(&self) -> impl Iterator<Item = HostPort> {
+        self.addresses.iter().map(|a| HostPort { host: a.host.clone(), port: a.election_port })
+    }
+
     /// The line as ZooKeeper prints it in `/zookeeper/config`.
     pub fn canonical(&self) -> String {
         let mut addresses: Vec<_> = self.addresses.iter().collect();

@@ -1,5 +1,6 @@
 //! Configuration files: read, checked once at the door, and turned into plain values.
 
+mod admin;
 mod auth;
 mod ensemble;
 mod flags;
@@ -14,6 +15,7 @@ mod properties;
 mod tree;
 mod zoo;
 
+pub use admin::{AdminConfig, AdminHttp, AuditLog};
 pub use flags::Flags;
 pub use known::{Kind, kind_of, known_keys};
 pub use limits::ClientLimits;

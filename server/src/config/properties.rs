@@ -53,6 +53,8 @@ pub(super) struct Properties {
     pub file: PathBuf,
     /// In the order of the file, duplicates included.
     pub entries: Vec<Entry>,
+    /// The file as it is; empty if there is none.
+    pub text: String,
 }
 
 impl Properties {
@@ -82,7 +84,7 @@ impl Properties {
             };
             entries.push(Entry { key: plain(key)?, value: plain(value)?, line, flag: None });
         }
-        Ok(Properties { file: file.to_owned(), entries })
+        Ok(Properties { file: file.to_owned(), entries, text })
     }
 
     /// Adds an entry that stands in no file, such as an argument of the command line.

@@ -4,6 +4,7 @@
 //! Keys without effect are named in `warnings`, none is dropped in silence.
 //! Source: `zookeeper: QuorumPeerConfig`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use zokor_core::auth::AuthConfig;
@@ -12,6 +13,7 @@ use zokor_core::id::ServerId;
 use zokor_core::proto::{Ensemble, Member};
 use zokor_core::session::lane_of;
 
+use super::admin::{self, AdminConfig};
 use super::auth::auth_config;
 use super::ensemble::{groups, is_about_groups, n_participants, parse_id, server_lines};
 use super::flags::Flags;
@@ -92,6 +94,12 @@ pub struct ZooConfig {
     pub groups: Groups,
     /// How clients prove who they are.
     pub auth: AuthConfig,
+    /// What operators are offered.
+    pub admin: AdminConfig,
+    /// The file, without its secrets; empty if there is none.
+    pub file_text: String,
+    /// What ZooKeeper makes properties of its machine, with the names that they have there.
+    pub machine_properties: BTreeMap<String, String>,
     /// One sentence for each thing that an operator should know and that stops nobody.
     pub warnings: Vec<String>,
 }
@@ -153,6 +161,9 @@ impl ZooConfig {
             servers: Vec::new(),
             groups: Groups::none(),
             auth: AuthConfig::default(),
+            admin: AdminConfig::default(),
+            file_text: String::new(),
+            machine_properties: BTreeMap::new(),
             warnings: Vec::new(),
         }
     }
@@ -237,6 +248,9 @@ impl ZooConfig {
             servers: membership.servers,
             groups: membership.groups,
             auth: auth_config(&keys, flags, &mut warnings)?,
+            admin: AdminConfig::read(&keys, &mut warnings)?,
+            file_text: admin::shown(&properties.text),
+            machine_properties: keys.machine_properties(),
             warnings,
         })
     }

@@ -5,16 +5,23 @@ use std::io::{self, Write};
 
 use adler2::Adler32;
 use bytes::{BufMut, BytesMut};
-use zokor_core::db::Image;
+use zokor_core::db::{Image, SessionRecord};
 use zokor_core::proto::{Acl, AclList, Id, Permissions};
+use zokor_core::session::is_lane;
 use zokor_core::tree::StoredStat;
 use zokor_net::wire::jute;
 
 use super::checksum::{DIGEST_VERSION, node_digest};
 use super::snapshot::OPEN_ACL;
 
+/// The sessions of clients in `image`: those that other servers' files know of as well.
+pub fn sessions_of(image: &Image) -> impl Iterator<Item = SessionRecord> + '_ {
+    image.sessions().filter(|session| !is_lane(session.id))
+}
+
 /// Writes `image` as a snapshot that ZooKeeper 3.4 and later can load. The digest behind the first
-/// seal is what 3.6 and later check it by; earlier ones do not look there.
+/// seal is what 3.6 and later check it by, and the zxid behind the second what 3.9 restores by;
+/// earlier ones do not look there.
 ///
 /// # Errors
 /// If `out` does not take it.
@@ -23,9 +30,9 @@ pub fn write_snapshot(image: &Image, out: impl Write) -> io::Result<()> {
     output.buffer.put_slice(b"ZKSN");
     output.buffer.put_i32(2);
     output.buffer.put_i64(-1);
-    let n_sessions = image.sessions().count();
+    let n_sessions = sessions_of(image).count();
     output.put(|writer| writer.length(n_sessions));
-    for session in image.sessions() {
+    for session in sessions_of(image) {
         output.put(|writer| {
             writer.long(session.id.0);
             writer.int(session.timeout_ms);
@@ -62,6 +69,8 @@ pub fn write_snapshot(image: &Image, out: impl Write) -> io::Result<()> {
         writer.int(DIGEST_VERSION);
         writer.long(digest as i64);
     });
+    output.seal()?;
+    output.put(|writer| writer.long(image.zxid().0));
     output.seal()?;
     output.out.flush()
 }

@@ -299,3 +299,22 @@ fn lanes_are_part_of_an_image() {
     assert_eq!(thawed.lane(THREE), lone.db.lane(THREE));
     assert_eq!(thawed.session_count(), 2);
 }
+
+#[test]
+fn sessions_and_what_they_own_can_be_had_part_by_part() {
+    let mut lone = Lone::new();
+    for (owner, path) in [(ONE, "/a"), (ONE, "/c"), (TWO, "/b")] {
+        lone.write_as(owner, &[], create(path, 1)).unwrap();
+    }
+    let all = [(ONE, "/a"), (ONE, "/c"), (TWO, "/b")];
+    for n in 0..=all.len() {
+        let after = n.checked_sub(1).map(|last| all[last]);
+        let rest: Vec<(SessionId, &str)> = lone.db.ephemerals_after(after).collect();
+        assert_eq!(rest, all[n..]);
+    }
+    assert_eq!(lone.db.ephemerals_after(Some((ONE, "/b"))).next(), Some((ONE, "/c")));
+    let ids = |after| lone.db.sessions_after(after).map(|it| it.id).collect::<Vec<_>>();
+    assert_eq!(ids(None), [ONE, TWO]);
+    assert_eq!(ids(Some(ONE)), [TWO]);
+    assert_eq!(ids(Some(TWO)), []);
+}

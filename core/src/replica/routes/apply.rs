@@ -3,7 +3,7 @@
 //! Invariant: entries are applied one by one, and every event of an entry is queued before any
 //! reply that could show its changes.
 
-use crate::db::{Action, Author, Change, Outcome, Refusal, Txn};
+use crate::db::{Action, Applied, Author, Change, Outcome, Refusal, Txn};
 use crate::id::{ConnId, Sequence, SessionId};
 use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxid};
 use crate::raft::{Entry, Payload, Role};
@@ -41,6 +41,7 @@ impl Replica {
                 let applied = self.db.apply(zxid, local.as_ref().unwrap_or(txn));
                 self.quota_events += self.db.take_quota_events();
                 self.counts.namespaces.refused(txn, &applied.outcome);
+                self.note_deed(txn, &applied);
                 for change in &applied.changes {
                     self.counts.namespaces.written(change);
                     self.fire(zxid, change);
@@ -50,6 +51,18 @@ impl Replica {
             }
         }
         self.change_applied(entry, zxid);
+    }
+
+    /// For an audit. What the log held when this process began was told by the one before.
+    fn note_deed(&mut self, txn: &Txn, applied: &Applied) {
+        if self.deeds.is_on() && self.applied.index > self.known_at_start {
+            let own = |action: &Action| match action {
+                Action::Local { lane, .. } => self.locals.holds(lane.token),
+                _ => false,
+            };
+            let is_own_lane = own(&txn.action);
+            self.deeds.applied(txn, applied, is_own_lane);
+        }
     }
 
     /// Tells whoever watches of a change. Those for whom there is no room are closed, before they
@@ -106,6 +119,7 @@ impl Replica {
                     self.close(former, CloseReason::SessionMoved);
                 }
                 self.touch(session, self.now.instant);
+                self.deeds.attached_elsewhere(session);
                 if let Some(conn) = self.connections.take_attempt(nonce) {
                     let scope = Scope::Global;
                     let attachment = Attachment { session, token, timeout_ms, scope };
@@ -186,6 +200,9 @@ impl Replica {
             password,
             read_only: connection.has_read_only.then_some(attachment.scope == Scope::ReadOnly),
         };
+        if attachment.scope == Scope::Global {
+            self.deeds.attached_here(attachment.session, attachment.token);
+        }
         self.connections.attach(conn, attachment);
         self.outputs.push_back(Output::Connected { conn, response });
     }

@@ -216,6 +216,7 @@ impl Replica {
                 self.locals.remove(session);
                 let conn = delivered.conn;
                 self.connections.upgraded(conn, token);
+                self.deeds.attached_here(session, token);
                 let forgotten = mutated!(UpgradeForgetsWrite);
                 let upgraded = self.connections.line(conn, |line| line.finish_upgrade(token));
                 if upgraded.is_some() && !forgotten {

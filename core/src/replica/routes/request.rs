@@ -39,6 +39,7 @@ impl Replica {
             return;
         }
         if scope == Some(Scope::ReadOnly) && self.is_refused_read_only(&request) {
+            self.note_refused(conn, &request, ErrorCode::NotReadOnly);
             self.refuse(conn, xid, ErrorCode::NotReadOnly, None, None);
             return;
         }
@@ -65,6 +66,18 @@ impl Replica {
         }
     }
 
+    /// For an audit: what is refused before it could get into the log.
+    fn note_refused(&mut self, conn: ConnId, request: &Request, code: ErrorCode) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        let Some(attachment) = connection.attachment() else { return };
+        let (session, identities) = (attachment.session, &connection.identities);
+        match request {
+            Request::Write(write) => self.deeds.wrote(session, identities, write, Err(code)),
+            Request::Reconfig(_) => self.deeds.reconfigured(session, identities, false),
+            _ => {}
+        }
+    }
+
     pub(in crate::replica) fn refuse(
         &mut self,
         conn: ConnId,
@@ -85,6 +98,8 @@ impl Replica {
             && !self.config.rules.skip_acl
             && let Some(code) = self.db.refusal(&connection.identities, &write)
         {
+            let session = attachment.session;
+            self.deeds.wrote(session, &connection.identities, &write, Err(code));
             // In its turn, and without a transaction.
             return self.refuse(conn, xid, code, Some(Zxid(0)), None);
         }
@@ -165,7 +180,11 @@ impl Replica {
                 }
                 (xid, Ok(Response::Empty))
             }
-            Local::Reconfig(asked) => (xid, self.answer_reconfig(&identities, &asked)),
+            Local::Reconfig(asked) => {
+                let answer = self.answer_reconfig(&identities, &asked);
+                self.deeds.reconfigured(attachment.session, &identities, answer.is_ok());
+                (xid, answer)
+            }
             Local::End => {
                 self.locals.remove(attachment.session);
                 close = Some(CloseReason::SessionClosed);

@@ -61,6 +61,8 @@ impl Replica {
             self.membership = meta.membership.clone();
             self.change_out_of_sight();
             self.locals_jumped();
+            let db = &self.db;
+            self.deeds.jumped(|session| db.session(session).map(|known| known.token));
         }
         self.raft.installed(self.now.instant, meta);
     }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod counts;
+mod deeds;
 mod ensemble;
 mod groups;
 mod local;

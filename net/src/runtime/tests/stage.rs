@@ -12,14 +12,15 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use zokor_core::Input;
-use zokor_core::db::Quota;
 use zokor_core::db::Txn;
+use zokor_core::db::{Image, Quota};
 use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
 use zokor_core::proto::{
-    ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Text, Write, Zxid,
+    AclList, ConnectRequest, ConnectResponse, Event, EventKind, Request, Response, Text, Write,
+    Zxid,
 };
 use zokor_core::raft::{Index, Persist, RepairStatus, Ticket};
-use zokor_core::replica::{CloseReason, Counts, Message, Output, Sizes, Snapshot, Stats};
+use zokor_core::replica::{CloseReason, Counts, Deed, Message, Output, Sizes, Snapshot, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
 
@@ -204,6 +205,42 @@ impl Machine for Script {
         let id = SessionId(7);
         let session = SessionFacts { id, timeout_ms: 10_000, expires: None };
         SessionTable { sessions: vec![session], ..SessionTable::default() }
+    }
+
+    fn take_deeds(&mut self) -> Vec<Deed> {
+        Vec::new()
+    }
+
+    fn freeze(&self) -> Image {
+        zokor_core::db::Database::new().freeze()
+    }
+
+    fn root_acl(&self) -> AclList {
+        AclList::from([])
+    }
+
+    fn observers(&self) -> Vec<ServerId> {
+        Vec::new()
+    }
+
+    fn sessions_after(&self, _: Now, _: Option<SessionId>, _: usize) -> Vec<SessionFacts> {
+        Vec::new()
+    }
+
+    fn ephemerals_after(&self, _: Option<(SessionId, &str)>, _: usize) -> Vec<(SessionId, Text)> {
+        Vec::new()
+    }
+
+    fn next_watching(&self, _: Option<ConnId>) -> Option<ConnId> {
+        None
+    }
+
+    fn watched_by(&self, _: ConnId, _: usize, _: usize) -> (Vec<Text>, usize) {
+        (Vec::new(), 0)
+    }
+
+    fn watches_by_path(&self, _: u32, _: usize) -> (Vec<(Text, Vec<ConnId>)>, Option<u32>) {
+        (Vec::new(), None)
     }
 
     fn watch_summary(&self) -> WatchSummary {

@@ -324,7 +324,9 @@ fn mntr_of_a_leader_has_every_gauge_before_all_other_metrics() {
          zk_log_repairing\t0\nzk_log_entries_lost\t0\nzk_log_repaired\t0\n\
          zk_looking_count\t0\n"
     );
-    let text = monitor::report(&facts(), Some((40, 1_024)), None);
+    let mut lines = Lines::default();
+    monitor::put(&mut lines, &facts(), Some((40, 1_024)), None, &AdminCounts::default());
+    let text = lines.0;
     assert!(text.starts_with(&expected), "{text}");
     assert!(expected.len() < 4_096, "collectd reads no more");
     assert!(text.contains("zk_connection_rejected\t6\n"), "{text}");
@@ -442,7 +444,8 @@ fn the_trace_mask_is_what_was_set_last() {
 
 #[test]
 fn what_the_start_took_is_told_until_it_is_set_back() {
-    let words = words(settings()).with_start(Start { load_ms: 21, n_entries: 4 });
+    let words = words(settings());
+    words.started(Start { load_ms: 21, n_entries: 4 }, None);
     let loads = || words.answer("mntr", &facts()).text.contains("zk_max_dbinittime\t21\n");
     assert!(loads());
     words.answer("srst", &facts());

@@ -57,9 +57,12 @@ fn zookeepers_sample_file_is_a_standalone_server() {
     let client = HostPort { host: "0.0.0.0".into(), port: 2181 };
     let expected = ZooConfig {
         max_connections_per_address: 60,
+        admin: config.admin.clone(),
+        file_text: text.replace("DIR", &desk.dir.path().display().to_string()),
         ..ZooConfig::minimal(ServerId(1), data_dir, client)
     };
     assert_eq!(config, expected);
+    assert!(config.admin.http.is_some(), "the admin server is on, as in 3.9");
     assert!(config.is_standalone() && config.ensemble().members.is_empty());
 }
 
@@ -383,7 +386,7 @@ fn myid_must_name_a_server_of_the_ensemble() {
 #[test]
 fn each_kind_of_key_without_effect_has_one_warning_that_names_all() {
     let text = format!(
-        "{ALONE}autopurge.purgeInterval=24\nadmin.serverPort=8080\nforceSync=no\n\
+        "{ALONE}autopurge.purgeInterval=24\nnio.numWorkerThreads=2\nforceSync=no\n\
          ssl.keyStore.location=/k\nsecureClientPort=2281\nsslQuorum=false\n\
          requireClientAuthScheme=sasl\nquorum.auth.enableSasl=true\n\
          tikTime=1\nClientPort=3\nzookeeper.superUser=bob\n"
@@ -400,8 +403,8 @@ fn each_kind_of_key_without_effect_has_one_warning_that_names_all() {
              neither encrypts nor authenticates by them: quorum.auth.enableSasl, \
              requireClientAuthScheme, secureClientPort, ssl.keyStore.location, \
              -Dzookeeper.ssl.keyStore.password",
-            "these settings of ZooKeeper have no effect in zokor: admin.serverPort, \
-             autopurge.purgeInterval, forceSync, -Dzookeeper.preAllocSize",
+            "these settings of ZooKeeper have no effect in zokor: autopurge.purgeInterval, \
+             forceSync, nio.numWorkerThreads, -Dzookeeper.preAllocSize",
             "these settings have no effect as they are written; leave out the \"zookeeper.\": \
              zookeeper.superUser",
             "these settings are unknown to ZooKeeper and to zokor, check the spelling: \
