@@ -8,6 +8,7 @@
 //! than [`MAX_WEIGHT`]. Source: `zookeeper: QuorumHierarchical`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,17 +20,20 @@ pub const MAX_WEIGHT: u64 = i64::MAX as u64;
 /// Which servers stand together, and what each weighs. Without any group every voter weighs the
 /// same, and a majority decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Groups(BTreeMap<u64, BTreeMap<ServerId, u64>>);
+pub struct Groups(Option<Arc<ByNumber>>);
+
+/// Shared, so that memberships, most of which have none, stay small. Never empty.
+type ByNumber = BTreeMap<u64, BTreeMap<ServerId, u64>>;
 
 impl Groups {
     /// None: a majority decides.
     pub const fn none() -> Self {
-        Groups(BTreeMap::new())
+        Groups(None)
     }
 
     /// Whether there are none: a majority decides.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Puts `server` into the group of this number. Whether that could be: it is in no group yet,
@@ -39,13 +43,14 @@ impl Groups {
         if weight > MAX_WEIGHT || self.weight(server).is_some() {
             return false;
         }
-        self.0.entry(group).or_default().insert(server, weight);
+        let by_number = Arc::make_mut(self.0.get_or_insert_default());
+        by_number.entry(group).or_default().insert(server, weight);
         true
     }
 
     /// What `server` weighs, if it is in a group.
     pub fn weight(&self, server: ServerId) -> Option<u64> {
-        self.0.values().find_map(|members| members.get(&server).copied())
+        self.iter().find_map(|(_, members)| members.get(&server).copied())
     }
 
     /// Whether the word of `server` counts among those that are in groups: always, if there are
@@ -56,12 +61,14 @@ impl Groups {
 
     /// The groups, ascending by number, each with its servers and their weights, ascending by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &BTreeMap<ServerId, u64>)> + Clone {
-        self.0.iter().map(|(number, members)| (*number, members))
+        let by_number = self.0.as_deref().unwrap_or(&NOBODY);
+        by_number.iter().map(|(number, members)| (*number, members))
     }
 
     /// Every server that is in a group, and its weight; ascending by id.
     pub fn weights(&self) -> BTreeMap<ServerId, u64> {
-        self.0.values().flatten().map(|(server, weight)| (*server, *weight)).collect()
+        let members = self.iter().flat_map(|(_, members)| members);
+        members.map(|(server, weight)| (*server, *weight)).collect()
     }
 
     /// The groups that the two kinds of lines speak of, for an ensemble of these voters and
@@ -141,6 +148,8 @@ impl Groups {
         groups
     }
 }
+
+static NOBODY: ByNumber = BTreeMap::new();
 
 /// A line that begins with `group` or `weight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,6 +77,9 @@ fn tell_plan(config: &ZooConfig, plan: &Plan) {
     for line in &config.servers {
         info!("ensemble: server.{}={}", line.id, line.canonical());
     }
+    for line in config.groups.to_lines().lines() {
+        info!("ensemble: {line}");
+    }
     for address in &plan.peer_listen {
         info!("listening for peers on {address} (election ports are not used)");
     }

@@ -7,6 +7,8 @@ use zokor_tests::{Acl, Client, Ensemble, ErrorCode, EventKind, Program, Stat, ev
 const CONFIG: &str = "/zookeeper/config";
 const NEW_CONFIG_NO_QUORUM: ErrorCode = ErrorCode(-13);
 const RECONFIG_DISABLED: ErrorCode = ErrorCode(-123);
+const SUPER: &str = "-Dzookeeper.DigestAuthenticationProvider.superDigest=\
+                     super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
 
 /// Servers to join, to leave, or all of them, and the version that the present list must have.
 struct Wish<'a>(Option<&'a str>, Option<&'a str>, Option<&'a str>, i64);
@@ -175,12 +177,13 @@ fn wishes_meet_zookeepers_checks_in_their_order() {
 
 #[test]
 fn in_groups_wishes_are_for_whole_lists_and_groups_must_make_sense() {
-    let builder = Ensemble::of(3).line("reconfigEnabled=true").line("skipACL=yes");
+    let builder = Ensemble::of(3).line("reconfigEnabled=true").flag(SUPER);
     let ensemble = builder.line("group.1=1:2").line("group.2=3").line("weight.3=4").start();
     let bad = ErrorCode::BAD_ARGUMENTS;
     let leader = ensemble.wait_for_leader();
     for index in [leader, (leader + 1) % 3] {
         let mut client = ensemble.client(index);
+        client.authenticate("digest", b"super:test").expect("the super user");
         let (text, stat) = text_of(&mut client);
         let (members, _) = text.split_once("version=").expect("a version");
         let (servers, groups) = members.split_once("group.1").expect("groups");

@@ -245,8 +245,9 @@ fn every_file_belongs_to_a_module() {
 const LADDER: &[(&str, &[&str])] = &[
     ("core/src/time", &[]),
     ("core/src/id", &[]),
-    ("core/src/proto", &["id", "time"]),
-    ("core/src/raft", &["id", "time"]),
+    ("core/src/groups", &["id"]),
+    ("core/src/proto", &["groups", "id", "time"]),
+    ("core/src/raft", &["groups", "id", "time"]),
     ("core/src/pages", &[]),
     ("core/src/tree", &["pages", "proto", "id", "time"]),
     ("core/src/session", &["pages", "proto", "id", "time"]),
@@ -255,7 +256,7 @@ const LADDER: &[(&str, &[&str])] = &[
     ("core/src/auth", &["tree", "proto", "id", "time"]),
     (
         "core/src/replica",
-        &["auth", "db", "session", "tree", "watch", "raft", "proto", "id", "time"],
+        &["auth", "db", "session", "tree", "watch", "raft", "proto", "groups", "id", "time"],
     ),
     ("net/src/wire", &[]),
     ("net/src/storage", &["wire"]),

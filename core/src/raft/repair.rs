@@ -220,9 +220,10 @@ fn ask_for_state<C: Command>(state: &mut State<C>, now: Instant, is_late: bool) 
 /// is not known yet. `meta` may name further voters.
 ///
 /// Whoever got a vote of this server has stood in that term itself, durably, and is a voter that
-/// has weight. So the terms of all others of that kind, asked in this life, are not below any in which it voted for one that
-/// remembers. One that does not remember either stands no more; if it was elected in that term,
-/// then by a quorum, and one of that is among those that remember, if these are a quorum.
+/// has weight. So the terms of all others of that kind, asked in this life, are not below any in
+/// which it voted for one that remembers. One that does not remember either stands no more; if it
+/// was elected in that term, then by a quorum, and one of that is among those that remember, if
+/// these are a quorum.
 fn threshold<C: Command>(state: &State<C>, meta: Option<&SnapshotMeta>) -> Option<Term> {
     let repair = state.repair.as_ref()?;
     if !repair.is_vote_lost {

@@ -128,8 +128,8 @@ impl From<ChangeError> for ChangeRefusal {
     }
 }
 
-/// How the members are described, and their groups: by the addresses that this server is `configured` with, or else
-/// by those that are `shown` already.
+/// How the members are described, and their groups: by the addresses that this server is
+/// `configured` with, or else by those that are `shown` already.
 pub(super) fn described(
     membership: &Membership,
     configured: &Ensemble,

@@ -180,11 +180,7 @@ fn put_action(out: &mut BytesMut, action: &Action) {
         Action::Describe { ensemble } => {
             let has_groups = !ensemble.groups.is_empty();
             out.put_u8(if has_groups { DESCRIBE_GROUPED } else { DESCRIBE });
-            put_count(out, ensemble.members.len());
-            for member in &ensemble.members {
-                put_varint(out, member.id.0);
-                put_text(out, &member.line);
-            }
+            put_members(out, &ensemble.members);
             if has_groups {
                 put_groups(out, &ensemble.groups);
             }
@@ -452,6 +448,14 @@ fn take_servers(reader: &mut Reader) -> Result<BTreeSet<ServerId>, WireError> {
         servers.insert(server);
     }
     Ok(servers)
+}
+
+fn put_members(out: &mut BytesMut, members: &[Member]) {
+    put_count(out, members.len());
+    for member in members {
+        put_varint(out, member.id.0);
+        put_text(out, &member.line);
+    }
 }
 
 fn take_members(reader: &mut Reader) -> Result<Vec<Member>, WireError> {

@@ -54,8 +54,8 @@ pub(super) fn server_lines(properties: &Properties) -> Result<Vec<ServerLine>, C
 
 /// The groups by which these participants decide; none if no line speaks of any.
 ///
-/// Source: `zookeeper: QuorumHierarchical.parse`. It takes what cannot be meant, too: a weight below
-/// zero, servers that do not exist, and groups by which nothing could ever be decided.
+/// Source: `zookeeper: QuorumHierarchical.parse`. It takes what cannot be meant, too: a weight
+/// below zero, servers that do not exist, and groups by which nothing could ever be decided.
 pub(super) fn groups(properties: &Properties, lines: &[ServerLine]) -> Result<Groups, ConfigError> {
     let mut by_key: BTreeMap<&str, &Entry> = BTreeMap::new();
     for entry in properties.entries.iter().filter(|entry| is_about_groups(&entry.key)) {

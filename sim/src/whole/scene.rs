@@ -12,9 +12,9 @@ use crate::plan::{ClientPlan, CorePlan, DiskPlan, NetworkPlan, Plan, ProcessPlan
 use crate::scenario::Scenario;
 
 /// `scenario` without what whole servers cannot do yet: servers that are no members do not run, and
-/// nobody changes the membership; a majority decides; disks are empty at the beginning. Faults that wait for a point of
-/// a server (`Fault::When`) do not strike, and of the recovery only the dead clients count:
-/// everything heals at once.
+/// nobody changes the membership; a majority decides; disks are empty at the beginning. Faults that
+/// wait for a point of a server (`Fault::When`) do not strike, and of the recovery only the dead
+/// clients count: everything heals at once.
 pub(super) fn playable(mut scenario: Scenario) -> Scenario {
     let plan = &mut scenario.plan;
     plan.servers -= plan.members.spares;
