@@ -107,6 +107,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     };
     let mut raft = raft::Config::new(config.id, membership);
     raft.max_appends_in_flight = appends_in_flight(config);
+    raft.may_be_wiped = config.first_start_waits_for_all && !config.is_standalone();
     if !config.is_standalone() {
         // ZooKeeper gives up on a peer after `syncLimit` ticks, a tenth of which is enough here.
         let sync_ms = u64::from(config.tick_time_ms) * u64::from(config.sync_limit_ticks);

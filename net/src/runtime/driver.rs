@@ -84,6 +84,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         (id, limits, peers): (ServerId, Limits, Peers),
+        addresses: BTreeMap<ServerId, String>,
         machine: Box<dyn Machine>,
         storage: (UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>),
         step_times: StorageTimes,
@@ -108,7 +109,7 @@ impl Driver {
             mark_due: None,
             measure_due: started.instant,
             room: DiskRoom::default(),
-            repair_told: RepairTold::default(),
+            repair_told: RepairTold::new(addresses),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -147,6 +148,9 @@ impl Driver {
         }
         self.peers.wake();
         self.let_on();
+        if self.repair_told.is_first_start() {
+            self.tell_repair(now);
+        }
     }
 
     /// Wakes as many of those that a flood holds up as there is room for, the longest held first.
@@ -274,6 +278,11 @@ impl Driver {
         }
     }
 
+    /// Tells people how a repair or a first start stands, if it is time to.
+    pub(super) fn tell_repair(&mut self, now: Now) {
+        self.repair_told.tell(now.instant, self.machine.repair());
+    }
+
     /// Looks for connections that have been silent, or have not read, for too long, and has the log
     /// marked at times.
     pub(super) fn sweep(&mut self, now: Now) {
@@ -284,7 +293,7 @@ impl Driver {
             self.measure_due = now.instant + MEASURE_INTERVAL;
             self.write_log(LogJob::Measure);
         }
-        self.repair_told.tell(now.instant, self.machine.repair());
+        self.tell_repair(now);
         self.drop_stale(now);
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {

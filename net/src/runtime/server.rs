@@ -152,7 +152,8 @@ impl Server {
         let StoragePort { log, snapshots, done, times } = storage;
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes);
         let server = (config.id, config.limits.clone(), peers);
-        let driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
+        let addresses = config.peers.clone();
+        let driver = Driver::new(server, addresses, machine, (log, snapshots), times, clock.now());
         Server {
             addresses: listeners.addresses(),
             config,
@@ -315,6 +316,7 @@ async fn timer(part: Part) {
 
 /// Closes connections that have been silent, or have not read, for too long.
 async fn sweeper(part: Part, interval: Duration) {
+    part.shared.lock().tell_repair(part.shared.clock.now());
     loop {
         sleep(interval).await;
         let now = part.shared.clock.now();

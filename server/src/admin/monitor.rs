@@ -39,6 +39,9 @@ pub(super) fn report(
     lines.put("log_repairing", u8::from(repair.is_some()));
     lines.put("log_entries_lost", repair.map_or(0, |repair| repair.n_lost));
     lines.put("log_repaired", u8::from(facts.stats.was_repaired));
+    // Ours: voters of which a server without anything does not know yet whether they are new.
+    let first_start = repair.and_then(|repair| repair.first_start.as_ref());
+    lines.put("first_start_waits_for", first_start.map_or(0, |it| it.waits_for.len()));
     metrics::put(&mut lines, facts, start);
     lines.0
 }

@@ -136,7 +136,7 @@ const FOR_FILES_PREFIXES: &[&str] =
 pub(super) const HONOURED_PREFIXES: &[&str] = &["authProvider.", "server.", "superUser."];
 
 /// Keys that ZooKeeper does not have.
-const OWN: &[&str] = &["zokor.diskReserveMb"];
+const OWN: &[&str] = &["zokor.diskReserveMb", "zokor.firstStart"];
 
 /// Beside those with a prefix, and the keys of [`limits`](super::limits).
 pub(super) const HONOURED: &[&str] = &[
