@@ -492,7 +492,9 @@ fn show(message: &Message<Word>) -> String {
         body @ (Body::Seek { .. }
         | Body::Found { .. }
         | Body::NotFound { .. }
-        | Body::SeekState { .. }) => format!("{body:?}"),
+        | Body::SeekState { .. }
+        | Body::AskIfNew { .. }
+        | Body::IfNew { .. }) => format!("{body:?}"),
     }
 }
 

@@ -222,6 +222,10 @@ pub struct SectorPlan {
     pub full: bool,
     /// Disks of a minority are damaged or lost.
     pub damage: bool,
+    /// What is damaged comes back: servers open their disks as ones that have peers, and operators
+    /// replace what cannot be opened. Else damage ends a server.
+    #[serde(default)]
+    pub repairs: bool,
 }
 
 impl SectorPlan {
@@ -236,6 +240,7 @@ impl SectorPlan {
             errors: on(s),
             full: on(s),
             damage: on(s),
+            repairs: !calm && s.below(3) > 0,
         }
     }
 }
@@ -313,7 +318,7 @@ impl Plan {
         let all = kind == 1;
         let servers = *s.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]);
         let mut on = |s: &mut Stream| !calm && (s.coin() || all);
-        let network = network(s, &mut on);
+        let mut network = network(s, &mut on);
         let mut disk = disk(s, &mut on);
         let process = process(s, &mut on);
         let mut clients = ClientPlan {
@@ -349,8 +354,11 @@ impl Plan {
         // Which damage an ensemble can bear would change with its voters.
         disk.sectors = seed.is_multiple_of(3).then(|| {
             let sectors = SectorPlan::new(seed, calm, all);
-            SectorPlan { damage: sectors.damage && !members.changes, ..sectors }
+            let damage = sectors.damage && !members.changes;
+            SectorPlan { damage, repairs: sectors.repairs && damage && servers > 2, ..sectors }
         });
+        // A vote on its way must not arrive at a server that has lost its memory of others.
+        network.late &= !disk.sectors.as_ref().is_some_and(|sectors| sectors.repairs);
         let s = &mut Stream::new(seed, Concern::Chance);
         let buggify = s.coin() && !calm;
         core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);

@@ -109,7 +109,7 @@ impl Builder {
 
     /// Starts the servers and waits until all serve.
     pub fn start(self) -> Ensemble {
-        let mut ensemble = self.prepare();
+        let mut ensemble = self.stopped();
         for server in &mut ensemble.servers {
             server.start();
         }
@@ -117,7 +117,8 @@ impl Builder {
         ensemble
     }
 
-    fn prepare(self) -> Ensemble {
+    /// Prepares the servers and starts none.
+    pub fn stopped(self) -> Ensemble {
         let ports = self.ports.clone().unwrap_or_else(|| Arc::new(Ports::claim()));
         let folder = tempfile::Builder::new().prefix("zokor-test-").tempdir();
         let folder = folder.expect("there is a temporary folder");

@@ -11,7 +11,10 @@ use zokor_tests::{Client, Ensemble, ErrorCode, Event, EventKind, Program, eventu
 #[test]
 fn a_member_that_cannot_be_found_stops_nobody() {
     // Of four voters three are a quorum.
-    let ensemble = Ensemble::of(3).line("server.9=no-such-host.invalid:2888:3888").start();
+    let ensemble = Ensemble::of(3)
+        .line("server.9=no-such-host.invalid:2888:3888")
+        .line("zokor.firstStart=quorum")
+        .start();
     for index in 0..3 {
         let mut client = ensemble.client(index);
         client.create(&format!("/{index}"), b"", mode::PERSISTENT).expect("create");

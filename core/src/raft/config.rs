@@ -44,6 +44,10 @@ pub struct Config {
     pub keep_entries: u64,
     /// ... and not more than this many bytes of them. Default 16 MiB.
     pub keep_bytes: usize,
+    /// A server on whose disk nothing was ever written may be new, or may have lost its disk: it
+    /// takes no part before the others have shown which (`docs/repair.md`). Default false: it is
+    /// known to be new.
+    pub may_be_wiped: bool,
 }
 
 impl Config {
@@ -64,6 +68,7 @@ impl Config {
             max_promotion_lag: 1_000,
             keep_entries: 10_000,
             keep_bytes: 16 << 20,
+            may_be_wiped: false,
         }
     }
 }

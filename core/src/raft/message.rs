@@ -133,6 +133,19 @@ pub enum Body<C> {
         /// word of a leader of a later term than the asker's, with an entry of that term.
         wants_leader: bool,
     },
+    /// "Nothing was ever written at mine. Was anything at yours?" Asked of anyone, answered in any
+    /// role.
+    AskIfNew {
+        /// Names the question, in this life of the asker.
+        round: u64,
+    },
+    /// The answer.
+    IfNew {
+        /// The question's.
+        round: u64,
+        /// `None` if something was written there; else the name of this life of the answerer.
+        blank: Option<u64>,
+    },
 }
 
 impl<C> Body<C> {
@@ -141,7 +154,12 @@ impl<C> Body<C> {
     pub fn is_about_repair(&self) -> bool {
         matches!(
             self,
-            Body::Seek { .. } | Body::Found { .. } | Body::NotFound { .. } | Body::SeekState { .. }
+            Body::Seek { .. }
+                | Body::Found { .. }
+                | Body::NotFound { .. }
+                | Body::SeekState { .. }
+                | Body::AskIfNew { .. }
+                | Body::IfNew { .. }
         )
     }
 

@@ -35,7 +35,7 @@ pub use membership::Membership;
 pub use message::{Body, Message, ReadToken};
 pub use position::{EntryId, Index, Term};
 pub use progress::{Flow, PeerProgress};
-pub use repair::RepairStatus;
+pub use repair::{FirstStart, RepairStatus};
 
 use crate::id::{Seed, ServerId};
 use crate::time::Instant;
@@ -291,7 +291,7 @@ impl<C: Command> Raft<C> {
         self.observe(now);
         if self.state.repair.is_some() {
             let is_nonsense = meta.last.index.0 >= BEYOND_REACH || term.0 >= BEYOND_REACH;
-            return !is_nonsense && repair::accepts(&mut self.state, term, meta);
+            return !is_nonsense && repair::accepts(&mut self.state, from, term, meta);
         }
         let is_nonsense = term.0 >= BEYOND_REACH
             || meta.last.index.0 >= BEYOND_REACH
@@ -445,7 +445,9 @@ impl<C: Command> Raft<C> {
             | Body::Seek { .. }
             | Body::Found { .. }
             | Body::NotFound { .. }
-            | Body::SeekState { .. } => unreachable!("branched off in `step`"),
+            | Body::SeekState { .. }
+            | Body::AskIfNew { .. }
+            | Body::IfNew { .. } => unreachable!("branched off in `step`"),
         }
     }
 
@@ -456,7 +458,7 @@ impl<C: Command> Raft<C> {
         }
         let state = &mut self.state;
         match body {
-            Body::Seek { after, names } => repair::asked(state, from, after, &names),
+            Body::Seek { after, names } => repair::asked(state, now, from, after, &names),
             Body::Found { after, name, matched, entries } => {
                 repair::found(state, now, (from, term), (after, name, matched), entries);
             }
@@ -469,6 +471,10 @@ impl<C: Command> Raft<C> {
                     // The others have nothing against it: they are asked by their own leader.
                     self.campaign(now, Stage::Vote, true);
                 }
+            }
+            Body::AskIfNew { round } => repair::if_new_asked(state, from, round),
+            Body::IfNew { round, blank } => {
+                repair::if_new_answered(state, now, (from, term), round, blank);
             }
             _ => unreachable!("branched off in `step`"),
         }

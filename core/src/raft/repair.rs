@@ -20,9 +20,13 @@ use crate::id::ServerId;
 use crate::time::Instant;
 
 mod answer;
+mod first_start;
 mod pieces;
 
 pub(super) use answer::{asked, state_asked};
+use first_start::Asking;
+pub use first_start::FirstStart;
+pub(super) use first_start::{answered as if_new_answered, asked as if_new_asked};
 use pieces::Pieces;
 
 /// What is to be known of a repair under way.
@@ -40,6 +44,8 @@ pub struct RepairStatus {
     pub waits_for: Vec<ServerId>,
     /// All servers have answered, and nobody had what is lost.
     pub is_nowhere: bool,
+    /// Nothing was ever written on this server's disk: it does not know whether it is new.
+    pub first_start: Option<FirstStart>,
 }
 
 /// A repair under way.
@@ -55,8 +61,11 @@ pub(super) struct Repair<C> {
     next_ask: Instant,
     /// Whom a snapshot was asked for, and how long it may take.
     state_from: Option<(ServerId, Instant)>,
-    /// A leader's own state that was accepted: its last entry, of that leader's term.
-    authority: Option<EntryId>,
+    /// A leader's own state that was accepted: its last entry, of that leader's term; and the
+    /// leader, if it is to have the vote of that term.
+    authority: Option<(EntryId, Option<ServerId>)>,
+    /// Nothing was ever written on the disk: what the others say of that.
+    asking: Option<Asking>,
     /// All is whole and on its way to the disk.
     is_writing: bool,
 }
@@ -85,6 +94,23 @@ impl<C: Command> Repair<C> {
             next_ask: Instant::ZERO,
             state_from: None,
             authority: None,
+            asking: None,
+            is_writing: false,
+        }
+    }
+
+    /// Of a server that may have lost its whole disk. `round` names its questions.
+    pub(super) fn of_blank(meta: SnapshotMeta, round: u64) -> Self {
+        Repair {
+            pieces: Pieces::only(meta),
+            is_end_lost: true,
+            is_vote_lost: true,
+            answers: BTreeMap::new(),
+            terms: BTreeMap::new(),
+            next_ask: Instant::ZERO,
+            state_from: None,
+            authority: None,
+            asking: Some(Asking::new(round)),
             is_writing: false,
         }
     }
@@ -132,6 +158,7 @@ pub(super) fn ask<C: Command>(state: &mut State<C>, peer: ServerId) {
     }
     let (after, names) = (repair.pieces.whole(), repair.pieces.names(MAX_NAMES));
     send(state, peer, Body::Seek { after, names });
+    first_start::ask(state, peer);
 }
 
 /// `from` has entries.
@@ -175,6 +202,9 @@ pub(super) fn lost_peer<C: Command>(state: &mut State<C>, peer: ServerId) {
     if let Some(repair) = &mut state.repair {
         repair.answers.remove(&peer);
         repair.state_from.take_if(|(from, _)| *from == peer);
+        if let Some(asking) = &mut repair.asking {
+            asking.lost(peer);
+        }
     }
 }
 
@@ -205,11 +235,11 @@ fn ask_for_state<C: Command>(state: &mut State<C>, now: Instant, is_late: bool) 
     let leader_has = leader.filter(|peer| repair.answers[peer].has_snapshot);
     let to = if is_covered { leader_has.or(any) } else { leader };
     let Some(to) = to else { return };
-    if repair.is_vote_lost && threshold(state, None).is_none() {
-        return;
-    }
     let after = repair.pieces.whole();
-    let until = now + state.config.snapshot_timeout.min(4 * state.config.election_timeout);
+    let patience = state.config.snapshot_timeout.min(4 * state.config.election_timeout);
+    let is_sure = !repair.is_vote_lost || threshold(state, None).is_some();
+    // Until the terms of all voters are known, a leader answers those that have no vote alone.
+    let until = now + if is_sure { patience } else { state.config.election_timeout / 2 };
     if let Some(repair) = &mut state.repair {
         repair.state_from = Some((to, until));
     }
@@ -261,8 +291,15 @@ fn send<C: Command>(state: &mut State<C>, to: ServerId, body: Body<C>) {
 
 /// A snapshot up to `meta.last` has come from a server that leads `term`, or that does not say so
 /// (0). Whether it is of use.
-pub(super) fn accepts<C: Command>(state: &mut State<C>, term: Term, meta: &SnapshotMeta) -> bool {
-    let is_beyond = threshold(state, Some(meta)).is_some_and(|threshold| term > threshold);
+pub(super) fn accepts<C: Command>(
+    state: &mut State<C>,
+    from: ServerId,
+    term: Term,
+    meta: &SnapshotMeta,
+) -> bool {
+    let is_later = threshold(state, Some(meta)).is_some_and(|threshold| term > threshold);
+    let membership = meta.membership.as_ref().map(|(_, membership)| membership);
+    let is_beyond = is_later || first_start::shows_no_vote(state, term, membership);
     let Some(repair) = &mut state.repair else { return false };
     if repair.is_writing {
         return false;
@@ -272,7 +309,7 @@ pub(super) fn accepts<C: Command>(state: &mut State<C>, term: Term, meta: &Snaps
     let is_authority = is_beyond && meta.last.term == term;
     let covers = meta.last.index > repair.pieces.whole().index && !repair.pieces.is_whole();
     if is_authority {
-        repair.authority = Some(meta.last);
+        repair.authority = Some((meta.last, (!is_later).then_some(from)));
     }
     is_authority || (covers && !repair.needs_leader())
 }
@@ -284,7 +321,9 @@ pub(super) fn installed<C: Command>(state: &mut State<C>, now: Instant, meta: Sn
         return;
     }
     let last = meta.last;
-    if repair.authority == Some(last) {
+    let authority = repair.authority.filter(|(authority, _)| *authority == last);
+    let was_vote_lost = repair.is_vote_lost;
+    if authority.is_some() {
         // The leader's term is one in which this server has not voted.
         repair.pieces = Pieces::only(meta);
         (repair.is_end_lost, repair.is_vote_lost) = (false, false);
@@ -296,6 +335,10 @@ pub(super) fn installed<C: Command>(state: &mut State<C>, now: Instant, meta: Sn
     repair.next_ask = now;
     if last.term > state.term {
         (state.term, state.vote) = (last.term, None);
+    }
+    if let Some((_, Some(leader))) = authority.filter(|_| was_vote_lost) {
+        // It leads a term that this server may have been in: nobody else gets its vote there.
+        state.vote = Some(leader);
     }
     if state.repair.as_ref().is_some_and(Repair::is_ready) {
         finish(state, now);
@@ -329,8 +372,9 @@ pub(super) fn persisted<C: Command>(state: &mut State<C>, now: Instant) -> bool 
     let is_over =
         state.repair.as_ref().is_some_and(|it| it.is_writing) && state.outbox.is_completed(gate);
     if is_over {
+        let is_first_start = state.log.last() == EntryId::default();
+        state.repairs_done += u64::from(!is_first_start);
         state.repair = None;
-        state.repairs_done += 1;
         state.redraw_election(now);
     }
     is_over
@@ -352,6 +396,7 @@ pub(super) fn status<C: Command>(state: &State<C>) -> Option<RepairStatus> {
         is_vote_lost: repair.is_vote_lost,
         is_nowhere: waits_for.is_empty() && !has_hope && !repair.is_writing,
         waits_for,
+        first_start: first_start::status(state),
     })
 }
 

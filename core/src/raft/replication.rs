@@ -194,6 +194,14 @@ pub(super) fn progress_of<C>(state: &mut State<C>, peer: ServerId) -> Option<&mu
     }
 }
 
+/// `peer`, which has no vote, has lost what it had.
+pub(super) fn forget_progress<C: Command>(state: &mut State<C>, now: Instant, peer: ServerId) {
+    let next = state.last().index.next();
+    if let Some(progress) = progress_of(state, peer).filter(|it| it.persisted() > Index::ZERO) {
+        *progress = Progress::new(next, now);
+    }
+}
+
 /// The progress of `peer` if what it says can be.
 fn sensible<C: Command>(
     state: &mut State<C>,

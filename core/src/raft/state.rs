@@ -58,6 +58,8 @@ pub(super) struct State<C> {
     pub(super) installing_until: Option<Instant>,
     /// Elections that this server has won in its life.
     pub(super) elections_won: u64,
+    /// Names this life of the server: drawn at random.
+    pub(super) life: u64,
     /// The disk has lost a part of the log: until it is whole again, this server takes no part.
     pub(super) repair: Option<Repair<C>>,
     /// Repairs that were finished in this life: 0 or 1.
@@ -132,9 +134,11 @@ impl<C: Command> State<C> {
         let mut rng = ChaCha8Rng::from_seed(seed.0);
         let life = rng.next_u64();
         let base = recovered.snapshot.last;
+        let is_in_question = may_be_wiped(&config, &recovered);
         let repair = recovered
             .damage
-            .map(|damage| Repair::new(recovered.snapshot.clone(), &recovered.entries, damage));
+            .map(|damage| Repair::new(recovered.snapshot.clone(), &recovered.entries, damage))
+            .or_else(|| is_in_question.then(|| Repair::of_blank(recovered.snapshot.clone(), life)));
         let (set_at, membership) = recovered
             .snapshot
             .membership
@@ -170,6 +174,7 @@ impl<C: Command> State<C> {
             ack: Ack::default(),
             installing_until: None,
             elections_won: 0,
+            life,
             repair,
             repairs_done: 0,
         }
@@ -423,6 +428,18 @@ pub(super) struct Outbox<C> {
     under_way: VecDeque<(Ticket, Instant)>,
     /// The last role, term and leader told.
     told: (Role, Term, Option<ServerId>),
+}
+
+/// Whether nothing says that this server has ever taken part, and there are others who could know
+/// better. Who takes part has a term of its own before.
+fn may_be_wiped<C>(config: &Config, recovered: &Recovered<C>) -> bool {
+    let is_alone = config.membership.is_quorum(|server| server == config.id);
+    config.may_be_wiped
+        && !mutated!(WipedVotesAtOnce)
+        && !is_alone
+        && recovered.damage.is_none()
+        && recovered.hard_state == HardState::default()
+        && recovered.entries.is_empty()
 }
 
 /// The hard state to start with. A snapshot that came from a later term may be durable before that

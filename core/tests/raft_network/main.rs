@@ -4,6 +4,7 @@
 
 mod damage;
 mod disk;
+mod first_start;
 mod luck;
 mod network;
 
@@ -114,7 +115,7 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
     };
     let id = |rng: &mut ChaCha8Rng| EntryId { term: Term(number(rng)), index: Index(number(rng)) };
     let index = |rng: &mut ChaCha8Rng| Index(number(rng));
-    let body = match rng.next_u64() % 17 {
+    let body = match rng.next_u64() % 19 {
         0 => Body::PreVote { last: id(rng) },
         1 => Body::PreVoteReply { granted: rng.next_u64().is_multiple_of(2) },
         2 => Body::Vote { last: id(rng), transfer: rng.next_u64().is_multiple_of(2) },
@@ -158,6 +159,11 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
             leads: rng.next_u64().is_multiple_of(2),
         },
         15 => Body::SeekState { after: id(rng), wants_leader: rng.next_u64().is_multiple_of(2) },
+        16 => Body::AskIfNew { round: number(rng) },
+        17 => {
+            let blank = rng.next_u64().is_multiple_of(2).then(|| number(rng));
+            Body::IfNew { round: number(rng), blank }
+        }
         _ => Body::SnapshotReply { index: index(rng) },
     };
     let term =

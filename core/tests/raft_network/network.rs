@@ -16,6 +16,8 @@ pub(crate) struct Server {
     pub(crate) raft: Option<Raft<Word>>,
     pub(crate) disk: Disk,
     pub(crate) lost: Option<Lost>,
+    /// What was on the disk before it was wiped, until the others have given it back.
+    pub(crate) ghost: Option<Disk>,
     pub(crate) writing: VecDeque<Persist<Word>>,
     pub(crate) installing: Option<SnapshotMeta>,
     pub(crate) delivered: Index,
@@ -57,6 +59,8 @@ pub(crate) struct Network {
     pub(crate) next_word: u64,
     pub(crate) keep_entries: u64,
     pub(crate) initial: Membership,
+    /// Servers without anything do not know whether they are new.
+    pub(crate) may_be_wiped: bool,
     // What must hold.
     pub(crate) leaders: BTreeMap<Term, ServerId>,
     pub(crate) entries: BTreeMap<EntryId, (EntryId, Payload<Word>)>,
@@ -102,9 +106,16 @@ pub(crate) fn drawn_groups(voters: &BTreeSet<ServerId>, bits: u64) -> Groups {
 }
 
 impl Network {
+    /// Servers that are known to be new, and run.
     pub(crate) fn new(seed: u64) -> Self {
+        let mut network = Network::of(seed, 1 + seed % 7);
+        network.ids().into_iter().for_each(|id| network.start(id));
+        network
+    }
+
+    /// Servers with nothing on their disks, of which none runs yet.
+    pub(crate) fn of(seed: u64, n_servers: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let n_servers = 1 + seed % 7;
         let mut initial = Membership::of_voters((1..=n_servers).map(ServerId));
         if n_servers > 3 && seed.is_multiple_of(3) {
             initial.voters.remove(&ServerId(n_servers));
@@ -136,6 +147,7 @@ impl Network {
             next_word: 0,
             keep_entries,
             initial,
+            may_be_wiped: false,
             leaders: BTreeMap::new(),
             entries: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -151,6 +163,7 @@ impl Network {
                 raft: None,
                 disk: Disk::default(),
                 lost: None,
+                ghost: None,
                 writing: VecDeque::new(),
                 installing: None,
                 delivered: Index::ZERO,
@@ -159,7 +172,6 @@ impl Network {
                 reads: BTreeMap::new(),
             };
             network.servers.insert(id, server);
-            network.start(id);
         }
         network
     }
@@ -191,6 +203,7 @@ impl Network {
     pub(crate) fn start(&mut self, id: ServerId) {
         let mut config = Config::new(id, self.initial.clone());
         config.keep_entries = self.keep_entries;
+        config.may_be_wiped = self.may_be_wiped;
         config.max_append_bytes = [60, 1000][pick(&mut self.rng, 2)];
         config.max_appends_in_flight = [1, 4, 64][pick(&mut self.rng, 3)];
         config.election_timeout = Duration::from_millis(300);
@@ -416,7 +429,11 @@ impl Network {
             assert_eq!(last.term, raft.term(), "an old entry was committed by counting");
             let Membership { voters, outgoing, groups, outgoing_groups, .. } = &membership;
             for (set, groups) in [(voters, groups), (outgoing, outgoing_groups)] {
-                let is_durable = |voter: ServerId| self.servers[&voter].disk.has(*last);
+                let had = |disk: &Option<Disk>| disk.as_ref().is_some_and(|disk| disk.has(*last));
+                let is_durable = |voter: ServerId| {
+                    let server = &self.servers[&voter];
+                    server.disk.has(*last) || had(&server.ghost)
+                };
                 let is_quorum = set.is_empty() || decides(set, groups, is_durable);
                 assert!(is_quorum, "C6: {last:?} is not durable on a quorum of {set:?} {groups:?}");
             }
@@ -491,6 +508,9 @@ impl Network {
                         self.n_repaired += 1;
                     }
                     raft.persisted(now, persist.ticket);
+                    if raft.repair().is_none() {
+                        server.ghost = None;
+                    }
                 }
             }
             Event::Installed { life, .. } if life == server.life => {

@@ -92,6 +92,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         (id, limits, peers): (ServerId, Limits, Peers),
+        addresses: BTreeMap<ServerId, String>,
         machine: Box<dyn Machine>,
         storage: (UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>),
         step_times: StorageTimes,
@@ -119,7 +120,7 @@ impl Driver {
             mark_due: None,
             measure_due: started.instant,
             room: DiskRoom::default(),
-            repair_told: RepairTold::default(),
+            repair_told: RepairTold::new(addresses),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -159,6 +160,9 @@ impl Driver {
         }
         self.peers.wake();
         self.let_on();
+        if self.repair_told.is_first_start() {
+            self.tell_repair(now);
+        }
     }
 
     /// Nothing has left the server yet that could show what is told here.
@@ -300,6 +304,11 @@ impl Driver {
         }
     }
 
+    /// Tells people how a repair or a first start stands, if it is time to.
+    pub(super) fn tell_repair(&mut self, now: Now) {
+        self.repair_told.tell(now.instant, self.machine.repair());
+    }
+
     /// Looks for connections that have been silent, or have not read, for too long, and has the log
     /// marked at times.
     pub(super) fn sweep(&mut self, now: Now) {
@@ -310,7 +319,7 @@ impl Driver {
             self.measure_due = now.instant + MEASURE_INTERVAL;
             self.write_log(LogJob::Measure);
         }
-        self.repair_told.tell(now.instant, self.machine.repair());
+        self.tell_repair(now);
         self.peers.leave_dead_ways(now.instant);
         self.drop_stale(now);
         let mut overdue = Vec::new();

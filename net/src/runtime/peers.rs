@@ -316,8 +316,8 @@ mod tests {
     fn a_peer_that_answers_nothing_is_looked_for_elsewhere_if_there_is_an_elsewhere() {
         let mut peers = two();
         for peer in [2, 3].map(ServerId) {
-            peers.send(at(100), peer, heartbeat());
-            peers.send(at(2_000), peer, heartbeat());
+            peers.send(at(100), peer, heartbeat(), Zxid::ZERO);
+            peers.send(at(2_000), peer, heartbeat(), Zxid::ZERO);
         }
         assert!(!is_left(&mut peers, at(2_099), 2));
         assert!(is_left(&mut peers, at(2_100), 2), "since the first that it left unanswered");
@@ -328,10 +328,10 @@ mod tests {
     fn whoever_says_anything_and_whoever_is_asked_nothing_is_left_alone() {
         let mut peers = two();
         assert!(!is_left(&mut peers, at(90_000), 2), "nothing was asked");
-        peers.send(at(90_000), ServerId(2), said(Body::VoteReply { granted: true }));
-        peers.send(at(90_000), ServerId(2), Message::Heard(Vec::new()));
+        peers.send(at(90_000), ServerId(2), said(Body::VoteReply { granted: true }), Zxid::ZERO);
+        peers.send(at(90_000), ServerId(2), Message::Heard(Vec::new()), Zxid::ZERO);
         assert!(!is_left(&mut peers, at(99_000), 2), "nobody answers that");
-        peers.send(at(99_000), ServerId(2), heartbeat());
+        peers.send(at(99_000), ServerId(2), heartbeat(), Zxid::ZERO);
         peers.heard(ServerId(2), &[answer()]);
         assert!(!is_left(&mut peers, at(105_000), 2));
     }
@@ -341,10 +341,10 @@ mod tests {
         let mut peers = two();
         let seek = Body::Seek { after: raft::EntryId::default(), names: Vec::new() };
         peers.heard(ServerId(2), &[said(seek)]);
-        peers.send(at(100), ServerId(2), heartbeat());
+        peers.send(at(100), ServerId(2), heartbeat(), Zxid::ZERO);
         assert!(!is_left(&mut peers, at(60_000), 2));
         peers.heard(ServerId(2), &[answer()]);
-        peers.send(at(60_000), ServerId(2), heartbeat());
+        peers.send(at(60_000), ServerId(2), heartbeat(), Zxid::ZERO);
         assert!(is_left(&mut peers, at(62_000), 2));
     }
 

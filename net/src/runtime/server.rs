@@ -168,7 +168,10 @@ impl Server {
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes)
             .with_ways(several.map(|(peer, _)| *peer), config.dial.gone_after);
         let server = (config.id, config.limits.clone(), peers);
-        let mut driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
+        let told = config.peers.iter().map(|(peer, addresses)| (*peer, addresses.join(" or ")));
+        let addresses = told.collect();
+        let mut driver =
+            Driver::new(server, addresses, machine, (log, snapshots), times, clock.now());
         driver.auditor = admin.auditor();
         Server {
             addresses: listeners.addresses(),
@@ -337,6 +340,7 @@ async fn timer(part: Part) {
 
 /// Closes connections that have been silent, or have not read, for too long.
 async fn sweeper(part: Part, interval: Duration) {
+    part.shared.lock().tell_repair(part.shared.clock.now());
     loop {
         sleep(interval).await;
         let now = part.shared.clock.now();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use zokor_core::db::Txn;
+use zokor_core::mutated;
 use zokor_core::raft::{Damage, EntryId, HardState, Index, SharedEntry, Term};
 
 use super::body;
@@ -305,7 +306,7 @@ impl Walk {
         if mark.batch > 0 {
             let is_later = mark.hard_state.term > self.hard_state.term
                 || (mark.hard_state.term == self.hard_state.term && self.hard_state.vote.is_none());
-            if self.is_vote_lost && is_later {
+            if self.is_vote_lost && is_later && !mutated!(HardStateInOnePlace) {
                 self.hard_state = mark.hard_state;
             }
             self.is_vote_lost = false;

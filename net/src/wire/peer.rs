@@ -487,6 +487,8 @@ fn with_entries<A, B>(body: &Body<A>, entries: Vec<SharedEntry<B>>) -> Body<B> {
         Body::Found { after, name, matched, .. } => Body::Found { after, name, matched, entries },
         Body::NotFound { has_snapshot, leads } => Body::NotFound { has_snapshot, leads },
         Body::SeekState { after, wants_leader } => Body::SeekState { after, wants_leader },
+        Body::AskIfNew { round } => Body::AskIfNew { round },
+        Body::IfNew { round, blank } => Body::IfNew { round, blank },
     }
 }
 

@@ -86,6 +86,9 @@ pub struct ZooConfig {
     pub reconfig_enabled: bool,
     /// Whether a single participant makes a standalone server. Default true.
     pub standalone_enabled: bool,
+    /// `zokor.firstStart`: whether a server of an ensemble on whose disk nothing was ever written
+    /// waits for all voters before it takes itself for new. Default `all`: it does.
+    pub first_start_waits_for_all: bool,
     /// This server: from `myid`, or 1 if standalone without one.
     pub id: ServerId,
     /// The ensemble, ascending by id; empty if standalone.
@@ -157,6 +160,7 @@ impl ZooConfig {
             quorum_listen_on_all_ips: false,
             reconfig_enabled: false,
             standalone_enabled: true,
+            first_start_waits_for_all: true,
             id,
             servers: Vec::new(),
             groups: Groups::none(),
@@ -244,6 +248,7 @@ impl ZooConfig {
             quorum_listen_on_all_ips: keys.boolean("quorumListenOnAllIPs", false)?,
             reconfig_enabled: keys.boolean("reconfigEnabled", false)?,
             standalone_enabled: keys.boolean("standaloneEnabled", true)?,
+            first_start_waits_for_all: first_start_waits_for_all(&keys, &mut warnings)?,
             id: membership.id,
             servers: membership.servers,
             groups: membership.groups,
@@ -253,6 +258,25 @@ impl ZooConfig {
             machine_properties: keys.machine_properties(),
             warnings,
         })
+    }
+}
+
+/// ZooKeeper has no such key: its servers vote with empty folders.
+fn first_start_waits_for_all(
+    keys: &Keys<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<bool, ConfigError> {
+    const KEY: &str = "zokor.firstStart";
+    match keys.text(KEY) {
+        None | Some("all") => Ok(true),
+        Some("quorum") => {
+            warnings.push(format!(
+                "{KEY} is quorum: with an empty folder this server votes as a new one; take the \
+                 key away when the ensemble has begun, or a lost disk can take writes with it"
+            ));
+            Ok(false)
+        }
+        Some(other) => Err(keys.error(KEY, format!("{KEY} is {other:?}; write all, or quorum"))),
     }
 }
 

@@ -14,9 +14,6 @@
 //! - M16, a message of an earlier connection is accepted: nothing in `core` relies on connections.
 //!   Raft takes messages late, twice and out of order, and the worlds deliver them so in ordinary
 //!   runs.
-//! - M28, a server with a lost disk votes at once; M29, the hard state in one copy. A log that
-//!   cannot be read is refused today, and the hard state is a record of the log; these come with
-//!   the repair of logs.
 //! - M37, a request repeated by a client after a reconnect is applied again: clients do not repeat,
 //!   and what a server sends again is M47.
 //! - M41, a read by a lease: there are no leases.
@@ -93,6 +90,9 @@ catalogue! {
     "M25c" DamageCut: "damage to what was durable is cut as if it were a torn tail",
     "M26" ChecksumIgnored: "the checksum of a record's body is not looked at",
     "M27" SyncErrorIgnored: "the log's sync fails and counts as done",
+    "M28" WipedVotesAtOnce: "a server that has lost its disk votes at once, as a new one",
+    "M29" HardStateInOnePlace: "the hard state is in the log alone, and its last record there \
+        counts as the last that there was",
     "M30a" EpochNotOpened: "a new term opens no new epoch",
     "M30b" EpochIgnoresTerm: "a new epoch is the next one, whatever the term",
     "M31" CounterWraps: "a full counter begins anew in the same epoch (a counter of 6 bits)",

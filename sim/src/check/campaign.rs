@@ -34,6 +34,11 @@ impl Campaigns {
         })
     }
 
+    /// A server that was wiped and finds nothing anywhere begins in a term that nobody has opened.
+    pub fn skipped(&mut self, term: Term) {
+        self.begun.insert(term);
+    }
+
     /// `server` sends `message` to `to`.
     pub fn said(&mut self, server: ServerId, to: ServerId, message: &Message<Txn>) {
         match message.body {

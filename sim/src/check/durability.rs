@@ -40,6 +40,8 @@ pub fn said(server: ServerId, to: ServerId, message: &Message<Txn>, disk: &Disk)
         | Body::Found { .. }
         | Body::NotFound { .. }
         | Body::SeekState { .. }
+        | Body::AskIfNew { .. }
+        | Body::IfNew { .. }
         | Body::TimeoutNow => Ok(()),
     }
 }

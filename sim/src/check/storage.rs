@@ -43,6 +43,23 @@ pub fn found(server: ServerId, recovered: &Recovered, model: &Disk, is_damaged: 
     })
 }
 
+/// `server`, which was damaged, finds what is left: nothing but what it was asked to keep.
+///
+/// # Errors
+/// If it is not damaged, or if anything is there that nobody asked for.
+pub fn left(server: ServerId, recovered: &Recovered, model: &Disk, is_damaged: bool) -> Verdict {
+    must(CHECK, is_damaged, || format!("server {server} is not damaged and has lost something"))?;
+    let behind = recovered.damage.iter().flat_map(|damage| &damage.behind);
+    let known = model.known();
+    let is_known = |entry: &SharedEntry<Txn>| {
+        known.iter().any(|records| records.log.entry(entry.id.index) == Some(entry))
+    };
+    let stranger = recovered.entries.iter().chain(behind).find(|entry| !is_known(entry));
+    must(CHECK, stranger.is_none(), || {
+        format!("server {server} finds {:?}, which nobody asked for", stranger.map(|it| it.id))
+    })
+}
+
 /// `server` cannot open its storage, and says `why`.
 ///
 /// # Errors

@@ -24,6 +24,9 @@ impl Conformance {
     /// # Errors
     /// If the model does not allow it, or holds other numbers to be true.
     pub fn polled(&mut self, server: ServerId, stats: &Stats, outputs: &[Output]) -> Verdict {
+        if self.is_left {
+            return Ok(());
+        }
         let server = number(server);
         let commit = stats.commit.0 as usize;
         let before = self.model.servers[server].term;
@@ -364,6 +367,8 @@ impl Conformance {
             | Body::Found { .. }
             | Body::NotFound { .. }
             | Body::SeekState { .. }
+            | Body::AskIfNew { .. }
+            | Body::IfNew { .. }
             | Body::TimeoutNow => Ok(()),
         }
     }

@@ -32,6 +32,8 @@ pub struct Conformance {
     actions: u64,
     /// What a power cut showed to be wrong, to be told when the server starts again.
     found: Option<Violation>,
+    /// The run has left what the model knows: it is followed no more.
+    is_left: bool,
 }
 
 /// What is remembered of one server.
@@ -55,7 +57,14 @@ impl Conformance {
         let mut model = State::new(count as usize, words::membership(initial));
         model.servers.iter_mut().for_each(|server| server.up = false);
         let servers = (0..count).map(|_| Followed::default()).collect();
-        Conformance { model, servers, asks: BTreeMap::new(), actions: 0, found: None }
+        Conformance {
+            model,
+            servers,
+            asks: BTreeMap::new(),
+            actions: 0,
+            found: None,
+            is_left: false,
+        }
     }
 
     /// All disks begin with a snapshot that ends with `first`, and so many entries of its term.
@@ -70,6 +79,11 @@ impl Conformance {
         }
     }
 
+    /// From here on the run has what the model does not know: disks that lose what they held.
+    pub fn leave(&mut self) {
+        self.is_left = true;
+    }
+
     /// How many actions the model has taken.
     pub fn actions(&self) -> u64 {
         self.actions
@@ -80,6 +94,9 @@ impl Conformance {
     /// # Errors
     /// If it refuses, or the action shows that a property does not hold.
     pub fn take(&mut self, action: Action) -> Verdict {
+        if self.is_left {
+            return Ok(());
+        }
         let refusal = self.model.take(&action, None).err();
         match refusal.or(self.model.said.violation) {
             None => {
@@ -95,6 +112,9 @@ impl Conformance {
     /// # Errors
     /// If the model does not allow it, or would not have left on disk what is there.
     pub fn starts(&mut self, server: ServerId) -> Verdict {
+        if self.is_left {
+            return Ok(());
+        }
         self.found.take().map_or(Ok(()), Err)?;
         self.servers[number(server)] = Followed::default();
         self.take(Action::Restart { server: number(server) })
@@ -105,6 +125,9 @@ impl Conformance {
     /// # Errors
     /// If the model does not allow what follows at once.
     pub fn input(&mut self, server: ServerId, input: &Input) -> Verdict {
+        if self.is_left {
+            return Ok(());
+        }
         let server = number(server);
         let followed = &mut self.servers[server];
         match input {
@@ -139,6 +162,9 @@ impl Conformance {
 
     /// The power of a server was cut; `disk` is what it has left.
     pub fn crashed(&mut self, server: ServerId, disk: &Disk) {
+        if self.is_left {
+            return;
+        }
         let verdict = self.loses_power(server, disk);
         self.found = self.found.take().or(verdict.err());
     }

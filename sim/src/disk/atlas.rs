@@ -21,7 +21,13 @@ pub enum Part {
     Entry(Index),
     /// The snapshot that ends with this index.
     Snapshot(Index),
+    /// A few entries at so many thousandths of a log that is the same everywhere. It is mended as
+    /// long as another server has them.
+    Stretch(u64),
 }
+
+/// Stretches that lie farther apart have no entry in common.
+const STRETCH: u64 = 150;
 
 /// The map of one run.
 #[derive(Clone, Debug)]
@@ -30,13 +36,15 @@ pub struct Atlas {
     over_the_limit: bool,
     damaged: BTreeMap<Part, BTreeSet<u64>>,
     out: BTreeSet<u64>,
+    /// Those that were ever damaged.
+    ever: BTreeSet<u64>,
 }
 
 impl Atlas {
     /// None of these is damaged yet.
     pub fn new(members: Membership) -> Self {
-        let (damaged, out) = (BTreeMap::new(), BTreeSet::new());
-        Atlas { members, over_the_limit: false, damaged, out }
+        let (damaged, out, ever) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Atlas { members, over_the_limit: false, damaged, out, ever }
     }
 
     /// From now on any number may be damaged anywhere.
@@ -44,20 +52,46 @@ impl Atlas {
         self.over_the_limit = true;
     }
 
-    /// Marks `part` of `server` as damaged, if that is still within the limit. Today nothing is
-    /// repaired, so that any damage may cost the server as a whole.
+    /// Marks `part` of `server` as damaged, if that is still within the limit. Until it is repaired,
+    /// any damage may cost the server as a whole.
     pub fn damage(&mut self, server: u64, part: Part) -> bool {
         if !self.may_damage(server, part) {
             return false;
         }
         self.damaged.entry(part).or_default().insert(server);
+        self.ever.insert(server);
         true
+    }
+
+    /// A damaged server has got back what it had lost.
+    pub fn repaired(&mut self, server: u64) {
+        self.damaged.retain(|_, them| {
+            them.remove(&server);
+            !them.is_empty()
+        });
+    }
+
+    /// Whether `server` was ever damaged: what was not noticed may still come out.
+    pub fn was_damaged(&self, server: u64) -> bool {
+        self.ever.contains(&server)
     }
 
     /// Whether `server` could be damaged there as well.
     pub fn may_damage(&self, server: u64, part: Part) -> bool {
         if self.over_the_limit {
             return true;
+        }
+        let apart = |other: &Part| match (part, other) {
+            (Part::Stretch(here), Part::Stretch(there)) => here.abs_diff(*there) > STRETCH,
+            (Part::Stretch(_), _) | (_, Part::Stretch(_)) => false,
+            _ => true,
+        };
+        let of_others = self.damaged.iter().filter(|(_, them)| them.iter().any(|it| *it != server));
+        if !of_others.clone().all(|(other, _)| apart(other)) {
+            return false;
+        }
+        if let Part::Stretch(_) = part {
+            return self.out.is_empty();
         }
         let mut hit = self.damaged_at(part);
         hit.insert(server);
@@ -153,6 +187,23 @@ mod tests {
         assert!(atlas.damage(1, Part::Snapshot(Index(3))));
         assert!(atlas.is_damaged(1) && !atlas.is_damaged(2));
         assert!(!atlas.damage(2, Part::Entry(Index(9))), "nothing is repaired yet");
+    }
+
+    #[test]
+    fn who_is_repaired_makes_room_for_another() {
+        let mut atlas = Atlas::new(of(3));
+        assert!(atlas.damage(1, Part::Whole) && !atlas.damage(2, Part::Whole));
+        atlas.repaired(1);
+        assert!(!atlas.is_damaged(1) && atlas.was_damaged(1));
+        assert!(atlas.damage(2, Part::Whole) && !atlas.was_damaged(3));
+    }
+
+    #[test]
+    fn stretches_that_lie_apart_may_be_lost_everywhere_and_nothing_else_meanwhile() {
+        let mut atlas = Atlas::new(of(3));
+        assert!(atlas.damage(1, Part::Stretch(200)));
+        assert!(!atlas.may_damage(2, Part::Stretch(300)) && !atlas.may_damage(2, Part::Whole));
+        assert!(atlas.damage(2, Part::Stretch(500)) && atlas.damage(3, Part::Stretch(800)));
     }
 
     #[test]

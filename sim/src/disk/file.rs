@@ -242,6 +242,29 @@ impl FileNode {
         true
     }
 
+    /// Lets the sector rot that lies at `permille` of those in use behind the first 4 KiB, which are
+    /// a log's head; or makes zeros of it and of all behind it. Whether there was one.
+    pub(super) fn spoil_at(
+        &mut self,
+        permille: u64,
+        to_the_end: bool,
+        disk: &mut Dice<'_>,
+    ) -> bool {
+        const HEAD_BYTES: usize = 4096;
+        let Some(last) = self.shown.iter().rposition(|byte| *byte != 0) else { return false };
+        let (first, last) = (HEAD_BYTES.div_ceil(disk.sector), last / disk.sector);
+        let first = if last < first { 0 } else { first };
+        let at = first + (last - first) * permille as usize / 1000;
+        let (start, end) = (at * disk.sector, self.shown.len().min((at + 1) * disk.sector));
+        if to_the_end {
+            self.shown[start..].fill(0);
+        } else {
+            self.shown[start..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        }
+        self.rotten.insert(at);
+        true
+    }
+
     /// Whether the platter holds, or will show, something that nobody wrote there.
     pub(super) fn is_spoilt(&self) -> bool {
         !(self.ghosts.is_empty() && self.rotten.is_empty() && self.unreadable.is_empty())

@@ -169,6 +169,18 @@ impl SectorDisk {
         false
     }
 
+    /// Lets what lies at `permille` of the newest file whose name begins with `prefix` rot, among
+    /// what is in use; whether there was anything. `to_the_end`: all from there on is zeros.
+    pub fn spoil_newest(&self, prefix: &str, permille: u64, to_the_end: bool) -> bool {
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        let named = shared.names.iter().filter(|(name, _)| name.starts_with(prefix));
+        let Some(id) = named.max().map(|(_, id)| id) else { return false };
+        let node = shared.nodes.get_mut(&id).expect("names lead to files");
+        let mut dice = Dice { stream: &mut shared.stream, sector: shared.sector_bytes };
+        node.spoil_at(permille, to_the_end, &mut dice)
+    }
+
     /// Whether anything on the platter is, or may turn out to be, other than what was stored.
     pub fn is_spoilt(&self) -> bool {
         self.shared().nodes.values().any(FileNode::is_spoilt)

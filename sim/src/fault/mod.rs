@@ -130,7 +130,8 @@ pub enum Fault {
     When(Option<u64>, CrashPoint, Box<Fault>),
 }
 
-/// What is worse than a crash for a disk. A damaged server is out for good.
+/// What is worse than a crash for a disk. Where nothing is repaired, a damaged server is out for
+/// good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Damage {
     /// A durable sector changes.
@@ -143,6 +144,12 @@ pub enum Damage {
     Misdirected(u64),
     /// All of it is gone.
     LostDisk,
+    /// A sector of the log's newest segment changes that lies at so many thousandths of it.
+    RotLog(u64),
+    /// The newest snapshot changes in a place.
+    RotSnapshot,
+    /// The second half of the log's newest segment is zeros.
+    CutLog,
 }
 
 impl Fault {

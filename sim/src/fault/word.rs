@@ -56,7 +56,9 @@ impl Word {
             | Body::Seek { .. }
             | Body::Found { .. }
             | Body::NotFound { .. }
-            | Body::SeekState { .. } => None,
+            | Body::SeekState { .. }
+            | Body::AskIfNew { .. }
+            | Body::IfNew { .. } => None,
         }
     }
 }

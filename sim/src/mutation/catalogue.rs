@@ -78,6 +78,8 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::DamageCut, &["storage keeps", "C4", "W7", "C2", "panic"], Stepped, 500, Sought),
     row(Mutant::ChecksumIgnored, &["no server ends", "C3", "C11", "R1"], Whole, 200, Sought),
     row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5", "storage keeps"], Whole, 300, Sought),
+    row(Mutant::WipedVotesAtOnce, &["C5", "C4", "C1", "C2", "W7", "panic"], Stepped, 1000, Sought),
+    row(Mutant::HardStateInOnePlace, &["C2", "C1", "C7", "panic"], Stepped, 500, Sought),
     row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
     row(Mutant::EpochIgnoresTerm, &["C9"], Stepped, 50, Sought),
     row(Mutant::CounterWraps, &["C9", "panic"], Stepped, 200, Sought),

@@ -204,7 +204,11 @@ impl<'a> Storm<'a> {
         let Some(name) = self.ensemble.damage(server, damage) else { return };
         self.probes.hit(name);
         match damage {
-            Damage::Rot | Damage::Unreadable => self.later(after, Repair::Start(server)),
+            Damage::Rot
+            | Damage::Unreadable
+            | Damage::RotLog(_)
+            | Damage::RotSnapshot
+            | Damage::CutLog => self.later(after, Repair::Start(server)),
             Damage::LostWrite(_) | Damage::Misdirected(_) => {
                 self.later(2_000_000, Repair::Uncover(server, after));
             }

@@ -136,6 +136,8 @@ pub struct Disk {
     pending: VecDeque<Persist<Txn>>,
     /// The snapshot being written.
     checkpoint: Option<(Ticket, Snapshot)>,
+    /// What was durable before it was damaged, until the others have given it back.
+    lost: Option<(Records, Index)>,
     /// When the last write that is under way will be done.
     pub busy_until: Micros,
 }
@@ -156,10 +158,32 @@ impl Disk {
         self.snapshot.as_ref()
     }
 
-    /// Whether the entry would survive a power cut, by itself or in a snapshot.
+    /// Whether the entry would survive a power cut, by itself or in a snapshot; or would have, and
+    /// is to come back.
     pub fn holds(&self, id: EntryId) -> bool {
         let in_snapshot = self.snapshot.as_ref().is_some_and(|s| s.meta.last.index >= id.index);
-        in_snapshot || self.durable.log.term_at(id.index) == Some(id.term)
+        let is_here = in_snapshot || self.durable.log.term_at(id.index) == Some(id.term);
+        is_here
+            || self.lost.as_ref().is_some_and(|(records, snapshot)| {
+                *snapshot >= id.index || records.log.term_at(id.index) == Some(id.term)
+            })
+    }
+
+    /// What is durable turns out to be damaged.
+    pub fn loses(&mut self) {
+        let snapshot = self.snapshot.as_ref().map_or(Index::ZERO, |s| s.meta.last.index);
+        self.lost.get_or_insert_with(|| (self.durable.clone(), snapshot));
+    }
+
+    /// Everything is back.
+    pub fn has_back(&mut self) {
+        self.lost = None;
+    }
+
+    /// All that it may hold, or held before it was damaged.
+    pub fn known(&self) -> Vec<Records> {
+        let lost = self.lost.iter().map(|(records, _)| records.clone());
+        self.outcomes().into_iter().chain([self.asked.clone()]).chain(lost).collect()
     }
 
     /// The last index that would survive.

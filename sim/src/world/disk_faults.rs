@@ -11,7 +11,9 @@ use zokor_net::storage::{Error, Opened};
 
 use super::event::Event;
 use super::queue::Micros;
+use super::sectors::Sectors;
 use super::stepped::World;
+use crate::check::progress::Progress;
 use crate::check::{Verdict, Violation, must, storage};
 use crate::disk::atlas::Part;
 use crate::disk::{self, SectorDisk};
@@ -38,7 +40,7 @@ impl World {
             return Ok(false);
         }
         let time = self.time;
-        let is_damaged = self.atlas.is_damaged(server);
+        let is_damaged = self.atlas.was_damaged(server);
         let state = self.server(server);
         let wall = state.clock.now(time).wall;
         let Some(sectors) = &mut state.sectors else { return Ok(true) };
@@ -64,19 +66,39 @@ impl World {
     fn take_over(&mut self, server: u64, opened: Opened<SectorDisk>, is_damaged: bool) -> Verdict {
         let Opened { wal, snapshots, recovered, report } = opened;
         let state = &mut self.servers[server as usize - 1];
-        storage::found(state.id, &recovered, &state.disk, is_damaged)?;
+        let is_wiped = report.is_new && state.life > 0;
+        let is_rewritten = report.replaced.is_some();
+        if is_wiped || is_rewritten || recovered.damage.is_some() {
+            storage::left(state.id, &recovered, &state.disk, is_damaged)?;
+            state.disk.loses();
+            // The model knows of no such disk.
+            self.conformance.leave();
+            let damage = recovered.damage.as_ref();
+            if is_wiped || damage.is_some_and(|damage| damage.is_vote_lost) {
+                state.progress = Progress::default();
+            }
+            state.is_repairing = true;
+            state.config.raft.may_be_wiped |= is_wiped;
+        } else if !state.is_repairing {
+            storage::found(state.id, &recovered, &state.disk, is_damaged)?;
+        }
         state.disk.adopt(&recovered);
         if state.life > 0 {
             self.conformance.crashed(state.id, &state.disk);
         }
         state.sectors.as_mut().expect("it was opened").use_opened(wal, snapshots);
+        let is_damage = recovered.damage.is_some();
         state.found = Some(recovered);
         self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("finds {report}"));
+        let at = server as usize - 1;
         for (name, seen) in [
             ("storage: torn tail cut", report.cut.is_some()),
             ("storage: older snapshot used", !report.damaged_snapshots.is_empty()),
             ("storage: log dropped for its snapshot", report.has_dropped_log),
-            ("storage: damage did not matter", is_damaged),
+            ("storage: damage did not matter", is_damaged && !self.servers[at].is_repairing),
+            ("storage: a wiped server starts", is_wiped),
+            ("storage: a damaged server starts", is_damage),
+            ("storage: a damaged log is written anew from a snapshot", is_rewritten),
         ] {
             if seen {
                 self.probes.hit(name);
@@ -99,10 +121,30 @@ impl World {
             self.queue.push(time + 500_000, Event::Start { server });
             return must(storage::CHECK, is_full, || format!("server {server}: {error}"));
         }
-        storage::refused(server, &error.to_string(), self.atlas.is_damaged(server))?;
+        storage::refused(server, &error.to_string(), self.atlas.was_damaged(server))?;
         self.probes.hit("storage: damaged server refused to start");
+        let repairs = self.server(server).sectors.as_ref().is_some_and(Sectors::repairs);
+        if repairs && self.atlas.damage(server, Part::Whole) {
+            // An operator puts another disk in its place.
+            self.probes.hit("storage: disk replaced");
+            self.server(server).sectors.as_mut().expect("just seen").disk().lose();
+            self.queue.push(time + 500_000, Event::Start { server });
+            return Ok(());
+        }
         self.atlas.leave_out(server);
         Ok(())
+    }
+
+    /// A server that had lost something has got it back.
+    pub(super) fn is_mended(&mut self, server: u64) {
+        self.probes.hit("storage: a damaged server is whole again");
+        let state = self.server(server);
+        state.is_repairing = false;
+        state.disk.has_back();
+        if let Some(sectors) = &state.sectors {
+            sectors.disk().disarm();
+        }
+        self.atlas.repaired(server);
     }
 
     /// A server hears whether its disk is short of room.
@@ -203,11 +245,17 @@ impl World {
     }
 
     fn damage(&mut self, server: u64, damage: Damage, after: Micros) {
-        if !self.atlas.may_damage(server, Part::Whole) || self.atlas.is_out(server) {
+        let part = match damage {
+            Damage::RotLog(permille) => Part::Stretch(permille),
+            _ => Part::Whole,
+        };
+        if !self.atlas.may_damage(server, part) || self.atlas.is_out(server) {
             return;
         }
-        let Some(sectors) = &self.server(server).sectors else { return };
-        let disk = sectors.disk();
+        let state = self.server(server);
+        // Of what comes on top while it is mended nobody could tell whether it is mended, too.
+        let Some(sectors) = state.sectors.as_ref().filter(|_| !state.is_repairing) else { return };
+        let (disk, repairs) = (sectors.disk(), sectors.repairs());
         let (name, has_struck) = match damage {
             Damage::Rot => ("disk: rot", disk.spoil(false, "")),
             Damage::Unreadable => ("disk: sector became unreadable", disk.spoil(true, "")),
@@ -220,20 +268,29 @@ impl World {
                 ("disk: write to be misdirected", true)
             }
             Damage::LostDisk => ("disk: lost", true),
+            Damage::RotLog(permille) => ("disk: rot", disk.spoil_newest("log-0", permille, false)),
+            Damage::RotSnapshot => ("disk: rot", disk.spoil_newest("snapshot-", 500, false)),
+            Damage::CutLog => ("disk: tail lost", disk.spoil_newest("log-0", 500, true)),
         };
         if !has_struck {
             return;
         }
         self.probes.hit(name);
-        let is_within = self.atlas.damage(server, Part::Whole);
+        let is_within = self.atlas.damage(server, part);
         assert!(is_within, "just asked");
         match damage {
             Damage::LostDisk => {
                 self.crash(server, Some(after));
                 self.server(server).sectors.as_mut().expect("just seen").disk().lose();
-                self.atlas.leave_out(server);
+                if !repairs {
+                    self.atlas.leave_out(server);
+                }
             }
-            Damage::Rot | Damage::Unreadable => self.crash(server, Some(after)),
+            Damage::Rot
+            | Damage::Unreadable
+            | Damage::RotLog(_)
+            | Damage::RotSnapshot
+            | Damage::CutLog => self.crash(server, Some(after)),
             Damage::LostWrite(_) | Damage::Misdirected(_) => {}
         }
     }

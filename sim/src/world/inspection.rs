@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use zokor_core::Replica;
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
 use zokor_core::raft::{self, EntryId, Payload, Persist, Role, Term};
@@ -33,6 +34,9 @@ impl World {
         let time = self.time;
         let state = &mut self.servers[server as usize - 1];
         if let Some(hard_state) = persist.hard_state {
+            if state.is_repairing && persist.reset.is_none() {
+                self.checks.campaigns.skipped(hard_state.term);
+            }
             state.progress.keeps(id, hard_state)?;
             self.checks.campaigns.kept(id, hard_state)?;
         }
@@ -40,9 +44,12 @@ impl World {
         let mut previous = log.last();
         if let Some(meta) = &persist.reset {
             self.checks.committed.snapshot(id, meta.last)?;
-            self.checks.committed.truncated(id, log, meta.last.index)?;
+            if !state.is_repairing {
+                self.checks.committed.truncated(id, log, meta.last.index)?;
+            }
             let durable = state.disk.snapshot().map(|snapshot| snapshot.meta.last);
-            must("purged is in a snapshot (C8)", durable == Some(meta.last), || {
+            let durable = durable.unwrap_or_default();
+            must("purged is in a snapshot (C8)", durable == meta.last, || {
                 format!("server {server} resets its log to {:?}, durable is {durable:?}", meta.last)
             })?;
             previous = meta.last;
@@ -120,6 +127,11 @@ impl World {
     pub(super) fn observe(&mut self, server: u64) -> Verdict {
         let id = ServerId(server);
         let time = self.time;
+        let state = &self.servers[server as usize - 1];
+        let is_whole = |replica: &Replica| replica.raft().repair().is_none();
+        if state.is_repairing && state.replica.as_ref().is_some_and(is_whole) {
+            self.is_mended(server);
+        }
         let state = &mut self.servers[server as usize - 1];
         let Some(replica) = &state.replica else {
             return Ok(());

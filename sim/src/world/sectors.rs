@@ -65,6 +65,11 @@ impl Sectors {
         })
     }
 
+    /// Whether what is damaged comes back.
+    pub fn repairs(&self) -> bool {
+        self.plan.repairs
+    }
+
     /// The disk below.
     pub fn disk(&self) -> &SectorDisk {
         &self.disk
@@ -82,6 +87,7 @@ impl Sectors {
         let options = Options {
             segment_bytes: self.plan.segment_bytes,
             snapshots_kept: self.plan.snapshots_kept,
+            has_peers: self.plan.repairs,
             ..Options::new(self.server, fresh_id, wall)
         };
         if self.stream.per_mille(100) {

@@ -38,6 +38,8 @@ pub struct Server {
     pub sectors: Option<Sectors>,
     /// What was found on it, until the server starts from that.
     pub found: Option<Recovered>,
+    /// It has lost what the others have to give back.
+    pub is_repairing: bool,
     /// Draws for the process: its seeds and delays.
     pub stream: Stream,
     /// Draws for the disk.
@@ -133,6 +135,7 @@ impl Server {
             disk: Disk::default(),
             sectors: Sectors::new(plan, number),
             found: None,
+            is_repairing: false,
             stream,
             disk_stream: Stream::new(plan.seed, Concern::Disk(number)),
             replica: None,

@@ -15,6 +15,7 @@ fn trio() -> Script {
         errors: false,
         full: true,
         damage: false,
+        repairs: false,
     };
     let mut script = Script::calm(3)
         .with(|plan| plan.disk.sectors = Some(sectors.clone()))

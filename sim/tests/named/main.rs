@@ -9,6 +9,7 @@ mod ensembles;
 mod limits;
 mod raft;
 mod recipes;
+mod repair;
 mod synchronisation;
 mod zookeeper;
 

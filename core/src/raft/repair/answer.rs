@@ -10,15 +10,21 @@ use crate::raft::effect::Effect;
 use crate::raft::entry::Command;
 use crate::raft::message::Body;
 use crate::raft::position::{EntryId, Index, Term};
+use crate::raft::replication;
 use crate::raft::state::{Standing, State};
+use crate::time::Instant;
 
 /// `from` lacks what comes after `after`, and its log has `names` beyond it.
 pub(in crate::raft) fn asked<C: Command>(
     state: &mut State<C>,
+    now: Instant,
     from: ServerId,
     after: EntryId,
     names: &[EntryId],
 ) {
+    if has_no_vote(state, from) {
+        replication::forget_progress(state, now, from);
+    }
     let max_bytes = state.config.max_append_bytes;
     let body = match &state.repair {
         Some(repair) if !repair.is_writing => repair.pieces.answer(after, names, max_bytes),
@@ -29,6 +35,14 @@ pub(in crate::raft) fn asked<C: Command>(
         leads: matches!(state.standing, Standing::Leader(_)),
     });
     send(state, from, body);
+}
+
+/// Whether the membership in force gives `server` no vote, and a state that this server sends says
+/// so: one that stands in the configuration alone is read by everyone from an own file.
+fn has_no_vote<C: Command>(state: &State<C>, server: ServerId) -> bool {
+    let (set_at, membership) = state.memberships.current();
+    let is_said = *set_at > Index::ZERO || membership.learners.contains(&server);
+    is_said && !membership.is_voter(server)
 }
 
 /// Up to where this server's state is.
@@ -59,8 +73,9 @@ fn whole_answer<C: Command>(
     Some(Body::Found { after, name, matched: Some(matched), entries })
 }
 
-/// `from` wants the state itself. `term` is the one beyond which it believes a leader. Whether this
-/// leader is to open a new term for it.
+/// `from` wants the state itself. `term` is the one beyond which it believes a leader, 0 if it does
+/// not know that yet; who has no vote believes the leader that says so. Whether this leader is to
+/// open a new term for it.
 #[must_use]
 pub(in crate::raft) fn state_asked<C: Command>(
     state: &mut State<C>,
@@ -80,8 +95,14 @@ pub(in crate::raft) fn state_asked<C: Command>(
     if !leads {
         return false;
     }
-    if state.term <= term {
-        return true;
+    if !has_no_vote(state, from) {
+        if state.term <= term {
+            return true;
+        }
+        if term == Term(0) {
+            // It does not know yet whom to believe.
+            return false;
+        }
     }
     if has_own_applied(state) {
         state.outbox.effects.push_back(Effect::SendState { to: from, term: state.term });

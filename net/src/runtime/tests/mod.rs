@@ -109,7 +109,8 @@ async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
     let mut reports = port.done;
     let script = Box::new(Script::default());
-    let mut driver = Driver::new(server, script, (port.log, port.snapshots), port.times, now);
+    let mut driver =
+        Driver::new(server, BTreeMap::new(), script, (port.log, port.snapshots), port.times, now);
     let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
     let ask = |driver: &mut Driver, xid| {
         let request = Request::Write(Write::CloseSession);
@@ -322,8 +323,14 @@ async fn when_a_flood_ends_as_many_go_on_as_there_is_room_for() {
     let limits = Limits { global_outstanding: 10, ..Limits::default() };
     let server = (ServerId(1), limits, Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
-    let mut driver =
-        Driver::new(server, Box::new(script), (port.log, port.snapshots), port.times, now);
+    let mut driver = Driver::new(
+        server,
+        BTreeMap::new(),
+        Box::new(script),
+        (port.log, port.snapshots),
+        port.times,
+        now,
+    );
     let address = "127.0.0.1:9".parse().unwrap();
     let wakes: Vec<_> = (0..3).map(|_| driver.admit(now, address).unwrap()).collect();
     seen.lock().unwrap().flood = 11;
@@ -383,7 +390,8 @@ async fn an_answer_that_was_not_polled_yet_is_said_before_the_farewell() {
     let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
     let script = Box::new(Script::default());
-    let mut driver = Driver::new(server, script, (port.log, port.snapshots), port.times, now);
+    let mut driver =
+        Driver::new(server, BTreeMap::new(), script, (port.log, port.snapshots), port.times, now);
     let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
     driver.machine.handle(now, Input::Request { conn, xid: Xid(1), request: Request::Ping });
     assert_eq!(driver.machine.outstanding_total(), 0);

@@ -141,6 +141,9 @@ fn the_bytes_of_messages_are_fixed() {
         (found(None, &[id(2, 6)]), "01 00 03 0e 01 04 02 07 00 00 01 00000004 01 02 06 00"),
         (said(Body::NotFound { has_snapshot: true, leads: false }), "01 00 03 0f 01 00"),
         (said(Body::SeekState { after: id(1, 4), wants_leader: true }), "01 00 03 10 01 04 01"),
+        (said(Body::AskIfNew { round: 5 }), "01 00 03 11 05"),
+        (said(Body::IfNew { round: 5, blank: None }), "01 00 03 12 05 00"),
+        (said(Body::IfNew { round: 5, blank: Some(7) }), "01 00 03 12 05 01 07"),
     ];
     for (message, digits) in table {
         let frame = frame_of(&message);
@@ -394,6 +397,9 @@ fn body() -> impl Strategy<Value = Body<Txn>> {
             .prop_map(|(has_snapshot, leads)| Body::NotFound { has_snapshot, leads }),
         1 => (entry_id(), any::<bool>())
             .prop_map(|(after, wants_leader)| Body::SeekState { after, wants_leader }),
+        1 => any::<u64>().prop_map(|round| Body::AskIfNew { round }),
+        1 => any::<(u64, Option<u64>)>()
+            .prop_map(|(round, blank)| Body::IfNew { round, blank }),
         1 => entry_id().prop_map(|last| Body::PreVote { last }),
         1 => any::<bool>().prop_map(|granted| Body::PreVoteReply { granted }),
         1 => (entry_id(), any::<bool>())

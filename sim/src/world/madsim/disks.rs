@@ -105,13 +105,20 @@ impl Ensemble {
                 ("disk: write to be misdirected", true)
             }
             Damage::LostDisk => ("disk: lost", true),
+            Damage::RotLog(permille) => ("disk: rot", disk.spoil_newest("log-0", permille, false)),
+            Damage::RotSnapshot => ("disk: rot", disk.spoil_newest("snapshot-", 500, false)),
+            Damage::CutLog => ("disk: tail lost", disk.spoil_newest("log-0", 500, true)),
         };
         if !has_struck {
             return None;
         }
         assert!(self.atlas.damage(server, Part::Whole), "just asked");
         match damage {
-            Damage::Rot | Damage::Unreadable => self.kill(server, true),
+            Damage::Rot
+            | Damage::Unreadable
+            | Damage::RotLog(_)
+            | Damage::RotSnapshot
+            | Damage::CutLog => self.kill(server, true),
             Damage::LostDisk => {
                 self.kill(server, true);
                 disk.lose();
