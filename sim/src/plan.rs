@@ -72,6 +72,8 @@ pub struct MembersPlan {
     /// By voter, from the first: its group and its weight, 1 in the first group if it is not said.
     /// None for a majority.
     pub groups: Vec<(u64, u64)>,
+    /// Observers are fed by followers.
+    pub relays: bool,
 }
 
 /// Sessions that one server alone knows, and servers that only read.
@@ -349,6 +351,7 @@ impl Plan {
             changes,
             in_single_file: false,
             groups: groups(&mut Stream::new(seed, Concern::Groups), servers),
+            relays: false,
         };
         let servers = servers + members.observers + members.spares;
         // Which damage an ensemble can bear would change with its voters.
@@ -364,6 +367,7 @@ impl Plan {
         core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);
         let solo = SoloPlan::draw(s);
         members.in_single_file = s.below(4) == 0;
+        members.relays = s.below(3) == 0;
         rules(&mut Stream::new(seed, Concern::Rules), servers, &mut core, &mut clients);
         Plan {
             seed,
@@ -436,6 +440,7 @@ impl Plan {
             keep_entries: core.keep_entries,
             max_promotion_lag: core.keep_entries / 4,
             snapshot_timeout: core.election_timeout * 20,
+            relays: self.members.relays,
             ..defaults
         };
         let raft = match self.members.in_single_file {

@@ -204,6 +204,7 @@ impl Network {
         let mut config = Config::new(id, self.initial.clone());
         config.keep_entries = self.keep_entries;
         config.may_be_wiped = self.may_be_wiped;
+        config.relays = self.seed.is_multiple_of(3);
         config.max_append_bytes = [60, 1000][pick(&mut self.rng, 2)];
         config.max_appends_in_flight = [1, 4, 64][pick(&mut self.rng, 3)];
         config.election_timeout = Duration::from_millis(300);

@@ -489,6 +489,9 @@ fn with_entries<A, B>(body: &Body<A>, entries: Vec<SharedEntry<B>>) -> Body<B> {
         Body::SeekState { after, wants_leader } => Body::SeekState { after, wants_leader },
         Body::AskIfNew { round } => Body::AskIfNew { round },
         Body::IfNew { round, blank } => Body::IfNew { round, blank },
+        Body::FeedMe { round, received, persisted } => Body::FeedMe { round, received, persisted },
+        Body::Feeding { round, is_snapshot } => Body::Feeding { round, is_snapshot },
+        Body::FedByOther { is_fed } => Body::FedByOther { is_fed },
     }
 }
 

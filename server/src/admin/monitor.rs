@@ -105,10 +105,9 @@ fn put_leader(sink: &mut dyn Sink, facts: &ServerFacts) {
 fn put_since_3_5(sink: &mut dyn Sink, facts: &ServerFacts) {
     let stats = &facts.stats;
     match stats.mode {
-        // Observers follow the leader itself.
-        Mode::Follower => sink.gauge("synced_observers", &0),
+        Mode::Follower => sink.gauge("synced_observers", &stats.synced_observers),
         Mode::Observer => {
-            sink.gauge("observer_master_id", &stats.leader.map_or(-1, |leader| leader.0 as i64));
+            sink.gauge("observer_master_id", &stats.fed_by.map_or(-1, |feeder| feeder.0 as i64));
         }
         Mode::Standalone | Mode::Leader | Mode::ReadOnly | Mode::Looking => {}
     }

@@ -146,6 +146,7 @@ catalogue! {
     "M60" ReadOnlyGoesBack: "a read-only server serves clients that have seen more than it has",
     "M61" HeadsForWeights: "where there are groups, heads are counted instead of weights",
     "M62" WeightlessLeads: "a voter without weight stands for election, and is voted for",
+    "M63" RelayedBeyondMatch: "a follower feeds learners with what does not match its leader's log",
 }
 
 thread_local! {

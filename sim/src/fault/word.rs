@@ -58,7 +58,10 @@ impl Word {
             | Body::NotFound { .. }
             | Body::SeekState { .. }
             | Body::AskIfNew { .. }
-            | Body::IfNew { .. } => None,
+            | Body::IfNew { .. }
+            | Body::FeedMe { .. }
+            | Body::Feeding { .. }
+            | Body::FedByOther { .. } => None,
         }
     }
 }

@@ -131,6 +131,7 @@ pub static CATALOGUE: &[Case] = &[
     // One ensemble in sixteen has groups.
     row(Mutant::HeadsForWeights, &["C1", "C6", "C10", CHECK_QUORUM, MODEL], Stepped, 500, Sought),
     row(Mutant::WeightlessLeads, &["C10", MODEL], Stepped, 500, Sought),
+    row(Mutant::RelayedBeyondMatch, &[MODEL, "C4"], Stepped, 2000, Sought),
 ];
 
 const BATCH_HAS_PASSED: &str = "\
