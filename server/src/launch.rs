@@ -8,9 +8,11 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tracing::info;
+use tokio::time::timeout;
+use tracing::{info, warn};
 use zokor_core::Replica;
 use zokor_core::id::Seed;
 use zokor_core::replica::Stats;
@@ -95,13 +97,11 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
     config.ensemble = ensemble(plan)?;
     config.hand_over_timeout = plan.hand_over_timeout;
     config.farewell_timeout = plan.farewell_timeout;
-    if let Some(listen) = plan.peer_listen.first() {
-        config.peer_address = Some(resolve(listen).await?);
-    }
+    (config.peer_addresses, config.late_peer_addresses) = own_addresses(&plan.peer_listen).await?;
     // A peer's name is looked up at each attempt to reach it, since its address may change.
-    let reach = |addresses: &Vec<HostPort>| addresses.first().map(HostPort::to_string);
-    let peers = plan.peers.iter();
-    config.peers = peers.filter_map(|(&id, them)| Some((id, reach(them)?))).collect();
+    let reach = |addresses: &Vec<HostPort>| addresses.iter().map(HostPort::to_string).collect();
+    config.peers = plan.peers.iter().map(|(&id, addresses)| (id, reach(addresses))).collect();
+    (config.dial.address_timeout, config.dial.gone_after) = (plan.address_timeout, plan.gone_after);
     let room = room_for_clients();
     config.peer_queue_bytes = plan.peer_queue_bytes;
     let seed = u64::from_le_bytes(random()?);
@@ -133,6 +133,33 @@ fn ensemble(plan: &Plan) -> Result<u64, String> {
         Ok(disk) => storage::ensemble_of(&disk).map_err(|error| error.to_string()),
         // It is made later, or why it cannot be is told then.
         Err(_) => Ok(plan.ensemble),
+    }
+}
+
+/// Where this server is to listen, and which names are to be looked up again: of several one that
+/// has an address is enough to begin with.
+async fn own_addresses(names: &[HostPort]) -> Result<(Vec<SocketAddr>, Vec<String>), String> {
+    let (mut found, mut late, mut failure) = (Vec::new(), Vec::new(), None);
+    for name in names {
+        let error = match timeout(LOOK_UP_TIMEOUT, resolve(name)).await {
+            Ok(Ok(address)) => {
+                found.push(address);
+                continue;
+            }
+            Ok(Err(error)) => error,
+            Err(_) => format!("cannot find the address of {name}: nobody answers"),
+        };
+        if names.len() > 1 {
+            warn!("{error}; trying again, peers use another address");
+        }
+        late.push(name.to_string());
+        failure.get_or_insert(error);
+    }
+    found.sort();
+    found.dedup();
+    match failure {
+        Some(error) if found.is_empty() => Err(error),
+        Some(_) | None => Ok((found, late)),
     }
 }
 
@@ -185,4 +212,6 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], String> {
     Ok(bytes)
 }
 
+/// A name of this server's own that takes longer is looked up again later.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 const BROKEN: &str = "the server's thread has failed; the log above shows where";

@@ -9,6 +9,7 @@ use std::time::Duration;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Membership};
 use zokor_core::replica;
+use zokor_net::transport::PEER_GONE_AFTER;
 
 use crate::admin::{MemberSettings, Settings, Whitelist};
 use crate::config::{ClientLimits, HostPort, PeerRole, ServerLine, WILDCARD, ZooConfig};
@@ -37,6 +38,10 @@ pub struct Plan {
     pub peer_listen: Vec<HostPort>,
     /// Where the other servers are reached, each at one of its addresses.
     pub peers: BTreeMap<ServerId, Vec<HostPort>>,
+    /// How long one of several addresses of a peer may take to answer.
+    pub address_timeout: Duration,
+    /// After how long the way to a peer is given up on which nothing comes back.
+    pub gone_after: Duration,
     /// Names the ensemble to its peers, so that servers of two ensembles never mix. 0 if its
     /// servers have no number in common: ZooKeeper's files hold none, and whatever could be derived
     /// from the `server` lines would part the servers whose file is edited already from the others
@@ -77,6 +82,8 @@ impl Plan {
                 .filter(|line| line.id != config.id)
                 .map(|line| (line.id, peer_addresses(line)))
                 .collect(),
+            address_timeout: config.peers.reach_timeout,
+            gone_after: gone_after(config),
             ensemble: 0,
             hand_over_timeout: Duration::from_millis(500),
             farewell_timeout: config.limits.shutdown_timeout.unwrap_or(Duration::from_secs(2)),
@@ -110,10 +117,8 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     raft.max_snapshots = config.peers.max_snapshots;
     raft.max_log_syncs = config.peers.max_log_syncs;
     if !config.is_standalone() {
-        // ZooKeeper gives up on a peer after `syncLimit` ticks, a tenth of which is enough here.
-        let sync_ms = u64::from(config.tick_time_ms) * u64::from(config.sync_limit_ticks);
-        let election_ms = (sync_ms / 10).clamp(MIN_ELECTION_MS, MAX_ELECTION_MS);
-        raft.election_timeout = Duration::from_millis(election_ms);
+        raft.election_timeout = election_timeout(config);
+        let election_ms = u64::try_from(raft.election_timeout.as_millis()).unwrap_or(u64::MAX);
         raft.heartbeat_interval = Duration::from_millis(election_ms / 10);
         // ZooKeeper's time for a follower to connect and to catch up.
         let init_ms = u64::from(config.tick_time_ms) * u64::from(config.init_limit_ticks);
@@ -142,6 +147,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     replica.reconfig = replica::ReconfigRules {
         enabled: config.reconfig_enabled,
         least_voters: if config.standalone_enabled { 2 } else { 1 },
+        several_addresses: config.peers.several_addresses,
     };
     if !config.is_standalone() {
         replica.local_sessions = config.local_sessions;
@@ -151,6 +157,12 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
         replica.read_only_after = config.read_only_mode.then_some(after);
     }
     replica
+}
+
+/// ZooKeeper gives up on a peer after `syncLimit` ticks, a tenth of which is enough here.
+fn election_timeout(config: &ZooConfig) -> Duration {
+    let sync_ms = u64::from(config.tick_time_ms) * u64::from(config.sync_limit_ticks);
+    Duration::from_millis((sync_ms / 10).clamp(MIN_ELECTION_MS, MAX_ELECTION_MS))
 }
 
 fn settings(config: &ZooConfig) -> Settings {
@@ -190,6 +202,15 @@ fn peer_queue_bytes(config: &ZooConfig) -> usize {
 fn peer_addresses(line: &ServerLine) -> Vec<HostPort> {
     let addresses = line.addresses.iter();
     addresses.map(|a| HostPort { host: a.host.clone(), port: a.quorum_port }).collect()
+}
+
+/// Where there is another way, it is taken soon; but a peer has an election timeout to speak.
+fn gone_after(config: &ZooConfig) -> Duration {
+    let has_ways = config.servers.iter().any(|line| line.addresses.len() > 1);
+    if !has_ways || !config.peers.reach_check {
+        return PEER_GONE_AFTER;
+    }
+    (config.peers.reach_timeout * 2).max(election_timeout(config))
 }
 
 /// A server listens at the addresses of its own line, or at their ports on all addresses.
@@ -267,6 +288,30 @@ mod tests {
         let config = ZooConfig { quorum_listen_on_all_ips: true, ..trio() };
         let plan = Plan::new(&config);
         assert_eq!(plan.peer_listen, [HostPort { host: WILDCARD.into(), port: 2888 }]);
+    }
+
+    #[test]
+    fn a_server_listens_at_each_of_its_addresses_and_peers_are_looked_for_at_each() {
+        let address =
+            |host: &str| PeerAddress { host: host.into(), quorum_port: 2888, election_port: 3888 };
+        let mut config = trio();
+        assert_eq!(Plan::new(&config).gone_after, PEER_GONE_AFTER);
+        for (line, host) in config.servers.iter_mut().zip(["n1", "n2", "n3"]) {
+            line.addresses.push(address(host));
+        }
+        config.peers.reach_timeout = Duration::from_millis(700);
+        let at = |host: &str| HostPort { host: host.into(), port: 2888 };
+        let plan = Plan::new(&config);
+        assert_eq!(plan.peer_listen, [at("h2"), at("n2")]);
+        assert_eq!(plan.peers[&ServerId(3)], [at("h3"), at("n3")]);
+        assert_eq!(plan.address_timeout, Duration::from_millis(700));
+        assert_eq!(plan.gone_after, Duration::from_millis(1_400));
+        config.peers.reach_timeout = Duration::from_millis(1);
+        assert_eq!(Plan::new(&config).gone_after, plan.replica.raft.election_timeout);
+        config.peers.reach_check = false;
+        assert_eq!(Plan::new(&config).gone_after, PEER_GONE_AFTER);
+        config.quorum_listen_on_all_ips = true;
+        assert_eq!(Plan::new(&config).peer_listen, [at(WILDCARD)]);
     }
 
     #[test]

@@ -69,6 +69,11 @@ fn links_that_swallow_everything_are_made_anew() {
     few(Scene::LinksSwallowed);
 }
 
+#[test]
+fn one_of_two_networks_fails_after_the_other_and_all_goes_on() {
+    few(Scene::NetworksInTurn);
+}
+
 /// Storms that failed once. Plans change, and a seed then leads elsewhere: what it found has a test
 /// of its own as well.
 const SEEDS: &[(u64, &str)] = &[

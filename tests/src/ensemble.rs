@@ -18,7 +18,7 @@ pub struct Ensemble {
     servers: Vec<Server>,
     // After the servers, so that it goes last.
     _folder: TempDir,
-    ports: Ports,
+    ports: Arc<Ports>,
 }
 
 /// How an ensemble is to be.
@@ -32,9 +32,24 @@ pub struct Builder {
     files: Vec<(String, String)>,
     whitelist: bool,
     long_sessions: bool,
+    ports: Option<Arc<Ports>>,
+    servers_as_seen: Option<Vec<Vec<String>>>,
 }
 
 impl Builder {
+    /// The ports to use, so that a test can name them before. Where servers speak to each other is
+    /// told by [`Ensemble::peer_port`].
+    pub fn ports(mut self, ports: Arc<Ports>) -> Self {
+        self.ports = Some(ports);
+        self
+    }
+
+    /// What stands behind `server.N=`: for each server a list, with one text for each.
+    pub fn servers_as_seen(mut self, texts: Vec<Vec<String>>) -> Self {
+        self.servers_as_seen = Some(texts);
+        self
+    }
+
     /// `tickTime`; sessions last at least two ticks. Default 500.
     pub fn tick_ms(mut self, tick_ms: u32) -> Self {
         self.tick_ms = tick_ms;
@@ -89,14 +104,14 @@ impl Builder {
     }
 
     fn prepare(self) -> Ensemble {
-        let ports = Ports::claim();
+        let ports = self.ports.clone().unwrap_or_else(|| Arc::new(Ports::claim()));
         let folder = tempfile::Builder::new().prefix("zokor-test-").tempdir();
         let folder = folder.expect("there is a temporary folder");
         let mut servers = Vec::new();
         for index in 0..self.n_servers {
             let place = folder.path().join(format!("{}", index + 1));
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.get(index)));
-            let config = self.config(&place.join("data"), address, &ports);
+            let config = self.config(index, &place.join("data"), address, &ports);
             let id = (self.n_servers > 1).then_some(index as u8 + 1);
             let mut server = Server::new(place, address, &config, id);
             server.give(&self.flags, &self.files);
@@ -105,7 +120,13 @@ impl Builder {
         Ensemble { servers, _folder: folder, ports }
     }
 
-    fn config(&self, data: &std::path::Path, address: SocketAddr, ports: &Ports) -> String {
+    fn config(
+        &self,
+        own: usize,
+        data: &std::path::Path,
+        address: SocketAddr,
+        ports: &Ports,
+    ) -> String {
         let mut text = format!(
             "tickTime={}\ninitLimit=40\nsyncLimit=20\ndataDir={}\nclientPort={}\n\
              clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n",
@@ -122,6 +143,12 @@ impl Builder {
         for line in &self.lines {
             text += &format!("{line}\n");
         }
+        if let Some(texts) = &self.servers_as_seen {
+            for (line, n) in texts[own].iter().zip(1..) {
+                text += &format!("server.{n}={line}\n");
+            }
+            return text;
+        }
         for index in 0..if self.n_servers > 1 { self.n_servers } else { 0 } {
             let (peer, election) =
                 (ports.get(self.n_servers + 2 * index), ports.get(self.n_servers + 2 * index + 1));
@@ -134,9 +161,9 @@ impl Builder {
 }
 
 impl Ensemble {
-    /// `n_servers` that form an ensemble, at most four; a single one is standalone.
+    /// `n_servers` that form an ensemble, at most five; a single one is standalone.
     pub fn of(n_servers: usize) -> Builder {
-        assert!((1..=4).contains(&n_servers));
+        assert!((1..=5).contains(&n_servers));
         Builder {
             n_servers,
             n_observers: 0,
@@ -146,6 +173,8 @@ impl Ensemble {
             files: Vec::new(),
             whitelist: true,
             long_sessions: true,
+            ports: None,
+            servers_as_seen: None,
         }
     }
 
@@ -157,6 +186,11 @@ impl Ensemble {
     /// One server, started.
     pub fn standalone() -> Ensemble {
         Ensemble::of(1).start()
+    }
+
+    /// The port of `index` of `n_servers` for the others; the next one is for elections.
+    pub fn peer_port(ports: &Ports, n_servers: usize, index: usize) -> u16 {
+        ports.get(n_servers + 2 * index)
     }
 
     /// Where clients reach each server.

@@ -15,6 +15,7 @@ pub mod records;
 pub mod sasl;
 pub mod shape;
 pub mod wait;
+pub mod way;
 
 pub use client::Client;
 pub use ensemble::{Ensemble, Shared};

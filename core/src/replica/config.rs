@@ -81,11 +81,13 @@ pub struct ReconfigRules {
     /// The least voters that an ensemble may have: 1 with ZooKeeper's `standaloneEnabled=false`,
     /// else 2. Default 2.
     pub least_voters: usize,
+    /// ZooKeeper's `multiAddress.enabled`: who joins may have several addresses. Default false.
+    pub several_addresses: bool,
 }
 
 impl Default for ReconfigRules {
     fn default() -> Self {
-        ReconfigRules { enabled: false, least_voters: 2 }
+        ReconfigRules { enabled: false, least_voters: 2, several_addresses: false }
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::id::ServerId;
 use crate::proto::{Ensemble, ErrorCode, Reconfig};
+use crate::replica::ReconfigRules;
 
 /// Whether what is `asked` differs from what is `present`.
 ///
@@ -19,12 +20,14 @@ use crate::proto::{Ensemble, ErrorCode, Reconfig};
 pub(super) fn judge(
     present: &Ensemble,
     asked: &Reconfig,
-    least_voters: usize,
+    rules: &ReconfigRules,
 ) -> Result<bool, ErrorCode> {
+    let least_voters = rules.least_voters;
+    let max_addresses = if rules.several_addresses { usize::MAX } else { 1 };
     let shown = shown(present);
     let (wanted, is_weighted) = match &asked.members {
-        Some(members) => listed(members, least_voters)?,
-        None => (altered(&shown, asked)?, false),
+        Some(members) => listed(members, least_voters, max_addresses)?,
+        None => (altered(&shown, asked, max_addresses)?, false),
     };
     let voters: Vec<&ServerId> =
         wanted.iter().filter(|(_, line)| line.votes).map(|(id, _)| id).collect();
@@ -57,13 +60,17 @@ fn shown(present: &Ensemble) -> Servers {
 }
 
 /// All servers of a whole new list, and whether it speaks of groups and weights.
-fn listed(text: &str, least_voters: usize) -> Result<(Servers, bool), ErrorCode> {
+fn listed(
+    text: &str,
+    least_voters: usize,
+    max_addresses: usize,
+) -> Result<(Servers, bool), ErrorCode> {
     let mut servers = Servers::new();
     let mut is_weighted = false;
     for (key, value) in text.split([',', '\n', '\r']).filter_map(property) {
         if let Some(id) = key.strip_prefix("server.") {
             let id = server_id(id)?;
-            servers.insert(id, Line::parse(value, 1)?);
+            servers.insert(id, Line::parse(value, max_addresses)?);
         } else if key.starts_with("group") || key.starts_with("weight") {
             is_weighted = true;
         } else if key == "version" {
@@ -83,7 +90,7 @@ fn listed(text: &str, least_voters: usize) -> Result<(Servers, bool), ErrorCode>
 }
 
 /// The servers after some have left and others have joined, or got another line.
-fn altered(shown: &Servers, asked: &Reconfig) -> Result<Servers, ErrorCode> {
+fn altered(shown: &Servers, asked: &Reconfig, max_addresses: usize) -> Result<Servers, ErrorCode> {
     let mut servers = shown.clone();
     for leaving in parts(asked.leaving.as_deref().unwrap_or_default(), ',') {
         servers.remove(&server_id(leaving)?);
@@ -91,7 +98,7 @@ fn altered(shown: &Servers, asked: &Reconfig) -> Result<Servers, ErrorCode> {
     for joining in parts(asked.joining.as_deref().unwrap_or_default(), ',') {
         let [name, text] = parts(joining, '=')[..] else { return Err(ErrorCode::BadArguments) };
         let id = server_id(name.rsplit_once('.').map_or(name, |(_, id)| id))?;
-        let line = Line::parse(text, 1)?;
+        let line = Line::parse(text, max_addresses)?;
         if line.client.is_none() {
             return Err(ErrorCode::BadArguments);
         }
@@ -241,13 +248,13 @@ mod tests {
         let some = |text: &str| Some(text.into());
         let asked =
             Reconfig { joining: some(joining), leaving: some(leaving), members: None, version: -1 };
-        judge(&present(), &asked, 2)
+        judge(&present(), &asked, &ReconfigRules::default())
     }
 
     fn replace(members: &str, least_voters: usize) -> Result<bool, ErrorCode> {
         let members = Some(members.into());
         let asked = Reconfig { joining: None, leaving: None, members, version: -1 };
-        judge(&present(), &asked, least_voters)
+        judge(&present(), &asked, &ReconfigRules { least_voters, ..ReconfigRules::default() })
     }
 
     #[test]
@@ -295,6 +302,26 @@ mod tests {
         assert_eq!(replace("foo=bar", 2), bad);
         assert_eq!(replace("", 2), bad);
         assert_eq!(replace(ONE, 2), bad);
+    }
+
+    #[test]
+    fn who_joins_has_several_addresses_only_where_that_is_enabled() {
+        let joining = Some("server.4=h4:1:2|h5:1:2;3".into());
+        let joins = Reconfig { joining, leaving: None, members: None, version: -1 };
+        let members = Some(format!("{ONE},{TWO},server.4=h4:1:2|h5:1:2;3").into());
+        let replaces = Reconfig { joining: None, leaving: None, members, version: -1 };
+        for asked in [joins, replaces] {
+            for (several_addresses, judged) in
+                [(false, Err(ErrorCode::BadArguments)), (true, Ok(true))]
+            {
+                let rules = ReconfigRules { several_addresses, ..ReconfigRules::default() };
+                assert_eq!(judge(&present(), &asked, &rules), judged, "{asked:?}");
+            }
+        }
+        let joining = Some("server.4=h4:1:2|h1:1:2888;3".into());
+        let meets = Reconfig { joining, leaving: None, members: None, version: -1 };
+        let rules = ReconfigRules { several_addresses: true, ..ReconfigRules::default() };
+        assert_eq!(judge(&present(), &meets, &rules), Err(ErrorCode::BadArguments));
     }
 
     #[test]

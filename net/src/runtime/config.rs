@@ -20,10 +20,13 @@ pub struct Config {
     /// How many clients that are not taken in yet may wait at each of them; `None` leaves it to the
     /// system.
     pub client_backlog: Option<u32>,
-    /// Where peers come in; `None` for a standalone server.
-    pub peer_address: Option<SocketAddr>,
-    /// The other servers: host and port of each one's `peer_address`, looked up at each attempt.
-    pub peers: BTreeMap<ServerId, String>,
+    /// Where peers come in; none for a standalone server. Of several, those that cannot be had at
+    /// the start are tried again.
+    pub peer_addresses: Vec<SocketAddr>,
+    /// Hosts and ports of others, which could not be found yet: looked up again until they are.
+    pub late_peer_addresses: Vec<String>,
+    /// The other servers: host and port of each one's `peer_addresses`, looked up at each attempt.
+    pub peers: BTreeMap<ServerId, Vec<String>>,
     /// Names the ensemble: a server with another number here is a stranger. It must be the same on
     /// all servers at all times, also while an operator changes one server's configuration after
     /// the other. Default 0.
@@ -53,7 +56,8 @@ impl Config {
             id,
             client_addresses: vec![client_address],
             client_backlog: None,
-            peer_address: None,
+            peer_addresses: Vec::new(),
+            late_peer_addresses: Vec::new(),
             peers: BTreeMap::new(),
             ensemble: 0,
             limits: Limits::default(),

@@ -285,6 +285,7 @@ impl Driver {
             self.write_log(LogJob::Measure);
         }
         self.repair_told.tell(now.instant, self.machine.repair());
+        self.peers.leave_dead_ways(now.instant);
         self.drop_stale(now);
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {
@@ -372,7 +373,7 @@ impl Driver {
                     self.lose_storage();
                 }
             }
-            Output::Send { to, message } => self.peers.send(to, message),
+            Output::Send { to, message } => self.peers.send(now.instant, to, message),
             Output::Connected { conn, response } => {
                 if let Some(connection) = self.connections.get_mut(&conn)
                     && connection.phase == Phase::Connecting

@@ -1,15 +1,20 @@
 //! What the server keeps of its peers, and what their links tell it.
 //!
 //! Invariants: a peer counts as up from `PeerUp` until its outgoing connection ends or its incoming
-//! one does; of its incoming connections only the newest counts.
+//! one does; of its incoming connections only the newest counts; a peer with several addresses that
+//! answers nothing is looked for at the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use zokor_core::Input;
+use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
+use zokor_core::raft::Body;
 use zokor_core::replica::Message;
+use zokor_core::time::Instant;
 
 use super::shared::Shared;
 use crate::transport::{Incoming, Outbox, PeerPort};
@@ -21,15 +26,23 @@ pub(super) struct Peers {
     /// Those for whom the present pump has something.
     due: BTreeSet<ServerId>,
     last_number: u64,
+    /// How long a peer with several addresses may answer nothing.
+    gone_after: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Peer {
     outbox: Arc<Outbox>,
-    /// Whether the outgoing connection stands.
-    up: bool,
+    /// Since when the outgoing connection stands, if it does.
+    up_since: Option<Instant>,
     /// The newest incoming connection. Its task ends when the sender is dropped.
     incoming: Option<(u64, oneshot::Sender<()>)>,
+    /// It can be reached in more than one way.
+    has_ways: bool,
+    /// It repairs its log, and answers nothing else meanwhile.
+    repairs: bool,
+    /// When it was asked something on the outgoing connection first since it was heard of last.
+    unanswered_since: Option<Instant>,
 }
 
 impl Peers {
@@ -37,9 +50,25 @@ impl Peers {
     pub(super) fn new(ids: impl Iterator<Item = ServerId>, queue_bytes: usize) -> Self {
         let new = |id| {
             let outbox = Arc::new(Outbox::new(queue_bytes));
-            (id, Peer { outbox, up: false, incoming: None })
+            (id, Peer { outbox, ..Peer::default() })
         };
         Peers { peers: ids.map(new).collect(), ..Peers::default() }
+    }
+
+    /// These have several addresses, and are looked for at the next if they answer nothing for
+    /// `gone_after`.
+    pub(super) fn with_ways(
+        mut self,
+        ids: impl Iterator<Item = ServerId>,
+        gone_after: Duration,
+    ) -> Self {
+        self.gone_after = gone_after;
+        for id in ids {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.has_ways = true;
+            }
+        }
+        self
     }
 
     pub(super) fn outbox(&self, peer: ServerId) -> Option<Arc<Outbox>> {
@@ -47,10 +76,13 @@ impl Peers {
     }
 
     /// Queues a message; it leaves with the next [`Peers::wake`].
-    pub(super) fn send(&mut self, to: ServerId, message: Message) {
-        if let Some(peer) = self.peers.get(&to)
-            && peer.up
+    pub(super) fn send(&mut self, now: Instant, to: ServerId, message: Message) {
+        if let Some(peer) = self.peers.get_mut(&to)
+            && peer.up_since.is_some()
         {
+            if peer.has_ways && body(&message).is_some_and(is_answered) {
+                peer.unanswered_since.get_or_insert(now);
+            }
             peer.outbox.push(message);
             self.due.insert(to);
         }
@@ -65,6 +97,17 @@ impl Peers {
         }
     }
 
+    /// Gives up connections to peers that no longer answer, and have other addresses. A way may be
+    /// dead though both its ends are well: whatever forwards bytes may take them and keep them.
+    pub(super) fn leave_dead_ways(&mut self, now: Instant) {
+        for peer in self.peers.values_mut().filter(|peer| !peer.repairs) {
+            let is_overdue = |since: &mut Instant| now.since(*since) >= self.gone_after;
+            if peer.unanswered_since.take_if(is_overdue).is_some() {
+                peer.outbox.leave_way("it answers nothing, and may do so at another address");
+            }
+        }
+    }
+
     /// No incoming connection counts any more.
     pub(super) fn end(&mut self) {
         for peer in self.peers.values_mut() {
@@ -73,22 +116,42 @@ impl Peers {
     }
 
     /// Whether that is news.
-    fn set_up(&mut self, peer: ServerId, up: bool) -> bool {
-        match self.peers.get_mut(&peer) {
-            Some(peer) => std::mem::replace(&mut peer.up, up) != up,
-            None => false,
-        }
+    fn set_up(&mut self, now: Instant, peer: ServerId, up: bool) -> bool {
+        let Some(peer) = self.peers.get_mut(&peer) else { return false };
+        peer.unanswered_since = None;
+        let since = up.then_some(now);
+        std::mem::replace(&mut peer.up_since, since).is_some() != up
     }
 
-    fn incoming(&mut self, from: ServerId) -> Incoming {
+    fn incoming(&mut self, now: Instant, from: ServerId) -> Incoming {
         let (replaced, superseded) = oneshot::channel();
         self.last_number += 1;
         let number = self.last_number;
+        let gone_after = self.gone_after;
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.incoming = Some((number, replaced));
+            let former = peer.incoming.replace((number, replaced));
+            // It has given up a connection that seemed well from here: the way back, if it is an
+            // old one as well, is likely to be as dead.
+            let is_old = peer.up_since.is_some_and(|since| now.since(since) >= gone_after);
+            if former.is_some() && peer.has_ways && is_old {
+                peer.outbox.leave_way("the peer has left the way by which it came");
+            }
             peer.outbox.nudge();
         }
         Incoming { number, superseded }
+    }
+
+    /// Something has come from it.
+    fn heard(&mut self, from: ServerId, messages: &[Message]) {
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.has_ways) else { return };
+        peer.unanswered_since = None;
+        for body in messages.iter().filter_map(body) {
+            match body {
+                Body::HeartbeatReply { .. } | Body::PreVoteReply { .. } => peer.repairs = false,
+                Body::Seek { .. } | Body::SeekState { .. } => peer.repairs = true,
+                _ => {}
+            }
+        }
     }
 
     fn is_current(&self, from: ServerId, number: u64) -> bool {
@@ -104,17 +167,30 @@ impl Peers {
         }
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.incoming = None;
-            peer.up = false;
+            peer.up_since = None;
+            peer.unanswered_since = None;
             peer.outbox.break_link("the peer's own connection has ended");
         }
         true
     }
 }
 
+fn body(message: &Message) -> Option<&Body<Txn>> {
+    match message {
+        Message::Raft(message) => Some(&message.body),
+        _ => None,
+    }
+}
+
+/// Whether every server that is well answers this at once.
+fn is_answered(body: &Body<Txn>) -> bool {
+    matches!(body, Body::Heartbeat { .. } | Body::PreVote { .. })
+}
+
 impl PeerPort for Shared {
     fn up(&self, peer: ServerId) {
         self.input(|driver, now| {
-            if driver.peers.set_up(peer, true) {
+            if driver.peers.set_up(now.instant, peer, true) {
                 driver.machine.handle(now, Input::PeerUp { peer });
             }
         });
@@ -122,20 +198,22 @@ impl PeerPort for Shared {
 
     fn down(&self, peer: ServerId) {
         self.input(|driver, now| {
-            if driver.peers.set_up(peer, false) {
+            if driver.peers.set_up(now.instant, peer, false) {
                 driver.machine.handle(now, Input::PeerDown { peer });
             }
         });
     }
 
     fn incoming(&self, from: ServerId) -> Incoming {
-        self.lock().peers.incoming(from)
+        let now = self.clock.now();
+        self.lock().peers.incoming(now.instant, from)
     }
 
     fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>) -> bool {
         self.input(|driver, now| {
             let current = driver.peers.is_current(from, number);
             if current {
+                driver.peers.heard(from, &messages);
                 for message in messages {
                     driver.machine.handle(now, Input::Message { from, message });
                 }
@@ -152,5 +230,98 @@ impl PeerPort for Shared {
                 driver.machine.handle(now, Input::PeerDown { peer: from });
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zokor_core::raft::{self, Index, Term};
+
+    use super::*;
+
+    const GONE: Duration = Duration::from_secs(2);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1_000)
+    }
+
+    fn said(body: Body<Txn>) -> Message {
+        Message::Raft(raft::Message { term: Term(1), body })
+    }
+
+    fn heartbeat() -> Message {
+        said(Body::Heartbeat { commit: Index::ZERO, round: 1 })
+    }
+
+    fn answer() -> Message {
+        said(Body::HeartbeatReply { round: 1, received: Index::ZERO, persisted: Index::ZERO })
+    }
+
+    /// Peer 2 has several addresses and peer 3 has one; both are connected.
+    fn two() -> Peers {
+        let peers = Peers::new([2, 3].map(ServerId).into_iter(), 1 << 20);
+        let mut peers = peers.with_ways([ServerId(2)].into_iter(), GONE);
+        for peer in [2, 3].map(ServerId) {
+            assert!(peers.set_up(at(0), peer, true));
+            peers.peers[&peer].outbox.open();
+        }
+        peers
+    }
+
+    fn is_left(peers: &mut Peers, now: Instant, peer: u64) -> bool {
+        peers.leave_dead_ways(now);
+        peers.peers[&ServerId(peer)].outbox.is_left()
+    }
+
+    #[test]
+    fn a_peer_that_answers_nothing_is_looked_for_elsewhere_if_there_is_an_elsewhere() {
+        let mut peers = two();
+        for peer in [2, 3].map(ServerId) {
+            peers.send(at(100), peer, heartbeat());
+            peers.send(at(2_000), peer, heartbeat());
+        }
+        assert!(!is_left(&mut peers, at(2_099), 2));
+        assert!(is_left(&mut peers, at(2_100), 2), "since the first that it left unanswered");
+        assert!(!is_left(&mut peers, at(90_000), 3), "there is no other way");
+    }
+
+    #[test]
+    fn whoever_says_anything_and_whoever_is_asked_nothing_is_left_alone() {
+        let mut peers = two();
+        assert!(!is_left(&mut peers, at(90_000), 2), "nothing was asked");
+        peers.send(at(90_000), ServerId(2), said(Body::VoteReply { granted: true }));
+        peers.send(at(90_000), ServerId(2), Message::Heard(Vec::new()));
+        assert!(!is_left(&mut peers, at(99_000), 2), "nobody answers that");
+        peers.send(at(99_000), ServerId(2), heartbeat());
+        peers.heard(ServerId(2), &[answer()]);
+        assert!(!is_left(&mut peers, at(105_000), 2));
+    }
+
+    #[test]
+    fn a_peer_that_repairs_its_log_need_not_answer() {
+        let mut peers = two();
+        let seek = Body::Seek { after: raft::EntryId::default(), names: Vec::new() };
+        peers.heard(ServerId(2), &[said(seek)]);
+        peers.send(at(100), ServerId(2), heartbeat());
+        assert!(!is_left(&mut peers, at(60_000), 2));
+        peers.heard(ServerId(2), &[answer()]);
+        peers.send(at(60_000), ServerId(2), heartbeat());
+        assert!(is_left(&mut peers, at(62_000), 2));
+    }
+
+    #[test]
+    fn who_comes_by_another_way_is_gone_to_by_another_way() {
+        for (standing, is_former_there, is_left) in
+            [(5_000, true, true), (5_000, false, false), (1_000, true, false)]
+        {
+            let mut peers = two();
+            let _former = is_former_there.then(|| peers.incoming(at(1), ServerId(2)));
+            let _single = peers.incoming(at(1), ServerId(3));
+            for peer in [2, 3].map(ServerId) {
+                let _newer = peers.incoming(at(standing), peer);
+            }
+            assert_eq!(peers.peers[&ServerId(2)].outbox.is_left(), is_left, "{standing}");
+            assert!(!peers.peers[&ServerId(3)].outbox.is_left());
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -34,31 +34,45 @@ use crate::transport::{Dialer, Identity, Inbox, SocketOptions, accept, attend, b
 #[derive(Debug)]
 pub struct Listeners {
     clients: Vec<TcpListener>,
-    peers: Option<TcpListener>,
+    peers: Vec<TcpListener>,
+    /// Addresses for peers that could not be had.
+    missing: Vec<String>,
 }
 
 impl Listeners {
     /// Opens all ports of `config`.
     ///
     /// # Errors
-    /// If one cannot be had; the error names its address.
+    /// If one cannot be had; the error names its address. Of several for peers one is enough.
     pub async fn bind(config: &Config) -> Result<Self, Error> {
         let mut clients = Vec::new();
         for address in &config.client_addresses {
             clients.push(bind(*address, "clients", config.client_backlog).await?);
         }
-        let peers = match config.peer_address {
-            Some(address) => Some(bind(address, "peers", None).await?),
-            None => None,
-        };
-        Ok(Listeners { clients, peers })
+        let (mut peers, mut failure) = (Vec::new(), None);
+        let mut missing = config.late_peer_addresses.clone();
+        for address in &config.peer_addresses {
+            match bind(*address, "peers", None).await {
+                Ok(listener) => peers.push(listener),
+                Err(error) => {
+                    missing.push(address.to_string());
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if peers.is_empty() => return Err(error.into()),
+            Some(error) => tracing::warn!(%error, "trying again; peers use another address"),
+            None => {}
+        }
+        Ok(Listeners { clients, peers, missing })
     }
 
     /// The addresses, with the real ports.
     pub fn addresses(&self) -> Addresses {
         let clients = self.clients.iter().filter_map(|listener| listener.local_addr().ok());
-        let peers = self.peers.as_ref().and_then(|listener| listener.local_addr().ok());
-        Addresses { clients: clients.collect(), peers }
+        let peers = self.peers.iter().filter_map(|listener| listener.local_addr().ok());
+        Addresses { clients: clients.collect(), peers: peers.collect() }
     }
 }
 
@@ -67,8 +81,8 @@ impl Listeners {
 pub struct Addresses {
     /// For clients, in the order of the configuration.
     pub clients: Vec<SocketAddr>,
-    /// For peers.
-    pub peers: Option<SocketAddr>,
+    /// For peers, as far as they could be had at the start.
+    pub peers: Vec<SocketAddr>,
 }
 
 /// What a server is made of.
@@ -150,7 +164,9 @@ impl Server {
     ) -> Self {
         let Outside { storage, clock, admin, options } = outside;
         let StoragePort { log, snapshots, done, times } = storage;
-        let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes);
+        let several = config.peers.iter().filter(|(_, addresses)| addresses.len() > 1);
+        let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes)
+            .with_ways(several.map(|(peer, _)| *peer), config.dial.gone_after);
         let server = (config.id, config.limits.clone(), peers);
         let driver = Driver::new(server, machine, (log, snapshots), times, clock.now());
         Server {
@@ -182,12 +198,12 @@ impl Server {
         tasks.spawn(timer(part("the timer")));
         tasks.spawn(sweeper(part("the sweeper"), config.limits.sweep_interval));
         tasks.spawn(storage_reports(part("the ear for storage"), done));
-        for (peer, address) in &config.peers {
+        for (peer, addresses) in &config.peers {
             let Some(outbox) = shared.lock().peers.outbox(*peer) else { continue };
             let dialer = Dialer {
                 local: Identity { id: config.id, ensemble: config.ensemble },
                 peer: *peer,
-                address: address.clone(),
+                addresses: addresses.clone(),
                 limits: config.dial,
                 outbox,
                 port: shared.clone(),
@@ -199,11 +215,16 @@ impl Server {
                 dialer.run().await;
             });
         }
-        if let Some(listener) = listeners.peers {
-            let door = PeerDoor::new(shared.clone(), config.clone(), options.clone());
-            let part = part("the port for peers");
+        let door = Arc::new(PeerDoor::new(shared.clone(), config.clone(), options.clone()));
+        let found = listeners.peers.into_iter().map(Ok);
+        for place in found.chain(listeners.missing.into_iter().map(Err)) {
+            let (door, part) = (door.clone(), part("the port for peers"));
             tasks.spawn(async move {
                 let _part = part;
+                let listener = match place {
+                    Ok(listener) => listener,
+                    Err(address) => bind_at_last(&address).await,
+                };
                 accept(listener, "peers", move |stream, address| door.admit(stream, address)).await;
             });
         }
@@ -334,6 +355,19 @@ async fn storage_reports(part: Part, mut done: UnboundedReceiver<Done>) {
     }
 }
 
+/// Tries again until this address for peers can be had: its name, or its interface, may come later.
+async fn bind_at_last(name: &str) -> TcpListener {
+    loop {
+        sleep(BIND_INTERVAL).await;
+        let Ok(mut found) = lookup_host(name).await else { continue };
+        let Some(address) = found.next() else { continue };
+        if let Ok(listener) = bind(address, "peers", None).await {
+            tracing::info!(name, "peers can come in by this address now");
+            return listener;
+        }
+    }
+}
+
 /// Takes clients in.
 struct ClientDoor {
     shared: Arc<Shared>,
@@ -372,7 +406,7 @@ impl PeerDoor {
     }
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
-        self.options.peer(&stream);
+        self.options.peer(&stream, self.config.dial.gone_after);
         let (shared, peers) = (self.shared.clone(), self.peers.clone());
         let local = Identity { id: self.config.id, ensemble: self.config.ensemble };
         let limits = self.config.receive;
@@ -455,5 +489,7 @@ impl Drop for Tasks {
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// The timer sleeps at least this long.
 const LEAST_SLEEP: Duration = Duration::from_millis(1);
+/// How often an address is tried that could not be had.
+const BIND_INTERVAL: Duration = Duration::from_secs(1);
 /// Reports of storage taken at once.
 const MAX_REPORTS: usize = 1024;

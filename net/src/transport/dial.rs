@@ -2,8 +2,9 @@
 //!
 //! Invariants: there is at most one at a time; it counts as up from the peer's answer to our hello
 //! until either side ends it; the end is noticed at once, since the sender also reads; attempts
-//! come with growing pauses, never in a tight loop.
+//! come with growing pauses, never in a tight loop; of a peer's addresses each has its try.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use zokor_core::id::ServerId;
 
 use super::codec::{HELLO_SIZE, frames, greeted, hello};
 use super::inbox::Inbox;
-use super::outbox::Outbox;
+use super::options::PEER_GONE_AFTER;
+use super::outbox::{GivenUp, Outbox};
 use super::{Identity, PeerPort, SocketOptions};
 
 /// Durations of an outgoing connection.
@@ -24,6 +26,11 @@ use super::{Identity, PeerPort, SocketOptions};
 pub struct DialLimits {
     /// To a standing connection, hello included. Default 5 s.
     pub connect_timeout: Duration,
+    /// The same at one address of a peer that has several, which are tried in turn. Default 1 s.
+    pub address_timeout: Duration,
+    /// A connection on which bytes are not acknowledged for so long has ended, and so has that to a
+    /// peer with several addresses that answers nothing for so long. Default [`PEER_GONE_AFTER`].
+    pub gone_after: Duration,
     /// A peer that takes no byte for this long has lost its connection. Default 10 s.
     pub write_timeout: Duration,
     /// The first pause between attempts. Default 50 ms.
@@ -36,6 +43,8 @@ impl Default for DialLimits {
     fn default() -> Self {
         DialLimits {
             connect_timeout: Duration::from_secs(5),
+            address_timeout: Duration::from_secs(1),
+            gone_after: PEER_GONE_AFTER,
             write_timeout: Duration::from_secs(10),
             least_delay: Duration::from_millis(50),
             longest_delay: Duration::from_secs(1),
@@ -49,8 +58,8 @@ pub struct Dialer {
     pub local: Identity,
     /// Whom.
     pub peer: ServerId,
-    /// Its host and port; looked up at each attempt.
-    pub address: String,
+    /// Where it can be reached: hosts and ports, looked up at each attempt; at least one.
+    pub addresses: Vec<String>,
     /// Durations.
     pub limits: DialLimits,
     /// What is to be sent.
@@ -63,24 +72,33 @@ pub struct Dialer {
 
 impl Dialer {
     /// Dials, speaks, and dials again, for ever.
+    ///
+    /// # Panics
+    /// If there is no address.
     pub async fn run(self) {
-        let (peer, address) = (self.peer, self.address.as_str());
+        assert!(!self.addresses.is_empty(), "a peer has an address");
+        let peer = self.peer;
         let mut delay = self.limits.least_delay;
         let mut last_failure = String::new();
+        // Where to begin: with what worked last, unless its way is dead.
+        let mut first = 0;
         loop {
-            let failure = match timeout(self.limits.connect_timeout, self.connect()).await {
-                Ok(Ok(stream)) => {
-                    if self.speak_over(stream).await > self.limits.longest_delay {
+            let failure = match self.reach(first).await {
+                Ok((at, stream)) => {
+                    let since = Instant::now();
+                    let end = self.speak_over(stream, &self.addresses[at]).await;
+                    first = if end.is_way_dead { at + 1 } else { at };
+                    if since.elapsed() > self.limits.longest_delay {
                         delay = self.limits.least_delay;
                     }
                     String::new()
                 }
-                Ok(Err(failure)) => failure,
-                Err(_) => "it does not answer".to_owned(),
+                Err(failure) => failure,
             };
             // A peer may be away for days: only what is new is said.
             if failure != last_failure {
                 if !failure.is_empty() {
+                    let address = self.addresses.join(" | ");
                     tracing::warn!(%peer, address, failure, "cannot reach peer; trying again");
                 }
                 last_failure = failure;
@@ -92,11 +110,32 @@ impl Dialer {
         }
     }
 
+    /// Tries the addresses in turn, each once, from the `first` on; which of them answered. Never
+    /// two at a time: the peer could not tell which of two greetings is to count.
+    async fn reach(&self, first: usize) -> Result<(usize, TcpStream), String> {
+        let n_addresses = self.addresses.len();
+        let limit = match n_addresses {
+            1 => self.limits.connect_timeout,
+            _ => self.limits.address_timeout.min(self.limits.connect_timeout),
+        };
+        let mut failures = BTreeMap::new();
+        for at in (0..n_addresses).map(|n| (first + n) % n_addresses) {
+            let address = &self.addresses[at];
+            let failure = match timeout(limit, self.connect(address)).await {
+                Ok(Ok(stream)) => return Ok((at, stream)),
+                Ok(Err(failure)) => failure,
+                Err(_) => "it does not answer".to_owned(),
+            };
+            let named = if n_addresses > 1 { format!("{address}: {failure}") } else { failure };
+            failures.insert(at, named);
+        }
+        Err(failures.into_values().collect::<Vec<_>>().join("; "))
+    }
+
     /// Connects and exchanges hellos.
-    async fn connect(&self) -> Result<TcpStream, String> {
-        let address = self.address.as_str();
+    async fn connect(&self, address: &str) -> Result<TcpStream, String> {
         let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        self.options.peer(&stream);
+        self.options.peer(&stream, self.limits.gone_after);
         let plain = |error: io::Error| format!("while greeting it: {error}");
         stream.write_all(&hello(self.local, self.peer)).await.map_err(plain)?;
         stream.flush().await.map_err(plain)?;
@@ -116,18 +155,48 @@ impl Dialer {
         Ok(stream)
     }
 
-    /// Serves a connection that was accepted; says how long it stood.
-    async fn speak_over(&self, stream: TcpStream) -> Duration {
-        let (peer, address) = (self.peer, self.address.as_str());
-        let since = Instant::now();
+    /// Serves a connection that was accepted, until it ends.
+    async fn speak_over(&self, stream: TcpStream, address: &str) -> End {
+        let peer = self.peer;
         tracing::info!(%peer, address, "connected to peer");
         self.outbox.open();
         self.port.up(peer);
-        let why = speak(stream, &self.outbox, self.limits.write_timeout).await;
+        let end = speak(stream, &self.outbox, self.limits.write_timeout).await;
         self.outbox.close();
         self.port.down(peer);
-        tracing::warn!(%peer, address, why, "the connection to the peer has ended");
-        since.elapsed()
+        tracing::warn!(%peer, address, why = end.why, "the connection to the peer has ended");
+        end
+    }
+}
+
+impl From<GivenUp> for End {
+    fn from(GivenUp { why, is_way_dead }: GivenUp) -> Self {
+        End { why: why.to_owned(), is_way_dead }
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) why: String,
+    /// Nothing has come back on it: another address may do better.
+    pub(super) is_way_dead: bool,
+}
+
+impl End {
+    /// By the peer, or for what it did.
+    fn by_peer(why: impl Into<String>) -> Self {
+        End { why: why.into(), is_way_dead: false }
+    }
+
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+        let dead = [TimedOut, HostUnreachable, NetworkUnreachable, NetworkDown];
+        End { why: error.to_string(), is_way_dead: dead.contains(&error.kind()) }
+    }
+
+    fn no_byte_taken() -> Self {
+        End { why: "it has not taken a byte for too long".to_owned(), is_way_dead: true }
     }
 }
 
@@ -136,7 +205,7 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
     stream: S,
     outbox: &Outbox,
     write_timeout: Duration,
-) -> String {
+) -> End {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut out = BytesMut::new();
     loop {
@@ -155,13 +224,13 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
             }
             let happened = tokio::select! {
                 biased;
-                why = outbox.given_up() => Err(why.to_owned()),
+                why = outbox.given_up() => Err(why.into()),
                 sent = send(&mut writer, &mut out, write_timeout), if !out.is_empty() => sent,
-                why = silence_ends(&mut reader) => Err(why),
+                end = silence_ends(&mut reader) => Err(end),
                 () = outbox.woken(), if out.is_empty() => Ok(()),
             };
-            if let Err(why) = happened {
-                return why;
+            if let Err(end) = happened {
+                return end;
             }
             if frames.is_none() {
                 break;
@@ -175,28 +244,28 @@ async fn send<S: AsyncRead + AsyncWrite>(
     writer: &mut WriteHalf<S>,
     out: &mut BytesMut,
     write_timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), End> {
     while !out.is_empty() {
         match timeout(write_timeout, writer.write_buf(out)).await {
-            Ok(Ok(0)) => return Err("it takes no more bytes".to_owned()),
+            Ok(Ok(0)) => return Err(End::by_peer("it takes no more bytes")),
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err("it has not taken a byte for too long".to_owned()),
+            Ok(Err(error)) => return Err(End::of(&error)),
+            Err(_) => return Err(End::no_byte_taken()),
         }
     }
     match timeout(write_timeout, writer.flush()).await {
-        Ok(flushed) => flushed.map_err(|error| error.to_string()),
-        Err(_) => Err("it has not taken a byte for too long".to_owned()),
+        Ok(flushed) => flushed.map_err(|error| End::of(&error)),
+        Err(_) => Err(End::no_byte_taken()),
     }
 }
 
 /// The peer has nothing to say here: whatever comes is the end.
-async fn silence_ends<S: AsyncRead + AsyncWrite>(reader: &mut ReadHalf<S>) -> String {
+async fn silence_ends<S: AsyncRead + AsyncWrite>(reader: &mut ReadHalf<S>) -> End {
     let mut byte = [0];
     match reader.read(&mut byte).await {
-        Ok(0) => "the peer closed it".to_owned(),
-        Ok(_) => "the peer spoke where it should only listen".to_owned(),
-        Err(error) => error.to_string(),
+        Ok(0) => End::by_peer("the peer closed it"),
+        Ok(_) => End::by_peer("the peer spoke where it should only listen"),
+        Err(error) => End::of(&error),
     }
 }
 

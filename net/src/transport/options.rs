@@ -10,8 +10,9 @@ pub trait SocketOptions: Send + Sync {
     /// For a client's connection.
     fn client(&self, stream: &TcpStream);
 
-    /// For a connection between servers.
-    fn peer(&self, stream: &TcpStream);
+    /// For a connection between servers, which has ended when bytes are not acknowledged for
+    /// `gone_after`.
+    fn peer(&self, stream: &TcpStream, gone_after: Duration);
 }
 
 /// What the operating system offers against peers and clients that vanish without a word. Not for
@@ -28,11 +29,13 @@ impl SocketOptions for RealSockets {
         keep_alive(stream, [60, 10, 6]);
     }
 
-    fn peer(&self, stream: &TcpStream) {
+    fn peer(&self, stream: &TcpStream, gone_after: Duration) {
         no_delay(stream);
         // While something is under way keep-alive is silent, and that is nearly always.
-        keep_alive(stream, [2, 1, 4]);
-        give_up_after(stream, PEER_GONE_AFTER);
+        let seconds = u32::try_from(gone_after.as_secs()).unwrap_or(u32::MAX).clamp(2, 60);
+        let idle = (seconds / 3).max(1);
+        keep_alive(stream, [idle, 1, seconds - idle]);
+        give_up_after(stream, gone_after);
     }
 }
 
@@ -80,7 +83,7 @@ impl SocketOptions for PlainSockets {
         no_delay(stream);
     }
 
-    fn peer(&self, stream: &TcpStream) {
+    fn peer(&self, stream: &TcpStream, _: Duration) {
         no_delay(stream);
     }
 }
@@ -101,11 +104,15 @@ mod tests {
     async fn connections_between_servers_are_prompt_and_probed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        RealSockets.peer(&stream);
+        RealSockets.peer(&stream, PEER_GONE_AFTER);
         assert!(stream.nodelay().unwrap());
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 4);
         #[cfg(target_os = "linux")]
         assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 6_000);
+        RealSockets.peer(&stream, Duration::from_millis(1_500));
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 1);
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 1_500);
     }
 }

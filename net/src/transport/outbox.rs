@@ -27,11 +27,19 @@ pub struct Outbox {
     max_bytes: usize,
 }
 
+/// Why a connection is given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GivenUp {
+    pub(super) why: &'static str,
+    /// It may be the way, and not the peer.
+    pub(super) is_way_dead: bool,
+}
+
 #[derive(Default)]
 struct Queue {
     open: bool,
     /// Why the connection is to be given up.
-    broken: Option<&'static str>,
+    broken: Option<GivenUp>,
     bytes: BytesMut,
     /// Whole; their frames are made while they are sent.
     snapshots: VecDeque<Message>,
@@ -60,9 +68,9 @@ impl Outbox {
         // Legal: how much a queue holds is up to the server; the link comes back.
         let is_full = maybe!(QueueFull if queue.bytes.len() + queue.taken > 10_000);
         if queue.bytes.len() + queue.taken > self.max_bytes || is_full {
-            self.give_up(&mut queue, "it does not keep up: its queue is full");
+            self.give_up(&mut queue, "it does not keep up: its queue is full", false);
         } else if queue.snapshots.len() > MAX_SNAPSHOTS {
-            self.give_up(&mut queue, "it does not keep up: too many snapshots wait");
+            self.give_up(&mut queue, "it does not keep up: too many snapshots wait", false);
         }
     }
 
@@ -80,9 +88,19 @@ impl Outbox {
 
     /// Gives the connection up, if there is one; the link dials again.
     pub fn break_link(&self, why: &'static str) {
+        self.break_off(why, false);
+    }
+
+    /// The same for a connection whose way seems to be dead: the link dials another address first,
+    /// if the peer has one.
+    pub fn leave_way(&self, why: &'static str) {
+        self.break_off(why, true);
+    }
+
+    fn break_off(&self, why: &'static str, is_way_dead: bool) {
         let mut queue = self.lock();
         if queue.open {
-            self.give_up(&mut queue, why);
+            self.give_up(&mut queue, why, is_way_dead);
         }
     }
 
@@ -91,7 +109,7 @@ impl Outbox {
     }
 
     /// Resolves when the connection is to be given up: why.
-    pub(super) async fn given_up(&self) -> &'static str {
+    pub(super) async fn given_up(&self) -> GivenUp {
         loop {
             if let Some(why) = self.lock().broken {
                 return why;
@@ -100,12 +118,18 @@ impl Outbox {
         }
     }
 
+    /// Whether the connection is to be given up since its way seems to be dead.
+    #[cfg(test)]
+    pub(crate) fn is_left(&self) -> bool {
+        self.lock().broken.is_some_and(|broken| broken.is_way_dead)
+    }
+
     pub(super) async fn nudged(&self) {
         self.nudge.notified().await;
     }
 
     /// A connection stands.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         *self.lock() = Queue { open: true, ..Queue::default() };
     }
 
@@ -130,13 +154,21 @@ impl Outbox {
         self.lock().snapshots.pop_front()
     }
 
-    fn give_up(&self, queue: &mut Queue, why: &'static str) {
-        *queue = Queue { open: true, broken: Some(why), ..Queue::default() };
+    fn give_up(&self, queue: &mut Queue, why: &'static str, is_way_dead: bool) {
+        let broken = Some(GivenUp { why, is_way_dead });
+        *queue = Queue { open: true, broken, ..Queue::default() };
         self.given_up.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("no code that can panic runs under this lock")
+    }
+}
+
+impl Default for Outbox {
+    /// One that holds nothing.
+    fn default() -> Self {
+        Outbox::new(0)
     }
 }
 

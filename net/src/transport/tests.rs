@@ -106,13 +106,21 @@ async fn taker(notes: Arc<Notes>) -> String {
 
 /// Server 1, which dials server 2 at `address`.
 fn dialer(address: String, outbox: &Arc<Outbox>, notes: &Arc<Notes>) {
-    let least_delay = Duration::from_millis(1);
-    let longest_delay = Duration::from_millis(5);
-    let limits = DialLimits { least_delay, longest_delay, ..DialLimits::default() };
+    dialer_of(vec![address], outbox, notes);
+}
+
+/// The same, where server 2 has several.
+fn dialer_of(addresses: Vec<String>, outbox: &Arc<Outbox>, notes: &Arc<Notes>) {
+    let limits = DialLimits {
+        least_delay: Duration::from_millis(1),
+        longest_delay: Duration::from_millis(5),
+        address_timeout: Duration::from_millis(50),
+        ..DialLimits::default()
+    };
     let dialer = Dialer {
         local: identity(1),
         peer: ServerId(2),
-        address,
+        addresses,
         limits,
         outbox: outbox.clone(),
         port: notes.clone(),
@@ -192,6 +200,50 @@ async fn a_link_is_not_up_before_the_right_server_has_answered() {
 }
 
 #[tokio::test]
+async fn of_several_addresses_the_first_that_answers_is_taken() {
+    let (here, there) = (Arc::new(Notes::default()), Arc::new(Notes::default()));
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    // One that nobody finds, one where nobody listens, one where nobody says a word, and its own.
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = vec![
+        "no-such-host.invalid:1".to_owned(),
+        closed.to_string(),
+        mute.local_addr().unwrap().to_string(),
+        taker(there.clone()).await,
+    ];
+    dialer_of(addresses, &outbox, &here);
+    here.until("up 2", 1).await;
+    outbox.push(heard(3));
+    outbox.wake();
+    there.until("heard 1: 3", 1).await;
+    assert_eq!(there.count("incoming 1"), 1);
+}
+
+#[tokio::test]
+async fn a_link_goes_on_at_its_address_and_at_the_next_only_if_the_way_is_dead() {
+    let notes = Arc::new(Notes::default());
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [&first, &second].map(|it| it.local_addr().unwrap().to_string());
+    dialer_of(addresses.to_vec(), &outbox, &notes);
+    drop(answer_hello(&first, proper_answer()).await);
+    let stream = answer_hello(&first, proper_answer()).await;
+    notes.until("up 2", 2).await;
+    outbox.leave_way("it answers nothing");
+    let _other = answer_hello(&second, proper_answer()).await;
+    notes.until("up 2", 3).await;
+    drop(stream);
+    outbox.break_link("its queue is full");
+    let _again = answer_hello(&second, proper_answer()).await;
+    notes.until("up 2", 4).await;
+    outbox.leave_way("it answers nothing");
+    let _back = answer_hello(&first, proper_answer()).await;
+    notes.until("up 2", 5).await;
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_keep_up_loses_its_connection_and_not_our_memory() {
     let notes = Arc::new(Notes::default());
     let outbox = Arc::new(Outbox::new(1 << 20));
@@ -218,8 +270,8 @@ async fn a_peer_that_takes_nothing_for_too_long_loses_its_connection() {
     outbox.open();
     outbox.push(Message::Heard(vec![SessionId(1); 1000]));
     let why = dial::speak(near, &outbox, Duration::from_millis(20));
-    let why = timeout(PATIENCE, why).await.expect("the write is given up");
-    assert_eq!(why, "it has not taken a byte for too long");
+    let end = timeout(PATIENCE, why).await.expect("the write is given up");
+    assert_eq!((&*end.why, end.is_way_dead), ("it has not taken a byte for too long", true));
 }
 
 #[tokio::test]

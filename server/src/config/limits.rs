@@ -196,7 +196,11 @@ fn optional(keys: &Keys<'_>, key: &str, least: i64) -> Result<Option<usize>, Con
     }
 }
 
-fn milliseconds(keys: &Keys<'_>, key: &str, least: i64) -> Result<Option<Duration>, ConfigError> {
+pub(super) fn milliseconds(
+    keys: &Keys<'_>,
+    key: &str,
+    least: i64,
+) -> Result<Option<Duration>, ConfigError> {
     Ok(integer(keys, key, least..=MAX)?.map(|ms| Duration::from_millis(ms as u64)))
 }
 

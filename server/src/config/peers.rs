@@ -4,8 +4,11 @@
 //! numbers are written as Java's `Integer.decode` reads them.
 //! Source: `zookeeper: LearnerSyncThrottler`, `QuorumPeerConfig.parseProperties`.
 
+use std::time::Duration;
+
 use super::keys::Keys;
-use super::limits::integer;
+use super::limits::{integer, milliseconds};
+use super::member::ServerLine;
 use super::properties::ConfigError;
 
 /// What one server does for, and to, the others.
@@ -17,19 +20,56 @@ pub struct PeerSettings {
     /// `leader.maxConcurrentDiffSyncs`: servers that are brought into step by the log at a time,
     /// likewise. At least 1. Default 100.
     pub max_log_syncs: usize,
+    /// `multiAddress.enabled`: a server may have several addresses. Default false.
+    pub several_addresses: bool,
+    /// `multiAddress.reachabilityCheckEnabled`: the way to a server that has several is given up
+    /// when nothing has come back on it for twice the time below, instead of after the six seconds
+    /// that a connection between servers has otherwise. Default true.
+    pub reach_check: bool,
+    /// `multiAddress.reachabilityCheckTimeoutMs`: how long one of several addresses may take to
+    /// answer before the next is tried. Default 1 s.
+    pub reach_timeout: Duration,
 }
 
 /// The keys that this file reads.
-pub(super) const KEYS: &[&str] =
-    &["leader.maxConcurrentDiffSyncs", "leader.maxConcurrentSnapSyncs"];
+pub(super) const KEYS: &[&str] = &[
+    "leader.maxConcurrentDiffSyncs",
+    "leader.maxConcurrentSnapSyncs",
+    "multiAddress.enabled",
+    "multiAddress.reachabilityCheckEnabled",
+    "multiAddress.reachabilityCheckTimeoutMs",
+];
 
 impl Default for PeerSettings {
     fn default() -> Self {
-        PeerSettings { max_snapshots: 10, max_log_syncs: 100 }
+        PeerSettings {
+            max_snapshots: 10,
+            max_log_syncs: 100,
+            several_addresses: false,
+            reach_check: true,
+            reach_timeout: Duration::from_secs(1),
+        }
     }
 }
 
 impl PeerSettings {
+    /// An `Err` is a sentence about the first of `lines` with more addresses than it may have.
+    pub(super) fn check_addresses(
+        &self,
+        keys: &Keys<'_>,
+        lines: &[ServerLine],
+    ) -> Result<(), ConfigError> {
+        let line = lines.iter().find(|line| line.addresses.len() > 1);
+        let Some(line) = line.filter(|_| !self.several_addresses) else { return Ok(()) };
+        let problem = format!(
+            "server.{} has {} addresses, and one is all that is allowed; add a line \
+             multiAddress.enabled=true on every server, or leave one address",
+            line.id,
+            line.addresses.len()
+        );
+        Err(keys.error(&format!("server.{}", line.id), problem))
+    }
+
     /// Reads them. An `Err` is what is malformed.
     pub(super) fn read(keys: &Keys<'_>) -> Result<Self, ConfigError> {
         let default = PeerSettings::default();
@@ -40,6 +80,11 @@ impl PeerSettings {
         Ok(PeerSettings {
             max_snapshots: count("leader.maxConcurrentSnapSyncs", default.max_snapshots)?,
             max_log_syncs: count("leader.maxConcurrentDiffSyncs", default.max_log_syncs)?,
+            several_addresses: keys.boolean("multiAddress.enabled", default.several_addresses)?,
+            reach_check: keys
+                .boolean("multiAddress.reachabilityCheckEnabled", default.reach_check)?,
+            reach_timeout: milliseconds(keys, "multiAddress.reachabilityCheckTimeoutMs", 1)?
+                .unwrap_or(default.reach_timeout),
         })
     }
 }
@@ -60,11 +105,28 @@ mod tests {
     fn how_many_servers_come_into_step_at_a_time_is_read() {
         assert_eq!(read(""), Ok(PeerSettings::default()));
         let text = "leader.maxConcurrentSnapSyncs=0x2\nleader.maxConcurrentDiffSyncs=7\n";
-        let expected = PeerSettings { max_snapshots: 2, max_log_syncs: 7 };
+        let expected =
+            PeerSettings { max_snapshots: 2, max_log_syncs: 7, ..PeerSettings::default() };
         assert_eq!(read(text), Ok(expected));
         for text in ["leader.maxConcurrentSnapSyncs=0", "leader.maxConcurrentDiffSyncs=-1"] {
             let problem = read(text).unwrap_err();
             assert!(problem.contains("write a whole number from 1 to"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_several_addresses_is_read() {
+        let text = "multiAddress.enabled=TRUE\nmultiAddress.reachabilityCheckEnabled=false\n\
+                    multiAddress.reachabilityCheckTimeoutMs=250\n";
+        let expected = PeerSettings {
+            several_addresses: true,
+            reach_check: false,
+            reach_timeout: Duration::from_millis(250),
+            ..PeerSettings::default()
+        };
+        assert_eq!(read(text), Ok(expected));
+        for text in ["multiAddress.enabled=yes", "multiAddress.reachabilityCheckTimeoutMs=0"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 }

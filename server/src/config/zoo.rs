@@ -173,6 +173,8 @@ impl ZooConfig {
         let times = Times::read(&keys)?;
         let membership = Membership::read(properties, &keys, &data_dir, &mut warnings)?;
         times.check_limits(&keys, &membership)?;
+        let peers = PeerSettings::read(&keys)?;
+        peers.check_addresses(&keys, &membership.servers)?;
         let client = client_address(&keys, membership.own.as_ref())?;
         check_election_algorithm(&keys)?;
         let ids = membership.servers.iter().map(|line| line.id).chain([membership.id]);
@@ -196,7 +198,7 @@ impl ZooConfig {
             four_letter_words: four_letter_words(&keys),
             outstanding_limit: keys.number("globalOutstandingLimit", 1..=i32::MAX as usize)?,
             limits: ClientLimits::read(&keys, &mut warnings)?,
-            peers: PeerSettings::read(&keys)?,
+            peers,
             snapshot_entries: keys
                 .number("snapCount", 0..=i32::MAX as u64)?
                 .map_or(100_000, |entries| entries.max(2)),
@@ -337,12 +339,6 @@ impl Membership {
             warnings.push(format!(
                 "server.{id} names a TLS port for clients, which is NOT in force: zokor does not \
                  speak TLS to clients yet"
-            ));
-        }
-        if let Some(line) = lines.iter().find(|line| line.addresses.len() > 1) {
-            warnings.push(format!(
-                "server.{} has more than one address, of which zokor uses the first only",
-                line.id
             ));
         }
         if peer_type.is_some_and(|peer_type| peer_type != own.role) {

@@ -51,11 +51,13 @@ pub enum Scene {
     Ruin,
     /// All connections between the leader and its peers swallow what is sent; new ones would not.
     LinksSwallowed,
+    /// Servers have two networks, of which one fails after the other.
+    NetworksInTurn,
 }
 
 impl Scene {
     /// All of them.
-    pub const ALL: [Scene; 8] = [
+    pub const ALL: [Scene; 9] = [
         Scene::Storm,
         Scene::LeaderDies,
         Scene::LeaderCutOff,
@@ -64,6 +66,7 @@ impl Scene {
         Scene::Bridge,
         Scene::Ruin,
         Scene::LinksSwallowed,
+        Scene::NetworksInTurn,
     ];
 }
 

@@ -82,6 +82,9 @@ impl Run {
 
     pub(super) async fn play(mut self) -> Outcome {
         fair_weather(&self.scenario.plan, &self.ensemble);
+        if self.scene == Scene::NetworksInTurn {
+            self.ensemble.add_second_network();
+        }
         for server in 1..=self.scenario.plan.servers {
             self.ensemble.start(server);
         }
@@ -184,6 +187,7 @@ impl Run {
             Scene::Bridge => self.bridge().await,
             Scene::Ruin => self.ruin(leader).await,
             Scene::LinksSwallowed => self.links_swallowed(leader).await,
+            Scene::NetworksInTurn => self.networks_in_turn().await,
         }
     }
 
@@ -244,6 +248,34 @@ impl Run {
         let all = (1..=self.scenario.plan.servers).filter_map(|server| self.ensemble.stats(server));
         let leaders: BTreeSet<Option<ServerId>> = all.map(|stats| stats.leader).collect();
         must("all hear of one leader again", leaders.len() == 1, || format!("{leaders:?}"))
+    }
+
+    /// Of two networks one swallows everything, then the other; nobody loses a session.
+    async fn networks_in_turn(&mut self) -> Verdict {
+        for is_second in [false, true, false] {
+            let sessions = self.sessions();
+            self.ensemble.clog_network(is_second, true);
+            self.note(format!("a network fails, the second: {is_second}"));
+            sleep(Duration::from_secs(6)).await;
+            let written = self.acknowledged();
+            sleep(Duration::from_secs(2)).await;
+            let now = self.acknowledged();
+            must("writing goes on", now > written + 20, || {
+                format!("{written} writes, then {now}")
+            })?;
+            let later = self.sessions();
+            must("no session is lost", later >= sessions && later > 0, || {
+                format!("{sessions} sessions, then {later}")
+            })?;
+            self.ensemble.clog_network(is_second, false);
+            sleep(Duration::from_secs(3)).await;
+        }
+        Ok(())
+    }
+
+    fn sessions(&self) -> u64 {
+        let leader = self.ensemble.leader().and_then(|leader| self.ensemble.stats(leader));
+        leader.map_or(0, |stats| stats.sessions)
     }
 
     async fn power_cut(&mut self) -> Verdict {

@@ -41,7 +41,8 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
         | Scene::LeaderUnheard
         | Scene::PowerCut
         | Scene::Ruin
-        | Scene::LinksSwallowed => 3,
+        | Scene::LinksSwallowed
+        | Scene::NetworksInTurn => 3,
         Scene::Bridge => 5,
     };
     Plan {

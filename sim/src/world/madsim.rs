@@ -5,6 +5,7 @@
 //! with all its tasks, as a process is; what it had not synced is lost as the seed has it.
 
 mod disks;
+mod networks;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,7 +26,7 @@ use zokor_net::runtime::{
     storage_workers,
 };
 use zokor_net::storage::{self, Options};
-use zokor_net::transport::{PEER_GONE_AFTER, SocketOptions};
+use zokor_net::transport::SocketOptions;
 
 use super::clock::Clock;
 use super::limits;
@@ -39,6 +40,7 @@ use crate::rng::{Concern, Stream, mix};
 use crate::whole::client::client_address;
 use crate::whole::ledger::{Ledger, Noted};
 use disks::{End, Trouble};
+use networks::peer_addresses;
 
 /// True time, readable from anywhere.
 #[derive(Clone)]
@@ -111,8 +113,8 @@ struct ProbedSockets;
 impl SocketOptions for ProbedSockets {
     fn client(&self, _: &TcpStream) {}
 
-    fn peer(&self, stream: &TcpStream) {
-        stream.set_user_timeout(PEER_GONE_AFTER);
+    fn peer(&self, stream: &TcpStream, gone_after: Duration) {
+        stream.set_user_timeout(gone_after);
     }
 }
 
@@ -128,6 +130,7 @@ struct Body {
     pace: Arc<Pace>,
     ledger: Ledger,
     is_damaged: bool,
+    has_second: bool,
     seed: [u8; 32],
     fresh_id: [u8; 16],
 }
@@ -138,11 +141,16 @@ impl Body {
         let id = self.config.raft.id;
         let mut config = runtime::Config::new(id, client_address(id.0));
         if !self.peers.is_empty() {
-            config.peer_address = Some(peer_address(id.0));
+            config.peer_addresses = peer_addresses(id.0, self.has_second);
         }
-        let peers = self.peers.iter();
-        config.peers =
-            peers.map(|&peer| (ServerId(peer), peer_address(peer).to_string())).collect();
+        for &peer in &self.peers {
+            let addresses = peer_addresses(peer, self.has_second);
+            let texts = addresses.iter().map(SocketAddr::to_string).collect();
+            config.peers.insert(ServerId(peer), texts);
+        }
+        if self.has_second {
+            config.dial.gone_after = 2 * config.dial.address_timeout;
+        }
         config.limits = self.limits;
         let listeners = Listeners::bind(&config).await.map_err(|error| error.to_string())?;
         let clock = self.clock;
@@ -186,10 +194,6 @@ pub fn server_ip(server: u64) -> IpAddr {
     client_address(server).ip()
 }
 
-fn peer_address(server: u64) -> SocketAddr {
-    SocketAddr::new(server_ip(server), PEER_PORT)
-}
-
 /// Where servers take each other's connections.
 pub const PEER_PORT: u16 = 2888;
 
@@ -223,6 +227,7 @@ pub struct Ensemble {
     ledger: Ledger,
     watch: Watch,
     atlas: Atlas,
+    has_second: bool,
 }
 
 impl Ensemble {
@@ -275,6 +280,7 @@ impl Ensemble {
             ledger: Ledger::default(),
             watch: watch.clone(),
             atlas: Atlas::new(plan.voters()),
+            has_second: false,
         }
     }
 
@@ -296,6 +302,7 @@ impl Ensemble {
         let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
         let is_damaged = self.atlas.is_damaged(server);
         let (ledger, network) = (self.ledger.clone(), self.network.clone());
+        let has_second = self.has_second;
         let seat = self.seat(server);
         if seat.life.is_some() {
             return;
@@ -314,6 +321,7 @@ impl Ensemble {
             pace: seat.pace.clone(),
             ledger,
             is_damaged,
+            has_second,
             seed: seat.stream.seed(),
             fresh_id,
         };

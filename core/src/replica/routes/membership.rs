@@ -79,7 +79,7 @@ impl Replica {
             return Err(ErrorCode::BadVersion);
         }
         let present = self.db.ensemble();
-        let changes = reconfig_request::judge(&present, asked, self.config.reconfig.least_voters)?;
+        let changes = reconfig_request::judge(&present, asked, &self.config.reconfig)?;
         self.db.may_reconfigure(identities)?;
         if changes { Err(ErrorCode::Unimplemented) } else { self.db.described() }
     }

@@ -18,7 +18,7 @@ fn described(ids: &[u64]) -> proto::Ensemble {
 fn ensemble(enabled: bool) -> Ensemble {
     Ensemble::with(3, |config| {
         config.ensemble = described(&[1, 2, 3, 4]);
-        config.reconfig = ReconfigRules { enabled, least_voters: 2 };
+        config.reconfig = ReconfigRules { enabled, ..ReconfigRules::default() };
     })
 }
 

@@ -407,13 +407,13 @@ async fn the_replica_is_woken_at_its_deadline_and_not_before() {
 async fn a_peer_is_down_when_either_of_its_connections_ends_and_up_when_ours_stands_again() {
     let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
-    config.peer_address = Some("127.0.0.1:0".parse().unwrap());
-    config.peers.insert(ServerId(2), there.local_addr().unwrap().to_string());
+    config.peer_addresses = vec!["127.0.0.1:0".parse().unwrap()];
+    config.peers.insert(ServerId(2), vec![there.local_addr().unwrap().to_string()]);
     config.dial.least_delay = Duration::from_millis(1);
     let stage = Stage::with_config(config, false).await;
     let mut ours = accept_peer(&there).await;
     assert!(frame(&mut ours).await.is_some(), "what was sent when it came up arrives");
-    let mut theirs = TcpStream::connect(stage.handle.addresses().peers.unwrap()).await.unwrap();
+    let mut theirs = TcpStream::connect(stage.handle.addresses().peers[0]).await.unwrap();
     let mut out = peer_hello();
     assert!(encode_message(&Message::Heard(vec![SessionId(5)]), &mut out).is_none());
     theirs.write_all(&out).await.unwrap();
@@ -433,12 +433,12 @@ async fn a_peer_is_down_when_either_of_its_connections_ends_and_up_when_ours_sta
 #[tokio::test]
 async fn those_who_do_not_say_who_they_are_never_keep_a_peer_out() {
     let mut config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
-    config.peer_address = Some("127.0.0.1:0".parse().unwrap());
-    config.peers.insert(ServerId(2), "127.0.0.1:1".to_owned());
+    config.peer_addresses = vec!["127.0.0.1:0".parse().unwrap()];
+    config.peers.insert(ServerId(2), vec!["127.0.0.1:1".to_owned()]);
     config.max_strangers = 2;
     config.receive.hello_timeout = 2 * PATIENCE;
     let stage = Stage::with_config(config, false).await;
-    let door = stage.handle.addresses().peers.unwrap();
+    let door = stage.handle.addresses().peers[0];
     let mut silent = Vec::new();
     for _ in 0..3 {
         silent.push(TcpStream::connect(door).await.unwrap());

@@ -166,7 +166,8 @@ fn extended_types_leave_less_room_for_server_ids() {
 fn an_ensemble_has_its_canonical_text() {
     let text = "dataDir=DIR/data\ninitLimit=10\nsyncLimit=5\n\
                 server.3=h3:2888:3888:observer;2183\nserver.1=h1:2888:3888;h1:2181\n\
-                server.2=[::1]:2888:3888;2182\nserver.4=b:1:2|a:3:4;2184\n";
+                server.2=[::1]:2888:3888;2182\nserver.4=b:1:2|a:3:4;2184\n\
+                multiAddress.enabled=true\n";
     let config = Desk::new(Some("1")).read(text).unwrap();
     assert_eq!(
         config.ensemble().to_text(0x1_0000_0000),
@@ -427,14 +428,29 @@ fn doubtful_memberships_are_warned_of() {
           server is a participant"]
     );
     assert_eq!(
-        warnings("server.1=a:1:2\nserver.2=b:1:2|c:1:2\nserver.3=c:1:2\n"),
-        ["server.2 has more than one address, of which zokor uses the first only"]
-    );
-    assert_eq!(
         warnings("server.1=a:1:2;;2281\nserver.2=b:1:2\nserver.3=c:1:2\n"),
         ["server.1 names a TLS port for clients, which is NOT in force: zokor does not speak TLS \
           to clients yet"]
     );
+}
+
+#[test]
+fn several_addresses_of_a_server_are_refused_unless_they_are_enabled() {
+    let desk = Desk::new(Some("1"));
+    let base = "dataDir=DIR/data\nclientPort=1\ninitLimit=1\nsyncLimit=1\n";
+    let lines = "server.1=a:1:2\nserver.2=b:1:2|c:1:2\nserver.3=c:1:2\n";
+    for off in ["", "multiAddress.enabled=false\n"] {
+        let error = desk.error(&format!("{base}{off}{lines}"));
+        assert!(error.contains("server.2 has 2 addresses, and one is all"), "{error}");
+        assert!(error.contains("add a line multiAddress.enabled=true"), "{error}");
+    }
+    let text = format!("{base}multiAddress.enabled=true\n{lines}");
+    let config = desk.read(&text).unwrap();
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.servers[1].addresses.len(), 2);
+    assert_eq!(&*config.ensemble().members[1].line, "b:1:2|c:1:2:participant");
+    let flag = desk.read_with(&format!("{base}{lines}"), "-Dzookeeper.multiAddress.enabled=true");
+    assert_eq!(flag.unwrap().servers, config.servers);
 }
 
 #[test]

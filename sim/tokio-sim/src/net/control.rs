@@ -40,6 +40,12 @@ impl Net {
         node
     }
 
+    /// Puts a host into a second network, where it has another address. What is in that network is
+    /// reached from there by all that are in it, and by those that are not as ever.
+    pub fn add_second_address(&self, node: NodeId, ip: IpAddr) {
+        self.with(|state, _| state.seconds.insert(node, ip));
+    }
+
     /// How all links are that nothing else is said of.
     pub fn set_weather(&self, weather: Weather) {
         self.with(|state, now| {
@@ -212,6 +218,13 @@ impl Net {
 impl State {
     pub(super) fn address_of(&self, node: NodeId) -> IpAddr {
         self.hosts.get(&node).copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// The address from which a host speaks to another.
+    pub(super) fn address_towards(&self, node: NodeId, to: IpAddr) -> IpAddr {
+        let is_second = self.seconds.values().any(|second| *second == to);
+        let second = self.seconds.get(&node).filter(|_| is_second);
+        second.copied().unwrap_or_else(|| self.address_of(node))
     }
 
     fn stands(&self, number: u64) -> bool {

@@ -33,7 +33,8 @@ impl TcpListener {
         let mut address = address.ok_or(io::ErrorKind::InvalidInput)?;
         let node = madsim::plugin::node();
         let serial = net.with(|state, _| {
-            if state.address_of(node) != address.ip() {
+            let is_second = state.seconds.get(&node) == Some(&address.ip());
+            if state.address_of(node) != address.ip() && !is_second {
                 return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
             }
             if address.port() == 0 {
@@ -118,7 +119,7 @@ impl Net {
     pub(super) fn knock(&self, address: SocketAddr) -> Option<Duration> {
         let node = madsim::plugin::node();
         self.with(|state, now| {
-            let (from, to) = (state.address_of(node), address.ip());
+            let (from, to) = (state.address_towards(node, address.ip()), address.ip());
             state.n_attempts += 1;
             let mut dice = Dice::new(&[state.seed, ATTEMPT, state.n_attempts]);
             let silent = state.doors.get(&to) == Some(&Door::Silent);
@@ -139,7 +140,7 @@ impl Net {
     pub(super) fn enter(self: &Arc<Self>, address: SocketAddr) -> io::Result<TcpStream> {
         let node = madsim::plugin::node();
         let entered = self.with(|state, _| {
-            let from = state.address_of(node);
+            let from = state.address_towards(node, address.ip());
             let shut = state.doors.get(&address.ip()) == Some(&Door::Shut);
             let listens = state.listeners.get(&address).map(|listener| listener.node);
             let Some(there) = listens.filter(|_| !shut) else {

@@ -112,6 +112,8 @@ pub(super) struct Tripwire {
 pub(super) struct State {
     pub(super) seed: u64,
     pub(super) hosts: BTreeMap<NodeId, IpAddr>,
+    /// Of hosts that are in a second network: their address there.
+    pub(super) seconds: BTreeMap<NodeId, IpAddr>,
     /// Hosts without power.
     pub(super) dark: BTreeSet<IpAddr>,
     pub(super) sockets: BTreeMap<IpAddr, Sockets>,
