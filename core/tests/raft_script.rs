@@ -7,6 +7,7 @@
 //! servers 1 2 3 learners 4     these servers exist, are connected, and know each other
 //! keep N                       entries kept behind a snapshot (before `servers`)
 //! turns N M                    snapshots and log syncs at a time (before `servers`)
+//! relays                       learners are fed by followers (before `servers`)
 //! campaign 1                   the time comes when server 1 starts an election; only it wakes
 //! tick 100                     so many milliseconds pass; everyone wakes in time
 //! skip 100                     so many milliseconds pass and nobody wakes
@@ -87,6 +88,7 @@ struct Stage {
     quiet: bool,
     keep: u64,
     turns: Option<(usize, usize)>,
+    relays: bool,
     membership: Membership,
     servers: BTreeMap<ServerId, Server>,
     mail: VecDeque<(ServerId, ServerId, Letter)>,
@@ -117,6 +119,7 @@ impl Stage {
     fn start(&mut self, id: ServerId) {
         let mut config = Config::new(id, self.membership.clone());
         config.keep_entries = self.keep;
+        config.relays = self.relays;
         if let Some((snapshots, log_syncs)) = self.turns {
             (config.max_snapshots, config.max_log_syncs) = (snapshots, log_syncs);
         }
@@ -272,6 +275,7 @@ impl Stage {
                 }
             }
             "keep" => self.keep = number,
+            "relays" => self.relays = true,
             "turns" => {
                 let log_syncs = rest[1].parse().expect("a number");
                 self.turns = Some((number as usize, log_syncs));
@@ -356,7 +360,8 @@ impl Stage {
                 self.say(show_entries(&entries));
             }
             "peers" => {
-                for peer in self.raft(id).progress() {
+                let raft = self.raft(id);
+                for peer in raft.progress().into_iter().chain(raft.relayed()) {
                     let waits = if peer.is_waiting { " waits" } else { "" };
                     self.say(format!(
                         "{} {:?} received={} persisted={}{waits}",
@@ -461,6 +466,14 @@ fn show(message: &Message<Word>) -> String {
         }
         Body::TimeoutNow => "TimeoutNow".into(),
         Body::SnapshotReply { index } => format!("SnapshotReply index={index}"),
+        Body::FeedMe { round, received, persisted } => {
+            format!("FeedMe round={round} received={received} persisted={persisted}")
+        }
+        Body::Feeding { round: Some(round), is_snapshot } => {
+            format!("Feeding round={round} snapshot={is_snapshot}")
+        }
+        Body::Feeding { round: None, .. } => "Feeding refused".into(),
+        Body::FedByOther { is_fed } => format!("FedByOther {is_fed}"),
         body @ (Body::Seek { .. }
         | Body::Found { .. }
         | Body::NotFound { .. }

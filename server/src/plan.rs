@@ -116,6 +116,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     raft.max_appends_in_flight = appends_in_flight(config);
     raft.max_snapshots = config.peers.max_snapshots;
     raft.max_log_syncs = config.peers.max_log_syncs;
+    raft.relays = config.peers.relays;
     if !config.is_standalone() {
         raft.election_timeout = election_timeout(config);
         let election_ms = u64::try_from(raft.election_timeout.as_millis()).unwrap_or(u64::MAX);

@@ -66,6 +66,8 @@ pub struct MembersPlan {
     pub changes: bool,
     /// Observers come into step one after the other.
     pub in_single_file: bool,
+    /// Observers are fed by followers.
+    pub relays: bool,
 }
 
 /// Sessions that one server alone knows, and servers that only read.
@@ -337,6 +339,7 @@ impl Plan {
             spares: if changes { s.below(4) } else { 0 },
             changes,
             in_single_file: false,
+            relays: false,
         };
         let servers = servers + members.observers + members.spares;
         // Which damage an ensemble can bear would change with its voters.
@@ -349,6 +352,7 @@ impl Plan {
         core.counter_bits = (s.below(4) == 0).then(|| s.between(4, 8) as u8);
         let solo = SoloPlan::draw(s);
         members.in_single_file = s.below(4) == 0;
+        members.relays = s.below(3) == 0;
         rules(&mut Stream::new(seed, Concern::Rules), servers, &mut core, &mut clients);
         Plan {
             seed,
@@ -419,6 +423,7 @@ impl Plan {
             keep_entries: core.keep_entries,
             max_promotion_lag: core.keep_entries / 4,
             snapshot_timeout: core.election_timeout * 20,
+            relays: self.members.relays,
             ..defaults
         };
         let raft = match self.members.in_single_file {

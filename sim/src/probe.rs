@@ -116,6 +116,8 @@ const STEPPED: &[Quota] = &[
     quota("local session resumed", 200),
     quota("local session upgraded", 200),
     quota("log truncated", 200),
+    quota("observer fed by a follower", 200),
+    quota("observer left by, or leaving, its feeder", 200),
     quota("read-only session given", 200),
     quota("read-only session resumed", 500),
     quota("session expired", 100),

@@ -101,11 +101,11 @@ fn one_network_after_the_other_fails_and_no_session_is_lost() {
     for network in [0, 1, 0] {
         ways.die(network);
         let since = Instant::now();
-        for index in 0..N_SERVERS {
+        for (index, client) in clients.iter_mut().enumerate() {
             // A server that was without a leader for too long may have let its clients go.
             eventually("a write goes through", || {
-                if clients[index].set_data(&format!("/{index}"), b"", -1).is_err() {
-                    clients[index] = clients[index].resume(ensemble.address(index)).ok()?;
+                if client.set_data(&format!("/{index}"), b"", -1).is_err() {
+                    *client = client.resume(ensemble.address(index)).ok()?;
                     return None;
                 }
                 Some(())

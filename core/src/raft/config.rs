@@ -37,6 +37,9 @@ pub struct Config {
     /// Servers that are brought into step by entries of the log at a time, likewise. At least 1.
     /// Default 100.
     pub max_log_syncs: usize,
+    /// As learner, be fed by a follower in the place of the leader, if one agrees; as follower,
+    /// agree. Default false.
+    pub relays: bool,
     /// A learner becomes a voter only if it lacks this many entries at most. Default 1,000.
     pub max_promotion_lag: u64,
     /// Entries kept in memory behind the last snapshot for followers that are a little behind;
@@ -61,6 +64,7 @@ impl Config {
             max_appends_in_flight: 64,
             max_snapshots: 10,
             max_log_syncs: 100,
+            relays: false,
             max_promotion_lag: 1_000,
             keep_entries: 10_000,
             keep_bytes: 16 << 20,

@@ -107,6 +107,9 @@ impl<C: Command> Source<'_, C> {
     ) -> Want {
         let is_connected = self.connected.contains(&to);
         let is_voter = self.membership.is_voter(to);
+        if progress.is_fed_by_other(now) && self.membership.learners.contains(&to) {
+            return Want::Nothing;
+        }
         // Legal: how much an append holds is up to the sender.
         let is_short = maybe!(OneEntryAppend);
         let max_append_bytes = if is_short { 0 } else { self.config.max_append_bytes };

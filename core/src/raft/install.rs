@@ -9,6 +9,7 @@ use super::membership::Memberships;
 use super::message::Body;
 use super::position::{EntryId, Index};
 use super::progress::Flow;
+use super::relay::upstream;
 use super::state::{Standing, State};
 use crate::id::ServerId;
 use crate::time::Instant;
@@ -41,6 +42,9 @@ pub(super) fn compact<C: Command>(state: &mut State<C>, meta: &SnapshotMeta) {
                 upto = upto.min(progress.received().0.max(floor));
             }
         }
+    }
+    for progress in state.relays.peers.values().filter(|it| it.flow() != Flow::Snapshot) {
+        upto = upto.min(progress.received().0.max(floor));
     }
     forget_before(state, Index(upto));
 }
@@ -101,8 +105,8 @@ pub(super) fn installed<C: Command>(state: &mut State<C>, meta: SnapshotMeta) {
     state.delivered = state.delivered.max(last.index);
     forget_before(state, last.index);
     assert!(state.delivered <= state.commit, "a snapshot holds committed entries only");
-    if let Some(leader) = state.leader.filter(|leader| *leader != state.id()) {
-        answer(state, leader);
+    if let Some(from) = upstream(state).filter(|from| *from != state.id()) {
+        answer(state, from);
     }
 }
 
@@ -120,8 +124,11 @@ fn answer<C: Command>(state: &mut State<C>, leader: ServerId) {
 /// The replica has sent, or goes on sending, a snapshot to `to`.
 pub(super) fn sent<C: Command>(state: &mut State<C>, now: Instant, to: ServerId) {
     let until = now + state.config.snapshot_timeout;
-    let Standing::Leader(leadership) = &mut state.standing else { return };
-    if let Some(progress) = leadership.peers.get_mut(&to) {
+    let peers = match &mut state.standing {
+        Standing::Leader(leadership) => &mut leadership.peers,
+        Standing::Follower | Standing::Candidate(_) => &mut state.relays.peers,
+    };
+    if let Some(progress) = peers.get_mut(&to) {
         // A follower that has caught up by other means meanwhile goes on.
         if progress.flow() == Flow::Snapshot {
             progress.await_snapshot(until);

@@ -133,6 +133,27 @@ pub enum Body<C> {
         /// word of a leader of a later term than the asker's, with an entry of that term.
         wants_leader: bool,
     },
+    /// "Feed me, in the place of the leader." Asked by a learner with each heartbeat of the leader.
+    FeedMe {
+        /// The last round of the answers heard; 0 if none was.
+        round: u64,
+        /// As in `AppendReply`.
+        received: Index,
+        /// As in `AppendReply`.
+        persisted: Index,
+    },
+    /// The answer.
+    Feeding {
+        /// Counts the answers, if it agrees.
+        round: Option<u64>,
+        /// A snapshot is on its way to the learner.
+        is_snapshot: bool,
+    },
+    /// Said by a learner to its leader.
+    FedByOther {
+        /// Whether another server feeds it from now on.
+        is_fed: bool,
+    },
 }
 
 impl<C> Body<C> {

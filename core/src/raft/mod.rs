@@ -20,6 +20,7 @@ mod position;
 mod progress;
 mod quorum;
 mod read_index;
+mod relay;
 mod repair;
 mod replication;
 mod state;
@@ -99,7 +100,11 @@ impl<C: Command> Raft<C> {
         }
         let term = message.term;
         if message.body.is_about_repair() {
-            self.step_repair(now, from, term, message.body);
+            let wants_term = repair::step(&mut self.state, now, (from, term), message.body);
+            if wants_term && self.state.may_campaign() && !self.state.is_transferring() {
+                // The others have nothing against it: they are asked by their own leader.
+                self.campaign(now, Stage::Vote, true);
+            }
             return;
         }
         if self.state.repair.is_some() {
@@ -112,7 +117,7 @@ impl<C: Command> Raft<C> {
             }
             Body::Vote { last, transfer } => self.vote_asked(now, from, term, last, transfer),
             Body::Append { previous, commit, entries } => {
-                if !self.state.hear_leader(now, from, term) {
+                if !self.hear_source(now, from, term) {
                     if term < self.term() {
                         let (previous, hint) = (previous.index, EntryId::default());
                         self.state.send(from, Body::AppendReject { previous, hint });
@@ -120,12 +125,13 @@ impl<C: Command> Raft<C> {
                 } else if self.state.installing_until.is_none_or(|until| until <= now)
                     && previous.index.0 < BEYOND_REACH
                 {
-                    replication::append(&mut self.state, previous, commit, entries);
+                    replication::append(&mut self.state, from, previous, commit, entries);
                 }
             }
             Body::Heartbeat { commit, round } => {
                 if self.state.hear_leader(now, from, term) {
                     replication::heartbeat(&mut self.state, from, commit, round);
+                    relay::look_after(&mut self.state, now, commit);
                 } else if term < self.term() {
                     // The answer is of this term, in which the same server may lead again: the
                     // round of the former term must not pass for one of this.
@@ -191,6 +197,7 @@ impl<C: Command> Raft<C> {
         if let Some(progress) = progress.filter(|progress| progress.flow() != Flow::Snapshot) {
             progress.disconnected();
         }
+        self.state.relays.remove(peer);
     }
 
     /// The connection to `peer` broke: what was under way may be lost, and its process dead.
@@ -201,6 +208,11 @@ impl<C: Command> Raft<C> {
         if self.state.leader == Some(peer) {
             self.state.installing_until = None;
             election::lost_leader(&mut self.state, now);
+        }
+        self.state.relays.remove(peer);
+        if relay::is_feeder(&self.state, peer, self.term()) {
+            self.state.installing_until = None;
+            relay::leave(&mut self.state);
         }
         if let Standing::Leader(leadership) = &mut self.state.standing {
             leadership.transfer.take_if(|transfer| transfer.to == peer);
@@ -305,7 +317,7 @@ impl<C: Command> Raft<C> {
         if is_nonsense {
             return false;
         }
-        if !self.state.hear_leader(now, from, term) {
+        if !self.hear_source(now, from, term) {
             if term < self.term() {
                 let (received, persisted) = (Index::ZERO, Index::ZERO);
                 self.state.send(from, Body::AppendReply { received, persisted });
@@ -421,10 +433,12 @@ impl<C: Command> Raft<C> {
                 self.conclude_election(now);
             }
             Body::AppendReply { received, persisted } => {
+                relay::acknowledged(&mut self.state, from, received, persisted);
                 replication::acknowledged(&mut self.state, from, received, persisted);
                 self.advance_commit(now);
             }
             Body::AppendReject { previous, hint } => {
+                relay::rejected(&mut self.state, from, previous, hint);
                 replication::rejected(&mut self.state, from, previous, hint);
             }
             Body::HeartbeatReply { round, received, persisted } => {
@@ -434,8 +448,18 @@ impl<C: Command> Raft<C> {
                 self.answer_reads();
             }
             Body::SnapshotReply { index } => {
+                relay::acknowledged(&mut self.state, from, index, index);
                 replication::acknowledged(&mut self.state, from, index, index);
                 self.advance_commit(now);
+            }
+            Body::FeedMe { round, received, persisted } => {
+                relay::asked(&mut self.state, now, from, round, (received, persisted));
+            }
+            Body::Feeding { round, is_snapshot } => {
+                relay::answered(&mut self.state, now, from, round, is_snapshot);
+            }
+            Body::FedByOther { is_fed } => {
+                relay::fed_by_other(&mut self.state, now, from, is_fed);
             }
             Body::TimeoutNow => {
                 if self.leader() == Some(from) && self.state.may_campaign() {
@@ -454,29 +478,13 @@ impl<C: Command> Raft<C> {
         }
     }
 
-    /// What servers say to each other when the disk of one has lost something.
-    fn step_repair(&mut self, now: Instant, from: ServerId, term: Term, body: Body<C>) {
-        if body.indices_of_repair().any(|index| index.0 >= BEYOND_REACH) {
-            return;
+    /// Whether `from` leads in `term`, or feeds this learner in the leader's place.
+    fn hear_source(&mut self, now: Instant, from: ServerId, term: Term) -> bool {
+        if relay::is_feeder(&self.state, from, term) {
+            relay::heard(&mut self.state, now);
+            return true;
         }
-        let state = &mut self.state;
-        match body {
-            Body::Seek { after, names } => repair::asked(state, from, after, &names),
-            Body::Found { after, name, matched, entries } => {
-                repair::found(state, now, (from, term), (after, name, matched), entries);
-            }
-            Body::NotFound { has_snapshot, leads } => {
-                repair::not_found(state, now, (from, term), has_snapshot, leads);
-            }
-            Body::SeekState { after, wants_leader } => {
-                let wants_term = repair::state_asked(state, from, term, after, wants_leader);
-                if wants_term && self.state.may_campaign() && !self.state.is_transferring() {
-                    // The others have nothing against it: they are asked by their own leader.
-                    self.campaign(now, Stage::Vote, true);
-                }
-            }
-            _ => unreachable!("branched off in `step`"),
-        }
+        self.state.hear_leader(now, from, term)
     }
 
     fn campaign_if_alone(&mut self, now: Instant) {
@@ -570,7 +578,10 @@ impl<C: Command> Raft<C> {
                 replication::say_transfer(&mut self.state);
                 replication::send_appends(&mut self.state, now);
             }
-            Role::Follower | Role::Candidate => replication::send_ack(&mut self.state),
+            Role::Follower | Role::Candidate => {
+                replication::send_ack(&mut self.state);
+                relay::send_appends(&mut self.state, now);
+            }
         }
         self.state.persist(now);
         self.state.tell_role();
@@ -591,7 +602,7 @@ impl<C: Command> Raft<C> {
         }
         // etcd #7331: before its first own commit a leader does not know what is committed.
         if self.state.reads.wants_round() && replication::has_own_commit(&self.state) {
-            let round = replication::begin_round(&mut self.state);
+            let round = replication::begin_round(&mut self.state, now);
             self.state.reads.begin(round, self.state.commit);
             self.answer_reads();
         }

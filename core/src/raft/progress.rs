@@ -84,6 +84,8 @@ pub(super) struct Progress {
     step: Step,
     /// Its place among those that wait for their turn: lower ones are before it.
     place: Option<u64>,
+    /// Until then another server feeds it.
+    fed_until: Instant,
 }
 
 impl Progress {
@@ -105,6 +107,7 @@ impl Progress {
             rounds: VecDeque::new(),
             step: Step::Out,
             place: None,
+            fed_until: Instant::ZERO,
         }
     }
 
@@ -138,6 +141,20 @@ impl Progress {
 
     pub(super) fn snapshot_until(&self) -> Option<Instant> {
         (self.flow == Flow::Snapshot).then_some(self.snapshot_until)
+    }
+
+    /// Another server feeds it until then, which may be now.
+    pub(super) fn fed_by_other(&mut self, now: Instant, until: Instant) {
+        if !self.is_fed_by_other(now) {
+            // What is under way arrives or not; the answers go to the other.
+            self.disconnected();
+        }
+        self.fed_until = until;
+    }
+
+    /// Whether another server feeds it.
+    pub(super) fn is_fed_by_other(&self, now: Instant) -> bool {
+        now < self.fed_until
     }
 
     /// Whether entries may be sent to it without a turn.

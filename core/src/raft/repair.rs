@@ -15,15 +15,42 @@ use super::membership::{Membership, Memberships};
 use super::message::{Body, Message};
 use super::position::{EntryId, Index, Term};
 use super::state::State;
-use super::{quorum, replication};
+use super::{BEYOND_REACH, quorum, replication};
 use crate::id::ServerId;
 use crate::time::Instant;
 
 mod answer;
 mod pieces;
 
-pub(super) use answer::{asked, state_asked};
+use answer::{asked, state_asked};
 use pieces::Pieces;
+
+/// What servers say to each other when the disk of one has lost something. Whether this server has
+/// to open a term for it.
+pub(super) fn step<C: Command>(
+    state: &mut State<C>,
+    now: Instant,
+    (from, term): (ServerId, Term),
+    body: Body<C>,
+) -> bool {
+    if body.indices_of_repair().any(|index| index.0 >= BEYOND_REACH) {
+        return false;
+    }
+    match body {
+        Body::Seek { after, names } => asked(state, from, after, &names),
+        Body::Found { after, name, matched, entries } => {
+            found(state, now, (from, term), (after, name, matched), entries);
+        }
+        Body::NotFound { has_snapshot, leads } => {
+            not_found(state, now, (from, term), has_snapshot, leads);
+        }
+        Body::SeekState { after, wants_leader } => {
+            return state_asked(state, from, term, after, wants_leader);
+        }
+        _ => unreachable!("branched off by whoever calls"),
+    }
+    false
+}
 
 /// What is to be known of a repair under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use super::message::{Body, Message};
 use super::position::{EntryId, Index, Term};
 use super::progress::{Flow, PeerProgress, Progress};
 use super::quorum;
+use super::relay::upstream;
 use super::state::{Leadership, Standing, State, Transfer};
 use crate::id::ServerId;
 use crate::time::Instant;
@@ -207,7 +208,7 @@ fn sensible<C: Command>(
 
 /// A follower that has the entry before the tail needs no snapshot any more; one that has all that
 /// it was to be brought is in step.
-fn has_come(progress: &mut Progress, received: Index, first: Index, last: Index) {
+pub(super) fn has_come(progress: &mut Progress, received: Index, first: Index, last: Index) {
     progress.came(received, last);
     if progress.flow() == Flow::Snapshot && received.next() >= first {
         progress.probe_from(received.next());
@@ -230,14 +231,18 @@ pub(super) fn send_appends<C: Command>(state: &mut State<C>, now: Instant) {
 }
 
 /// Sends a heartbeat to everyone, in a new round.
-pub(super) fn begin_round<C: Command>(state: &mut State<C>) -> u64 {
+pub(super) fn begin_round<C: Command>(state: &mut State<C>, now: Instant) -> u64 {
     let Standing::Leader(leadership) = &mut state.standing else {
         unreachable!("only a leader has rounds");
     };
     leadership.round += 1;
     let round = leadership.round;
+    let learners = &state.memberships.current().1.learners;
     for (&to, progress) in &mut leadership.peers {
-        let commit = state.commit.min(progress.received());
+        // A learner that another feeds takes no more than it has, and sees how far it lags.
+        let is_fed = learners.contains(&to) && progress.is_fed_by_other(now);
+        let limit = if is_fed { state.commit } else { progress.received() };
+        let commit = state.commit.min(limit);
         progress.round_sent(round, commit);
         let body = Body::Heartbeat { commit, round };
         state.outbox.send(to, Message { term: state.term, body });
@@ -300,7 +305,7 @@ fn beat<C: Command>(state: &mut State<C>, now: Instant) {
     if let Some(to) = best_successor(state).filter(|_| is_stalled && is_free) {
         transfer_to(state, now, to);
     }
-    begin_round(state);
+    begin_round(state, now);
 }
 
 /// The connected voter whose log is most advanced.
@@ -397,9 +402,10 @@ pub(super) fn progress<C: Command>(state: &State<C>) -> Vec<PeerProgress> {
 
 // ---- The follower's side.
 
-/// The leader sends entries that follow `previous`.
+/// The leader sends entries that follow `previous`, or `from` sends them in its place.
 pub(super) fn append<C: Command>(
     state: &mut State<C>,
+    from: ServerId,
     previous: EntryId,
     commit: Index,
     entries: Vec<SharedEntry<C>>,
@@ -413,7 +419,7 @@ pub(super) fn append<C: Command>(
     if previous.index >= state.log.base().index
         && state.log.term_at(previous.index) != Some(previous.term)
     {
-        reject(state, previous);
+        reject(state, from, previous);
         return;
     }
     let last = entries.last().map_or(previous.index, |entry| entry.id.index);
@@ -473,12 +479,10 @@ fn skip_before_tail<C>(
     if entries.is_empty() { (previous, entries) } else { (base, entries) }
 }
 
-fn reject<C: Command>(state: &mut State<C>, previous: EntryId) {
+fn reject<C: Command>(state: &mut State<C>, from: ServerId, previous: EntryId) {
     let limit = EntryId { index: previous.index.previous(), ..previous };
     let hint = state.log.last_not_above(limit);
-    if let Some(leader) = state.leader {
-        state.send(leader, Body::AppendReject { previous: previous.index, hint });
-    }
+    state.send(from, Body::AppendReject { previous: previous.index, hint });
 }
 
 /// The leader says that it leads.
@@ -497,9 +501,9 @@ pub(super) fn heartbeat<C: Command>(
     }
 }
 
-/// Tells the leader how far the log matches and is durable, if it has to know.
+/// Tells whoever feeds this server how far the log matches and is durable, if it has to know.
 pub(super) fn send_ack<C: Command>(state: &mut State<C>) {
-    let Some(leader) = state.leader.filter(|leader| *leader != state.id()) else { return };
+    let Some(leader) = upstream(state).filter(|leader| *leader != state.id()) else { return };
     let (received, persisted) = state.matching();
     if persisted > state.ack.persisted && state.ack.is_matched {
         state.ack.is_due = true;

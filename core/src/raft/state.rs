@@ -19,6 +19,7 @@ use super::message::{Body, Message};
 use super::position::{EntryId, Index, Term};
 use super::progress::Progress;
 use super::read_index::Reads;
+use super::relay::{self, Feed, Relays};
 use super::repair::Repair;
 use crate::id::{Seed, ServerId};
 use crate::time::Instant;
@@ -56,6 +57,10 @@ pub(super) struct State<C> {
     pub(super) ack: Ack,
     /// A snapshot is being installed: appends are ignored until then.
     pub(super) installing_until: Option<Instant>,
+    /// As follower: the learners that it feeds.
+    pub(super) relays: Relays,
+    /// As learner: who feeds it.
+    pub(super) feed: Feed,
     /// Elections that this server has won in its life.
     pub(super) elections_won: u64,
     /// The disk has lost a part of the log: until it is whole again, this server takes no part.
@@ -169,6 +174,8 @@ impl<C: Command> State<C> {
             hurry: None,
             ack: Ack::default(),
             installing_until: None,
+            relays: Relays::default(),
+            feed: Feed::default(),
             elections_won: 0,
             repair,
             repairs_done: 0,
@@ -214,6 +221,11 @@ impl<C: Command> State<C> {
     pub(super) fn follow(&mut self, now: Instant, term: Term, leader: Option<ServerId>) {
         assert!(term >= self.term, "the term never falls");
         let was_leader = self.role() == Role::Leader;
+        if term > self.term || leader != self.leader {
+            // Whoever feeds whom finds each other anew, in the leader's term.
+            self.relays.clear();
+            relay::leave(self);
+        }
         if term > self.term {
             self.term = term;
             self.vote = if mutated!(VoteKeptInNewTerm) { self.vote } else { None };

@@ -7,7 +7,7 @@ use super::entry::{Command, SharedEntry};
 use super::membership::Membership;
 use super::position::{EntryId, Index, Term};
 use super::progress::PeerProgress;
-use super::{Raft, RepairStatus, repair, replication};
+use super::{Raft, RepairStatus, relay, repair, replication};
 use crate::id::ServerId;
 
 impl<C: Command> Raft<C> {
@@ -74,6 +74,16 @@ impl<C: Command> Raft<C> {
     /// What this server knows of its peers as leader, ascending by peer; empty if it does not lead.
     pub fn progress(&self) -> Vec<PeerProgress> {
         replication::progress(&self.state)
+    }
+
+    /// What this server knows of the learners that it feeds as follower, ascending by peer.
+    pub fn relayed(&self) -> Vec<PeerProgress> {
+        relay::progress(&self.state)
+    }
+
+    /// Who feeds this server, as far as it knows: a follower, or the leader.
+    pub fn fed_by(&self) -> Option<ServerId> {
+        relay::upstream(&self.state)
     }
 
     /// As leader: other servers that wait for a read barrier, one as often as it waits.

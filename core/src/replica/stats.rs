@@ -44,8 +44,10 @@ pub struct Stats {
     pub learners: u64,
     /// On a leader: followers that are in step.
     pub synced_followers: u64,
-    /// On a leader: observers that are in step.
+    /// Observers that are in step: on a leader all, on a follower those that it feeds.
     pub synced_observers: u64,
+    /// On an observer: who feeds it, the leader or a follower.
+    pub fed_by: Option<ServerId>,
     /// On a leader: `sync`s of its own clients, and other servers with such, that wait for a
     /// quorum.
     pub pending_syncs: u64,

@@ -67,7 +67,16 @@ fn promises_hold_on_a_bad_network_and_all_heals() {
 fn nonsense_is_survived() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for round in 0..300u64 {
-        let config = Config::new(ServerId(1), Membership::of_voters((1..=3).map(ServerId)));
+        // As a voter, and as a learner.
+        let mut membership = Membership::of_voters((1..=3).map(ServerId));
+        if round % 3 == 1 {
+            membership = Membership::of_voters((2..=3).map(ServerId));
+            membership.learners = [ServerId(1)].into();
+        } else if round % 3 == 2 {
+            membership.learners = [ServerId(4)].into();
+        }
+        let mut config = Config::new(ServerId(1), membership);
+        config.relays = !round.is_multiple_of(3);
         let mut recovered = Recovered::default();
         if round.is_multiple_of(2) {
             // A log of 1, 2, -, 4, or one whose end and votes are gone.
@@ -114,7 +123,7 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
     };
     let id = |rng: &mut ChaCha8Rng| EntryId { term: Term(number(rng)), index: Index(number(rng)) };
     let index = |rng: &mut ChaCha8Rng| Index(number(rng));
-    let body = match rng.next_u64() % 17 {
+    let body = match rng.next_u64() % 20 {
         0 => Body::PreVote { last: id(rng) },
         1 => Body::PreVoteReply { granted: rng.next_u64().is_multiple_of(2) },
         2 => Body::Vote { last: id(rng), transfer: rng.next_u64().is_multiple_of(2) },
@@ -158,6 +167,12 @@ fn nonsense(rng: &mut ChaCha8Rng) -> Message<Word> {
             leads: rng.next_u64().is_multiple_of(2),
         },
         15 => Body::SeekState { after: id(rng), wants_leader: rng.next_u64().is_multiple_of(2) },
+        16 => Body::FeedMe { round: number(rng), received: index(rng), persisted: index(rng) },
+        17 => Body::Feeding {
+            round: (!rng.next_u64().is_multiple_of(3)).then(|| number(rng)),
+            is_snapshot: rng.next_u64().is_multiple_of(2),
+        },
+        18 => Body::FedByOther { is_fed: rng.next_u64().is_multiple_of(2) },
         _ => Body::SnapshotReply { index: index(rng) },
     };
     let term =

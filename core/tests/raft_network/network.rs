@@ -156,6 +156,7 @@ impl Network {
     pub(crate) fn start(&mut self, id: ServerId) {
         let mut config = Config::new(id, self.initial.clone());
         config.keep_entries = self.keep_entries;
+        config.relays = self.seed.is_multiple_of(3);
         config.max_append_bytes = [60, 1000][pick(&mut self.rng, 2)];
         config.max_appends_in_flight = [1, 4, 64][pick(&mut self.rng, 3)];
         config.election_timeout = Duration::from_millis(300);

@@ -440,6 +440,9 @@ fn with_entries<A, B>(body: &Body<A>, entries: Vec<SharedEntry<B>>) -> Body<B> {
         Body::Found { after, name, matched, .. } => Body::Found { after, name, matched, entries },
         Body::NotFound { has_snapshot, leads } => Body::NotFound { has_snapshot, leads },
         Body::SeekState { after, wants_leader } => Body::SeekState { after, wants_leader },
+        Body::FeedMe { round, received, persisted } => Body::FeedMe { round, received, persisted },
+        Body::Feeding { round, is_snapshot } => Body::Feeding { round, is_snapshot },
+        Body::FedByOther { is_fed } => Body::FedByOther { is_fed },
     }
 }
 

@@ -102,10 +102,9 @@ fn put_leader(lines: &mut Lines, facts: &ServerFacts) {
 fn put_since_3_5(lines: &mut Lines, facts: &ServerFacts) {
     let stats = &facts.stats;
     match stats.mode {
-        // Observers follow the leader itself.
-        Mode::Follower => lines.put("synced_observers", 0),
+        Mode::Follower => lines.put("synced_observers", stats.synced_observers),
         Mode::Observer => {
-            lines.put("observer_master_id", stats.leader.map_or(-1, |leader| leader.0 as i64));
+            lines.put("observer_master_id", stats.fed_by.map_or(-1, |feeder| feeder.0 as i64));
         }
         Mode::Standalone | Mode::Leader | Mode::ReadOnly | Mode::Looking => {}
     }

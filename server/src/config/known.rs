@@ -255,7 +255,6 @@ const KNOWN: &[&str] = &[
     "maxInProcessingDeadWatchers",
     "maxResponseCacheSize",
     "maxWriteQueuePollTime",
-    "observerMasterPort",
     "oraclePath",
     "preAllocSize",
     "quorum.cnxn.threads.size",

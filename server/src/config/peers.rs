@@ -20,6 +20,9 @@ pub struct PeerSettings {
     /// `leader.maxConcurrentDiffSyncs`: servers that are brought into step by the log at a time,
     /// likewise. At least 1. Default 100.
     pub max_log_syncs: usize,
+    /// Whether there is an `observerMasterPort`: observers are fed by followers. The port itself is
+    /// not opened. Default false.
+    pub relays: bool,
     /// `multiAddress.enabled`: a server may have several addresses. Default false.
     pub several_addresses: bool,
     /// `multiAddress.reachabilityCheckEnabled`: the way to a server that has several is given up
@@ -38,6 +41,7 @@ pub(super) const KEYS: &[&str] = &[
     "multiAddress.enabled",
     "multiAddress.reachabilityCheckEnabled",
     "multiAddress.reachabilityCheckTimeoutMs",
+    "observerMasterPort",
 ];
 
 impl Default for PeerSettings {
@@ -45,6 +49,7 @@ impl Default for PeerSettings {
         PeerSettings {
             max_snapshots: 10,
             max_log_syncs: 100,
+            relays: false,
             several_addresses: false,
             reach_check: true,
             reach_timeout: Duration::from_secs(1),
@@ -80,6 +85,7 @@ impl PeerSettings {
         Ok(PeerSettings {
             max_snapshots: count("leader.maxConcurrentSnapSyncs", default.max_snapshots)?,
             max_log_syncs: count("leader.maxConcurrentDiffSyncs", default.max_log_syncs)?,
+            relays: keys.number("observerMasterPort", 0..=u16::MAX)?.is_some_and(|port| port > 0),
             several_addresses: keys.boolean("multiAddress.enabled", default.several_addresses)?,
             reach_check: keys
                 .boolean("multiAddress.reachabilityCheckEnabled", default.reach_check)?,
@@ -112,6 +118,14 @@ mod tests {
             let problem = read(text).unwrap_err();
             assert!(problem.contains("write a whole number from 1 to"), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_port_for_observers_at_followers_lets_followers_feed_them() {
+        let read = |text: &str| read(text).map(|settings| settings.relays);
+        assert_eq!(read("observerMasterPort=2191"), Ok(true));
+        assert_eq!(read("observerMasterPort=0"), Ok(false));
+        assert!(read("observerMasterPort=x").is_err());
     }
 
     #[test]

@@ -144,6 +144,7 @@ catalogue! {
     "M59" LocalSpeaksEarly: "a local session speaks while writes of its former connection are \
         under way",
     "M60" ReadOnlyGoesBack: "a read-only server serves clients that have seen more than it has",
+    "M61" RelayedBeyondMatch: "a follower feeds learners with what does not match its leader's log",
 }
 
 thread_local! {

@@ -107,7 +107,7 @@ impl Feeds {
             *feed = Feed { term: message.term, ..Feed::default() };
         }
         match &message.body {
-            Body::Heartbeat { .. } => feed.allowed += 1,
+            Body::Heartbeat { .. } | Body::Feeding { .. } => feed.allowed += 1,
             Body::Append { entries, .. } if !entries.is_empty() => feed.appends += 1,
             _ => {}
         }

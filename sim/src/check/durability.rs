@@ -17,7 +17,9 @@ pub fn said(server: ServerId, to: ServerId, message: &Message<Txn>, disk: &Disk)
     match message.body {
         Body::Vote { .. } => voted(server, server, message.term, hard_state),
         Body::VoteReply { granted: true } => voted(server, to, message.term, hard_state),
-        Body::AppendReply { persisted, .. } | Body::HeartbeatReply { persisted, .. } => {
+        Body::AppendReply { persisted, .. }
+        | Body::HeartbeatReply { persisted, .. }
+        | Body::FeedMe { persisted, .. } => {
             in_term(server, message.term, hard_state)?;
             acknowledged(server, message.term, persisted, disk)
         }
@@ -40,6 +42,8 @@ pub fn said(server: ServerId, to: ServerId, message: &Message<Txn>, disk: &Disk)
         | Body::Found { .. }
         | Body::NotFound { .. }
         | Body::SeekState { .. }
+        | Body::Feeding { .. }
+        | Body::FedByOther { .. }
         | Body::TimeoutNow => Ok(()),
     }
 }

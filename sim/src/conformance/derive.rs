@@ -301,13 +301,28 @@ impl Conformance {
                 }
                 Message::Snapshot { term, snapshot } if wanted(term.0) => {
                     let last = words::id(snapshot.meta.last);
-                    let (term, commit) = (term.0, last.index);
-                    self.take(Action::Offer { server, term, last, commit })?;
+                    self.offers(server, term.0, last, last.index)?;
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// A leader offers what it has; a follower that passes it on offers nothing that its leader has
+    /// not offered, which changes nothing.
+    fn offers(&mut self, server: usize, term: Term, last: Id, commit: usize) -> Verdict {
+        let ledger = self.model.said.ledgers.get(&term);
+        let Some(ledger) = ledger.filter(|ledger| ledger.leader != server) else {
+            return self.take(Action::Offer { server, term, last, commit });
+        };
+        let is_known = ledger.log.term_at(last.index) == Some(last.term)
+            && self.model.servers[server].commit >= commit;
+        if is_known {
+            return Ok(());
+        }
+        let what = format!("server {} passes on {last:?}, commit {commit} in {term}", server + 1);
+        Err(self.refused(&what, Some(server)))
     }
 
     fn says(&mut self, server: usize, to: usize, term: Term, body: &Body<Txn>) -> Verdict {
@@ -319,7 +334,7 @@ impl Conformance {
             Body::VoteReply { granted: true } => self.take(Action::Grant { server, term, to }),
             Body::Append { previous, commit, entries } => {
                 let last = words::id(entries.last().map_or(*previous, |entry| entry.id));
-                self.take(Action::Offer { server, term, last, commit: index(*commit) })
+                self.offers(server, term, last, index(*commit))
             }
             Body::Heartbeat { commit, round } => {
                 let (last, commit) = (Id::default(), index(*commit));
@@ -334,6 +349,10 @@ impl Conformance {
                 let (received, durable) = (index(*received), index(*persisted));
                 self.take(Action::Acknowledge { server, term, received, durable })?;
                 self.take(Action::Answer { server, term, round: *round })
+            }
+            Body::FeedMe { received, persisted, .. } => {
+                let (received, durable) = (index(*received), index(*persisted));
+                self.take(Action::Acknowledge { server, term, received, durable })
             }
             Body::SnapshotReply { index: last } => {
                 let (received, durable) = (index(*last), index(*last));
@@ -364,6 +383,8 @@ impl Conformance {
             | Body::Found { .. }
             | Body::NotFound { .. }
             | Body::SeekState { .. }
+            | Body::Feeding { .. }
+            | Body::FedByOther { .. }
             | Body::TimeoutNow => Ok(()),
         }
     }

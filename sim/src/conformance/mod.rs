@@ -184,7 +184,7 @@ impl Conformance {
         Err(self.refused(&what, Some(server)))
     }
 
-    fn refused(&self, what: &str, server: Option<usize>) -> Violation {
+    pub(super) fn refused(&self, what: &str, server: Option<usize>) -> Violation {
         let state = server.and_then(|server| Some((server, self.model.servers.get(server)?)));
         let state = state.map_or(String::new(), |(server, state)| {
             format!(

@@ -56,7 +56,10 @@ impl Word {
             | Body::Seek { .. }
             | Body::Found { .. }
             | Body::NotFound { .. }
-            | Body::SeekState { .. } => None,
+            | Body::SeekState { .. }
+            | Body::FeedMe { .. }
+            | Body::Feeding { .. }
+            | Body::FedByOther { .. } => None,
         }
     }
 }

@@ -126,6 +126,7 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::CarriedAnew, &["W3", "W5", "W6", "panic"], Stepped, 300, Sought),
     row(Mutant::LocalSpeaksEarly, &["S8"], Stepped, 1000, Sought),
     row(Mutant::ReadOnlyGoesBack, &["R2"], Stepped, 1000, Sought),
+    row(Mutant::RelayedBeyondMatch, &[MODEL, "C4"], Stepped, 2000, Sought),
 ];
 
 const BATCH_HAS_PASSED: &str = "\

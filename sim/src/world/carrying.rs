@@ -194,6 +194,15 @@ impl World {
                 self.checks.barriers.said(from, to, message, &memberships)?;
                 let window = self.servers[from.0 as usize - 1].window;
                 self.checks.feeds.said(from, to, message, window)?;
+                match message.body {
+                    raft::Body::Feeding { round: Some(_), .. } => {
+                        self.probes.hit("observer fed by a follower");
+                    }
+                    raft::Body::FedByOther { is_fed: false } => {
+                        self.probes.hit("observer left by, or leaving, its feeder");
+                    }
+                    _ => {}
+                }
             }
             Message::Snapshot { snapshot, .. } => {
                 self.pictured(from, snapshot)?;

@@ -14,6 +14,9 @@ impl Replica {
             progress.iter().filter(|peer| peer.is_connected && peer.flow == Flow::Pipeline);
         let (followers, observers): (Vec<&PeerProgress>, Vec<&PeerProgress>) =
             in_step.partition(|peer| self.raft.membership().is_voter(peer.peer));
+        let relayed = self.raft.relayed();
+        let relayed =
+            relayed.iter().filter(|peer| peer.is_connected && peer.flow == Flow::Pipeline).count();
         let (raft, upkeep) = (&self.raft, &self.upkeep);
         let mode = match (raft.role(), raft.leader()) {
             _ if self.read_only => Mode::ReadOnly,
@@ -41,7 +44,8 @@ impl Replica {
             outstanding: self.connections.n_outstanding(),
             learners: connected.count() as u64,
             synced_followers: followers.len() as u64,
-            synced_observers: observers.len() as u64,
+            synced_observers: (observers.len() + relayed) as u64,
+            fed_by: if mode == Mode::Observer { raft.fed_by() } else { None },
             pending_syncs: (self.barriers.n_waiting() + raft.n_waiting_readers()) as u64,
             quorum_size: raft.membership().voters.len() as u64,
             repair: raft.repair(),

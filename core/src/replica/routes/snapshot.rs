@@ -5,7 +5,7 @@
 
 use crate::db::Database;
 use crate::id::ServerId;
-use crate::raft::{Flow, PeerProgress, SnapshotMeta};
+use crate::raft::{Flow, PeerProgress, Role, SnapshotMeta};
 use crate::replica::{CloseReason, Message, Output, Replica, Snapshot};
 
 impl Replica {
@@ -43,9 +43,13 @@ impl Replica {
         let (term, last) = (self.raft.term(), snapshot.meta.last.index);
         let message = Message::Snapshot { term, snapshot };
         self.outputs.push_back(Output::Send { to, message });
-        let is_under_way = |peer: &&PeerProgress| peer.is_connected && peer.flow == Flow::Snapshot;
-        let n_under_way = self.raft.progress().iter().filter(is_under_way).count();
-        self.counts.snapshot_sent(to, n_under_way);
+        // A follower sends snapshots too, to the learners that it feeds; the counts are a leader's.
+        if self.raft.role() == Role::Leader {
+            let is_under_way =
+                |peer: &&PeerProgress| peer.is_connected && peer.flow == Flow::Snapshot;
+            let n_under_way = self.raft.progress().iter().filter(is_under_way).count();
+            self.counts.snapshot_sent(to, n_under_way);
+        }
         self.raft.snapshot_sent(self.now.instant, to, last);
     }
 

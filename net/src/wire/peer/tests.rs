@@ -140,6 +140,13 @@ fn the_bytes_of_messages_are_fixed() {
         (found(None, &[id(2, 6)]), "01 00 03 0e 01 04 02 07 00 00 01 00000004 01 02 06 00"),
         (said(Body::NotFound { has_snapshot: true, leads: false }), "01 00 03 0f 01 00"),
         (said(Body::SeekState { after: id(1, 4), wants_leader: true }), "01 00 03 10 01 04 01"),
+        (
+            said(Body::FeedMe { round: 7, received: Index(9), persisted: Index(8) }),
+            "01 00 03 11 07 09 08",
+        ),
+        (said(Body::Feeding { round: Some(7), is_snapshot: true }), "01 00 03 12 01 07 01"),
+        (said(Body::Feeding { round: None, is_snapshot: false }), "01 00 03 12 00 00"),
+        (said(Body::FedByOther { is_fed: true }), "01 00 03 13 01"),
     ];
     for (message, digits) in table {
         let frame = frame_of(&message);
@@ -386,6 +393,11 @@ fn body() -> impl Strategy<Value = Body<Txn>> {
         1 => token().prop_map(|token| Body::ReadIndex { token }),
         1 => (token(), option::of(index()))
             .prop_map(|(token, index)| Body::ReadIndexReply { token, index }),
+        1 => (any::<u64>(), index(), index())
+            .prop_map(|(round, received, persisted)| Body::FeedMe { round, received, persisted }),
+        1 => (option::of(any::<u64>()), any::<bool>())
+            .prop_map(|(round, is_snapshot)| Body::Feeding { round, is_snapshot }),
+        1 => any::<bool>().prop_map(|is_fed| Body::FedByOther { is_fed }),
         1 => Just(Body::TimeoutNow),
         1 => index().prop_map(|index| Body::SnapshotReply { index }),
     ]

@@ -335,7 +335,11 @@ fn mntr_keeps_the_leaders_keys_to_leaders() {
     assert!(text.contains("zk_peer_state\tfollowing - broadcast\n"), "{text}");
     assert!(!text.contains("zk_synced_followers"), "{text}");
     assert!(text.contains("zk_synced_observers\t0\n"), "{text}");
-    (facts.stats.mode, facts.stats.leader) = (Mode::Observer, Some(ServerId(3)));
+    facts.stats.synced_observers = 2;
+    let text = ask("mntr", &facts);
+    assert!(text.contains("zk_synced_observers\t2\n"), "those that it feeds: {text}");
+    (facts.stats.mode, facts.stats.leader) = (Mode::Observer, Some(ServerId(1)));
+    facts.stats.fed_by = Some(ServerId(3));
     let text = ask("mntr", &facts);
     assert!(text.contains("zk_observer_master_id\t3\n"), "{text}");
     assert!(!text.contains("zk_synced_observers"), "{text}");
