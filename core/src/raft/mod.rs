@@ -125,6 +125,9 @@ impl<C: Command> Raft<C> {
                 } else if self.state.installing_until.is_none_or(|until| until <= now)
                     && previous.index.0 < BEYOND_REACH
                 {
+                    if !entries.is_empty() {
+                        relay::leader_feeds(&mut self.state, now, from);
+                    }
                     replication::append(&mut self.state, from, previous, commit, entries);
                 }
             }

@@ -362,8 +362,12 @@ pub(super) fn change<C: Command>(
     if *set_at > state.commit || present.is_joint() {
         return Err(ChangeError::Pending);
     }
-    if let Some(newcomer) = voters.difference(&present.voters).find(|it| !is_in_step(state, **it)) {
-        return Err(ChangeError::Behind(*newcomer));
+    let newcomer = voters.difference(&present.voters).find(|it| !is_in_step(state, **it));
+    if let Some(newcomer) = newcomer.copied() {
+        if let Some(progress) = progress_of(state, newcomer) {
+            progress.want();
+        }
+        return Err(ChangeError::Behind(newcomer));
     }
     let next = Membership::of_voters(voters.iter().copied());
     if !quorum::is_quorum(&next, |voter| is_in_step(state, voter)) {
