@@ -6,8 +6,8 @@
 //! learner takes it as that, in that term alone; never as a sign of life of the leader.
 //!
 //! The learner drives it all, with each heartbeat of the leader: it asks a follower, tells the
-//! leader that it is fed, and goes elsewhere when the follower is silent, refuses, or lags, and back
-//! to the leader when that sends entries all the same, as to a learner that is to vote. Both
+//! leader that it is fed, and goes elsewhere when the follower is silent, refuses, or lags. It goes
+//! back to the leader when that sends entries all the same, as to a learner that is to vote. Both
 //! words are leases: who hears no more of them forgets the learner, or feeds it again.
 
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ struct Feeder {
 // ---- The learner's side.
 
 /// Whether `from` feeds this learner in `term`.
-pub(super) fn is_feeder<C: Command>(state: &State<C>, from: ServerId, term: Term) -> bool {
+fn is_feeder<C: Command>(state: &State<C>, from: ServerId, term: Term) -> bool {
     let is_asked = state.feed.by.as_ref().is_some_and(|feeder| feeder.id == from);
     is_asked && term == state.term && state.leader != Some(from) && is_learner(state)
 }
@@ -88,10 +88,41 @@ pub(super) fn upstream<C: Command>(state: &State<C>) -> Option<ServerId> {
     feeder.map(|feeder| feeder.id).or(state.leader)
 }
 
-/// Something has come from who feeds this learner.
-pub(super) fn heard<C: Command>(state: &mut State<C>, now: Instant) {
+/// Whether `from` leads in `term`, which this server then follows, or feeds this learner in the
+/// leader's place.
+pub(super) fn hear_source<C: Command>(
+    state: &mut State<C>,
+    now: Instant,
+    from: ServerId,
+    term: Term,
+) -> bool {
+    if !is_feeder(state, from, term) {
+        return state.hear_leader(now, from, term);
+    }
     if let Some(feeder) = &mut state.feed.by {
         feeder.heard_at = now;
+    }
+    true
+}
+
+/// The connection to `peer` broke.
+pub(super) fn lost_peer<C: Command>(state: &mut State<C>, peer: ServerId) {
+    state.relays.remove(peer);
+    if is_feeder(state, peer, state.term) {
+        state.installing_until = None;
+        leave(state);
+    }
+}
+
+/// One of the three words about feeding.
+pub(super) fn step<C: Command>(state: &mut State<C>, now: Instant, from: ServerId, body: Body<C>) {
+    match body {
+        Body::FeedMe { round, received, persisted } => {
+            asked(state, now, from, round, (received, persisted));
+        }
+        Body::Feeding { round, is_snapshot } => answered(state, now, from, round, is_snapshot),
+        Body::FedByOther { is_fed } => fed_by_other(state, now, from, is_fed),
+        _ => unreachable!("branched off by whoever calls"),
     }
 }
 
@@ -129,7 +160,7 @@ pub(super) fn look_after<C: Command>(state: &mut State<C>, now: Instant, commit:
 }
 
 /// The server asked for a feed has answered: in a round, if it agrees.
-pub(super) fn answered<C: Command>(
+fn answered<C: Command>(
     state: &mut State<C>,
     now: Instant,
     from: ServerId,
@@ -226,7 +257,7 @@ fn is_fed_well<C: Command>(state: &mut State<C>, now: Instant, commit: Index) ->
 // ---- The follower's side.
 
 /// A learner asks to be fed, or to be fed on. It has answered `round`.
-pub(super) fn asked<C: Command>(
+fn asked<C: Command>(
     state: &mut State<C>,
     now: Instant,
     from: ServerId,
@@ -342,12 +373,7 @@ pub(super) fn progress<C: Command>(state: &State<C>) -> Vec<PeerProgress> {
 
 /// A learner says whether another server feeds it. The leader feeds it again when it has not heard
 /// so for an election timeout.
-pub(super) fn fed_by_other<C: Command>(
-    state: &mut State<C>,
-    now: Instant,
-    from: ServerId,
-    is_fed: bool,
-) {
+fn fed_by_other<C: Command>(state: &mut State<C>, now: Instant, from: ServerId, is_fed: bool) {
     let until = if is_fed { now + state.config.election_timeout } else { now };
     if let Some(progress) = progress_of(state, from) {
         progress.fed_by_other(now, until);
