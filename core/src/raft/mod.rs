@@ -115,7 +115,7 @@ impl<C: Command> Raft<C> {
             }
             Body::Vote { last, transfer } => self.vote_asked(now, from, term, last, transfer),
             Body::Append { previous, commit, entries } => {
-                if !self.hear_source(now, from, term) {
+                if !relay::hear_source(&mut self.state, now, from, term) {
                     if term < self.term() {
                         let (previous, hint) = (previous.index, EntryId::default());
                         self.state.send(from, Body::AppendReject { previous, hint });
@@ -123,6 +123,9 @@ impl<C: Command> Raft<C> {
                 } else if self.state.installing_until.is_none_or(|until| until <= now)
                     && previous.index.0 < BEYOND_REACH
                 {
+                    if !entries.is_empty() {
+                        relay::leader_feeds(&mut self.state, now, from);
+                    }
                     replication::append(&mut self.state, from, previous, commit, entries);
                 }
             }
@@ -207,11 +210,7 @@ impl<C: Command> Raft<C> {
             self.state.installing_until = None;
             election::lost_leader(&mut self.state, now);
         }
-        self.state.relays.remove(peer);
-        if relay::is_feeder(&self.state, peer, self.term()) {
-            self.state.installing_until = None;
-            relay::leave(&mut self.state);
-        }
+        relay::lost_peer(&mut self.state, peer);
         if let Standing::Leader(leadership) = &mut self.state.standing {
             leadership.transfer.take_if(|transfer| transfer.to == peer);
         }
@@ -312,7 +311,7 @@ impl<C: Command> Raft<C> {
         if is_nonsense {
             return false;
         }
-        if !self.hear_source(now, from, term) {
+        if !relay::hear_source(&mut self.state, now, from, term) {
             if term < self.term() {
                 let (received, persisted) = (Index::ZERO, Index::ZERO);
                 self.state.send(from, Body::AppendReply { received, persisted });
@@ -447,14 +446,8 @@ impl<C: Command> Raft<C> {
                 replication::acknowledged(&mut self.state, from, index, index);
                 self.advance_commit(now);
             }
-            Body::FeedMe { round, received, persisted } => {
-                relay::asked(&mut self.state, now, from, round, (received, persisted));
-            }
-            Body::Feeding { round, is_snapshot } => {
-                relay::answered(&mut self.state, now, from, round, is_snapshot);
-            }
-            Body::FedByOther { is_fed } => {
-                relay::fed_by_other(&mut self.state, now, from, is_fed);
+            Body::FeedMe { .. } | Body::Feeding { .. } | Body::FedByOther { .. } => {
+                relay::step(&mut self.state, now, from, body);
             }
             Body::TimeoutNow => {
                 if self.leader() == Some(from) && self.state.may_campaign() {
@@ -473,15 +466,6 @@ impl<C: Command> Raft<C> {
             | Body::AskIfNew { .. }
             | Body::IfNew { .. } => unreachable!("branched off in `step`"),
         }
-    }
-
-    /// Whether `from` leads in `term`, or feeds this learner in the leader's place.
-    fn hear_source(&mut self, now: Instant, from: ServerId, term: Term) -> bool {
-        if relay::is_feeder(&self.state, from, term) {
-            relay::heard(&mut self.state, now);
-            return true;
-        }
-        self.state.hear_leader(now, from, term)
     }
 
     fn campaign_if_alone(&mut self, now: Instant) {

@@ -86,6 +86,8 @@ pub(super) struct Progress {
     place: Option<u64>,
     /// Until then another server feeds it.
     fed_until: Instant,
+    /// It is to vote: whatever it says, it is fed from here, so that it is known how far it is.
+    is_wanted: bool,
 }
 
 impl Progress {
@@ -108,6 +110,7 @@ impl Progress {
             step: Step::Out,
             place: None,
             fed_until: Instant::ZERO,
+            is_wanted: false,
         }
     }
 
@@ -154,7 +157,12 @@ impl Progress {
 
     /// Whether another server feeds it.
     pub(super) fn is_fed_by_other(&self, now: Instant) -> bool {
-        now < self.fed_until
+        now < self.fed_until && !self.is_wanted
+    }
+
+    /// It is to vote.
+    pub(super) fn want(&mut self) {
+        self.is_wanted = true;
     }
 
     /// Whether entries may be sent to it without a turn.

@@ -6,7 +6,8 @@
 //! learner takes it as that, in that term alone; never as a sign of life of the leader.
 //!
 //! The learner drives it all, with each heartbeat of the leader: it asks a follower, tells the
-//! leader that it is fed, and goes elsewhere when the follower is silent, refuses, or lags. Both
+//! leader that it is fed, and goes elsewhere when the follower is silent, refuses, or lags. It goes
+//! back to the leader when that sends entries all the same, as to a learner that is to vote. Both
 //! words are leases: who hears no more of them forgets the learner, or feeds it again.
 
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ struct Feeder {
     id: ServerId,
     /// It has agreed.
     feeds: bool,
+    /// When it was asked first.
+    since: Instant,
     heard_at: Instant,
     round: u64,
     /// What the leader had committed, and when it said so: this much is to be had by now.
@@ -74,7 +77,7 @@ struct Feeder {
 // ---- The learner's side.
 
 /// Whether `from` feeds this learner in `term`.
-pub(super) fn is_feeder<C: Command>(state: &State<C>, from: ServerId, term: Term) -> bool {
+fn is_feeder<C: Command>(state: &State<C>, from: ServerId, term: Term) -> bool {
     let is_asked = state.feed.by.as_ref().is_some_and(|feeder| feeder.id == from);
     is_asked && term == state.term && state.leader != Some(from) && is_learner(state)
 }
@@ -85,10 +88,53 @@ pub(super) fn upstream<C: Command>(state: &State<C>) -> Option<ServerId> {
     feeder.map(|feeder| feeder.id).or(state.leader)
 }
 
-/// Something has come from who feeds this learner.
-pub(super) fn heard<C: Command>(state: &mut State<C>, now: Instant) {
+/// Whether `from` leads in `term`, which this server then follows, or feeds this learner in the
+/// leader's place.
+pub(super) fn hear_source<C: Command>(
+    state: &mut State<C>,
+    now: Instant,
+    from: ServerId,
+    term: Term,
+) -> bool {
+    if !is_feeder(state, from, term) {
+        return state.hear_leader(now, from, term);
+    }
     if let Some(feeder) = &mut state.feed.by {
         feeder.heard_at = now;
+    }
+    true
+}
+
+/// The connection to `peer` broke.
+pub(super) fn lost_peer<C: Command>(state: &mut State<C>, peer: ServerId) {
+    state.relays.remove(peer);
+    if is_feeder(state, peer, state.term) {
+        state.installing_until = None;
+        leave(state);
+    }
+}
+
+/// One of the three words about feeding.
+pub(super) fn step<C: Command>(state: &mut State<C>, now: Instant, from: ServerId, body: Body<C>) {
+    match body {
+        Body::FeedMe { round, received, persisted } => {
+            asked(state, now, from, round, (received, persisted));
+        }
+        Body::Feeding { round, is_snapshot } => answered(state, now, from, round, is_snapshot),
+        Body::FedByOther { is_fed } => fed_by_other(state, now, from, is_fed),
+        _ => unreachable!("branched off by whoever calls"),
+    }
+}
+
+/// The leader itself has sent entries. Some may have been under way when it heard of the other, but
+/// not for so long: it does not leave it to the other, since it wants to know how far this server
+/// is, or has not heard of it.
+pub(super) fn leader_feeds<C: Command>(state: &mut State<C>, now: Instant, from: ServerId) {
+    let patience = state.config.election_timeout;
+    let feeder = state.feed.by.as_ref().filter(|feeder| feeder.id != from);
+    if feeder.is_some_and(|feeder| feeder.feeds && now >= feeder.since + patience) {
+        leave(state);
+        rest(state, now);
     }
 }
 
@@ -114,7 +160,7 @@ pub(super) fn look_after<C: Command>(state: &mut State<C>, now: Instant, commit:
 }
 
 /// The server asked for a feed has answered: in a round, if it agrees.
-pub(super) fn answered<C: Command>(
+fn answered<C: Command>(
     state: &mut State<C>,
     now: Instant,
     from: ServerId,
@@ -179,6 +225,7 @@ fn choose<C: Command>(state: &mut State<C>, now: Instant, commit: Index) {
     state.feed.by = Some(Feeder {
         id: there[turn as usize],
         feeds: false,
+        since: now,
         heard_at: now,
         round: 0,
         goal: (commit, now),
@@ -210,7 +257,7 @@ fn is_fed_well<C: Command>(state: &mut State<C>, now: Instant, commit: Index) ->
 // ---- The follower's side.
 
 /// A learner asks to be fed, or to be fed on. It has answered `round`.
-pub(super) fn asked<C: Command>(
+fn asked<C: Command>(
     state: &mut State<C>,
     now: Instant,
     from: ServerId,
@@ -326,14 +373,149 @@ pub(super) fn progress<C: Command>(state: &State<C>) -> Vec<PeerProgress> {
 
 /// A learner says whether another server feeds it. The leader feeds it again when it has not heard
 /// so for an election timeout.
-pub(super) fn fed_by_other<C: Command>(
-    state: &mut State<C>,
-    now: Instant,
-    from: ServerId,
-    is_fed: bool,
-) {
+fn fed_by_other<C: Command>(state: &mut State<C>, now: Instant, from: ServerId, is_fed: bool) {
     let until = if is_fed { now + state.config.election_timeout } else { now };
     if let Some(progress) = progress_of(state, from) {
         progress.fed_by_other(now, until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::{
+        Config, Effect, Entry, HardState, Membership, Message, Payload, Raft, Recovered,
+    };
+    use super::*;
+    use crate::id::Seed;
+
+    const LEADER: ServerId = ServerId(1);
+    const FOLLOWER: ServerId = ServerId(2);
+
+    /// Learner 3, to which everybody is connected.
+    struct Learner {
+        raft: Raft<u64>,
+        now: Instant,
+    }
+
+    impl Learner {
+        fn new() -> Learner {
+            let mut membership = Membership::of_voters([LEADER, FOLLOWER]);
+            membership.learners = [ServerId(3)].into();
+            let mut config = Config::new(ServerId(3), membership);
+            config.relays = true;
+            let hard_state = HardState { term: Term(1), vote: None };
+            let recovered = Recovered { hard_state, ..Recovered::default() };
+            let mut raft = Raft::new(Instant::ZERO, config, Seed([0; 32]), recovered);
+            raft.peer_up(Instant::ZERO, LEADER);
+            raft.peer_up(Instant::ZERO, FOLLOWER);
+            Learner { raft, now: Instant::ZERO }
+        }
+
+        /// What it says about feeding when it hears this.
+        fn hear(&mut self, from: ServerId, body: Body<u64>) -> Vec<(ServerId, Body<u64>)> {
+            self.raft.step(self.now, from, Message { term: Term(1), body });
+            let mut said = Vec::new();
+            while let Some(effect) = self.raft.poll(self.now) {
+                match effect {
+                    Effect::Persist(persist) => self.raft.persisted(self.now, persist.ticket),
+                    Effect::Send { to, message } => match message.body {
+                        Body::HeartbeatReply { .. } | Body::AppendReply { .. } => {}
+                        body => said.push((to, body)),
+                    },
+                    _ => {}
+                }
+            }
+            said
+        }
+
+        fn beat(&mut self, commit: u64) -> Vec<(ServerId, Body<u64>)> {
+            self.now += Duration::from_millis(100);
+            self.hear(LEADER, Body::Heartbeat { commit: Index(commit), round: 1 })
+        }
+
+        /// Fed by the follower, for so many heartbeats.
+        fn fed(n_beats: u64) -> Learner {
+            let mut learner = Learner::new();
+            for round in 1..=n_beats {
+                assert_eq!(learner.beat(0)[0].0, FOLLOWER);
+                let agreed = Body::Feeding { round: Some(round), is_snapshot: false };
+                learner.hear(FOLLOWER, agreed);
+            }
+            learner
+        }
+    }
+
+    fn append(index: u64) -> Body<u64> {
+        let id = |index| EntryId { term: Term(u64::from(index > 0)), index: Index(index) };
+        let entry = Arc::new(Entry { id: id(index), payload: Payload::Command(index) });
+        Body::Append { previous: id(index - 1), commit: Index::ZERO, entries: vec![entry] }
+    }
+
+    const ASKS: Body<u64> = Body::FedByOther { is_fed: true };
+    const LEAVES: Body<u64> = Body::FedByOther { is_fed: false };
+
+    #[test]
+    fn a_learner_tells_the_leader_that_it_is_fed_when_the_follower_has_agreed() {
+        let mut learner = Learner::new();
+        let (received, persisted) = (Index::ZERO, Index::ZERO);
+        let asks = |round| (FOLLOWER, Body::FeedMe { round, received, persisted });
+        assert_eq!(learner.beat(0), [asks(0)]);
+        let agreed = Body::Feeding { round: Some(1), is_snapshot: false };
+        assert_eq!(learner.hear(FOLLOWER, agreed), [(LEADER, ASKS)]);
+        assert_eq!(learner.beat(0), [asks(1), (LEADER, ASKS)]);
+        assert_eq!(learner.raft.fed_by(), Some(FOLLOWER));
+        assert_eq!(learner.hear(FOLLOWER, append(1)), []);
+        assert_eq!(learner.raft.last().index, Index(1));
+        assert_eq!(learner.raft.commit(), Index::ZERO);
+        assert!(learner.beat(1).len() == 2);
+        assert_eq!(learner.raft.commit(), Index(1), "the leader's word for what the other brought");
+    }
+
+    #[test]
+    fn entries_of_a_server_that_was_not_asked_are_nothing() {
+        let mut learner = Learner::new();
+        learner.hear(LEADER, Body::Heartbeat { commit: Index::ZERO, round: 1 });
+        learner.hear(ServerId(9), append(1));
+        assert_eq!(learner.raft.last().index, Index::ZERO);
+        let refused = Body::Feeding { round: None, is_snapshot: false };
+        assert_eq!(learner.hear(FOLLOWER, refused), []);
+        learner.hear(FOLLOWER, append(1));
+        assert_eq!(learner.raft.last().index, Index::ZERO);
+        assert_eq!(learner.beat(0), [], "it does not ask again at once");
+    }
+
+    #[test]
+    fn a_follower_that_is_silent_or_lags_is_left() {
+        let mut silent = Learner::fed(3);
+        let said: Vec<_> = (0..12).map(|_| silent.beat(0)).collect();
+        assert_eq!(said.iter().filter(|said| said.contains(&(LEADER, LEAVES))).count(), 1);
+        assert!(said[..9].iter().all(|said| !said.contains(&(LEADER, LEAVES))));
+        let mut lagging = Learner::fed(3);
+        let mut n_left = 0;
+        for round in 4..20 {
+            n_left += usize::from(lagging.beat(7).contains(&(LEADER, LEAVES)));
+            lagging.hear(FOLLOWER, Body::Feeding { round: Some(round), is_snapshot: false });
+        }
+        assert_eq!(n_left, 1, "it says that it feeds, and what is committed does not come");
+    }
+
+    #[test]
+    fn a_learner_that_the_leader_feeds_all_the_same_leaves_the_follower() {
+        let mut learner = Learner::fed(2);
+        assert_eq!(learner.hear(LEADER, append(1)), [], "it was under way");
+        let mut learner = Learner::fed(12);
+        assert_eq!(learner.hear(LEADER, append(1)), [(LEADER, LEAVES)]);
+        assert_eq!(learner.raft.fed_by(), Some(LEADER));
+    }
+
+    #[test]
+    fn a_connection_that_breaks_ends_the_feed_at_once() {
+        let mut learner = Learner::fed(2);
+        learner.raft.peer_down(learner.now, FOLLOWER);
+        let said = learner.hear(LEADER, Body::Heartbeat { commit: Index::ZERO, round: 2 });
+        assert_eq!(said, [(LEADER, LEAVES)]);
     }
 }

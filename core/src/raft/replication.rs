@@ -369,9 +369,12 @@ pub(super) fn change<C: Command>(
     if *set_at > state.commit || present.is_joint() {
         return Err(ChangeError::Pending);
     }
-    let mut newcomers = next.voters.difference(&present.voters);
-    if let Some(newcomer) = newcomers.find(|it| !is_in_step(state, **it)) {
-        return Err(ChangeError::Behind(*newcomer));
+    let newcomer = next.voters.difference(&present.voters).find(|it| !is_in_step(state, **it));
+    if let Some(newcomer) = newcomer.copied() {
+        if let Some(progress) = progress_of(state, newcomer) {
+            progress.want();
+        }
+        return Err(ChangeError::Behind(newcomer));
     }
     if !quorum::is_quorum(&next, |voter| is_in_step(state, voter)) {
         return Err(ChangeError::NoQuorum);
