@@ -1,6 +1,6 @@
 //! Servers that belong together, each a process with a folder and ports of its own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -19,6 +19,8 @@ pub struct Ensemble {
     // After the servers, so that it goes last.
     _folder: TempDir,
     ports: Arc<Ports>,
+    /// Whether operators are served, and whether metrics are.
+    doors: [bool; 2],
 }
 
 /// How an ensemble is to be.
@@ -133,7 +135,7 @@ impl Builder {
             server.give(&self.flags, &self.files);
             servers.push(server);
         }
-        Ensemble { servers, _folder: folder, ports }
+        Ensemble { servers, _folder: folder, ports, doors: [self.admin, self.metrics] }
     }
 
     fn config(
@@ -299,8 +301,23 @@ impl Ensemble {
         self.servers[index].start();
     }
 
-    /// Waits until every server that runs has a mode, and one of them leads or stands alone.
+    /// Waits until every server that runs has a mode, and one of them leads or stands alone; and
+    /// until operators are served as well, where they are to be.
     pub fn wait_until_serving(&mut self) {
+        self.wait_for_modes();
+        let [admin, metrics] = self.doors;
+        for index in 0..self.len() {
+            let admin = admin.then(|| self.admin_address(index));
+            let metrics = metrics.then(|| self.metrics_address(index));
+            for address in [admin, metrics].into_iter().flatten() {
+                if self.servers[index].is_running() {
+                    eventually("operators are served", || TcpStream::connect(address).ok());
+                }
+            }
+        }
+    }
+
+    fn wait_for_modes(&mut self) {
         let servers = &mut self.servers;
         eventually("all servers serve", || {
             let running: Vec<_> =
