@@ -49,11 +49,11 @@ fn one_disk_after_the_other_is_replaced_while_clients_write_and_keep_their_sessi
     for (index, owner) in owners.iter_mut().enumerate() {
         owner.create(&format!("/owned-{index}"), b"", made::EPHEMERAL).expect("create");
     }
-    for victim in 0..3 {
+    for (victim, owner) in owners.iter_mut().enumerate() {
         wipe(&mut ensemble, victim);
         load.progress(100);
-        owners[victim] = eventually("its client goes on at another server", || {
-            owners[victim].resume(ensemble.address((victim + 1) % 3)).ok()
+        *owner = eventually("its client goes on at another server", || {
+            owner.resume(ensemble.address((victim + 1) % 3)).ok()
         });
         ensemble.restart(victim);
         says(&ensemble, victim, "has no vote until a leader that was elected without it");
@@ -62,9 +62,8 @@ fn one_disk_after_the_other_is_replaced_while_clients_write_and_keep_their_sessi
         assert_eq!(number(&ensemble, victim, "log_repairing"), Some(0));
         assert_eq!(number(&ensemble, victim, "log_repaired"), Some(1));
         load.progress(100);
-        owners[victim] = eventually("its client comes back", || {
-            owners[victim].resume(ensemble.address(victim)).ok()
-        });
+        *owner =
+            eventually("its client comes back", || owner.resume(ensemble.address(victim)).ok());
     }
     let promises = load.stop();
     for index in 0..3 {

@@ -91,7 +91,7 @@ pub(super) struct Repair<C> {
     terms: BTreeMap<ServerId, Term>,
     next_ask: Instant,
     /// Whom a snapshot was asked for, and how long it may take.
-    state_from: Option<(ServerId, Instant)>,
+    state_from: Option<StateFrom>,
     /// A leader's own state that was accepted: its last entry, of that leader's term; and the
     /// leader, if it is to have the vote of that term.
     authority: Option<(EntryId, Option<ServerId>)>,
@@ -103,8 +103,19 @@ pub(super) struct Repair<C> {
 
 #[derive(Clone, Copy, Debug)]
 struct Answer {
+    term: Term,
     has_snapshot: bool,
     leads: bool,
+}
+
+/// Who was asked for a state.
+#[derive(Clone, Copy, Debug)]
+struct StateFrom {
+    server: ServerId,
+    /// The term that it was in.
+    term: Term,
+    /// How long that may take.
+    until: Instant,
 }
 
 /// Ranges that a status names.
@@ -224,7 +235,9 @@ pub(super) fn not_found<C: Command>(
 ) {
     hear_term(state, from, term);
     let Some(repair) = &mut state.repair else { return };
-    repair.answers.insert(from, Answer { has_snapshot, leads });
+    // It was asked to open a new term, and has: its state is of use now.
+    repair.state_from.take_if(|asked| leads && asked.server == from && asked.term < term);
+    repair.answers.insert(from, Answer { term, has_snapshot, leads });
     ask_for_state(state, now, false);
 }
 
@@ -232,7 +245,7 @@ pub(super) fn not_found<C: Command>(
 pub(super) fn lost_peer<C: Command>(state: &mut State<C>, peer: ServerId) {
     if let Some(repair) = &mut state.repair {
         repair.answers.remove(&peer);
-        repair.state_from.take_if(|(from, _)| *from == peer);
+        repair.state_from.take_if(|asked| asked.server == peer);
         if let Some(asking) = &mut repair.asking {
             asking.lost(peer);
         }
@@ -254,7 +267,7 @@ fn hear_term<C: Command>(state: &mut State<C>, from: ServerId, term: Term) {
 fn ask_for_state<C: Command>(state: &mut State<C>, now: Instant, is_late: bool) {
     let own = state.id();
     let Some(repair) = &state.repair else { return };
-    let is_waiting = repair.state_from.is_some_and(|(_, until)| now < until);
+    let is_waiting = repair.state_from.is_some_and(|asked| now < asked.until);
     let is_answered = |peer: &ServerId| *peer == own || repair.answers.contains_key(peer);
     if repair.is_writing || is_waiting || !(is_late || state.connected.iter().all(is_answered)) {
         return;
@@ -271,8 +284,9 @@ fn ask_for_state<C: Command>(state: &mut State<C>, now: Instant, is_late: bool) 
     let is_sure = !repair.is_vote_lost || threshold(state, None).is_some();
     // Until the terms of all voters are known, a leader answers those that have no vote alone.
     let until = now + if is_sure { patience } else { state.config.election_timeout / 2 };
+    let term = repair.answers[&to].term;
     if let Some(repair) = &mut state.repair {
-        repair.state_from = Some((to, until));
+        repair.state_from = Some(StateFrom { server: to, term, until });
     }
     send(state, to, Body::SeekState { after, wants_leader: !is_covered });
 }
