@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::backup::read_backup;
-use crate::zookeeper::{Input, read_snapshot, write_snapshot};
+use crate::zookeeper::{Input, read_snapshot, sessions_of, write_snapshot};
 
 /// The arguments of `zokor export`.
 #[derive(Args, Clone, Debug)]
@@ -51,7 +51,8 @@ pub fn run(arguments: &ExportArguments) -> Result<ExitCode, String> {
         fs::write(&path, epoch.to_string()).map_err(|error| cannot(&path, error))?;
     }
     let (n_znodes, n_sessions) = read_back(&file)?;
-    if n_znodes != snapshot.image.node_count() || n_sessions != snapshot.image.sessions().count() {
+    if n_znodes != snapshot.image.node_count() || n_sessions != sessions_of(&snapshot.image).count()
+    {
         return Err(format!("{} does not read back as what was written", file.display()));
     }
     File::open(&temporary)

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::message::{Message, Snapshot};
-use crate::db::Txn;
-use crate::id::{ChangeId, ConnId, ServerId, Xid};
+use crate::db::{Prepared, Txn};
+use crate::id::{ChangeId, ConnId, RestoreId, ServerId, Xid};
 use crate::proto::{ConnectRequest, Request};
 use crate::raft::{Damage, HardState, SharedEntry, Ticket};
 
@@ -77,6 +77,14 @@ pub enum Input {
         voters: BTreeSet<ServerId>,
         /// Who observes.
         learners: BTreeSet<ServerId>,
+    },
+    /// An operator wants this state in the place of the present one, on all servers. What becomes
+    /// of it is told by [`Output::Restored`](super::Output::Restored).
+    Restore {
+        /// The operator's name for it.
+        id: RestoreId,
+        /// The state.
+        prepared: Prepared,
     },
     /// The deadline has come.
     Wake,

@@ -5,10 +5,12 @@
 //! Invariant: an entry has one encoding. What decodes encodes to the same bytes again, so that
 //! equal logs are equal bytes.
 
+mod restore;
+
 use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Lane, LocalWork, Rules, Txn};
+use zokor_core::db::{Action, Author, Lane, LocalWork, RestoreStep, Rules, Txn};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
     Acl, Create, CreateKind, Ensemble, Id, Identities, Member, Permissions, Write,
@@ -194,6 +196,22 @@ fn put_action(out: &mut BytesMut, action: &Action) {
                 }
             }
         }
+        Action::BeginRestore { replaces, nonce } => {
+            out.put_u8(BEGIN_RESTORE);
+            restore::put_begin(out, *replaces, *nonce);
+        }
+        Action::Restore { token, number, step } => {
+            out.put_u8(match step {
+                RestoreStep::Piece { .. } => RESTORE_PIECE,
+                RestoreStep::End { .. } => RESTORE_END,
+            });
+            restore::put_place(out, *token, *number);
+            restore::put_step(out, step);
+        }
+        Action::AbandonRestore { token, number } => {
+            out.put_u8(ABANDON_RESTORE);
+            restore::put_place(out, *token, *number);
+        }
     }
 }
 
@@ -244,6 +262,10 @@ fn take_action(reader: &mut Reader) -> Result<Action, WireError> {
             let timeout_ms = reader.signed32("session timeout")?;
             Action::Local { lane, author, work: LocalWork::Upgrade { password, timeout_ms } }
         }
+        BEGIN_RESTORE => restore::take(restore::Kind::Begin, reader)?,
+        RESTORE_PIECE => restore::take(restore::Kind::Piece, reader)?,
+        RESTORE_END => restore::take(restore::Kind::End, reader)?,
+        ABANDON_RESTORE => restore::take(restore::Kind::Abandon, reader)?,
         kind => return Err(unknown("kind of action", offset, kind)),
     })
 }
@@ -474,6 +496,10 @@ const REAP_UNUSED: u8 = 7;
 const ENROLL: u8 = 8;
 const LOCAL_WRITE: u8 = 9;
 const UPGRADE: u8 = 10;
+const BEGIN_RESTORE: u8 = 11;
+const RESTORE_PIECE: u8 = 12;
+const RESTORE_END: u8 = 13;
+const ABANDON_RESTORE: u8 = 14;
 
 const CREATE: i8 = opcode::CREATE as i8;
 const DELETE: i8 = opcode::DELETE as i8;

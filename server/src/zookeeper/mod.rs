@@ -30,7 +30,7 @@ pub use snapshot::{SnapshotContents, SnapshotDigest, read_snapshot};
 pub use stream::{Packing, unpack};
 pub use tree::{Node, Tree};
 pub use txn::{Header, Made, Txn, TxnDigest, decode};
-pub use write::write_snapshot;
+pub use write::{sessions_of, write_snapshot};
 
 /// Bytes that are not what ZooKeeper writes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,13 +5,19 @@ use std::io::{self, Write};
 
 use adler2::Adler32;
 use bytes::{BufMut, BytesMut};
-use zokor_core::db::Image;
+use zokor_core::db::{Image, SessionRecord};
 use zokor_core::proto::{Acl, AclList, Id, Permissions};
+use zokor_core::session::is_lane;
 use zokor_core::tree::StoredStat;
 use zokor_net::wire::jute;
 
 use super::checksum::{DIGEST_VERSION, node_digest};
 use super::snapshot::OPEN_ACL;
+
+/// The sessions of clients: the lanes of servers are nothing that ZooKeeper would know.
+pub fn sessions_of(image: &Image) -> impl Iterator<Item = SessionRecord> {
+    image.sessions().filter(|session| !is_lane(session.id))
+}
 
 /// Writes `image` as a snapshot that ZooKeeper 3.4 and later can load. The digest behind the first
 /// seal is what 3.6 and later check it by; earlier ones do not look there.
@@ -23,9 +29,8 @@ pub fn write_snapshot(image: &Image, out: impl Write) -> io::Result<()> {
     output.buffer.put_slice(b"ZKSN");
     output.buffer.put_i32(2);
     output.buffer.put_i64(-1);
-    let n_sessions = image.sessions().count();
-    output.put(|writer| writer.length(n_sessions));
-    for session in image.sessions() {
+    output.put(|writer| writer.length(sessions_of(image).count()));
+    for session in sessions_of(image) {
         output.put(|writer| {
             writer.long(session.id.0);
             writer.int(session.timeout_ms);

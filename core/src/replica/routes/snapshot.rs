@@ -59,6 +59,7 @@ impl Replica {
             self.membership = meta.membership.clone();
             self.change_out_of_sight();
             self.locals_jumped();
+            self.restoring_jumped();
         }
         self.raft.installed(self.now.instant, meta);
     }
