@@ -3,12 +3,16 @@
 //! Invariant: nothing of it is begun before all of it is read, checked by its own checksums, and
 //! put together as the servers will do it.
 
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
+use bytes::{Buf, Bytes};
+use tokio::sync::mpsc;
+use tracing::warn;
 use zokor_core::db::{ImageNode, Prepared, RestoreError, RestoredSession};
 use zokor_core::id::SessionId;
 use zokor_core::proto::Zxid;
 use zokor_core::replica::RestoreEnd;
+use zokor_net::runtime::Handle;
 
 use crate::zookeeper::{Input, Packing, SnapshotContents, password_of, read_snapshot, unpack};
 
@@ -17,8 +21,46 @@ use crate::zookeeper::{Input, Packing, SnapshotContents, password_of, read_snaps
 pub struct Snapshot {
     /// The state.
     pub prepared: Prepared,
+    /// The last transaction in it, as far as it says.
+    pub zxid: Option<Zxid>,
     /// One sentence for each thing that whoever restores it should know.
     pub notes: Vec<String>,
+}
+
+/// Restores a snapshot on the whole ensemble of a server under way: the last transaction in the
+/// snapshot, if it says so, else the zxid at which it was restored. An `Err` is one sentence.
+pub async fn restore(handle: &Handle, body: impl Read + Send + 'static) -> Result<Zxid, String> {
+    let read = tokio::task::spawn_blocking(move || read(body)).await;
+    let Snapshot { prepared, zxid, notes } =
+        read.map_err(|_| "reading the snapshot has failed; the log shows where".to_owned())??;
+    notes.iter().for_each(|note| warn!("the snapshot that is restored: {note}"));
+    told(handle.restore(prepared).await).map(|done| zxid.unwrap_or(done))
+}
+
+/// A body that comes part by part, from a task, and is read where reading may block. It ends when
+/// the sender is dropped.
+pub fn parts() -> (mpsc::Sender<io::Result<Bytes>>, impl Read + Send + 'static) {
+    let (sender, parts) = mpsc::channel(WAITING_PARTS);
+    (sender, PartsReader { parts, part: Bytes::new() })
+}
+
+struct PartsReader {
+    parts: mpsc::Receiver<io::Result<Bytes>>,
+    part: Bytes,
+}
+
+impl Read for PartsReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.part.is_empty() {
+            match self.parts.blocking_recv() {
+                Some(part) => self.part = part?,
+                None => return Ok(0),
+            }
+        }
+        let n = into.len().min(self.part.len());
+        self.part.copy_to_slice(&mut into[..n]);
+        Ok(n)
+    }
 }
 
 /// Reads a snapshot in ZooKeeper's format, plain, gzip or snappy by its content. An `Err` is one
@@ -55,7 +97,8 @@ pub fn told(end: RestoreEnd) -> Result<Zxid, String> {
 }
 
 fn prepare(contents: SnapshotContents) -> Result<Snapshot, String> {
-    let SnapshotContents { mut tree, sessions, digest } = contents;
+    let SnapshotContents { mut tree, sessions, digest, last_zxid } = contents;
+    let zxid = last_zxid.or(digest.map(|digest| digest.zxid)).map(Zxid);
     let mut notes = Vec::new();
     if digest.is_some_and(|digest| digest.value != tree.digest()) {
         notes.push(
@@ -87,7 +130,7 @@ fn prepare(contents: SnapshotContents) -> Result<Snapshot, String> {
         stat: node.stat,
     });
     let prepared = Prepared::new(znodes, sessions).map_err(|error| failed(&error))?;
-    Ok(Snapshot { prepared, notes })
+    Ok(Snapshot { prepared, zxid, notes })
 }
 
 fn failed(error: &RestoreError) -> String {
@@ -95,7 +138,7 @@ fn failed(error: &RestoreError) -> String {
 }
 
 /// How a body is packed, by its first bytes, and all of it.
-fn packing_of<'a>(mut body: impl Read + 'a) -> std::io::Result<(Packing, Box<dyn BufRead + 'a>)> {
+fn packing_of<'a>(mut body: impl Read + 'a) -> io::Result<(Packing, Box<dyn BufRead + 'a>)> {
     let mut head = Vec::new();
     body.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     let packing = match head[..] {
@@ -103,9 +146,11 @@ fn packing_of<'a>(mut body: impl Read + 'a) -> std::io::Result<(Packing, Box<dyn
         [0x82, b'S', b'N', b'A', ..] => Packing::Snappy,
         _ => Packing::Plain,
     };
-    Ok((packing, Box::new(BufReader::new(Cursor::new(head).chain(body)))))
+    Ok((packing, Box::new(BufReader::new(Read::chain(Cursor::new(head), body)))))
 }
 
+/// Parts of a body that wait to be read.
+const WAITING_PARTS: usize = 4;
 /// Enough to tell.
 const HEAD_BYTES: u64 = 4;
 

@@ -122,8 +122,7 @@ impl Pair {
             let all = 0..differences.len();
             changed.extend(all.map(|n| replaced.change(&differences, n, &self.database)));
         }
-        let changes =
-            changed.iter().map(|it| (it.path.to_string(), kind(it.kind), &it.acl));
+        let changes = changed.iter().map(|it| (it.path.to_string(), kind(it.kind), &it.acl));
         let expected = step.changes.iter().map(|it| (it.path.clone(), it.kind, &it.acl));
         assert!(changes.eq(expected), "{txn:?}: {changed:?}");
     }
@@ -138,7 +137,9 @@ impl Pair {
         if image.restores().begun != Token(0) {
             builder.restores(image.restores()).expect("one was begun");
             image.staged_nodes().for_each(|it| builder.staged_node(it).expect("it has its place"));
-            image.staged_sessions().for_each(|it| builder.staged_session(it).expect("it comes once"));
+            image
+                .staged_sessions()
+                .for_each(|it| builder.staged_session(it).expect("it comes once"));
         }
         let again = builder.finish(image.zxid(), image.digest()).expect("the digest is right");
         self.database = Database::thaw(again);
@@ -226,10 +227,9 @@ impl Pair {
             return;
         };
         let end = prepared.steps().last().cloned();
-        let pieces = znodes.chunks(3).map(|znodes| RestoreStep::Piece {
-            sessions: Vec::new(),
-            znodes: znodes.to_vec(),
-        });
+        let pieces = znodes
+            .chunks(3)
+            .map(|znodes| RestoreStep::Piece { sessions: Vec::new(), znodes: znodes.to_vec() });
         let first = RestoreStep::Piece { sessions, znodes: Vec::new() };
         self.snapshot = [first].into_iter().chain(pieces).chain(end).collect();
     }

@@ -10,7 +10,7 @@ mod restore;
 use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::db::{Action, Author, Lane, LocalWork, RestoreStep, Rules, Txn};
+use zokor_core::db::{Action, Author, Lane, LocalWork, Rules, Txn};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
     Acl, Create, CreateKind, Ensemble, Id, Identities, Member, Permissions, Write,
@@ -196,21 +196,8 @@ fn put_action(out: &mut BytesMut, action: &Action) {
                 }
             }
         }
-        Action::BeginRestore { replaces, nonce } => {
-            out.put_u8(BEGIN_RESTORE);
-            restore::put_begin(out, *replaces, *nonce);
-        }
-        Action::Restore { token, number, step } => {
-            out.put_u8(match step {
-                RestoreStep::Piece { .. } => RESTORE_PIECE,
-                RestoreStep::End { .. } => RESTORE_END,
-            });
-            restore::put_place(out, *token, *number);
-            restore::put_step(out, step);
-        }
-        Action::AbandonRestore { token, number } => {
-            out.put_u8(ABANDON_RESTORE);
-            restore::put_place(out, *token, *number);
+        Action::BeginRestore { .. } | Action::Restore { .. } | Action::AbandonRestore { .. } => {
+            restore::put(out, action);
         }
     }
 }

@@ -319,10 +319,11 @@ impl ImageDecoder {
         let stat = take_stat(reader)?;
         self.n_nodes += 1;
         let node = ImageNode { path, data, acl, stat };
-        Ok(match kind {
+        match kind {
             STAGED_NODE => self.builder.staged_node(node)?,
             _ => self.builder.node(node)?,
-        })
+        }
+        Ok(())
     }
 
     fn end(&mut self, reader: &mut Reader) -> Result<(), WireError> {

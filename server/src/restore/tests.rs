@@ -93,7 +93,8 @@ fn a_snapshot_is_restored_to_the_last_number_however_it_is_packed() {
     snappy.extend_from_slice(&(block.len() as u32).to_be_bytes());
     snappy.extend_from_slice(&block);
     for body in [plain, gzip.finish().unwrap(), snappy] {
-        let Snapshot { prepared, notes } = read(&body[..]).unwrap();
+        let Snapshot { prepared, zxid, notes } = read(&body[..]).unwrap();
+        assert_eq!(zxid, Some(Zxid(9)));
         assert!(notes.is_empty(), "{notes:?}");
         assert_eq!((prepared.n_znodes(), prepared.n_sessions()), (7, 1), "no lane is a client's");
         let found = restored(&prepared);
@@ -125,7 +126,7 @@ fn what_is_no_snapshot_or_is_cut_is_refused_before_anything_is_begun() {
 #[test]
 fn ephemerals_of_ended_sessions_are_left_out_and_what_is_always_there_is_added() {
     let znodes = [znode("/a", 0), znode("/a/kept", SESSION.0), znode("/a/left", 99)];
-    let Snapshot { prepared, notes } =
+    let Snapshot { prepared, notes, .. } =
         read(&bytes_of(&image(&znodes, &[session(SESSION)]))[..]).unwrap();
     assert!(notes[0].starts_with("1 ephemeral znodes of ended sessions"), "{notes:?}");
     let found = restored(&prepared);

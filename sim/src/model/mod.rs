@@ -262,18 +262,23 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
         Action::Local { lane, author, work } => {
             local(state, zxid, txn, (*lane, author, work), changes)
         }
-        Action::BeginRestore { replaces, .. } => {
-            state.begin_restore(zxid, *replaces, !txn.rules.no_room);
-            Outcome::Nothing
-        }
-        Action::Restore { token, number, step } => {
-            state.restore(zxid, (*token, *number), step, !txn.rules.no_room, changes)
-        }
-        Action::AbandonRestore { token, number } => {
-            state.abandon_restore(*token, *number);
-            Outcome::Nothing
+        Action::BeginRestore { .. } | Action::Restore { .. } | Action::AbandonRestore { .. } => {
+            restore(state, zxid, txn, changes)
         }
     }
+}
+
+fn restore(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) -> Outcome {
+    let has_room = !txn.rules.no_room;
+    match &txn.action {
+        Action::BeginRestore { replaces, .. } => state.begin_restore(zxid, *replaces, has_room),
+        Action::Restore { token, number, step } => {
+            return state.restore(zxid, (*token, *number), step, has_room, changes);
+        }
+        Action::AbandonRestore { token, number } => state.abandon_restore(*token, *number),
+        _ => {}
+    }
+    Outcome::Nothing
 }
 
 /// A server takes up its lane, and ids with it.

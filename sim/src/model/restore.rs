@@ -9,9 +9,9 @@ use zokor_core::db::{ImageNode, RestoreStep, RestoredSession};
 use zokor_core::id::{Sequence, SessionId, Token};
 use zokor_core::proto::{Stat, Zxid};
 
+use super::Outcome;
 use super::state::{Change, ChangeKind, Kind, Node, Session, State, parent};
 use super::writes::CONFIG;
-use super::Outcome;
 
 /// What a state knows of restores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -217,8 +217,7 @@ fn differ(
 
 /// Parents before children, and children with all that is below them by name.
 fn walk(nodes: &BTreeMap<Arc<str>, Arc<Node>>) -> Vec<(&str, &Node)> {
-    let mut all: Vec<(&str, &Node)> =
-        nodes.iter().map(|(path, node)| (&**path, &**node)).collect();
+    let mut all: Vec<(&str, &Node)> = nodes.iter().map(|(path, node)| (&**path, &**node)).collect();
     let names = |path: &str| -> Vec<String> {
         path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };

@@ -167,8 +167,7 @@ impl State {
         match write {
             Write::Create(create) => self.create(at, create, changes),
             Write::Delete { path, version } => {
-                const NEVER: [&str; 4] =
-                    ["/", "/zookeeper", "/zookeeper/quota", CONFIG];
+                const NEVER: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", CONFIG];
                 if !path.contains('/') || path.contains('\0') || NEVER.contains(&&**path) {
                     return Err(ErrorCode::BadArguments);
                 }

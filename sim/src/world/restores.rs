@@ -100,7 +100,12 @@ fn prepared(state: &State) -> Option<Prepared> {
                 ephemeral_owner: owner,
                 pzxid: node.stat.pzxid,
             };
-            ImageNode { path: (**path).into(), data: node.data.clone(), acl: node.acl.clone(), stat }
+            ImageNode {
+                path: (**path).into(),
+                data: node.data.clone(),
+                acl: node.acl.clone(),
+                stat,
+            }
         })
         .collect();
     znodes.sort_by(|a, b| a.path.cmp(&b.path));

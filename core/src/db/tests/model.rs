@@ -345,7 +345,9 @@ impl Model {
             }
             Action::Describe { .. } => panic!("the model knows no ensemble"),
             Action::Enroll { .. } | Action::Local { .. } => panic!("the model knows no lanes"),
-            Action::BeginRestore { .. } | Action::Restore { .. } | Action::AbandonRestore { .. } => {
+            Action::BeginRestore { .. }
+            | Action::Restore { .. }
+            | Action::AbandonRestore { .. } => {
                 panic!("the model restores nothing")
             }
         }

@@ -350,8 +350,7 @@ fn whoever_was_away_during_a_restore_learns_that_anything_may_have_changed() {
             ..Rewatch::default()
         };
         e.ask(conn, Request::SetWatches(rewatch));
-        let events =
-            e.heard(conn).iter().filter(|it| matches!(it, Output::Notify { .. })).count();
+        let events = e.heard(conn).iter().filter(|it| matches!(it, Output::Notify { .. })).count();
         assert_eq!(events, n_events);
     }
 }

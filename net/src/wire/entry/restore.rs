@@ -10,7 +10,7 @@ use super::super::compact::{
     Reader, put_count, put_fixed, put_optional_buffer, put_signed, put_text, put_varint,
 };
 use super::super::image::{put_stat, take_stat};
-use super::{put_acl, take_acl};
+use super::{ABANDON_RESTORE, BEGIN_RESTORE, RESTORE_END, RESTORE_PIECE, put_acl, take_acl};
 
 /// What an action of this kind is, if it is one.
 pub(super) enum Kind {
@@ -20,20 +20,36 @@ pub(super) enum Kind {
     Abandon,
 }
 
-/// Appends what follows the kind of action.
-pub(super) fn put_begin(out: &mut BytesMut, replaces: Token, nonce: Nonce) {
-    put_signed(out, replaces.0);
-    put_fixed(out, nonce.0);
+/// Appends an action of a restore; nothing of another one.
+pub(super) fn put(out: &mut BytesMut, action: &Action) {
+    match action {
+        Action::BeginRestore { replaces, nonce } => {
+            out.put_u8(BEGIN_RESTORE);
+            put_signed(out, replaces.0);
+            put_fixed(out, nonce.0);
+        }
+        Action::Restore { token, number, step } => {
+            out.put_u8(match step {
+                RestoreStep::Piece { .. } => RESTORE_PIECE,
+                RestoreStep::End { .. } => RESTORE_END,
+            });
+            put_place(out, *token, *number);
+            put_step(out, step);
+        }
+        Action::AbandonRestore { token, number } => {
+            out.put_u8(ABANDON_RESTORE);
+            put_place(out, *token, *number);
+        }
+        _ => {}
+    }
 }
 
-/// Appends the place of a step, likewise.
-pub(super) fn put_place(out: &mut BytesMut, token: Token, number: Sequence) {
+fn put_place(out: &mut BytesMut, token: Token, number: Sequence) {
     put_signed(out, token.0);
     put_varint(out, number.0);
 }
 
-/// Appends a step, behind its place.
-pub(super) fn put_step(out: &mut BytesMut, step: &RestoreStep) {
+fn put_step(out: &mut BytesMut, step: &RestoreStep) {
     match step {
         RestoreStep::Piece { sessions, znodes } => {
             put_count(out, sessions.len());

@@ -67,7 +67,11 @@ impl Numbers {
         let state = model.at(place.0).map(|step| &step.state);
         let Some(state) = state else { return Ok(()) };
         let Some(made) = state.stat(above) else { return Ok(()) };
-        self.number((above.to_owned(), made.czxid, state.restores.done), place, number.expect("just seen"))
+        self.number(
+            (above.to_owned(), made.czxid, state.restores.done),
+            place,
+            number.expect("just seen"),
+        )
     }
 
     fn number(&mut self, key: Counter, place: (Zxid, usize), number: i64) -> Verdict {
