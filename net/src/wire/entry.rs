@@ -166,11 +166,7 @@ fn put_action(out: &mut BytesMut, action: &Action) {
         }
         Action::Describe { ensemble } => {
             out.put_u8(DESCRIBE);
-            put_count(out, ensemble.members.len());
-            for member in &ensemble.members {
-                put_varint(out, member.id.0);
-                put_text(out, &member.line);
-            }
+            put_ensemble(out, ensemble);
         }
         Action::Enroll { server, first, replaces, nonce } => {
             out.put_u8(ENROLL);
@@ -432,6 +428,14 @@ fn take_servers(reader: &mut Reader) -> Result<BTreeSet<ServerId>, WireError> {
         servers.insert(server);
     }
     Ok(servers)
+}
+
+fn put_ensemble(out: &mut BytesMut, ensemble: &Ensemble) {
+    put_count(out, ensemble.members.len());
+    for member in &ensemble.members {
+        put_varint(out, member.id.0);
+        put_text(out, &member.line);
+    }
 }
 
 fn take_ensemble(reader: &mut Reader) -> Result<Ensemble, WireError> {

@@ -1,7 +1,7 @@
 //! The bytes of log entries: round trips, golden bytes, and what is refused.
 
 use proptest::prelude::*;
-use zokor_core::db::{ImageNode, RestoredSession, StoredStat};
+use zokor_core::db::{ImageNode, RestoreStep, RestoredSession, StoredStat};
 use zokor_core::proto::Text;
 
 use super::*;
