@@ -30,8 +30,11 @@ struct Servers {
 
 impl Servers {
     fn start(n_servers: usize) -> Servers {
-        let (ports, folder) = (Ports::claim(), tempfile::tempdir().unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (ports, folder) = (Ports::claim(), tempfile::tempdir().expect("it succeeds"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("it succeeds");
         let mut text = "tickTime=500\ninitLimit=40\nsyncLimit=20\nsnapCount=60\n\
                         maxSessionTimeout=60000\nclientPortAddress=127.0.0.1\nclientPort=0\n\
                         4lw.commands.whitelist=*\n"
@@ -43,12 +46,12 @@ impl Servers {
         let mut running = Vec::new();
         for index in 0..n_servers {
             let data = data(folder.path(), index);
-            fs::create_dir_all(&data).unwrap();
-            fs::write(data.join("myid"), format!("{}\n", index + 1)).unwrap();
+            fs::create_dir_all(&data).expect("it succeeds");
+            fs::write(data.join("myid"), format!("{}\n", index + 1)).expect("it succeeds");
             let file = data.with_extension("cfg");
-            fs::write(&file, format!("{text}dataDir={}\n", data.display())).unwrap();
-            let config = ZooConfig::read(&file, &Flags::from_environment()).unwrap();
-            running.push(runtime.block_on(launch::start(Plan::new(&config))).unwrap());
+            fs::write(&file, format!("{text}dataDir={}\n", data.display())).expect("it succeeds");
+            let config = ZooConfig::read(&file, &Flags::from_environment()).expect("it succeeds");
+            running.push(runtime.block_on(launch::start(Plan::new(&config))).expect("it succeeds"));
         }
         let servers = Servers { runtime, running, folder, _ports: ports };
         for index in 0..n_servers {
@@ -75,14 +78,15 @@ impl Servers {
             stopped: false,
             to: to.clone(),
         };
-        back_up(&arguments).unwrap();
+        back_up(&arguments).expect("it succeeds");
         let mut bytes = Vec::new();
-        write_snapshot(&read_backup(&to).unwrap().image, &mut bytes).unwrap();
+        write_snapshot(&read_backup(&to).expect("it succeeds").image, &mut bytes)
+            .expect("it succeeds");
         bytes
     }
 
     fn restore(&self, index: usize, snapshot: &[u8]) -> Result<(), String> {
-        let handle = self.running[index].handle().unwrap();
+        let handle = self.running[index].handle().expect("it succeeds");
         let body = Cursor::new(snapshot.to_vec());
         self.runtime.block_on(restore(handle, body)).map(drop)
     }
@@ -106,19 +110,22 @@ fn hello() -> zokor_tests::raw::Hello {
     zokor_tests::raw::Hello::fresh(30_000)
 }
 
+/// Data, stat and ACL of a znode.
+type Shown = (Option<Vec<u8>>, Stat, Vec<Acl>);
+
 /// All that a client can see of the tree, at this server, up to date.
-fn seen(servers: &Servers, index: usize) -> BTreeMap<String, (Option<Vec<u8>>, Stat, Vec<Acl>)> {
+fn seen(servers: &Servers, index: usize) -> BTreeMap<String, Shown> {
     let mut client = servers.client(index);
-    client.authenticate("digest", b"bob:secret").unwrap();
-    client.sync("/").unwrap();
+    client.authenticate("digest", b"bob:secret").expect("it succeeds");
+    client.sync("/").expect("it succeeds");
     let mut all = BTreeMap::new();
     let mut left = vec!["/".to_owned()];
     while let Some(path) = left.pop() {
-        for name in client.children(&path, false).unwrap() {
+        for name in client.children(&path, false).expect("it succeeds") {
             left.push(format!("{}/{name}", path.trim_end_matches('/')));
         }
-        let (data, stat) = client.get_data(&path, false).unwrap();
-        let (acl, _) = client.acl(&path).unwrap();
+        let (data, stat) = client.get_data(&path, false).expect("it succeeds");
+        let (acl, _) = client.acl(&path).expect("it succeeds");
         all.insert(path, (data, stat, acl));
     }
     client.close();
@@ -127,14 +134,16 @@ fn seen(servers: &Servers, index: usize) -> BTreeMap<String, (Option<Vec<u8>>, S
 
 /// Znodes of several kinds.
 fn populate(client: &mut Client) {
-    client.authenticate("digest", b"bob:secret").unwrap();
-    client.create("/kept", b"1", made::PERSISTENT).unwrap();
-    client.create("/kept/mine", b"2", made::EPHEMERAL).unwrap();
-    client.create("/kept/s-", b"3", made::SEQUENTIAL).unwrap();
-    client.create_with_acl("/closed", &[Acl::new(31, "auth", "")]).unwrap();
-    client.set_data("/kept", b"4", 0).unwrap();
+    client.authenticate("digest", b"bob:secret").expect("it succeeds");
+    client.create("/kept", b"1", made::PERSISTENT).expect("it succeeds");
+    client.create("/kept/mine", b"2", made::EPHEMERAL).expect("it succeeds");
+    client.create("/kept/s-", b"3", made::SEQUENTIAL).expect("it succeeds");
+    client.create_with_acl("/closed", &[Acl::new(31, "auth", "")]).expect("it succeeds");
+    client.set_data("/kept", b"4", 0).expect("it succeeds");
     for n in 0..80 {
-        client.create(&format!("/kept/n-{n:03}"), &[7; 10_000], made::PERSISTENT).unwrap();
+        client
+            .create(&format!("/kept/n-{n:03}"), &[7; 10_000], made::PERSISTENT)
+            .expect("it succeeds");
     }
 }
 
@@ -146,23 +155,23 @@ fn the_state_comes_back(n_servers: usize) {
     let (snapshot, before) = (servers.snapshot(first, "backup"), seen(&servers, first));
 
     let mut late = servers.client(last);
-    late.sync("/").unwrap();
-    late.create("/later", b"", made::PERSISTENT).unwrap();
-    late.create("/kept/late", b"", made::EPHEMERAL).unwrap();
-    late.delete("/kept/n-005", -1).unwrap();
-    owner.set_data("/kept", b"5", -1).unwrap();
-    owner.create("/kept/s-", b"", made::SEQUENTIAL).unwrap();
-    owner.sync("/").unwrap();
-    owner.exists("/later", true).unwrap();
-    owner.get_data("/kept", true).unwrap();
-    owner.exists("/kept/n-005", true).unwrap_err();
-    owner.get_data("/closed", true).unwrap();
+    late.sync("/").expect("it succeeds");
+    late.create("/later", b"", made::PERSISTENT).expect("it succeeds");
+    late.create("/kept/late", b"", made::EPHEMERAL).expect("it succeeds");
+    late.delete("/kept/n-005", -1).expect("it succeeds");
+    owner.set_data("/kept", b"5", -1).expect("it succeeds");
+    owner.create("/kept/s-", b"", made::SEQUENTIAL).expect("it succeeds");
+    owner.sync("/").expect("it succeeds");
+    owner.exists("/later", true).expect("it succeeds");
+    owner.get_data("/kept", true).expect("it succeeds");
+    owner.exists("/kept/n-005", true).expect_err("it fails");
+    owner.get_data("/closed", true).expect("it succeeds");
 
-    servers.restore(last, &snapshot).unwrap();
+    servers.restore(last, &snapshot).expect("it succeeds");
     for index in 0..n_servers {
         assert_eq!(seen(&servers, index), before, "at server {}", index + 1);
     }
-    let mut heard: Vec<Event> = (0..3).map(|_| owner.next_event().unwrap()).collect();
+    let mut heard: Vec<Event> = (0..3).map(|_| owner.next_event().expect("it succeeds")).collect();
     heard.sort_by(|a, b| a.path.cmp(&b.path));
     let expected = [
         Event::new(EventKind::DataChanged, "/kept"),
@@ -170,25 +179,26 @@ fn the_state_comes_back(n_servers: usize) {
         Event::new(EventKind::Deleted, "/later"),
     ];
     assert_eq!(heard, expected);
-    owner.ping().unwrap();
+    owner.ping().expect("it succeeds");
     assert_eq!(owner.events(), [], "what is the same is watched still");
-    assert_eq!(owner.create("/kept/s-", b"", made::SEQUENTIAL).unwrap(), "/kept/s-0000000082");
+    assert_eq!(
+        owner.create("/kept/s-", b"", made::SEQUENTIAL).expect("it succeeds"),
+        "/kept/s-0000000082"
+    );
 
     // A session that began after the snapshot is unknown; its client learns that.
-    let gone =
-        eventually("the late session has ended", || match late.resume(servers.address(last)) {
-            Err(ErrorCode::SESSION_EXPIRED) => Some(()),
-            _ => None,
-        });
-    assert_eq!(gone, ());
+    eventually("the late session has ended", || match late.resume(servers.address(last)) {
+        Err(ErrorCode::SESSION_EXPIRED) => Some(()),
+        _ => None,
+    });
 
     // On every member, as scripts do it: the same state again, and nobody comes to harm.
     let (again, before) = (servers.snapshot(first, "again"), seen(&servers, first));
     for index in 0..n_servers {
-        servers.restore(index, &again).unwrap();
+        servers.restore(index, &again).expect("it succeeds");
         assert_eq!(seen(&servers, index), before);
     }
-    owner.set_data("/kept/mine", b"still", -1).unwrap();
+    owner.set_data("/kept/mine", b"still", -1).expect("it succeeds");
 }
 
 #[test]
@@ -212,24 +222,24 @@ fn writes_that_are_asked_for_meanwhile_are_answered_and_all_servers_stay_the_sam
     // With the sessions that write, and their folders.
     let snapshot = servers.snapshot(0, "backup");
     for round in 0..6 {
-        servers.restore(round % 3, &snapshot).unwrap();
+        servers.restore(round % 3, &snapshot).expect("it succeeds");
         load.progress(50);
     }
     drop(load.stop());
     // One server leaves in the midst of a restore that it was asked for: done, or not.
-    let mut leaving = servers.running.pop().unwrap();
+    let mut leaving = servers.running.pop().expect("it succeeds");
     servers.runtime.block_on(async {
-        let handle = leaving.handle().unwrap();
+        let handle = leaving.handle().expect("it succeeds");
         let restoring = restore(handle, Cursor::new(snapshot.clone()));
         let stopping = async { leaving.stop() };
         let (_, ()) = tokio::join!(restoring, stopping);
     });
-    servers.runtime.block_on(leaving.ended()).unwrap();
+    servers.runtime.block_on(leaving.ended()).expect("it succeeds");
     client.create("/after", b"", made::PERSISTENT).expect("its session is in the snapshot");
     assert_eq!(seen(&servers, 0), seen(&servers, 1));
-    servers.restore(0, &snapshot).unwrap();
+    servers.restore(0, &snapshot).expect("it succeeds");
     assert_eq!(seen(&servers, 0), seen(&servers, 1));
-    client.exists("/after", false).unwrap_err();
+    client.exists("/after", false).expect_err("it fails");
 }
 
 #[test]
@@ -238,32 +248,35 @@ fn what_is_no_snapshot_or_breaks_off_changes_nothing() {
     let mut client = servers.client(0);
     populate(&mut client);
     let snapshot = servers.snapshot(0, "backup");
-    client.create("/later", b"", made::PERSISTENT).unwrap();
+    client.create("/later", b"", made::PERSISTENT).expect("it succeeds");
     for body in [&b"nonsense"[..], &snapshot[..snapshot.len() / 2], b""] {
-        let why = servers.restore(0, body).unwrap_err();
+        let why = servers.restore(0, body).expect_err("it fails");
         assert!(why.contains("no whole snapshot"), "{why}");
     }
-    let handle = servers.running[0].handle().unwrap();
+    let handle = servers.running[0].handle().expect("it succeeds");
     let why = servers.runtime.block_on(async {
         let (sender, body) = parts();
         let feed = async {
             let half = Bytes::copy_from_slice(&snapshot[..5_000]);
-            sender.send(Ok(half)).await.unwrap();
-            sender.send(Err(std::io::ErrorKind::ConnectionReset.into())).await.unwrap();
+            sender.send(Ok(half)).await.expect("it succeeds");
+            sender
+                .send(Err(std::io::ErrorKind::ConnectionReset.into()))
+                .await
+                .expect("it succeeds");
         };
-        tokio::join!(restore(handle, body), feed).0.unwrap_err()
+        tokio::join!(restore(handle, body), feed).0.expect_err("it fails")
     });
     assert!(why.contains("connection reset"), "{why}");
-    client.exists("/later", false).unwrap();
+    client.exists("/later", false).expect("it succeeds");
     // In parts it is the same snapshot.
     servers.runtime.block_on(async {
         let (sender, body) = parts();
         let feed = async move {
             for part in snapshot.chunks(1_000) {
-                sender.send(Ok(Bytes::copy_from_slice(part))).await.unwrap();
+                sender.send(Ok(Bytes::copy_from_slice(part))).await.expect("it succeeds");
             }
         };
-        tokio::join!(restore(handle, body), feed).0.unwrap();
+        tokio::join!(restore(handle, body), feed).0.expect("it succeeds");
     });
-    client.exists("/later", false).unwrap_err();
+    client.exists("/later", false).expect_err("it fails");
 }
