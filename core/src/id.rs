@@ -61,6 +61,10 @@ pub struct Nonce(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChangeId(pub u64);
 
+/// An operator's own name for a restore, echoed in what is said of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RestoreId(pub u64);
+
 /// The secret that seeds a replica's own generator: election jitter, passwords and nonces.
 ///
 /// In production it comes from the operating system, in a simulation from the run's seed.

@@ -40,6 +40,9 @@ pub trait Running {
     /// What it is and has done at this moment.
     fn stats(&self) -> Stats;
 
+    /// For what an operator asks of it.
+    fn handle(&self) -> Option<&Handle>;
+
     /// Asks it to end. May be called more than once.
     fn stop(&self);
 
@@ -125,6 +128,10 @@ impl Running for Launched {
 
     fn stats(&self) -> Stats {
         self.handle.stats()
+    }
+
+    fn handle(&self) -> Option<&Handle> {
+        Some(&self.handle)
     }
 
     fn stop(&self) {

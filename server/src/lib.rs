@@ -19,6 +19,7 @@ pub mod keys;
 pub mod launch;
 pub mod log;
 pub mod plan;
+pub mod restore;
 pub mod serve;
 pub mod status;
 pub mod stop;

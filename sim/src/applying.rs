@@ -6,7 +6,8 @@
 
 use bytes::Bytes;
 use zokor_core::db::{
-    self, Action, Author, ChangeKind, Database, ImageBuilder, Reader, Rules, Txn,
+    self, Action, Author, ChangeKind, Database, ImageBuilder, ImageNode, Prepared, Reader,
+    RestoreStep, RestoredSession, Rules, Txn,
 };
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use zokor_core::proto::{
@@ -47,12 +48,17 @@ struct Pair {
     opened: i64,
     /// How often a quota stood in the way.
     refused: u64,
+    /// What is restored next.
+    snapshot: Vec<RestoreStep>,
+    /// How often a state was restored.
+    restored: u64,
 }
 
 impl Pair {
     fn new(draws: Stream) -> Self {
         let (database, model) = (Database::new(), Model::new());
-        Pair { draws, database, model, time: 1, opened: 0, refused: 0 }
+        let (snapshot, restored) = (Vec::new(), 0);
+        Pair { draws, database, model, time: 1, opened: 0, refused: 0, snapshot, restored }
     }
 
     fn run(&mut self, steps: usize) {
@@ -68,6 +74,7 @@ impl Pair {
             match self.draws.below(64) {
                 0 => self.rebuild(),
                 1 => self.compare(),
+                2 | 3 => self.take_snapshot(),
                 _ => {}
             }
         }
@@ -99,14 +106,25 @@ impl Pair {
                 | db::Outcome::Settled,
                 model::Outcome::Nothing,
             )
-            | (db::Outcome::Settled, model::Outcome::Reaped(..)) => true,
+            | (db::Outcome::Settled, model::Outcome::Reaped(..))
+            | (db::Outcome::RestoreFailed(_), model::Outcome::Nothing)
+            | (db::Outcome::Restored, model::Outcome::Restored { .. }) => true,
+            (db::Outcome::Attached { token }, model::Outcome::Nothing) => {
+                *token == step.state.restores.begun && token.0 == zxid.0
+            }
             _ => false,
         };
         assert!(as_told, "{txn:?}: {:?}, in the model {:?}", applied.outcome, step.outcome);
-        let changes =
-            applied.changes.iter().map(|it| (it.path.to_string(), kind(it.kind), &it.acl));
+        let mut changed = applied.changes.clone();
+        if let Some(replaced) = self.database.take_replaced() {
+            self.restored += 1;
+            let differences = replaced.differences(&self.database);
+            let all = 0..differences.len();
+            changed.extend(all.map(|n| replaced.change(&differences, n, &self.database)));
+        }
+        let changes = changed.iter().map(|it| (it.path.to_string(), kind(it.kind), &it.acl));
         let expected = step.changes.iter().map(|it| (it.path.clone(), it.kind, &it.acl));
-        assert!(changes.eq(expected), "{txn:?}: {:?}", applied.changes);
+        assert!(changes.eq(expected), "{txn:?}: {changed:?}");
     }
 
     /// The state goes on from what a snapshot of it would hold.
@@ -116,6 +134,13 @@ impl Pair {
         image.nodes().for_each(|node| builder.node(node).expect("it has its place"));
         image.sessions().for_each(|it| builder.session(it).expect("it comes once"));
         image.last_session_ids().iter().for_each(|(&byte, &id)| builder.last_session_id(byte, id));
+        if image.restores().begun != Token(0) {
+            builder.restores(image.restores()).expect("one was begun");
+            image.staged_nodes().for_each(|it| builder.staged_node(it).expect("it has its place"));
+            image
+                .staged_sessions()
+                .for_each(|it| builder.staged_session(it).expect("it comes once"));
+        }
         let again = builder.finish(image.zxid(), image.digest()).expect("the digest is right");
         self.database = Database::thaw(again);
         assert_eq!(self.database.digest(), image.digest());
@@ -171,7 +196,64 @@ impl Pair {
                 let ensemble = Ensemble { members, ..Ensemble::default() };
                 Action::Describe { ensemble }
             }
+            6 | 7 => self.restore(),
             _ => self.write(),
+        }
+    }
+
+    /// The state as it is, or nearly, is to be restored some time, a few znodes at a time.
+    fn take_snapshot(&mut self) {
+        if self.database.is_restoring() {
+            return;
+        }
+        let mut znodes: Vec<ImageNode> = self.database.freeze().nodes().collect();
+        match self.draws.below(8) {
+            0 => drop(znodes.pop()),
+            1 => {
+                let any = self.draws.below(znodes.len() as u64) as usize;
+                znodes[any].stat.ephemeral_owner = self.draws.below(4) as i64;
+            }
+            _ => {}
+        }
+        let sessions = self.database.sessions().map(|session| RestoredSession {
+            id: session.id,
+            password: [1; 16],
+            timeout_ms: session.timeout_ms,
+        });
+        let sessions: Vec<_> = sessions.collect();
+        let Ok(prepared) = Prepared::new(znodes.clone(), sessions.clone()) else {
+            // It comes to nothing: where, is the same for both.
+            let end = RestoreStep::End { n_sessions: 0, n_znodes: 0, digest: 0 };
+            self.snapshot = vec![RestoreStep::Piece { sessions, znodes }, end];
+            return;
+        };
+        let end = prepared.steps().last().cloned();
+        let pieces = znodes
+            .chunks(3)
+            .map(|znodes| RestoreStep::Piece { sessions: Vec::new(), znodes: znodes.to_vec() });
+        let first = RestoreStep::Piece { sessions, znodes: Vec::new() };
+        self.snapshot = [first].into_iter().chain(pieces).chain(end).collect();
+    }
+
+    /// The next step of a restore, or something like it.
+    fn restore(&mut self) -> Action {
+        let facts = self.database.restores();
+        let replaces = Token(facts.begun.0 - i64::from(self.draws.below(8) == 0));
+        let begin = Action::BeginRestore { replaces, nonce: Nonce(1) };
+        let Some((last, _)) = facts.staged else { return begin };
+        let token = replaces;
+        match self.draws.below(64) {
+            0 => begin,
+            1 => Action::AbandonRestore { token, number: last },
+            n => {
+                let next = usize::try_from(last.0).unwrap_or(usize::MAX);
+                let off = u64::from(n == 2) * self.draws.below(3);
+                let number = Sequence(last.0 + 1 + off);
+                match self.snapshot.get(next).cloned() {
+                    Some(step) => Action::Restore { token, number, step },
+                    None => Action::AbandonRestore { token, number: last },
+                }
+            }
         }
     }
 
@@ -365,6 +447,18 @@ mod tests {
             agree(&bytes);
             agree(&bytes[..bytes.len() / 2]);
         }
+    }
+
+    /// Else the two above would judge none.
+    #[test]
+    fn drawn_logs_restore_states() {
+        let restored = |seed: u64| {
+            let mut pair = Pair::new(Stream::new(seed, Concern::Rules));
+            pair.run(1_000);
+            pair.restored
+        };
+        let n_restored: u64 = (0..20).map(restored).sum();
+        assert!(n_restored >= 20, "only {n_restored} in 20 logs");
     }
 
     /// Else the two above would judge next to nothing.

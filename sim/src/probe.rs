@@ -92,6 +92,7 @@ const STEPPED: &[Quota] = &[
     chance(Chance::ProbeAgain),
     chance(Chance::SegmentRolled),
     chance(Chance::SmallChunk),
+    chance(Chance::SmallPiece),
     chance(Chance::SnapshotInstead),
     chance(Chance::TailForgotten),
     quota("client cut off from its server", 100),

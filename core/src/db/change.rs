@@ -1,5 +1,6 @@
 //! What a txn did: the answer, and every path it touched.
 
+use super::restore::RestoreError;
 use crate::id::{SessionId, Token};
 use crate::proto::{AclList, ErrorCode, Response, Text};
 
@@ -26,20 +27,26 @@ pub enum Outcome {
     Moved,
     /// A write of a session that has ended; the connection is to be closed.
     Ended,
-    /// A session was opened or attached.
+    /// A session was opened or attached, or a restore begun.
     Attached {
         /// The attachment now in force: the zxid of this txn.
         token: Token,
     },
-    /// A session could not be opened or attached.
+    /// A session could not be opened or attached, or a restore not begun.
     Refused(Refusal),
     /// A session has ended by the leader's word; its ephemeral znodes are among the changes.
     Expired(SessionId),
-    /// The leader's wish was out of date or is done; nobody waits for an answer.
+    /// The leader's wish was out of date or is done, or a piece of a restore has come; nobody waits
+    /// for an answer.
     Settled,
+    /// A restore is at its end: another state has taken the place of the former one, which the
+    /// database gives away for comparison.
+    Restored,
+    /// A restore has come to nothing.
+    RestoreFailed(RestoreError),
 }
 
-/// Why a session could not be opened or attached.
+/// Why a session could not be opened or attached, or a restore begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No such session: it has ended, or never was.
@@ -53,6 +60,8 @@ pub enum Refusal {
     },
     /// The id of a session to be opened is not larger than the last one of its server.
     IdTaken,
+    /// Another restore is under way.
+    Restoring,
 }
 
 /// What happened to one path.

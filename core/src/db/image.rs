@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::id::{Sequence, SessionId};
+use super::restore::{FrozenRestores, RestoreFacts, Restores, Staged};
+use crate::id::{Sequence, SessionId, Token};
 use crate::pages::Pages;
 use crate::proto::{AclList, Text, Zxid, name_of, parent_of};
 use crate::session::Sessions;
@@ -20,7 +22,7 @@ pub use crate::session::{Session, Session as SessionRecord};
 pub use crate::tree::StoredStat;
 
 /// One znode.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageNode {
     /// Where.
     pub path: Text,
@@ -47,6 +49,9 @@ pub enum ImageError {
     /// There is no root.
     #[error("there is no root znode")]
     NoRoot,
+    /// Something of a restore, and none is known.
+    #[error("it holds a part of a restore that was never begun")]
+    NoRestore,
     /// The digest of what came is another.
     #[error("the digest is {found:016x} and should be {expected:016x}")]
     Digest {
@@ -67,26 +72,35 @@ struct Frozen {
     znodes: Pages<Znode>,
     sessions: Pages<Session>,
     last_ids: BTreeMap<u8, SessionId>,
+    restores: FrozenRestores,
     digest: u64,
 }
 
 impl Image {
-    pub(super) fn freeze(zxid: Zxid, tree: &Tree, sessions: &Sessions) -> Self {
+    pub(super) fn freeze(
+        zxid: Zxid,
+        tree: &Tree,
+        sessions: &Sessions,
+        restores: &Restores,
+    ) -> Self {
         Image(Arc::new(Frozen {
             zxid,
             znodes: tree.freeze(),
             sessions: sessions.freeze(),
             last_ids: sessions.last_ids().clone(),
-            digest: digest(zxid, tree, sessions),
+            restores: restores.freeze(),
+            digest: digest(zxid, tree, sessions, restores),
         }))
     }
 
-    pub(super) fn thaw(&self) -> (Tree, Sessions) {
-        let Frozen { zxid, znodes, sessions, last_ids, digest: expected } = &*self.0;
+    pub(super) fn thaw(&self) -> (Tree, Sessions, Restores) {
+        let Frozen { zxid, znodes, sessions, last_ids, restores, digest: expected } = &*self.0;
         let tree = Tree::thaw(znodes.clone());
         let sessions = Sessions::thaw(sessions.clone(), last_ids.clone());
-        assert_eq!(digest(*zxid, &tree, &sessions), *expected, "an image has one digest");
-        (tree, sessions)
+        let restores = Restores::thaw(restores);
+        let found = digest(*zxid, &tree, &sessions, &restores);
+        assert_eq!(found, *expected, "an image has one digest");
+        (tree, sessions, restores)
     }
 
     /// The zxid of the last entry in it.
@@ -106,15 +120,26 @@ impl Image {
 
     /// Every znode: the root first, parents before children, children by name.
     pub fn nodes(&self) -> impl Iterator<Item = ImageNode> + '_ {
-        Walk::new(&self.0.znodes).map(|znode| {
-            let counter = if mutated!(CountersLeftOut) { 0 } else { znode.stat.cversion };
-            ImageNode {
-                path: Text::from(&*znode.path),
-                data: znode.data.clone(),
-                acl: if mutated!(AclsLeftOut) { Arc::new([]) } else { Arc::clone(&znode.acl) },
-                stat: StoredStat { cversion: counter, ..znode.stat },
-            }
-        })
+        nodes(&self.0.znodes)
+    }
+
+    /// What is known of restores.
+    pub fn restores(&self) -> RestoreFacts {
+        self.0.restores.facts
+    }
+
+    /// The znodes that have come of a restore that is under way, in the order of
+    /// [`nodes`](Self::nodes).
+    pub fn staged_nodes(&self) -> impl Iterator<Item = ImageNode> + '_ {
+        nodes(&self.0.restores.znodes)
+    }
+
+    /// The sessions that have come of it, ascending by id.
+    pub fn staged_sessions(&self) -> impl Iterator<Item = SessionRecord> + '_ {
+        let staged = self.0.restores.sessions.iter();
+        let mut sessions: Vec<_> = staged.map(|(_, session)| session.clone()).collect();
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions.into_iter()
     }
 
     /// Every session, ascending by id.
@@ -135,31 +160,22 @@ impl Image {
     }
 }
 
-/// Builds an [`Image`] from what a snapshot holds.
+/// Znodes and sessions that are being put together.
 #[derive(Debug)]
-pub struct ImageBuilder {
-    tree: Tree,
-    sessions: Sessions,
+pub(super) struct Parts {
+    pub(super) tree: Tree,
+    pub(super) sessions: Sessions,
 }
 
-impl Default for ImageBuilder {
+impl Default for Parts {
     fn default() -> Self {
-        Self::new()
+        Parts { tree: Tree::empty(), sessions: Sessions::default() }
     }
 }
 
-impl ImageBuilder {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        ImageBuilder { tree: Tree::empty(), sessions: Sessions::default() }
-    }
-
-    /// Adds a znode; the root (`/`) first, parents before children. Its data is copied, so that it
-    /// keeps no larger buffer alive.
-    ///
-    /// # Errors
-    /// If its parent is not there, or it came before.
-    pub fn node(&mut self, node: ImageNode) -> Result<(), ImageError> {
+impl Parts {
+    /// Adds a znode; see [`ImageBuilder::node`].
+    pub(super) fn node(&mut self, node: ImageNode) -> Result<(), ImageError> {
         let ImageNode { path, data, acl, stat } = node;
         let has_place = if self.tree.is_empty() {
             path == "/"
@@ -180,11 +196,8 @@ impl ImageBuilder {
         Ok(())
     }
 
-    /// Adds a session.
-    ///
-    /// # Errors
-    /// If it came before.
-    pub fn session(&mut self, session: SessionRecord) -> Result<(), ImageError> {
+    /// Adds a session; see [`ImageBuilder::session`].
+    pub(super) fn session(&mut self, session: SessionRecord) -> Result<(), ImageError> {
         if self.sessions.get(session.id).is_some() {
             return Err(ImageError::SessionTwice(session.id));
         }
@@ -192,9 +205,82 @@ impl ImageBuilder {
         Ok(())
     }
 
+    /// The digest of both.
+    pub(super) fn digest(&self) -> u64 {
+        self.tree.digest().wrapping_add(self.sessions.digest())
+    }
+}
+
+/// Builds an [`Image`] from what a snapshot holds.
+#[derive(Debug, Default)]
+pub struct ImageBuilder {
+    parts: Parts,
+    restores: Restores,
+}
+
+impl ImageBuilder {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a znode; the root (`/`) first, parents before children. Its data is copied, so that it
+    /// keeps no larger buffer alive.
+    ///
+    /// # Errors
+    /// If its parent is not there, or it came before.
+    pub fn node(&mut self, node: ImageNode) -> Result<(), ImageError> {
+        self.parts.node(node)
+    }
+
+    /// Adds a session.
+    ///
+    /// # Errors
+    /// If it came before.
+    pub fn session(&mut self, session: SessionRecord) -> Result<(), ImageError> {
+        self.parts.session(session)
+    }
+
     /// Notes the largest session id opened by the server whose ids begin with `prefix`.
     pub fn last_session_id(&mut self, prefix: u8, last: SessionId) {
-        self.sessions.note_last(prefix, last);
+        self.parts.sessions.note_last(prefix, last);
+    }
+
+    /// Notes what is known of restores, of which one may be under way.
+    ///
+    /// # Errors
+    /// If none was ever begun.
+    pub fn restores(&mut self, facts: RestoreFacts) -> Result<(), ImageError> {
+        let RestoreFacts { begun, done, staged } = facts;
+        if begun == Token(0) {
+            return Err(ImageError::NoRestore);
+        }
+        let staged = staged.map(|(number, n_bytes)| {
+            let parts = Parts::default();
+            Staged { number, n_bytes, parts }
+        });
+        self.restores = Restores { begun, done, staged };
+        Ok(())
+    }
+
+    /// Adds a znode of the restore that is under way, in the same order.
+    ///
+    /// # Errors
+    /// As for [`node`](Self::node), or if there is no such restore.
+    pub fn staged_node(&mut self, node: ImageNode) -> Result<(), ImageError> {
+        self.staged()?.parts.node(node)
+    }
+
+    /// Adds a session of it.
+    ///
+    /// # Errors
+    /// If it came before, or there is no such restore.
+    pub fn staged_session(&mut self, session: SessionRecord) -> Result<(), ImageError> {
+        self.staged()?.parts.session(session)
+    }
+
+    fn staged(&mut self) -> Result<&mut Staged, ImageError> {
+        self.restores.staged.as_mut().ok_or(ImageError::NoRestore)
     }
 
     /// The image after `zxid`, of values that come from elsewhere and bring no digest along.
@@ -202,10 +288,10 @@ impl ImageBuilder {
     /// # Errors
     /// If there is no root.
     pub fn build(self, zxid: Zxid) -> Result<Image, ImageError> {
-        if self.tree.is_empty() {
+        if self.parts.tree.is_empty() {
             return Err(ImageError::NoRoot);
         }
-        Ok(Image::freeze(zxid, &self.tree, &self.sessions))
+        Ok(Image::freeze(zxid, &self.parts.tree, &self.parts.sessions, &self.restores))
     }
 
     /// The image after `zxid`.
@@ -223,8 +309,21 @@ impl ImageBuilder {
 }
 
 /// The digest of everything after `zxid`. It is a sum, so that each change has its part in it.
-pub(super) fn digest(zxid: Zxid, tree: &Tree, sessions: &Sessions) -> u64 {
-    xxh3_64(&zxid.0.to_le_bytes()).wrapping_add(tree.digest()).wrapping_add(sessions.digest())
+pub(super) fn digest(zxid: Zxid, tree: &Tree, sessions: &Sessions, restores: &Restores) -> u64 {
+    let parts = tree.digest().wrapping_add(sessions.digest()).wrapping_add(restores.digest());
+    xxh3_64(&zxid.0.to_le_bytes()).wrapping_add(parts)
+}
+
+fn nodes(znodes: &Pages<Znode>) -> impl Iterator<Item = ImageNode> + '_ {
+    Walk::new(znodes).map(|znode| {
+        let counter = if mutated!(CountersLeftOut) { 0 } else { znode.stat.cversion };
+        ImageNode {
+            path: Text::from(&*znode.path),
+            data: znode.data.clone(),
+            acl: if mutated!(AclsLeftOut) { Arc::new([]) } else { Arc::clone(&znode.acl) },
+            stat: StoredStat { cversion: counter, ..znode.stat },
+        }
+    })
 }
 
 #[cfg(test)]

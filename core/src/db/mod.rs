@@ -13,6 +13,8 @@ mod image;
 mod multi;
 mod query;
 mod quota;
+mod replaced;
+mod restore;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,11 @@ pub use change::{Applied, Change, ChangeKind, Outcome, Refusal};
 pub use image::{Image, ImageBuilder, ImageError, ImageNode, Session, SessionRecord, StoredStat};
 pub use query::Reader;
 pub use quota::{Limits, Quota, QuotaEvents, Usage};
+pub use replaced::{Differences, Replaced};
+pub use restore::{
+    MAX_PIECE_BYTES, MAX_RESTORE_BYTES, Prepared, RestoreError, RestoreFacts, RestoreStep,
+    RestoredSession,
+};
 pub use rules::Rules;
 pub use txn::{Action, Author, LANE_IDS, Lane, LocalWork, Txn};
 
@@ -40,6 +47,7 @@ use crate::session::{Sessions, is_lane, lane_of, prefix_of};
 use crate::time::WallTime;
 use crate::tree::acl::require;
 use crate::tree::{Content, Kind, Tree};
+use restore::Restores;
 use work::{Doer, Work};
 
 /// Znodes and sessions after one entry of the log.
@@ -48,6 +56,9 @@ pub struct Database {
     zxid: Zxid,
     tree: Tree,
     sessions: Sessions,
+    restores: Restores,
+    /// No part of the state: the former one, if the last entry was the end of a restore.
+    replaced: Option<Replaced>,
     /// No part of the state: what this server saw since it was last asked.
     quota_events: QuotaEvents,
 }
@@ -55,9 +66,9 @@ pub struct Database {
 /// What `setWatches` compares with what the client has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeFacts {
-    /// The zxid that last set the data.
+    /// The zxid that last set the data, or that of the last restore.
     pub mzxid: i64,
-    /// The zxid that last created or deleted a child.
+    /// The zxid that last created or deleted a child, or that of the last restore.
     pub pzxid: i64,
 }
 
@@ -88,23 +99,24 @@ impl Database {
         // ZooKeeper sets its ACL at "version -1", and stores that.
         let stat = StoredStat { aversion: -1, ..StoredStat::default() };
         tree.insert(CONFIG_PATH, Content { stat, ..znode(&read) });
-        Database::of(Zxid::ZERO, tree, Sessions::default())
+        Database::of(Zxid::ZERO, tree, Sessions::default(), Restores::default())
     }
 
     /// The state of an image.
     pub fn thaw(image: Image) -> Self {
-        let (tree, sessions) = image.thaw();
-        Database::of(image.zxid(), tree, sessions)
+        let (tree, sessions, restores) = image.thaw();
+        Database::of(image.zxid(), tree, sessions, restores)
     }
 
-    fn of(zxid: Zxid, tree: Tree, sessions: Sessions) -> Self {
-        Database { zxid, tree, sessions, quota_events: QuotaEvents::default() }
+    fn of(zxid: Zxid, tree: Tree, sessions: Sessions, restores: Restores) -> Self {
+        let quota_events = QuotaEvents::default();
+        Database { zxid, tree, sessions, restores, replaced: None, quota_events }
     }
 
     /// The state as it is now, for a snapshot. Costs a pointer for every 64 znodes; what is changed
     /// afterwards is copied first.
     pub fn freeze(&self) -> Image {
-        Image::freeze(self.zxid, &self.tree, &self.sessions)
+        Image::freeze(self.zxid, &self.tree, &self.sessions, &self.restores)
     }
 
     /// Does what the entry at `zxid` says.
@@ -113,7 +125,9 @@ impl Database {
     /// If `zxid` is not above the last one.
     pub fn apply(&mut self, zxid: Zxid, txn: &Txn) -> Applied {
         self.advance(zxid);
+        self.replaced = None;
         let mut changes = Vec::new();
+        let has_room = !txn.rules.no_room;
         let outcome = match &txn.action {
             Action::Write { author, write } => self.write(txn, author, write, &mut changes),
             Action::Open { session, password, timeout_ms, nonce } => self.open(Session {
@@ -156,6 +170,11 @@ impl Database {
             Action::Local { lane, author, work } => {
                 self.local(txn, *lane, author, work, &mut changes)
             }
+            Action::BeginRestore { replaces, .. } => self.begin_restore(*replaces, has_room),
+            Action::Restore { token, number, step } => {
+                self.restore(*token, *number, step, has_room)
+            }
+            Action::AbandonRestore { token, number } => self.abandon_restore(*token, *number),
         };
         Applied { outcome, changes }
     }
@@ -182,10 +201,12 @@ impl Database {
         query::query(&self.tree, reader, read)
     }
 
-    /// What `setWatches` needs to know of a znode; `None` if it is not there.
+    /// What `setWatches` needs to know of a znode; `None` if it is not there. A restore may have
+    /// changed any of them, and left numbers that are older than what a client has seen.
     pub fn stat(&self, path: &str) -> Option<NodeFacts> {
-        let znode = self.tree.get(path)?;
-        Some(NodeFacts { mzxid: znode.stat.mzxid, pzxid: znode.stat.pzxid })
+        let stat = &self.tree.get(path)?.stat;
+        let restored = self.restores.done.0;
+        Some(NodeFacts { mzxid: stat.mzxid.max(restored), pzxid: stat.pzxid.max(restored) })
     }
 
     /// A session, if it has not ended.
@@ -216,7 +237,7 @@ impl Database {
 
     /// The same on all servers that have applied the same entries.
     pub fn digest(&self) -> u64 {
-        image::digest(self.zxid, &self.tree, &self.sessions)
+        image::digest(self.zxid, &self.tree, &self.sessions, &self.restores)
     }
 
     /// How many znodes there are, as ZooKeeper counts: the root twice.

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::restore::RestoreStep;
 use super::rules::Rules;
 use crate::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use crate::proto::{Acl, Ensemble, Identities, Text, Write};
@@ -145,6 +146,30 @@ pub enum Action {
         /// What.
         work: LocalWork,
     },
+    /// A snapshot that a server holds is to take the place of the state: a compare-and-swap on the
+    /// last restore that was begun, like an attach.
+    BeginRestore {
+        /// The restore that was begun last, known by its zxid; 0 if none ever was.
+        replaces: Token,
+        /// By which the server knows this attempt.
+        nonce: Nonce,
+    },
+    /// The next step of that.
+    Restore {
+        /// Which restore: the zxid at which it began.
+        token: Token,
+        /// 1, 2, 3, ... under the token: a copy is skipped, a gap is refused.
+        number: Sequence,
+        /// What.
+        step: RestoreStep,
+    },
+    /// The leader has seen nothing more of a restore for too long.
+    AbandonRestore {
+        /// Which restore.
+        token: Token,
+        /// The last step that was applied: a restore that has gone on since is left alone.
+        number: Sequence,
+    },
 }
 
 impl Txn {
@@ -163,6 +188,7 @@ impl Action {
             Action::Write { write, .. } | Action::Local { work: LocalWork::Write(write), .. } => {
                 write.stores()
             }
+            Action::BeginRestore { .. } | Action::Restore { .. } => true,
             _ => false,
         }
     }
@@ -173,6 +199,10 @@ impl Action {
             self
         {
             write.strip();
+        }
+        if let Action::Restore { step: RestoreStep::Piece { sessions, znodes }, .. } = self {
+            sessions.clear();
+            znodes.clear();
         }
     }
 
@@ -193,7 +223,10 @@ impl Action {
                 Action::Open { .. }
                 | Action::Attach { .. }
                 | Action::Expire { .. }
-                | Action::Enroll { .. } => 0,
+                | Action::Enroll { .. }
+                | Action::BeginRestore { .. }
+                | Action::AbandonRestore { .. } => 0,
+                Action::Restore { step, .. } => step.size_bytes(),
                 Action::Reap { path, .. } => path.len(),
                 Action::Describe { ensemble } => {
                     let lines = ensemble.members.iter().map(|member| member.line.len() + 16);

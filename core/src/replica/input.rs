@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::message::{Message, Snapshot};
-use crate::db::Txn;
-use crate::id::{ChangeId, ConnId, ServerId, Xid};
+use crate::db::{Prepared, Txn};
+use crate::id::{ChangeId, ConnId, RestoreId, ServerId, Xid};
 use crate::proto::{ConnectRequest, Request};
 use crate::raft::{Damage, HardState, Membership, SharedEntry, Ticket};
 
@@ -75,6 +75,14 @@ pub enum Input {
         /// Who votes and by which groups, and who observes; not joint. A voter that is none yet
         /// first receives the log until it has caught up.
         wanted: Membership,
+    },
+    /// An operator wants this state in the place of the present one, on all servers. What becomes
+    /// of it is told by [`Output::Restored`](super::Output::Restored).
+    Restore {
+        /// The operator's name for it.
+        id: RestoreId,
+        /// The state.
+        prepared: Prepared,
     },
     /// The deadline has come.
     Wake,

@@ -23,6 +23,7 @@ mod read;
 mod rebuild;
 mod reconfig;
 mod reconfig_request;
+mod restoring;
 mod room;
 mod routes;
 mod stats;
@@ -39,7 +40,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
 use crate::db::{Action, Database, QuotaEvents, Txn};
-use crate::id::{ConnId, Seed, ServerId, SessionId};
+use crate::id::{ConnId, Seed, Sequence, ServerId, SessionId, Token};
 use crate::proto::Zxid;
 use crate::raft::{
     self, Effect, EntryId, Index, Membership, Raft, Role, SharedEntry, SnapshotMeta, Term,
@@ -55,6 +56,7 @@ use local::Locals;
 use queue::Queue;
 use read::Barriers;
 use reconfig::Change;
+use restoring::Restoring;
 use room::Room;
 use upkeep::Upkeep;
 use write::Admission;
@@ -67,6 +69,7 @@ pub use message::{Message, Snapshot};
 pub use namespaces::{Namespace, Namespaces};
 pub use output::{ChangeProgress, ChangeRefusal, CloseReason, Output};
 pub use rebuild::{Rebuilt, zxid_after};
+pub use restoring::RestoreEnd;
 pub use stats::{Mode, Sizes, Stats};
 pub use summary::{Spread, Summary};
 
@@ -113,6 +116,10 @@ pub struct Replica {
     room: Room,
     /// Begun here as leader, and not ended.
     change: Option<Change>,
+    /// Asked for here, and not ended.
+    restoring: Option<Restoring>,
+    /// On the leader: how far a restore is that is under way, and since when.
+    silent_since: Option<((Token, Sequence), Instant)>,
 
     outputs: Queue,
     /// On a leader.
@@ -176,6 +183,8 @@ impl Replica {
             expiry: Expiry::new(),
             room: Room::default(),
             change: None,
+            restoring: None,
+            silent_since: None,
             leads_since: None,
             proposal_bytes: Sizes::default(),
             quota_events: QuotaEvents::default(),
@@ -223,6 +232,7 @@ impl Replica {
             },
             Input::Room { is_short } => self.room_changed(is_short),
             Input::ChangeMembership { id, wanted } => self.change_membership(id, wanted),
+            Input::Restore { id, prepared } => self.begin_restore(id, prepared),
             Input::Wake => {
                 self.raft.wake(now.instant);
                 if let Some(stood_still) = self.upkeep.due(now.instant) {

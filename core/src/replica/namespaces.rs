@@ -80,6 +80,14 @@ impl Namespaces {
         }
     }
 
+    /// Another state has taken the place of the former one: which of them have a znode there.
+    pub(super) fn restored(&mut self, is_there: impl Fn(&str) -> bool) {
+        for (name, namespace) in &mut self.all {
+            namespace.is_gone = !is_there(name);
+        }
+        self.n_gone = self.all.values().filter(|namespace| namespace.is_gone).count();
+    }
+
     /// A txn had this outcome. One that is refused for want of room is no matter of quotas.
     pub(super) fn refused(&mut self, txn: &Txn, outcome: &Outcome) {
         let (

@@ -1,8 +1,9 @@
 //! All that a replica can wish for.
 
 use super::message::{Message, Snapshot};
+use super::restoring::RestoreEnd;
 use crate::db::Txn;
-use crate::id::{ChangeId, ConnId, ServerId, Xid};
+use crate::id::{ChangeId, ConnId, RestoreId, ServerId, Xid};
 use crate::proto::{ConnectResponse, ErrorCode, Event, Response, Zxid};
 use crate::raft::{Index, Persist, Ticket};
 
@@ -72,6 +73,13 @@ pub enum Output {
         id: ChangeId,
         /// What became of it.
         progress: ChangeProgress,
+    },
+    /// To an operator: how a restore has ended.
+    Restored {
+        /// The operator's name for it.
+        id: RestoreId,
+        /// How.
+        end: RestoreEnd,
     },
 }
 

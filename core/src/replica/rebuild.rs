@@ -40,6 +40,8 @@ impl Rebuilt {
             }
             Payload::Command(txn) => {
                 self.db.apply(zxid, txn);
+                // Nobody watches.
+                self.db.take_replaced();
             }
         }
         self.meta.last = entry.id;

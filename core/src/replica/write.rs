@@ -26,6 +26,12 @@ pub(super) struct Admission {
     expiries: BTreeSet<(SessionId, Token)>,
     /// Znodes to be reaped, in the log.
     reaps: BTreeSet<Text>,
+    /// Beginnings of restores in the log.
+    n_begins: usize,
+    /// The last step of a restore in the log.
+    step: Option<(Token, Sequence)>,
+    /// A restore to be given up, with its last step, in the log.
+    abandon: Option<(Token, Sequence)>,
 }
 
 /// Attempts in the log and not applied, at most. While nothing is committed, clients come and go,
@@ -61,14 +67,27 @@ impl Admission {
             }
             Action::Open { nonce, .. }
             | Action::Attach { nonce, .. }
-            | Action::Enroll { nonce, .. } => {
+            | Action::Enroll { nonce, .. }
+            | Action::BeginRestore { nonce, .. } => {
                 self.attempts.len() < MAX_ATTEMPTS && !self.attempts.contains(nonce)
             }
             // Asked for again and again while nothing is committed.
             Action::Expire { session, token } => !self.expiries.contains(&(*session, *token)),
             Action::Reap { path, .. } => !self.reaps.contains(path),
             Action::Describe { .. } => true,
+            Action::Restore { token, number, .. } => {
+                self.expected_step(db, *token) == Some(*number)
+            }
+            Action::AbandonRestore { token, number } => self.abandon != Some((*token, *number)),
         }
+    }
+
+    /// Whether `action` waits for the end of a restore: what it would do would be gone then, though
+    /// it was acknowledged. It comes again, as whatever is not let in.
+    pub(super) fn holds_back(&self, db: &Database, action: &Action) -> bool {
+        let is_restoring = self.n_begins > 0 || db.is_restoring();
+        is_restoring
+            && matches!(action, Action::Write { .. } | Action::Local { .. } | Action::Open { .. })
     }
 
     /// Notes what has just gone into the log.
@@ -84,6 +103,10 @@ impl Admission {
             | Action::Enroll { nonce, .. } => {
                 self.attempts.insert(*nonce);
             }
+            Action::BeginRestore { nonce, .. } => {
+                self.attempts.insert(*nonce);
+                self.n_begins += 1;
+            }
             Action::Expire { session, token } => {
                 self.expiries.insert((*session, *token));
             }
@@ -91,6 +114,8 @@ impl Admission {
                 self.reaps.insert(path.clone());
             }
             Action::Describe { .. } => {}
+            Action::Restore { token, number, .. } => self.step = Some((*token, *number)),
+            Action::AbandonRestore { token, number } => self.abandon = Some((*token, *number)),
         }
     }
 
@@ -109,6 +134,12 @@ impl Admission {
             | Action::Enroll { nonce, .. } => {
                 self.attempts.remove(nonce);
             }
+            Action::BeginRestore { nonce, .. } => {
+                // Only what was noted: a server that does not lead applies as well.
+                if self.attempts.remove(nonce) {
+                    self.n_begins -= 1;
+                }
+            }
             Action::Expire { session, token } => {
                 self.expiries.remove(&(*session, *token));
             }
@@ -116,6 +147,22 @@ impl Admission {
                 self.reaps.remove(path);
             }
             Action::Describe { .. } => {}
+            Action::Restore { token, number, .. } => {
+                self.step.take_if(|step| *step == (*token, *number));
+            }
+            Action::AbandonRestore { token, number } => {
+                self.abandon.take_if(|abandon| *abandon == (*token, *number));
+            }
+        }
+    }
+
+    /// The next step of the restore `token`, or `None` if it is not the one under way.
+    fn expected_step(&self, db: &Database, token: Token) -> Option<Sequence> {
+        let facts = db.restores();
+        let applied = facts.staged.map(|(number, _)| (facts.begun, number));
+        match self.step.max(applied) {
+            Some((newest, number)) if newest == token => Some(Sequence(number.0 + 1)),
+            Some(_) | None => None,
         }
     }
 

@@ -182,6 +182,11 @@ impl Tree {
         self.acls.release(&before);
     }
 
+    /// Every znode: the root first, parents before children, children by name.
+    pub(crate) fn walk(&self) -> impl Iterator<Item = &Znode> {
+        Walk::new(&self.znodes)
+    }
+
     /// The names of a znode's children, ascending.
     pub fn names<'a>(&'a self, znode: &'a Znode) -> impl Iterator<Item = &'a str> {
         let prefix = if &*znode.path == "/" { 1 } else { znode.path.len() + 1 };

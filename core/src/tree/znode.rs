@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::children::Children;
@@ -15,7 +16,7 @@ use crate::proto::{Acl, AclList, Stat, Zxid};
 use crate::time::WallTime;
 
 /// A znode's numbers as they are stored, not as clients see them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredStat {
     /// The zxid that created the znode.
     pub czxid: i64,

@@ -3,7 +3,7 @@
 
 use crate::Named;
 use crate::disk::Word;
-use crate::network::{Event, Luck, Network};
+use crate::network::{Event, Luck, Network, decides};
 use rand_core::RngCore;
 use zokor_core::id::ServerId;
 use zokor_core::raft::*;
@@ -40,10 +40,10 @@ impl Network {
     /// Whether the others can make good the loss of this disk: if less than a quorum is out, or if
     /// there is nothing to lose yet.
     fn may_be_wiped(&self, id: ServerId) -> bool {
-        let voters: Vec<ServerId> = self.initial.voters.iter().copied().collect();
+        let Membership { voters, groups, learners, .. } = &self.initial;
         let others = || voters.iter().copied().filter(|other| *other != id);
-        let n_out = others().filter(|other| self.is_out(*other)).count();
-        if self.initial.learners.contains(&id) || n_out < (voters.len() - 1) / 2 {
+        let is_left = |other: ServerId| other != id && !self.is_out(other);
+        if learners.contains(&id) || decides(voters, groups, is_left) {
             return true;
         }
         // The checks know each term once.

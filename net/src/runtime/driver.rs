@@ -27,6 +27,7 @@ use super::machine::Machine;
 use super::peers::Peers;
 use super::queue::Queue;
 use super::repair_told::RepairTold;
+use super::restore::Restores;
 use super::throttle::Bucket;
 use crate::transport::Complaints;
 
@@ -73,6 +74,8 @@ pub(super) struct Driver {
     complaints: Complaints,
     /// What connect requests take their tokens from.
     pub(super) bucket: Bucket,
+    /// Operators that wait for the end of a restore.
+    pub(super) restores: Restores,
     /// Requests that are not with the replica yet.
     pub(super) queue: Queue,
     /// Numbers that only grow; see [`Driver::throttling`] for all of them.
@@ -127,6 +130,7 @@ impl Driver {
             flooded_out: VecDeque::new(),
             complaints: Complaints::default(),
             bucket,
+            restores: Restores::default(),
             queue: Queue::default(),
             throttled: Throttling::default(),
             large_bytes: 0,
@@ -353,6 +357,7 @@ impl Driver {
             self.write_log(LogJob::Mark);
         }
         self.storage = None;
+        self.restores.forget();
         self.peers.end();
         for connection in self.connections.values_mut() {
             self.kept_bytes -= connection.kept_bytes();
@@ -440,6 +445,7 @@ impl Driver {
             Output::Change { id, progress } => {
                 tracing::info!(change = id.0, ?progress, "a change of the membership");
             }
+            Output::Restored { id, end } => self.restores.ended(id, end),
         }
     }
 

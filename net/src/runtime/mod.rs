@@ -23,6 +23,7 @@ mod machine;
 mod peers;
 mod queue;
 mod repair_told;
+mod restore;
 mod server;
 mod shared;
 mod submit;

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use zokor_core::Replica;
+use zokor_core::db;
 use zokor_core::id::ServerId;
-use zokor_core::replica::Stats;
+use zokor_core::replica::{RestoreEnd, Stats};
 
 use super::client::Client;
 use super::clock::Clock;
@@ -139,6 +140,15 @@ impl Handle {
     /// The facts, in this detail.
     pub fn facts(&self, detail: Detail) -> ServerFacts {
         self.shared.facts(detail)
+    }
+
+    /// Has this state take the place of the present one, on all servers, and waits for the end.
+    pub async fn restore(&self, prepared: db::Prepared) -> RestoreEnd {
+        if self.shared.is_poisoned() {
+            return RestoreEnd::Unknown;
+        }
+        let ends = self.shared.input(|driver, now| driver.restore(now, prepared));
+        ends.await.unwrap_or(RestoreEnd::Unknown)
     }
 
     /// Has it stop in good order; [`Server::run`] then returns.

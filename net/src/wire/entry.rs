@@ -5,6 +5,8 @@
 //! Invariant: an entry has one encoding. What decodes encodes to the same bytes again, so that
 //! equal logs are equal bytes.
 
+mod restore;
+
 use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -209,6 +211,9 @@ fn put_action(out: &mut BytesMut, action: &Action) {
                 }
             }
         }
+        Action::BeginRestore { .. } | Action::Restore { .. } | Action::AbandonRestore { .. } => {
+            restore::put(out, action);
+        }
     }
 }
 
@@ -269,6 +274,10 @@ fn take_action(reader: &mut Reader) -> Result<Action, WireError> {
             let timeout_ms = reader.signed32("session timeout")?;
             Action::Local { lane, author, work: LocalWork::Upgrade { password, timeout_ms } }
         }
+        BEGIN_RESTORE => restore::take(restore::Kind::Begin, reader)?,
+        RESTORE_PIECE => restore::take(restore::Kind::Piece, reader)?,
+        RESTORE_END => restore::take(restore::Kind::End, reader)?,
+        ABANDON_RESTORE => restore::take(restore::Kind::Abandon, reader)?,
         kind => return Err(unknown("kind of action", offset, kind)),
     })
 }
@@ -509,6 +518,10 @@ const ENROLL: u8 = 8;
 const LOCAL_WRITE: u8 = 9;
 const UPGRADE: u8 = 10;
 const DESCRIBE_GROUPED: u8 = 11;
+const BEGIN_RESTORE: u8 = 12;
+const RESTORE_PIECE: u8 = 13;
+const RESTORE_END: u8 = 14;
+const ABANDON_RESTORE: u8 = 15;
 
 const CREATE: i8 = opcode::CREATE as i8;
 const DELETE: i8 = opcode::DELETE as i8;

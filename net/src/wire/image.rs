@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::db::{Image, ImageBuilder, ImageNode, SessionRecord, StoredStat};
+use zokor_core::db::{Image, ImageBuilder, ImageNode, RestoreFacts, SessionRecord, StoredStat};
 use zokor_core::id::{Nonce, Sequence, SessionId, Token};
 use zokor_core::maybe;
 use zokor_core::proto::{AclList, Zxid};
@@ -44,6 +44,9 @@ enum Stage<'a> {
     Nodes(Box<dyn Iterator<Item = ImageNode> + Send + 'a>),
     Sessions(Box<dyn Iterator<Item = SessionRecord> + Send + 'a>),
     LastIds,
+    StagedNodes(Box<dyn Iterator<Item = ImageNode> + Send + 'a>),
+    StagedSessions(Box<dyn Iterator<Item = SessionRecord> + Send + 'a>),
+    End,
     Done,
 }
 
@@ -75,13 +78,13 @@ impl<'a> ImageEncoder<'a> {
                 self.stage = Stage::Nodes(Box::new(self.image.nodes()));
             }
             Stage::Nodes(nodes) => match nodes.next() {
-                Some(node) => self.put_node(out, &node),
+                Some(node) => self.put_node(out, NODE, &node),
                 None => self.stage = Stage::Sessions(Box::new(self.image.sessions())),
             },
             Stage::Sessions(sessions) => match sessions.next() {
                 Some(session) => {
                     self.n_sessions += 1;
-                    put_session(out, &session);
+                    put_session(out, SESSION, &session);
                 }
                 None => self.stage = Stage::LastIds,
             },
@@ -90,6 +93,20 @@ impl<'a> ImageEncoder<'a> {
                     out.put_slice(&[LAST_ID, prefix]);
                     put_fixed(out, last.0 as u64);
                 }
+                self.put_restores(out);
+            }
+            Stage::StagedNodes(nodes) => match nodes.next() {
+                Some(node) => self.put_node(out, STAGED_NODE, &node),
+                None => self.stage = Stage::StagedSessions(Box::new(self.image.staged_sessions())),
+            },
+            Stage::StagedSessions(sessions) => match sessions.next() {
+                Some(session) => {
+                    self.n_sessions += 1;
+                    put_session(out, STAGED_SESSION, &session);
+                }
+                None => self.stage = Stage::End,
+            },
+            Stage::End => {
                 out.put_u8(END);
                 put_varint(out, self.n_nodes);
                 put_varint(out, self.n_sessions);
@@ -100,22 +117,35 @@ impl<'a> ImageEncoder<'a> {
         }
     }
 
-    fn put_node(&mut self, out: &mut BytesMut, node: &ImageNode) {
+    /// What is known of restores; nothing before the first.
+    fn put_restores(&mut self, out: &mut BytesMut) {
+        let RestoreFacts { begun, done, staged } = self.image.restores();
+        self.stage = Stage::End;
+        if begun == Token(0) {
+            return;
+        }
+        let Some((number, n_bytes)) = staged else {
+            out.put_u8(RESTORES);
+            put_signed(out, begun.0);
+            put_signed(out, done.0);
+            return;
+        };
+        out.put_u8(RESTORING);
+        put_signed(out, begun.0);
+        put_signed(out, done.0);
+        put_varint(out, number.0);
+        put_varint(out, n_bytes);
+        self.stage = Stage::StagedNodes(Box::new(self.image.staged_nodes()));
+    }
+
+    fn put_node(&mut self, out: &mut BytesMut, kind: u8, node: &ImageNode) {
         let acl = self.acl_number(out, &node.acl);
         self.n_nodes += 1;
-        out.put_u8(NODE);
+        out.put_u8(kind);
         put_text(out, &node.path);
         put_optional_buffer(out, node.data.as_deref());
         put_varint(out, acl);
-        let stat = &node.stat;
-        for number in [stat.czxid, stat.mzxid, stat.ctime, stat.mtime] {
-            put_signed(out, number);
-        }
-        for number in [stat.version, stat.cversion, stat.aversion] {
-            put_signed(out, i64::from(number));
-        }
-        put_signed(out, stat.ephemeral_owner);
-        put_signed(out, stat.pzxid);
+        put_stat(out, &node.stat);
     }
 
     /// The number of `acl`; the first time, its record is appended.
@@ -169,6 +199,7 @@ pub struct ImageDecoder {
     n_nodes: u64,
     n_sessions: u64,
     last_prefix: Option<u8>,
+    knows_restores: bool,
     zxid: Option<Zxid>,
     digest: Option<u64>,
 }
@@ -221,10 +252,15 @@ impl ImageDecoder {
                 self.acls.push(AclList::from(take_acl(reader)?));
                 Ok(())
             }
-            NODE => self.node(reader),
+            NODE | STAGED_NODE => self.node(reader, kind),
+            RESTORES | RESTORING => self.restores(reader, kind),
             SESSION => {
                 self.n_sessions += 1;
                 Ok(self.builder.session(take_session(reader)?)?)
+            }
+            STAGED_SESSION => {
+                self.n_sessions += 1;
+                Ok(self.builder.staged_session(take_session(reader)?)?)
             }
             LAST_ID => {
                 let prefix = reader.byte("prefix of session ids")?;
@@ -254,7 +290,23 @@ impl ImageDecoder {
         Ok(())
     }
 
-    fn node(&mut self, reader: &mut Reader) -> Result<(), WireError> {
+    fn restores(&mut self, reader: &mut Reader, kind: u8) -> Result<(), WireError> {
+        if std::mem::replace(&mut self.knows_restores, true) {
+            return Err(WireError::Misplaced { what: "restores" });
+        }
+        let begun = Token(reader.signed("begin of a restore")?);
+        let done = Zxid(reader.signed("zxid of a restore")?);
+        let staged = match kind {
+            RESTORING => Some((
+                Sequence(reader.varint("number of a step")?),
+                reader.varint("size of a restore")?,
+            )),
+            _ => None,
+        };
+        Ok(self.builder.restores(RestoreFacts { begun, done, staged })?)
+    }
+
+    fn node(&mut self, reader: &mut Reader, kind: u8) -> Result<(), WireError> {
         let path = reader.text("path")?;
         let data = reader.optional_buffer("data")?;
         let offset = reader.offset();
@@ -266,7 +318,12 @@ impl ImageDecoder {
         };
         let stat = take_stat(reader)?;
         self.n_nodes += 1;
-        Ok(self.builder.node(ImageNode { path, data, acl, stat })?)
+        let node = ImageNode { path, data, acl, stat };
+        match kind {
+            STAGED_NODE => self.builder.staged_node(node)?,
+            _ => self.builder.node(node)?,
+        }
+        Ok(())
     }
 
     fn end(&mut self, reader: &mut Reader) -> Result<(), WireError> {
@@ -285,7 +342,20 @@ impl ImageDecoder {
     }
 }
 
-fn take_stat(reader: &mut Reader) -> Result<StoredStat, WireError> {
+/// Appends the numbers of a znode: shared with the encoding of entries.
+pub(super) fn put_stat(out: &mut BytesMut, stat: &StoredStat) {
+    for number in [stat.czxid, stat.mzxid, stat.ctime, stat.mtime] {
+        put_signed(out, number);
+    }
+    for number in [stat.version, stat.cversion, stat.aversion] {
+        put_signed(out, i64::from(number));
+    }
+    put_signed(out, stat.ephemeral_owner);
+    put_signed(out, stat.pzxid);
+}
+
+/// The numbers of a znode.
+pub(super) fn take_stat(reader: &mut Reader) -> Result<StoredStat, WireError> {
     Ok(StoredStat {
         czxid: reader.signed("czxid")?,
         mzxid: reader.signed("mzxid")?,
@@ -299,8 +369,8 @@ fn take_stat(reader: &mut Reader) -> Result<StoredStat, WireError> {
     })
 }
 
-fn put_session(out: &mut BytesMut, session: &SessionRecord) {
-    out.put_u8(SESSION);
+fn put_session(out: &mut BytesMut, kind: u8, session: &SessionRecord) {
+    out.put_u8(kind);
     put_fixed(out, session.id.0 as u64);
     out.put_slice(&session.password);
     put_signed(out, i64::from(session.timeout_ms));
@@ -326,6 +396,10 @@ const NODE: u8 = 3;
 const SESSION: u8 = 4;
 const LAST_ID: u8 = 5;
 const END: u8 = 6;
+const RESTORES: u8 = 7;
+const RESTORING: u8 = 8;
+const STAGED_NODE: u8 = 9;
+const STAGED_SESSION: u8 = 10;
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use zokor_core::db::{
-    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, Rules,
-    SessionRecord, StoredStat, Txn,
+    Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, RestoreFacts,
+    RestoreStep, RestoredSession, Rules, SessionRecord, StoredStat, Txn,
 };
 use zokor_core::groups::{Groups, MAX_WEIGHT};
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
@@ -166,6 +166,40 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         }),
         1 => (lane(), author(), local_work())
             .prop_map(|(lane, author, work)| Action::Local { lane, author, work }),
+        1 => restore(),
+    ]
+}
+
+fn restore() -> impl Strategy<Value = Action> {
+    let place = || (any::<i64>(), any::<u64>());
+    let znode = (text(), data(), acl(), any::<[i64; 5]>(), any::<[i32; 3]>(), any::<i64>());
+    let znode = znode.prop_map(|(path, data, acl, longs, ints, owner)| {
+        let stat = StoredStat { ephemeral_owner: owner, ..stored_stat(longs, ints) };
+        ImageNode { path, data, acl: AclList::from(acl), stat }
+    });
+    let session = (any::<i64>(), any::<[u8; 16]>(), any::<i32>());
+    let session = session.prop_map(|(id, password, timeout_ms)| RestoredSession {
+        id: SessionId(id),
+        password,
+        timeout_ms,
+    });
+    let step = prop_oneof![
+        2 => (vec(session, 0..3), vec(znode, 0..4))
+            .prop_map(|(sessions, znodes)| RestoreStep::Piece { sessions, znodes }),
+        1 => any::<(u64, u64, u64)>().prop_map(|(n_sessions, n_znodes, digest)| {
+            RestoreStep::End { n_sessions, n_znodes, digest }
+        }),
+    ];
+    prop_oneof![
+        1 => (any::<i64>(), any::<u64>()).prop_map(|(replaces, nonce)| {
+            Action::BeginRestore { replaces: Token(replaces), nonce: Nonce(nonce) }
+        }),
+        3 => (place(), step).prop_map(|((token, number), step)| {
+            Action::Restore { token: Token(token), number: Sequence(number), step }
+        }),
+        1 => place().prop_map(|(token, number)| {
+            Action::AbandonRestore { token: Token(token), number: Sequence(number) }
+        }),
     ]
 }
 
@@ -240,8 +274,9 @@ pub(super) fn image() -> impl Strategy<Value = Image> {
     let last_ids = btree_map(any::<u8>(), any::<i64>().prop_map(SessionId), 0..3);
     let contents = (data(), any::<[i64; 5]>(), any::<[i32; 3]>(), any::<usize>());
     let znodes = vec((path, contents), 0..12);
-    (znodes, acls, sessions, last_ids, 0..i64::MAX).prop_map(
-        |(znodes, acls, sessions, last_ids, zxid)| {
+    let restores = option::of((1..i64::MAX, any::<i64>(), option::of(any::<(u64, u64)>())));
+    (znodes, acls, sessions, last_ids, 0..i64::MAX, restores).prop_map(
+        |(znodes, acls, sessions, last_ids, zxid, restores)| {
             let mut nodes = BTreeMap::new();
             for (names, (data, longs, ints, acl)) in znodes {
                 let stat = stored_stat(longs, ints);
@@ -258,7 +293,12 @@ pub(super) fn image() -> impl Strategy<Value = Image> {
             nodes.entry("/".to_owned()).or_insert_with(root);
             let nodes: Vec<ImageNode> = nodes.into_values().collect();
             let sessions: Vec<SessionRecord> = sessions.into_iter().map(session_record).collect();
-            build(&nodes, &sessions, &last_ids, Zxid(zxid))
+            let restores = restores.map(|(begun, done, staged)| RestoreFacts {
+                begun: Token(begun),
+                done: Zxid(done),
+                staged: staged.map(|(number, n_bytes)| (Sequence(number), n_bytes)),
+            });
+            build_restoring(&nodes, &sessions, &last_ids, Zxid(zxid), restores)
         },
     )
 }
@@ -270,6 +310,17 @@ pub(super) fn build(
     last_ids: &BTreeMap<u8, SessionId>,
     zxid: Zxid,
 ) -> Image {
+    build_restoring(nodes, sessions, last_ids, zxid, None)
+}
+
+/// The same with restores; of one that is under way the same znodes and sessions have come.
+pub(super) fn build_restoring(
+    nodes: &[ImageNode],
+    sessions: &[SessionRecord],
+    last_ids: &BTreeMap<u8, SessionId>,
+    zxid: Zxid,
+    restores: Option<RestoreFacts>,
+) -> Image {
     let builder = || {
         let mut builder = ImageBuilder::new();
         for node in nodes {
@@ -280,6 +331,16 @@ pub(super) fn build(
         }
         for (&prefix, &last) in last_ids {
             builder.last_session_id(prefix, last);
+        }
+        let Some(facts) = restores else { return builder };
+        builder.restores(facts).expect("one was begun");
+        if facts.staged.is_some() {
+            for node in nodes {
+                builder.staged_node(node.clone()).expect("parents come first");
+            }
+            for session in sessions {
+                builder.staged_session(session.clone()).expect("each comes once");
+            }
         }
         builder
     };
@@ -303,12 +364,21 @@ pub(super) fn root() -> ImageNode {
 }
 
 /// Everything in an image, to be compared.
-pub(super) type Contents = (Zxid, u64, Vec<ImageNode>, Vec<SessionRecord>, BTreeMap<u8, SessionId>);
+pub(super) type Contents = (
+    (Zxid, u64),
+    (Vec<ImageNode>, Vec<SessionRecord>, BTreeMap<u8, SessionId>),
+    (RestoreFacts, Vec<ImageNode>, Vec<SessionRecord>),
+);
 
 /// What is in `image`.
 pub(super) fn contents(image: &Image) -> Contents {
     let (nodes, sessions) = (image.nodes().collect(), image.sessions().collect());
-    (image.zxid(), image.digest(), nodes, sessions, image.last_session_ids().clone())
+    let (staged, restored) = (image.staged_nodes().collect(), image.staged_sessions().collect());
+    (
+        (image.zxid(), image.digest()),
+        (nodes, sessions, image.last_session_ids().clone()),
+        (image.restores(), staged, restored),
+    )
 }
 
 fn with_parents(names: &[String]) -> BTreeSet<String> {

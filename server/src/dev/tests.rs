@@ -27,6 +27,10 @@ impl Running for Pretender {
         Stats { mode: Mode::Leader, serving: true, ..Stats::default() }
     }
 
+    fn handle(&self) -> Option<&zokor_net::runtime::Handle> {
+        None
+    }
+
     fn stop(&self) {
         self.stopped.set(true);
     }

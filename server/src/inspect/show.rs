@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use zokor_core::db::{Action, LocalWork, Txn};
+use zokor_core::db::{Action, LocalWork, RestoreStep, Txn};
 use zokor_core::proto::{CreateKind, Write, Zxid};
 use zokor_core::raft::{Entry, EntryId, Index, Payload};
 use zokor_core::replica::{Snapshot, zxid_after};
@@ -177,6 +177,13 @@ fn action(action: &Action) -> (&'static str, Option<i64>, Vec<String>) {
         Action::Local { author, work: LocalWork::Upgrade { .. }, .. } => {
             ("upgrade session", Some(author.session.0), Vec::new())
         }
+        Action::BeginRestore { .. } => ("begin restore", None, Vec::new()),
+        Action::Restore { step: RestoreStep::Piece { znodes, .. }, .. } => {
+            let paths = znodes.iter().map(|znode| znode.path.to_string());
+            ("restore piece", None, paths.collect())
+        }
+        Action::Restore { step: RestoreStep::End { .. }, .. } => ("end restore", None, Vec::new()),
+        Action::AbandonRestore { .. } => ("give up restore", None, Vec::new()),
         Action::Describe { .. } => ("describe ensemble", None, vec!["/zookeeper/config".into()]),
     }
 }

@@ -156,7 +156,7 @@ impl Loading<'_> {
             let (read, n_bytes) = read_file(watched);
             self.n_bytes += n_bytes;
             match read {
-                Ok(SnapshotContents { tree, sessions, digest }) => {
+                Ok(SnapshotContents { tree, sessions, digest, .. }) => {
                     sessions.keys().for_each(|&session| self.note_session(session));
                     self.promised = digest;
                     self.contents.tree = tree;

@@ -23,6 +23,8 @@ pub struct SnapshotContents {
     pub sessions: BTreeMap<i64, i32>,
     /// The digest that the server noted, if it did.
     pub digest: Option<SnapshotDigest>,
+    /// The last transaction in it, if the server noted that.
+    pub last_zxid: Option<i64>,
 }
 
 /// The digest of the tree after a zxid, which is that of the end of a fuzzy snapshot.
@@ -53,8 +55,8 @@ pub fn read_snapshot<R: BufRead>(input: &mut Input<R>) -> Result<SnapshotContent
     let mut tree = Tree::new();
     read_nodes(input, &acls, &mut tree)?;
     read_seal(input)?;
-    let digest = read_rest(input)?;
-    Ok(SnapshotContents { tree, sessions, digest })
+    let (digest, last_zxid) = read_rest(input)?;
+    Ok(SnapshotContents { tree, sessions, digest, last_zxid })
 }
 
 fn read_acls<R: BufRead>(input: &mut Input<R>) -> Result<HashMap<i64, AclList>, Wrong> {
@@ -120,14 +122,16 @@ fn read_seal<R: BufRead>(input: &mut Input<R>) -> Result<(), Wrong> {
 }
 
 /// What later releases put behind the first seal: a digest, the last zxid, or both, each sealed.
-fn read_rest<R: BufRead>(input: &mut Input<R>) -> Result<Option<SnapshotDigest>, Wrong> {
+fn read_rest<R: BufRead>(
+    input: &mut Input<R>,
+) -> Result<(Option<SnapshotDigest>, Option<i64>), Wrong> {
     let (start, sum) = (input.offset(), input.sum);
     let rest = input.rest(LONGEST_REST)?;
     if rest.len() as u64 > LONGEST_REST {
         return Err(Wrong::new(start, "it goes on where it should end"));
     }
     let mut input = Input::go_on(&rest[..], start, sum);
-    let mut digest = None;
+    let (mut digest, mut last_zxid) = (None, None);
     if !rest.is_empty() && rest.len() != ZXID_PART {
         let zxid = input.long("the zxid of the digest")?;
         let version = input.int("the version of the digest")?;
@@ -142,14 +146,14 @@ fn read_rest<R: BufRead>(input: &mut Input<R>) -> Result<Option<SnapshotDigest>,
         digest = value.filter(|_| is_known).map(|value| SnapshotDigest { zxid, value });
     }
     if !input.is_at_end()? {
-        // The last zxid: what counts is the one in the name, as for ZooKeeper.
-        input.long("the last zxid")?;
+        // Of a file, what counts is the zxid in its name, as for ZooKeeper.
+        last_zxid = Some(input.long("the last zxid")?);
         read_seal(&mut input)?;
     }
     if !input.is_at_end()? {
         return Err(Wrong::new(input.offset(), "it goes on where it should end"));
     }
-    Ok(digest)
+    Ok((digest, last_zxid))
 }
 
 /// The ACL that is in no table: everything for everybody.

@@ -30,8 +30,7 @@ pub fn write_snapshot(image: &Image, out: impl Write) -> io::Result<()> {
     output.buffer.put_slice(b"ZKSN");
     output.buffer.put_i32(2);
     output.buffer.put_i64(-1);
-    let n_sessions = sessions_of(image).count();
-    output.put(|writer| writer.length(n_sessions));
+    output.put(|writer| writer.length(sessions_of(image).count()));
     for session in sessions_of(image) {
         output.put(|writer| {
             writer.long(session.id.0);

@@ -53,6 +53,7 @@ chances! {
     SmallChunk: "an image comes in small chunks",
     SnapshotInstead: "a snapshot is sent where the log would do",
     TailForgotten: "the log in memory goes with a snapshot",
+    SmallPiece: "a restore comes in small pieces",
 }
 
 const N: usize = Chance::ALL.len();

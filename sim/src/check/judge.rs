@@ -76,6 +76,10 @@ impl Judge {
                 }
             }
             Outcome::Expired(session) => end::ended(*session, before, step)?,
+            Outcome::Restored { revived, .. } => {
+                revived.iter().for_each(|session| self.moves.attached(*session, zxid));
+                return self.writes.took_effect(&step.outcome, step.zxid).and(owner::at(step));
+            }
             Outcome::Reaped(..) | Outcome::Nothing => {}
         }
         self.took_effect(before, step, time)

@@ -61,9 +61,22 @@ pub fn state(server: ServerId, image: &Image, model: &Model) -> Verdict {
     must(CHECK, seen == known, || {
         format!("server {server}: {seen} sessions and lanes, {known} in the model")
     })?;
+    restores(server, image, state)?;
     must(CHECK, *image.last_session_ids() == state.last_ids, || {
         let (found, known) = (image.last_session_ids(), &state.last_ids);
         format!("server {server}: last ids {found:?}, in the model {known:?}")
+    })
+}
+
+fn restores(server: ServerId, image: &Image, state: &State) -> Verdict {
+    let (found, known) = (image.restores(), &state.restores);
+    let come = (image.staged_nodes().count(), image.staged_sessions().count());
+    let found = (found.begun, found.done, found.staged.map(|(number, _)| (number.0, come)));
+    let staged = known.staged.as_ref();
+    let staged = staged.map(|(number, it)| (*number, (it.n_znodes(), it.n_sessions())));
+    let known = (known.begun, known.done, staged);
+    must(CHECK, found == known, || {
+        format!("server {server}: restores {found:?}, in the model {known:?}")
     })
 }
 

@@ -118,6 +118,8 @@ pub enum Fault {
     Retune(u64, u64),
     /// Operators ask for another membership.
     ChangeMembership(Reform),
+    /// An operator asks a server to restore the state of so many entries ago.
+    Restore(u64, u64),
     /// The n-th write (or sync: `true`) of a disk from now on fails; its server ends, and starts
     /// again after this time.
     DiskError(u64, bool, u64, Micros),
@@ -167,6 +169,7 @@ impl Fault {
             | Fault::WallJump(server, _)
             | Fault::CutClient(_, server, _)
             | Fault::Retune(server, _)
+            | Fault::Restore(server, _)
             | Fault::DiskError(server, ..)
             | Fault::DiskFull(server, ..)
             | Fault::DiskDamage(server, ..) => Box::new(std::iter::once(*server)),
@@ -196,7 +199,7 @@ impl Fault {
                 leader.is_some_and(|leader| servers.contains(&leader)).then_some(self)
             }
             // Operators wait until all is well.
-            Fault::ChangeMembership(_) => None,
+            Fault::ChangeMembership(_) | Fault::Restore(..) => None,
             Fault::When(who, point, then) => {
                 let then = Box::new(then.only(servers, leader)?);
                 Some(Fault::When(who, point, then))

@@ -5,9 +5,11 @@
 
 pub mod acl;
 mod quota;
+mod restore;
 mod state;
 mod writes;
 
+pub use restore::{Restores, Staged};
 pub use state::{Change, ChangeKind, Kind, Node, Session, State, parent};
 pub use writes::Moment;
 
@@ -42,6 +44,13 @@ pub enum Outcome {
     /// The leader wished a container or TTL znode to go; it did, or it was not due. Containers that
     /// never had a child may stay for so many milliseconds; 0 for ever.
     Reaped(String, i64),
+    /// Another state took the place of this one.
+    Restored {
+        /// Sessions that are not in it.
+        ended: Vec<SessionId>,
+        /// Sessions that had ended, or never were, and came to life; their tokens are the zxid.
+        revived: Vec<SessionId>,
+    },
     /// Nothing a client could see.
     Nothing,
 }
@@ -160,6 +169,13 @@ impl Model {
             Outcome::Opened(session) | Outcome::Upgraded(session) => {
                 self.passwords.insert(*session, state.sessions[session].password);
             }
+            Outcome::Restored { ended, revived } => {
+                self.ended.extend(ended.iter().map(|session| (*session, zxid)));
+                for session in revived {
+                    self.ended.remove(session);
+                    self.passwords.insert(*session, state.sessions[session].password);
+                }
+            }
             Outcome::Answered { .. }
             | Outcome::Attached(_)
             | Outcome::Reaped(..)
@@ -246,7 +262,23 @@ fn apply(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) ->
         Action::Local { lane, author, work } => {
             local(state, zxid, txn, (*lane, author, work), changes)
         }
+        Action::BeginRestore { .. } | Action::Restore { .. } | Action::AbandonRestore { .. } => {
+            restore(state, zxid, txn, changes)
+        }
     }
+}
+
+fn restore(state: &mut State, zxid: Zxid, txn: &Txn, changes: &mut Vec<Change>) -> Outcome {
+    let has_room = !txn.rules.no_room;
+    match &txn.action {
+        Action::BeginRestore { replaces, .. } => state.begin_restore(zxid, *replaces, has_room),
+        Action::Restore { token, number, step } => {
+            return state.restore(zxid, (*token, *number), step, has_room, changes);
+        }
+        Action::AbandonRestore { token, number } => state.abandon_restore(*token, *number),
+        _ => {}
+    }
+    Outcome::Nothing
 }
 
 /// A server takes up its lane, and ids with it.

@@ -11,6 +11,7 @@ use zokor_core::proto::{
 };
 
 use super::acl::{self, ADMIN, READ};
+use super::restore::Restores;
 
 /// What a znode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub struct State {
     pub lanes: BTreeMap<ServerId, (Token, u64)>,
     /// By upper byte: the last id opened.
     pub last_ids: BTreeMap<u8, SessionId>,
+    /// What is known of restores.
+    pub restores: Restores,
 }
 
 impl State {
@@ -117,7 +120,7 @@ impl State {
         }
         nodes.insert(Arc::from("/zookeeper/config"), node(-1, READ));
         let (sessions, lanes, last_ids) = Default::default();
-        State { nodes, sessions, lanes, last_ids }
+        State { nodes, sessions, lanes, last_ids, restores: Restores::default() }
     }
 
     /// The znode at `path`; nothing stands for the root, too.

@@ -40,6 +40,9 @@ impl Moment<'_> {
     }
 }
 
+/// Where the ensemble is described.
+pub(super) const CONFIG: &str = "/zookeeper/config";
+
 const LONGEST_TTL_MS: i64 = (1 << 40) - 1;
 
 impl State {
@@ -105,8 +108,7 @@ impl State {
         ensemble: &Ensemble,
         changes: &mut Vec<Change>,
     ) {
-        const PATH: &str = "/zookeeper/config";
-        let Some(node) = self.node_mut(PATH) else { return };
+        let Some(node) = self.node_mut(CONFIG) else { return };
         let shown = node.data.clone().unwrap_or_default();
         if shown == ensemble.to_text(node.stat.mzxid).into_bytes() {
             return;
@@ -117,8 +119,8 @@ impl State {
         node.stat.version = -1;
         (node.stat.mzxid, node.stat.mtime) = (zxid.0, time.0);
         let acl = node.acl.clone();
-        changes.push(data_changed(PATH, acl));
-        self.count(PATH, (0, more));
+        changes.push(data_changed(CONFIG, acl));
+        self.count(CONFIG, (0, more));
     }
 
     fn multi(
@@ -165,8 +167,7 @@ impl State {
         match write {
             Write::Create(create) => self.create(at, create, changes),
             Write::Delete { path, version } => {
-                const NEVER: [&str; 4] =
-                    ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
+                const NEVER: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", CONFIG];
                 if !path.contains('/') || path.contains('\0') || NEVER.contains(&&**path) {
                     return Err(ErrorCode::BadArguments);
                 }

@@ -188,7 +188,7 @@ impl<'a> Storm<'a> {
             // Settings of whole servers differ by their seats.
             Fault::Retune(..) => {}
             // Whole servers have no door for it yet.
-            Fault::ChangeMembership(_) => {}
+            Fault::ChangeMembership(_) | Fault::Restore(..) => {}
             // Nor can one see at what point a whole server is.
             Fault::When(..) => {}
             Fault::DiskError(server, is_sync, n, _) => self.ensemble.fail_call(server, is_sync, n),

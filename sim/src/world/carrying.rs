@@ -74,6 +74,10 @@ impl World {
                 self.reformed(id, progress)?;
                 return Ok(true);
             }
+            Output::Restored { id, end } => {
+                self.restored(server, id, end)?;
+                return Ok(true);
+            }
             Output::Close { conn, reason } => {
                 self.close(server, conn, reason)?;
                 return Ok(true);

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use zokor_core::db::{Image, ImageBuilder, Txn};
+use zokor_core::db::{Image, ImageBuilder, RestoreFacts, Txn};
 use zokor_core::raft::{EntryId, HardState, Index, Persist, SharedEntry, Term, Ticket};
 use zokor_core::replica::{Recovered, Snapshot};
 
@@ -353,6 +353,15 @@ fn copy_image(image: &Image) -> Image {
     }
     for (&prefix, &last) in image.last_session_ids() {
         builder.last_session_id(prefix, last);
+    }
+    if image.restores() != RestoreFacts::default() {
+        builder.restores(image.restores()).expect("one was begun");
+    }
+    for node in image.staged_nodes() {
+        builder.staged_node(node).expect("what is staged is in order, too");
+    }
+    for session in image.staged_sessions() {
+        builder.staged_session(session).expect("sessions that are staged come once");
     }
     builder.finish(image.zxid(), image.digest()).expect("an image's copy has its digest")
 }

@@ -336,6 +336,10 @@ impl World {
         for conn in self.conns.values() {
             conn.testimony.finished(&mut self.checks.judge);
         }
+        // It knows nothing of states that were taken back.
+        if self.checks.model.newest().state.restores.done.0 != 0 {
+            return Ok(());
+        }
         let judged = self.checks.judge.history.judge()?;
         (0..judged).for_each(|_| self.probes.hit("znode whose history one order explains"));
         Ok(())

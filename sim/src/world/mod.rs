@@ -16,6 +16,7 @@ pub mod network;
 mod origin;
 mod pace;
 pub mod queue;
+mod restores;
 pub mod sectors;
 pub mod server;
 mod serving;

@@ -68,6 +68,8 @@ pub struct World {
     pub(super) healed_at: Micros,
     /// What operators have asked for, by the number of the change.
     pub(super) wanted: Vec<Membership>,
+    /// What they have asked to be restored, by the number of the restore: the entry whose state.
+    pub(super) restores: Vec<usize>,
     /// Whose disk may be damaged.
     pub(super) atlas: Atlas,
     pub(super) checks: Checks,
@@ -171,6 +173,7 @@ impl World {
             depositions: 0,
             healed_at: 0,
             wanted: Vec::new(),
+            restores: Vec::new(),
             checks: Checks::new(plan.membership(), model),
             chances: plan.chances(),
             atlas: Atlas::new(plan.membership()),

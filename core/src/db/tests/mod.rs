@@ -4,6 +4,7 @@
 mod checks;
 mod model;
 mod quotas;
+mod restores;
 mod rules;
 mod sessions;
 mod stats;

@@ -345,6 +345,11 @@ impl Model {
             }
             Action::Describe { .. } => panic!("the model knows no ensemble"),
             Action::Enroll { .. } | Action::Local { .. } => panic!("the model knows no lanes"),
+            Action::BeginRestore { .. }
+            | Action::Restore { .. }
+            | Action::AbandonRestore { .. } => {
+                panic!("the model restores nothing")
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ impl Replica {
 
     /// Tells whoever watches of a change. Those for whom there is no room are closed, before they
     /// could miss this event and hear of a later one.
-    fn fire(&mut self, zxid: Zxid, change: &Change) {
+    pub(in crate::replica) fn fire(&mut self, zxid: Zxid, change: &Change) {
         let (connections, outputs) = (&self.connections, &mut self.outputs);
         let skip_acl = self.config.rules.skip_acl;
         let (mut told, mut too_many) = (Told::default(), Vec::new());
@@ -148,6 +148,12 @@ impl Replica {
                     self.settle_enrolled(*nonce, &outcome);
                 }
             }
+            (Action::BeginRestore { nonce, .. }, outcome) => {
+                self.settle_restore_begun(*nonce, outcome);
+            }
+            (Action::Restore { .. } | Action::AbandonRestore { .. }, outcome) => {
+                self.settle_restore(zxid, action, outcome);
+            }
             // Of a copy, a gap, or a connection that is no more: nobody waits for it here. The
             // connection was closed when the attach or the end that made it stale was applied.
             (_, Outcome::Copy | Outcome::Gap | Outcome::Moved | Outcome::Ended) => {}
@@ -209,7 +215,7 @@ impl Replica {
 
     pub(in crate::replica) fn refused(&mut self, conn: ConnId, refusal: Refusal) {
         match refusal {
-            Refusal::Overtaken { .. } | Refusal::IdTaken => {
+            Refusal::Overtaken { .. } | Refusal::IdTaken | Refusal::Restoring => {
                 if !self.attempt_again(conn, refusal) {
                     self.close(conn, CloseReason::SessionMoved);
                 }

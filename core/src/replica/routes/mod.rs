@@ -10,4 +10,5 @@ mod local;
 mod membership;
 mod propose;
 mod request;
+mod restore;
 mod snapshot;

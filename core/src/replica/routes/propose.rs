@@ -28,7 +28,10 @@ impl Replica {
     /// On the leader: stamps and proposes.
     pub(in crate::replica) fn admit(&mut self, mut action: Action) {
         let is_begun = self.admission.is_of(self.raft.term());
-        if !is_begun || !self.admission.admits(&self.db, &action) {
+        if !is_begun
+            || self.admission.holds_back(&self.db, &action)
+            || !self.admission.admits(&self.db, &action)
+        {
             return;
         }
         let rules = self.rules_for(&mut action);
@@ -98,6 +101,9 @@ impl Replica {
             again.extend(writes.into_iter().skip(usize::from(mutated!(ResentWithoutFirst))));
         }
         again.append(&mut self.locals.resend(before, now, &mut room));
+        if let Some(restoring) = &mut self.restoring {
+            again.append(&mut restoring.resend(before, now));
+        }
         again.into_iter().for_each(|action| self.dispatch(action));
     }
 

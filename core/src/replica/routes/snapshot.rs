@@ -67,6 +67,7 @@ impl Replica {
             self.locals_jumped();
             let db = &self.db;
             self.deeds.jumped(|session| db.session(session).map(|known| known.token));
+            self.restoring_jumped();
         }
         self.raft.installed(self.now.instant, meta);
     }

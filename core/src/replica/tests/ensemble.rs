@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::{ChangeId, Xid};
+use crate::id::{ChangeId, RestoreId, Xid};
 use crate::proto::{
     Acl, ConnectRequest, Create, CreateKind, ErrorCode, Id, Permissions, Read, Request, Response,
     Write,
@@ -59,6 +59,8 @@ pub(super) struct Ensemble {
     pub(super) stuck: BTreeMap<ServerId, Vec<Persist<Txn>>>,
     /// Who hears nobody and is heard by nobody.
     pub(super) cut: BTreeSet<ServerId>,
+    /// After so many messages more, all are lost; `None` for never.
+    pub(super) messages_left: Option<usize>,
     /// Who is heard by nobody.
     pub(super) mute: BTreeSet<ServerId>,
     pub(super) clients: BTreeMap<ConnId, (ServerId, Vec<Output>)>,
@@ -66,6 +68,7 @@ pub(super) struct Ensemble {
     pub(super) next_xid: i32,
     /// What operators heard.
     pub(super) changes: Vec<(ChangeId, ChangeProgress)>,
+    pub(super) restored: Vec<(RestoreId, RestoreEnd)>,
 }
 
 #[derive(Clone)]
@@ -91,11 +94,13 @@ impl Ensemble {
             disks: BTreeMap::new(),
             stuck: BTreeMap::new(),
             cut: BTreeSet::new(),
+            messages_left: None,
             mute: BTreeSet::new(),
             clients: BTreeMap::new(),
             next_conn: 0,
             next_xid: 0,
             changes: Vec::new(),
+            restored: Vec::new(),
         };
         (1..=servers).for_each(|id| ensemble.start(ServerId(id)));
         ensemble.run(Duration::from_secs(5));
@@ -168,10 +173,14 @@ impl Ensemble {
                         }
                         Output::Purge { .. } => {}
                         Output::Change { id, progress } => self.changes.push((id, progress)),
+                        Output::Restored { id, end } => self.restored.push((id, end)),
                         Output::Send { to, message } => {
                             let is_lost = self.mute.contains(&id)
                                 || self.cut.contains(&id)
-                                || self.cut.contains(&to);
+                                || self.cut.contains(&to)
+                                || self.messages_left == Some(0);
+                            self.messages_left =
+                                self.messages_left.map(|left| left.saturating_sub(1));
                             if !is_lost {
                                 inputs.push_back((to, Input::Message { from: id, message }));
                             }

@@ -9,6 +9,7 @@ mod local;
 mod members;
 mod read_only;
 mod reconfig_requests;
+mod restores;
 mod room;
 mod sessions;
 mod watches;

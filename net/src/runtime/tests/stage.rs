@@ -140,6 +140,7 @@ impl Machine for Script {
             Input::Room { is_short } => self.note(format!("short of room: {is_short}")),
             Input::Checkpointed { .. } => panic!("the script takes no snapshots"),
             Input::ChangeMembership { .. } => panic!("the script has no members"),
+            Input::Restore { .. } => panic!("the script restores nothing"),
         }
     }
 

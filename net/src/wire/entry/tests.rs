@@ -1,6 +1,7 @@
 //! The bytes of log entries: round trips, golden bytes, and what is refused.
 
 use proptest::prelude::*;
+use zokor_core::db::{ImageNode, RestoreStep, RestoredSession, StoredStat};
 use zokor_core::proto::Text;
 
 use super::*;
@@ -149,6 +150,49 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
             of_action(&format!("0a 03 0a 07 {AUTHOR} {sevens} 8001")),
         ),
     ]
+    .into_iter()
+    .chain(restores())
+    .collect()
+}
+
+/// The entries of a restore.
+fn restores() -> Vec<(Entry<Txn>, String)> {
+    let (token, number) = (Token(5), Sequence(7));
+    let session = RestoredSession { id: SessionId(-2), password: [7; 16], timeout_ms: 64 };
+    let acl = vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }];
+    let stat = StoredStat {
+        czxid: 1,
+        mzxid: 2,
+        ctime: 3,
+        mtime: 4,
+        version: 5,
+        cversion: 6,
+        aversion: 7,
+        ephemeral_owner: 8,
+        pzxid: 9,
+    };
+    let (path, data) = (Text::from("/v"), Some(Bytes::from_static(b"hi")));
+    let znode = ImageNode { path, data, acl: acl.into(), stat };
+    let piece = RestoreStep::Piece { sessions: vec![session], znodes: vec![znode] };
+    let end = RestoreStep::End { n_sessions: 1, n_znodes: 300, digest: 9 };
+    let sessions = format!("01 fffffffffffffffe {} 8001", "07".repeat(16));
+    let znodes =
+        "01 02 2f76 03 6869 01 3e 05 776f726c64 06 616e796f6e65 02 04 06 08 0a 0c 0e 10 12";
+    vec![
+        (
+            command(Action::BeginRestore { replaces: Token(4), nonce: Nonce(9) }),
+            format!("{HEAD} 0b 08 0000000000000009"),
+        ),
+        (
+            command(Action::Restore { token, number, step: piece }),
+            format!("{HEAD} 0c 0a 07 {sessions} {znodes}"),
+        ),
+        (
+            command(Action::Restore { token, number, step: end }),
+            format!("{HEAD} 0d 0a 07 01 ac02 0000000000000009"),
+        ),
+        (command(Action::AbandonRestore { token, number }), format!("{HEAD} 0e 0a 07")),
+    ]
 }
 
 #[test]
@@ -198,7 +242,7 @@ fn another_version_is_refused_before_anything_is_read() {
 fn unknown_kinds_are_refused() {
     let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} 01 {AUTHOR} {bytes}")));
     assert!(matches!(decode_entry(hex("01 01 01 05")), Err(WireError::Value { .. })));
-    assert!(matches!(decode_entry(hex(&format!("{HEAD} 0c"))), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex(&format!("{HEAD} 10"))), Err(WireError::Value { .. })));
     for bytes in ["00", "03", "ff", "80"] {
         assert!(matches!(of_write(bytes), Err(WireError::Value { .. })), "{bytes}");
     }

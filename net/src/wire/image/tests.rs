@@ -1,10 +1,11 @@
 //! The chunks of images: round trips, and what is refused.
 
 use proptest::prelude::*;
+use zokor_core::db::ImageError;
 use zokor_core::proto::{Acl, Id, Permissions, Text};
 
 use super::*;
-use crate::wire::samples::{self, build, contents, hex, root};
+use crate::wire::samples::{self, build, build_restoring, contents, hex, root};
 
 fn decode(chunks: impl IntoIterator<Item = Bytes>) -> Result<Image, WireError> {
     let mut decoder = ImageDecoder::new();
@@ -76,6 +77,45 @@ fn the_bytes_of_version_1_are_fixed() {
     assert_eq!(contents(&decode(chunks).expect("whole")), contents(&image));
 }
 
+/// An image in whose log a restore was begun, and has come so far.
+fn restoring(staged: Option<(Sequence, u64)>) -> Image {
+    let session = SessionRecord {
+        id: SessionId(8),
+        password: [7; 16],
+        timeout_ms: 10,
+        token: Token(0),
+        sequence: Sequence(0),
+        nonce: Nonce(0),
+    };
+    let facts = RestoreFacts { begun: Token(3), done: Zxid(2), staged };
+    build_restoring(&[root()], &[session], &BTreeMap::new(), Zxid(14), Some(facts))
+}
+
+#[test]
+fn the_bytes_of_restores_are_fixed() {
+    let session = format!("0000000000000008 {} 14 00 00 0000000000000000", "07".repeat(16));
+    let znode = "2f 01 00 00 00 00 00 00 00 00 00 00";
+    let start = format!("01 01 1c 02 00 03 01 {znode} 04 {session}");
+    let done = restoring(None);
+    let digits = format!("{start} 07 06 04 06 01 01 {:016x}", done.digest());
+    assert_eq!(ImageEncoder::new(&done).collect::<Vec<Bytes>>(), [hex(&digits)]);
+    assert_eq!(contents(&decode([hex(&digits)]).expect("whole")), contents(&done));
+
+    let under_way = restoring(Some((Sequence(2), 300)));
+    let digest = under_way.digest();
+    let staged = format!("08 06 04 02 ac02 09 01 {znode} 0a {session}");
+    let digits = format!("{start} {staged} 06 02 02 {digest:016x}");
+    assert_eq!(ImageEncoder::new(&under_way).collect::<Vec<Bytes>>(), [hex(&digits)]);
+    assert_eq!(contents(&decode([hex(&digits)]).expect("whole")), contents(&under_way));
+    // Nothing comes of a restore that is not known, or that no one began.
+    let unknown = decode([hex(&format!("{start} 09 01 {znode}"))]);
+    assert_eq!(unknown.map(|_| ()), Err(WireError::Image(ImageError::NoRestore)));
+    let unknown = decode([hex(&format!("{start} 07 00 04"))]);
+    assert_eq!(unknown.map(|_| ()), Err(WireError::Image(ImageError::NoRestore)));
+    let twice = decode([hex(&format!("{start} 07 06 04 07 06 04"))]);
+    assert_eq!(twice.map(|_| ()), Err(WireError::Misplaced { what: "restores" }));
+}
+
 #[test]
 fn an_image_that_is_cut_is_refused() {
     let chunks: Vec<Bytes> = ImageEncoder::new(&small()).collect();
@@ -113,7 +153,7 @@ fn numbers_that_stand_for_nothing_are_refused() {
     assert!(matches!(nodes, Err(WireError::Value { what: "number of znodes", .. })));
     let sessions = decode(&format!("{root} 06 01 01 0000000000000000"));
     assert!(matches!(sessions, Err(WireError::Value { what: "number of sessions", .. })));
-    let kind = decode(&format!("{root} 07"));
+    let kind = decode(&format!("{root} 0b"));
     assert!(matches!(kind, Err(WireError::Value { what: "kind of record", .. })));
 }
 

@@ -20,7 +20,7 @@ pub fn at(step: &Step) -> Verdict {
         }
     }
     match step.outcome {
-        Outcome::Expired(_) => everywhere(&step.state),
+        Outcome::Expired(_) | Outcome::Restored { .. } => everywhere(&step.state),
         Outcome::Answered { ref write, .. }
             if **write == zokor_core::proto::Write::CloseSession =>
         {

@@ -10,9 +10,12 @@ use crate::model::{Model, parent};
 
 const CHECK: &str = "sequence numbers grow (T1)";
 
-/// The numbers that clients were told, by parent and its czxid, then by zxid and place in a multi.
+/// The numbers that clients were told, by parent and its czxid, and the last restore before, which
+/// sets the counters back; then by zxid and place in a multi.
 #[derive(Debug, Default)]
-pub struct Numbers(BTreeMap<(String, i64), BTreeMap<(Zxid, usize), i64>>);
+pub struct Numbers(BTreeMap<Counter, BTreeMap<(Zxid, usize), i64>>);
+
+type Counter = (String, i64, Zxid);
 
 impl Numbers {
     /// `request` was answered with `response` at `zxid`.
@@ -62,11 +65,16 @@ impl Numbers {
         // A parent that the same multi made, and took away again, has left no trace.
         let above = parent(path);
         let state = model.at(place.0).map(|step| &step.state);
-        let Some(made) = state.and_then(|state| state.stat(above)) else { return Ok(()) };
-        self.number((above.to_owned(), made.czxid), place, number.expect("just seen"))
+        let Some(state) = state else { return Ok(()) };
+        let Some(made) = state.stat(above) else { return Ok(()) };
+        self.number(
+            (above.to_owned(), made.czxid, state.restores.done),
+            place,
+            number.expect("just seen"),
+        )
     }
 
-    fn number(&mut self, key: (String, i64), place: (Zxid, usize), number: i64) -> Verdict {
+    fn number(&mut self, key: Counter, place: (Zxid, usize), number: i64) -> Verdict {
         let known = self.0.entry(key).or_default();
         let before = known.range(..place).next_back().map(|(_, &number)| number);
         let after = known.range(place..).next().map(|(_, &number)| number);
@@ -119,7 +127,7 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_grow_with_the_zxid_are_found() {
-        let key = || ("/".to_owned(), 0);
+        let key = || ("/".to_owned(), 0, Zxid(0));
         let mut numbers = Numbers::default();
         assert!(numbers.number(key(), (Zxid(5), 0), 3).is_ok());
         assert!(numbers.number(key(), (Zxid(9), 0), 7).is_ok());
@@ -127,7 +135,9 @@ mod tests {
         for (zxid, number) in [(6, 3), (6, 4), (8, 8), (10, 7), (4, 4), (10, 0)] {
             assert!(numbers.number(key(), (Zxid(zxid), 0), number).is_err(), "{zxid} {number}");
         }
-        assert!(numbers.number(("/".to_owned(), 1), (Zxid(10), 0), 0).is_ok());
+        assert!(numbers.number(("/".to_owned(), 1, Zxid(0)), (Zxid(10), 0), 0).is_ok());
+        // A restore sets the counter back.
+        assert!(numbers.number(("/".to_owned(), 0, Zxid(10)), (Zxid(11), 0), 0).is_ok());
     }
 
     #[test]

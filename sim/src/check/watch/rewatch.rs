@@ -1,6 +1,6 @@
 //! V6. When watches are set again after a reconnect with last seen zxid r, each whose znode changed
 //! in (r, now] fires at once with the right type, and no other does (ZooKeeper:
-//! `DataTree.setWatches`).
+//! `DataTree.setWatches`). A restore in (r, now] may have changed every one.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,8 @@ pub fn told(
         expected.insert((kind, path.to_owned()));
     };
     let changed = |path: &str, by: fn(&Stat) -> i64| {
-        state.stat(path).map(|stat| by(&stat) > rewatch.relative_zxid)
+        let restored = state.restores.done.0;
+        state.stat(path).map(|stat| by(&stat).max(restored) > rewatch.relative_zxid)
     };
     for path in &rewatch.data {
         match changed(path, |stat| stat.mzxid) {
