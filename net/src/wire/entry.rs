@@ -487,10 +487,10 @@ const REAP_UNUSED: u8 = 7;
 const ENROLL: u8 = 8;
 const LOCAL_WRITE: u8 = 9;
 const UPGRADE: u8 = 10;
-const BEGIN_RESTORE: u8 = 11;
-const RESTORE_PIECE: u8 = 12;
-const RESTORE_END: u8 = 13;
-const ABANDON_RESTORE: u8 = 14;
+const BEGIN_RESTORE: u8 = 12;
+const RESTORE_PIECE: u8 = 13;
+const RESTORE_END: u8 = 14;
+const ABANDON_RESTORE: u8 = 15;
 
 const CREATE: i8 = opcode::CREATE as i8;
 const DELETE: i8 = opcode::DELETE as i8;

@@ -163,17 +163,17 @@ fn restores() -> Vec<(Entry<Txn>, String)> {
     vec![
         (
             command(Action::BeginRestore { replaces: Token(4), nonce: Nonce(9) }),
-            format!("{HEAD} 0b 08 0000000000000009"),
+            format!("{HEAD} 0c 08 0000000000000009"),
         ),
         (
             command(Action::Restore { token, number, step: piece }),
-            format!("{HEAD} 0c 0a 07 {sessions} {znodes}"),
+            format!("{HEAD} 0d 0a 07 {sessions} {znodes}"),
         ),
         (
             command(Action::Restore { token, number, step: end }),
-            format!("{HEAD} 0d 0a 07 01 ac02 0000000000000009"),
+            format!("{HEAD} 0e 0a 07 01 ac02 0000000000000009"),
         ),
-        (command(Action::AbandonRestore { token, number }), format!("{HEAD} 0e 0a 07")),
+        (command(Action::AbandonRestore { token, number }), format!("{HEAD} 0f 0a 07")),
     ]
 }
 
@@ -224,7 +224,7 @@ fn another_version_is_refused_before_anything_is_read() {
 fn unknown_kinds_are_refused() {
     let of_write = |bytes: &str| decode_entry(hex(&format!("{HEAD} 01 {AUTHOR} {bytes}")));
     assert!(matches!(decode_entry(hex("01 01 01 04")), Err(WireError::Value { .. })));
-    assert!(matches!(decode_entry(hex(&format!("{HEAD} 0f"))), Err(WireError::Value { .. })));
+    assert!(matches!(decode_entry(hex(&format!("{HEAD} 10"))), Err(WireError::Value { .. })));
     for bytes in ["00", "03", "ff", "80"] {
         assert!(matches!(of_write(bytes), Err(WireError::Value { .. })), "{bytes}");
     }
