@@ -181,17 +181,17 @@ fn restores() -> Vec<(Entry<Txn>, String)> {
     vec![
         (
             command(Action::BeginRestore { replaces: Token(4), nonce: Nonce(9) }),
-            format!("{HEAD} 0b 08 0000000000000009"),
+            format!("{HEAD} 0c 08 0000000000000009"),
         ),
         (
             command(Action::Restore { token, number, step: piece }),
-            format!("{HEAD} 0c 0a 07 {sessions} {znodes}"),
+            format!("{HEAD} 0d 0a 07 {sessions} {znodes}"),
         ),
         (
             command(Action::Restore { token, number, step: end }),
-            format!("{HEAD} 0d 0a 07 01 ac02 0000000000000009"),
+            format!("{HEAD} 0e 0a 07 01 ac02 0000000000000009"),
         ),
-        (command(Action::AbandonRestore { token, number }), format!("{HEAD} 0e 0a 07")),
+        (command(Action::AbandonRestore { token, number }), format!("{HEAD} 0f 0a 07")),
     ]
 }
 
