@@ -25,12 +25,13 @@ use zokor_net::runtime::{
 use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Snapshots, Wal};
 use zokor_net::transport::{RealSockets, room_for_clients};
 
-use crate::admin::http::{self, Metrics};
+use crate::admin::http::{self, Metrics, RequestBody, Restorer};
 use crate::admin::{Start, Words, environment_properties};
 use crate::audit::Audit;
 use crate::config::{HostPort, LogWrites};
 use crate::first_start::FirstStart;
 use crate::plan::Plan;
+use crate::restore;
 
 /// A server under way. Dropping it is a crash; a clean end begins with `stop`.
 pub trait Running {
@@ -95,6 +96,7 @@ async fn start_audited(plan: Plan, audit: Option<Audit>) -> Result<Box<dyn Runni
         .spawn(body)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
     let handle = started.await.map_err(|_| BROKEN.to_owned())??;
+    let plans = http::Plans { restorer: Some(restorer(handle.clone())), ..plans };
     let ports = http::serve(plans, metrics, handle.clone(), words).await;
     Ok(Box::new(Launched { handle, ended, audit, _ports: ports }))
 }
@@ -111,6 +113,25 @@ fn plans_of_operators(plan: &Plan) -> http::Plans {
         properties: properties.into_iter().collect(),
         restorer: None,
     }
+}
+
+/// Restores what comes over HTTP.
+fn restorer(handle: Handle) -> Restorer {
+    Arc::new(move |mut body: RequestBody| {
+        let handle = handle.clone();
+        Box::pin(async move {
+            let (sender, reader) = restore::parts();
+            let feed = async move {
+                while let Some(part) = body.next().await.transpose() {
+                    if sender.send(part).await.is_err() {
+                        // Nobody reads on: what came was wrong.
+                        break;
+                    }
+                }
+            };
+            tokio::join!(feed, restore::restore(&handle, reader)).1
+        })
+    })
 }
 
 struct Launched {
