@@ -454,17 +454,7 @@ impl<C: Command> Raft<C> {
                     self.campaign(now, Stage::Vote, true);
                 }
             }
-            Body::PreVote { .. }
-            | Body::PreVoteReply { .. }
-            | Body::Vote { .. }
-            | Body::Append { .. }
-            | Body::Heartbeat { .. }
-            | Body::Seek { .. }
-            | Body::Found { .. }
-            | Body::NotFound { .. }
-            | Body::SeekState { .. }
-            | Body::AskIfNew { .. }
-            | Body::IfNew { .. } => unreachable!("branched off in `step`"),
+            _ => unreachable!("branched off in `step`"),
         }
     }
 

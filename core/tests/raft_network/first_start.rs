@@ -31,7 +31,7 @@ impl Network {
         in_memory || server.disk.last() > Index::ZERO
     }
 
-    /// Has not begun, as far as its disk says, or has lost its disk and not got back what was there.
+    /// Has not begun, as far as its disk says, or has lost its disk and not got back what it had.
     fn is_out(&self, id: ServerId) -> bool {
         let server = &self.servers[&id];
         server.disk.hard_state == HardState::default() || server.ghost.is_some()

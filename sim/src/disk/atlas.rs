@@ -52,8 +52,8 @@ impl Atlas {
         self.over_the_limit = true;
     }
 
-    /// Marks `part` of `server` as damaged, if that is still within the limit. Until it is repaired,
-    /// any damage may cost the server as a whole.
+    /// Marks `part` of `server` as damaged, if that is still within the limit. Until it is
+    /// repaired, any damage may cost the server as a whole.
     pub fn damage(&mut self, server: u64, part: Part) -> bool {
         if !self.may_damage(server, part) {
             return false;

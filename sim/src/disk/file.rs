@@ -242,8 +242,8 @@ impl FileNode {
         true
     }
 
-    /// Lets the sector rot that lies at `permille` of those in use behind the first 4 KiB, which are
-    /// a log's head; or makes zeros of it and of all behind it. Whether there was one.
+    /// Lets the sector rot that lies at `permille` of those in use behind the first 4 KiB, which
+    /// are a log's head; or makes zeros of it and of all behind it. Whether there was one.
     pub(super) fn spoil_at(
         &mut self,
         permille: u64,

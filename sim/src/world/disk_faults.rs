@@ -4,8 +4,8 @@
 //! was found on its disk, which was judged before; one that storage refuses to open stays down, and
 //! must be one of those that were damaged.
 
-use zokor_core::Input;
 use zokor_core::raft::Index;
+use zokor_core::{Input, Replica};
 use zokor_net::runtime::Refusal;
 use zokor_net::storage::{Error, Opened};
 
@@ -135,8 +135,13 @@ impl World {
         Ok(())
     }
 
-    /// A server that had lost something has got it back.
-    pub(super) fn is_mended(&mut self, server: u64) {
+    /// A server that had lost something may have got it back.
+    pub(super) fn look_if_mended(&mut self, server: u64) {
+        let state = self.server(server);
+        let is_whole = |replica: &Replica| replica.raft().repair().is_none();
+        if !state.is_repairing || !state.replica.as_ref().is_some_and(is_whole) {
+            return;
+        }
         self.probes.hit("storage: a damaged server is whole again");
         let state = self.server(server);
         state.is_repairing = false;

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use zokor_core::Replica;
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
 use zokor_core::raft::{self, EntryId, Payload, Persist, Role, Term};
@@ -125,13 +124,8 @@ impl World {
 
     /// Looks at the numbers that a server tells.
     pub(super) fn observe(&mut self, server: u64) -> Verdict {
-        let id = ServerId(server);
-        let time = self.time;
-        let state = &self.servers[server as usize - 1];
-        let is_whole = |replica: &Replica| replica.raft().repair().is_none();
-        if state.is_repairing && state.replica.as_ref().is_some_and(is_whole) {
-            self.is_mended(server);
-        }
+        let (id, time) = (ServerId(server), self.time);
+        self.look_if_mended(server);
         let state = &mut self.servers[server as usize - 1];
         let Some(replica) = &state.replica else {
             return Ok(());

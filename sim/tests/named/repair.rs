@@ -42,8 +42,8 @@ fn is_mended(story: &Story, n: u64) {
     assert_eq!(story.count("storage: a damaged server is whole again"), n);
 }
 
-/// Bits flipped in the log of one server. ZooKeeper's server ends, or cuts its log there (FAST 2018,
-/// table 2); etcd's does not start.
+/// Bits flipped in the log of one server. ZooKeeper's server ends, or cuts its log there (FAST
+/// 2018, table 2); etcd's does not start.
 #[test]
 fn a_server_whose_log_has_rotted_gets_its_entries_back() {
     let script = trio().at(3.0, damage(2, Damage::RotLog(400), 0.3));
@@ -75,8 +75,8 @@ fn three_logs_with_a_hole_each_make_one_that_is_whole() {
     });
 }
 
-/// One that was in the last quorum forgets the end of its log, while the third was away: it must not
-/// help the third to lead.
+/// One that was in the last quorum forgets the end of its log, while the third was away: it must
+/// not help the third to lead.
 #[test]
 fn a_tail_that_is_lost_in_the_last_quorum_takes_no_write_with_it() {
     let script = trio()
