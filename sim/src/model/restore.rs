@@ -98,7 +98,9 @@ impl State {
         }
         let ended: Vec<SessionId> =
             self.sessions.keys().filter(|id| !sessions.contains_key(id)).copied().collect();
-        ended.iter().for_each(|id| drop(self.sessions.remove(id)));
+        for id in &ended {
+            self.sessions.remove(id);
+        }
         let mut revived = Vec::new();
         for (id, (password, timeout_ms)) in sessions {
             let last = self.last_ids.entry((id.0 >> 56) as u8).or_insert(id);
