@@ -73,8 +73,8 @@ fn restore_says_why_it_cannot_be_done() {
     assert_eq!((status(&without, ""), status(&without, "x")), (500, 500));
     let on = of("snapCount=1000");
     assert_eq!(status(&on, ""), 400);
-    // Nothing but a snapshot is one: whoever restores, or says that nobody does.
-    assert!([500, 503].contains(&status(&on, "this is no snapshot")));
+    assert_eq!(status(&on, "this is no snapshot"), 500);
+    assert_eq!(status(&on, "nor is this, and it comes too soon"), 429);
     command(on.admin_address(0), "ruok");
 }
 
