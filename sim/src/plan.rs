@@ -323,25 +323,7 @@ impl Plan {
         let mut network = network(s, &mut on);
         let mut disk = disk(s, &mut on);
         let process = process(s, &mut on);
-        let mut clients = ClientPlan {
-            count: s.between(1, 6),
-            interval: s.log_between(15_000, 200_000),
-            window: s.between(1, 8) as usize,
-            disconnects: on(s),
-            moves: on(s),
-            closes: s.coin(),
-            watches: s.coin(),
-            syncs: s.coin(),
-            multis: s.coin(),
-            deaths: s.coin(),
-            acls: s.coin(),
-            lasting_watches: s.coin(),
-            containers: s.coin(),
-            quotas: false,
-            wrong_passwords: on(s),
-            extremes: s.coin(),
-            paths: s.between(2, 12),
-        };
+        let mut clients = clients(s, &mut on);
         let fault_time = s.between(8_000_000, 20_000_000);
         let (mut core, origin) = (core(s), None);
         let changes = on(s);
@@ -473,6 +455,28 @@ impl Plan {
 /// One ensemble in sixteen decides by groups and weights.
 fn groups(s: &mut Stream, voters: u64) -> Vec<(u64, u64)> {
     if voters == 1 || s.below(16) > 0 { Vec::new() } else { draw_groups(voters, s) }
+}
+
+fn clients(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> ClientPlan {
+    ClientPlan {
+        count: s.between(1, 6),
+        interval: s.log_between(15_000, 200_000),
+        window: s.between(1, 8) as usize,
+        disconnects: on(s),
+        moves: on(s),
+        closes: s.coin(),
+        watches: s.coin(),
+        syncs: s.coin(),
+        multis: s.coin(),
+        deaths: s.coin(),
+        acls: s.coin(),
+        lasting_watches: s.coin(),
+        containers: s.coin(),
+        quotas: false,
+        wrong_passwords: on(s),
+        extremes: s.coin(),
+        paths: s.between(2, 12),
+    }
 }
 
 fn process(s: &mut Stream, on: &mut impl FnMut(&mut Stream) -> bool) -> ProcessPlan {

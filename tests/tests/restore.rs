@@ -63,9 +63,11 @@ fn a_snapshot_that_is_posted_to_any_server_is_the_state_of_all_and_again_on_ever
         assert_eq!(tree_of(&mut ensemble.client(index)), before, "at server {}", index + 1);
     }
     client.ping().expect("its session is in the snapshot");
-    eventually("a session that is not in it has ended", || match late.resume(ensemble.address(1)) {
-        Err(ErrorCode::SESSION_EXPIRED) => Some(()),
-        Ok(_) | Err(_) => None,
+    eventually("a session that is not in it has ended", || {
+        match late.resume(ensemble.address(1)) {
+            Err(ErrorCode::SESSION_EXPIRED) => Some(()),
+            Ok(_) | Err(_) => None,
+        }
     });
     // As the scripts of ZooKeeper's guide do it.
     for index in 0..3 {

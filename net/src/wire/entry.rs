@@ -195,24 +195,28 @@ fn put_action(out: &mut BytesMut, action: &Action) {
             put_fixed(out, nonce.0);
         }
         Action::Local { lane, author, work } => {
-            out.put_u8(match work {
-                LocalWork::Write(_) => LOCAL_WRITE,
-                LocalWork::Upgrade { .. } => UPGRADE,
-            });
-            put_varint(out, lane.server.0);
-            put_signed(out, lane.token.0);
-            put_varint(out, lane.sequence.0);
-            put_author(out, author);
-            match work {
-                LocalWork::Write(write) => put_write(out, write),
-                LocalWork::Upgrade { password, timeout_ms } => {
-                    out.put_slice(password);
-                    put_signed(out, i64::from(*timeout_ms));
-                }
-            }
+            put_local(out, lane, author, work);
         }
         Action::BeginRestore { .. } | Action::Restore { .. } | Action::AbandonRestore { .. } => {
             restore::put(out, action);
+        }
+    }
+}
+
+fn put_local(out: &mut BytesMut, lane: &Lane, author: &Author, work: &LocalWork) {
+    out.put_u8(match work {
+        LocalWork::Write(_) => LOCAL_WRITE,
+        LocalWork::Upgrade { .. } => UPGRADE,
+    });
+    put_varint(out, lane.server.0);
+    put_signed(out, lane.token.0);
+    put_varint(out, lane.sequence.0);
+    put_author(out, author);
+    match work {
+        LocalWork::Write(write) => put_write(out, write),
+        LocalWork::Upgrade { password, timeout_ms } => {
+            out.put_slice(password);
+            put_signed(out, i64::from(*timeout_ms));
         }
     }
 }

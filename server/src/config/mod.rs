@@ -12,6 +12,7 @@ mod log_writes;
 mod member;
 mod peers;
 mod properties;
+mod times;
 mod tree;
 mod zoo;
 
