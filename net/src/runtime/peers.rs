@@ -42,13 +42,17 @@ struct Peer {
     incoming: Option<(u64, oneshot::Sender<()>)>,
     /// It can be reached in more than one way.
     has_ways: bool,
-    /// It repairs its log, and answers nothing else meanwhile.
-    repairs: bool,
+    /// When it said last that it repairs its log, or does not know yet whether it is new: it answers
+    /// nothing else meanwhile, and says so again now and then.
+    repairs_at: Option<Instant>,
     /// When it was asked something on the outgoing connection first since it was heard of last.
     unanswered_since: Option<Instant>,
     /// What is told of it; its queue, only the outbox knows.
     told: PeerFacts,
 }
+
+/// Who repairs its log asks again within so many times what a peer may leave unanswered.
+const SEEKS_WITHIN: u32 = 4;
 
 impl Peers {
     /// These peers, each with an empty outbox of its own.
@@ -130,7 +134,10 @@ impl Peers {
     /// Gives up connections to peers that no longer answer, and have other addresses. A way may be
     /// dead though both its ends are well: whatever forwards bytes may take them and keep them.
     pub(super) fn leave_dead_ways(&mut self, now: Instant) {
-        for peer in self.peers.values_mut().filter(|peer| !peer.repairs) {
+        let repairs = |peer: &Peer| {
+            peer.repairs_at.is_some_and(|at| now.since(at) < SEEKS_WITHIN * self.gone_after)
+        };
+        for peer in self.peers.values_mut().filter(|peer| !repairs(peer)) {
             let is_overdue = |since: &mut Instant| now.since(*since) >= self.gone_after;
             if peer.unanswered_since.take_if(is_overdue).is_some() {
                 peer.outbox.leave_way("it answers nothing, and may do so at another address");
@@ -172,7 +179,7 @@ impl Peers {
     }
 
     /// Something has come from it.
-    fn heard(&mut self, from: ServerId, messages: &[Message]) {
+    fn heard(&mut self, now: Instant, from: ServerId, messages: &[Message]) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.told.received += messages.len() as u64;
         for message in messages {
@@ -186,9 +193,12 @@ impl Peers {
         peer.unanswered_since = None;
         for body in messages.iter().filter_map(body) {
             match body {
-                Body::HeartbeatReply { .. } | Body::PreVoteReply { .. } => peer.repairs = false,
-                Body::Seek { .. } | Body::SeekState { .. } => peer.repairs = true,
-                _ => {}
+                Body::Seek { .. } | Body::SeekState { .. } | Body::AskIfNew { .. } => {
+                    peer.repairs_at = Some(now);
+                }
+                // Said by servers that repair and by others.
+                Body::Found { .. } | Body::NotFound { .. } | Body::IfNew { .. } => {}
+                _ => peer.repairs_at = None,
             }
         }
     }
@@ -252,7 +262,7 @@ impl PeerPort for Shared {
         self.input(|driver, now| {
             let current = driver.peers.is_current(from, number);
             if current {
-                driver.peers.heard(from, &messages);
+                driver.peers.heard(now.instant, from, &messages);
                 for message in messages {
                     driver.machine.handle(now, Input::Message { from, message });
                 }
@@ -332,7 +342,7 @@ mod tests {
         peers.send(at(90_000), ServerId(2), Message::Heard(Vec::new()), Zxid::ZERO);
         assert!(!is_left(&mut peers, at(99_000), 2), "nobody answers that");
         peers.send(at(99_000), ServerId(2), heartbeat(), Zxid::ZERO);
-        peers.heard(ServerId(2), &[answer()]);
+        peers.heard(at(99_500), ServerId(2), &[answer()]);
         assert!(!is_left(&mut peers, at(105_000), 2));
     }
 
@@ -340,12 +350,22 @@ mod tests {
     fn a_peer_that_repairs_its_log_need_not_answer() {
         let mut peers = two();
         let seek = Body::Seek { after: raft::EntryId::default(), names: Vec::new() };
-        peers.heard(ServerId(2), &[said(seek)]);
+        peers.heard(at(50), ServerId(2), &[said(seek)]);
         peers.send(at(100), ServerId(2), heartbeat(), Zxid::ZERO);
-        assert!(!is_left(&mut peers, at(60_000), 2));
-        peers.heard(ServerId(2), &[answer()]);
-        peers.send(at(60_000), ServerId(2), heartbeat(), Zxid::ZERO);
-        assert!(is_left(&mut peers, at(62_000), 2));
+        assert!(!is_left(&mut peers, at(6_000), 2));
+        peers.heard(at(6_000), ServerId(2), &[answer()]);
+        peers.send(at(6_000), ServerId(2), heartbeat(), Zxid::ZERO);
+        assert!(is_left(&mut peers, at(8_000), 2));
+    }
+
+    #[test]
+    fn a_peer_that_is_done_with_its_repair_and_says_nothing_any_more_is_left_in_the_end() {
+        let mut peers = two();
+        let state = Body::SeekState { after: raft::EntryId::default(), wants_leader: true };
+        peers.heard(at(50), ServerId(2), &[said(state)]);
+        peers.send(at(100), ServerId(2), heartbeat(), Zxid::ZERO);
+        assert!(!is_left(&mut peers, at(8_049), 2));
+        assert!(is_left(&mut peers, at(8_050), 2), "it would have asked again");
     }
 
     #[test]
