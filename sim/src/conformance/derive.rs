@@ -252,8 +252,15 @@ impl Conformance {
         if term < state.term || ledger.leader == server {
             return Ok(());
         }
+        // They may go on after a snapshot that it put in force before it took them over. To install
+        // that once more later changes nothing.
+        let is_after_snapshot = !state.log.agrees(&ledger.log, previous)
+            && self.servers[server].durable.contains(&previous);
         if term > state.term {
             self.take(Action::Adopt { server, term })?;
+        }
+        if is_after_snapshot {
+            self.take(Action::Install { server, upto: previous })?;
         }
         self.take(Action::Accept { server, term, previous, upto })
     }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use zokor_core::db::Database;
+use zokor_core::proto::Zxid;
 use zokor_core::raft::{Entry, EntryId, HardState, Index, Message as Word, Payload, Persist, Role};
-use zokor_core::replica::Stats;
+use zokor_core::raft::{SharedEntry, SnapshotMeta};
+use zokor_core::replica::{Snapshot, Stats};
 use zokor_core::{Output, raft};
 
 use super::*;
@@ -20,18 +23,22 @@ fn start() -> Conformance {
     conformance
 }
 
+fn id((term, index): (u64, u64)) -> EntryId {
+    EntryId { term: raft::Term(term), index: Index(index) }
+}
+
+fn entry(of: (u64, u64)) -> SharedEntry<zokor_core::db::Txn> {
+    Arc::new(Entry { id: id(of), payload: Payload::Blank })
+}
+
 fn persist(ticket: u64, hard_state: Option<(u64, u64)>, entries: &[(u64, u64)]) -> Output {
-    let entry = |&(term, index): &(u64, u64)| {
-        let id = EntryId { term: raft::Term(term), index: Index(index) };
-        Arc::new(Entry { id, payload: Payload::Blank })
-    };
     let hard = |(term, vote)| HardState { term: raft::Term(term), vote: Some(ServerId(vote)) };
     Output::Persist(Persist {
         ticket: Ticket(ticket),
         hard_state: hard_state.map(hard),
         reset: None,
         truncate_after: None,
-        append: entries.iter().map(entry).collect(),
+        append: entries.iter().copied().map(entry).collect(),
     })
 }
 
@@ -61,17 +68,22 @@ fn elected(one_is_durable: bool) -> Result<Conformance, Violation> {
     let vote = send(1, 1, Body::VoteReply { granted: true });
     run.polled(TWO, &stats(Role::Follower, 1, 0), &[vote])?;
     run.polled(ONE, &stats(Role::Leader, 1, 0), &[persist(2, None, &[(1, 1)])])?;
-    let entry = EntryId { term: raft::Term(1), index: Index(1) };
-    let entries = vec![Arc::new(Entry { id: entry, payload: Payload::Blank })];
-    let body = Body::Append { previous: EntryId::default(), commit: Index(0), entries };
-    let message = Message::Raft(Word { term: raft::Term(1), body });
-    run.input(TWO, &Input::Message { from: ONE, message })?;
+    run.input(TWO, &hears(ONE, 1, append(&[(1, 1)])))?;
     run.polled(TWO, &stats(Role::Follower, 1, 0), &[persist(2, None, &[(1, 1)])])?;
     run.input(TWO, &persisted(2))?;
     if one_is_durable {
         run.input(ONE, &persisted(2))?;
     }
     Ok(run)
+}
+
+fn append(entries: &[(u64, u64)]) -> Body<zokor_core::db::Txn> {
+    let entries = entries.iter().copied().map(entry).collect();
+    Body::Append { previous: EntryId::default(), commit: Index(0), entries }
+}
+
+fn hears(from: ServerId, term: u64, body: Body<zokor_core::db::Txn>) -> Input {
+    Input::Message { from, message: Message::Raft(Word { term: raft::Term(term), body }) }
 }
 
 fn acknowledgement() -> Output {
@@ -158,4 +170,47 @@ fn a_leader_may_begin_a_round_and_step_down_before_it_is_polled() {
     let next = send(2, 1, Body::Heartbeat { commit: Index(0), round: 2 });
     let refused = why(run.polled(ONE, &stats(Role::Follower, 1, 0), &[next]));
     assert!(refused.contains("only a leader has rounds"), "{refused}");
+}
+
+/// Three, which has nothing, is given a snapshot of term 1, and then the entry behind it; before it
+/// is polled it hears of term 2.
+fn behind_a_snapshot(is_durable: bool) -> Verdict {
+    const THREE: ServerId = ServerId(3);
+    let mut run = elected(true)?;
+    run.polled(TWO, &stats(Role::Follower, 1, 0), &[acknowledgement()])?;
+    run.polled(ONE, &stats(Role::Leader, 1, 1), &[persist(3, None, &[(1, 2)])])?;
+    let meta = SnapshotMeta { last: id((1, 1)), membership: None };
+    let image = Database::new().freeze();
+    let snapshot = Snapshot { meta: meta.clone(), zxid: Zxid(0), image };
+    let message = Message::Snapshot { term: raft::Term(1), snapshot: snapshot.clone() };
+    run.input(THREE, &Input::Message { from: ONE, message })?;
+    let change = |ticket, term, reset, entries: &[(u64, u64)]| match persist(ticket, None, entries)
+    {
+        Output::Persist(persist) => {
+            let hard_state = Some(HardState { term: raft::Term(term), vote: None });
+            Output::Persist(Persist { hard_state, reset, ..persist })
+        }
+        other => other,
+    };
+    let keeps = Output::Checkpoint { ticket: Ticket(1), snapshot };
+    run.polled(THREE, &stats(Role::Follower, 1, 0), &[change(1, 1, None, &[]), keeps])?;
+    run.input(THREE, &persisted(1))?;
+    if is_durable {
+        run.input(THREE, &Input::Checkpointed { ticket: Ticket(1) })?;
+    }
+    run.input(THREE, &hears(ONE, 1, append(&[(1, 1), (1, 2)])))?;
+    run.polled(TWO, &stats(Role::Candidate, 2, 0), &[persist(3, Some((2, 2)), &[])])?;
+    run.input(TWO, &persisted(3))?;
+    let ask = || Body::Vote { last: id((1, 1)), transfer: false };
+    run.polled(TWO, &stats(Role::Candidate, 2, 0), &[send(3, 2, ask())])?;
+    run.input(THREE, &hears(TWO, 2, ask()))?;
+    let goes_on = change(2, 2, Some(meta), &[(1, 2)]);
+    run.polled(THREE, &stats(Role::Follower, 2, 1), &[goes_on])
+}
+
+#[test]
+fn entries_of_a_term_that_is_left_may_go_on_after_a_snapshot_of_the_same_poll() {
+    behind_a_snapshot(true).expect("the snapshot was in force before they came");
+    let refused = why(behind_a_snapshot(false));
+    assert!(refused.contains("the entry before them is not there"), "{refused}");
 }
