@@ -73,6 +73,7 @@ def operations(a, b):
     raises(NoNodeError, b.get, f"{path}/none")
     a.create(f"{path}/e", ephemeral=True)
     assert a.exists(f"{path}/e").ephemeralOwner == a.client_id[0]
+    b.sync(path)
     b.delete(path, recursive=True)
     assert a.sync(path) and a.exists(path) is None
 
