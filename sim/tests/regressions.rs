@@ -31,6 +31,7 @@ const SEEDS: &[(u64, &str)] = &[
     (0x97fe_816c_62ef_a161, "the same, by another seed (a leader hears from a quorum)"),
     (0x501e_8b27_c87d_7ff6, "a server that lost its leader again and again kept local sessions"),
     (0x958d_d5f2_14a7_766f, "a local session closed by a client that never heard of it"),
+    (0xbc92_f9c4_ccf6_8329, "a wiped observer that is given two states at once (C8)"),
 ];
 
 #[test]
