@@ -32,6 +32,7 @@ const SEEDS: &[(u64, &str)] = &[
     (0x501e_8b27_c87d_7ff6, "a server that lost its leader again and again kept local sessions"),
     (0x958d_d5f2_14a7_766f, "a local session closed by a client that never heard of it"),
     (0x1202_bc7c_7115_e940, "entries after a snapshot of the same poll, its term left (model)"),
+    (0xbc92_f9c4_ccf6_8329, "a wiped observer that is given two states at once (C8)"),
 ];
 
 #[test]

@@ -95,6 +95,9 @@ pub(super) struct Repair<C> {
     /// A leader's own state that was accepted: its last entry, of that leader's term; and the
     /// leader, if it is to have the vote of that term.
     authority: Option<(EntryId, Option<ServerId>)>,
+    /// A snapshot was accepted and is on its way to the disk; no other is meanwhile, and the log is
+    /// not written: the state would be of one snapshot and the log of another.
+    is_installing: bool,
     /// Nothing was ever written on the disk: what the others say of that.
     asking: Option<Asking>,
     /// All is whole and on its way to the disk.
@@ -136,6 +139,7 @@ impl<C: Command> Repair<C> {
             next_ask: Instant::ZERO,
             state_from: None,
             authority: None,
+            is_installing: false,
             asking: None,
             is_writing: false,
         }
@@ -152,6 +156,7 @@ impl<C: Command> Repair<C> {
             next_ask: Instant::ZERO,
             state_from: None,
             authority: None,
+            is_installing: false,
             asking: Some(Asking::new(round)),
             is_writing: false,
         }
@@ -173,7 +178,7 @@ impl<C: Command> Repair<C> {
     }
 
     fn is_ready(&self) -> bool {
-        self.pieces.is_whole() && !self.needs_leader()
+        self.pieces.is_whole() && !self.needs_leader() && !self.is_installing
     }
 }
 
@@ -267,7 +272,8 @@ fn hear_term<C: Command>(state: &mut State<C>, from: ServerId, term: Term) {
 fn ask_for_state<C: Command>(state: &mut State<C>, now: Instant, is_late: bool) {
     let own = state.id();
     let Some(repair) = &state.repair else { return };
-    let is_waiting = repair.state_from.is_some_and(|asked| now < asked.until);
+    let is_asked = repair.state_from.is_some_and(|asked| now < asked.until);
+    let is_waiting = is_asked || repair.is_installing;
     let is_answered = |peer: &ServerId| *peer == own || repair.answers.contains_key(peer);
     if repair.is_writing || is_waiting || !(is_late || state.connected.iter().all(is_answered)) {
         return;
@@ -346,7 +352,7 @@ pub(super) fn accepts<C: Command>(
     let membership = meta.membership.as_ref().map(|(_, membership)| membership);
     let is_beyond = is_later || first_start::shows_no_vote(state, term, membership);
     let Some(repair) = &mut state.repair else { return false };
-    if repair.is_writing {
+    if repair.is_writing || repair.is_installing {
         return false;
     }
     // It ends with an entry that this leader has committed in its own term: its log has all that
@@ -356,7 +362,8 @@ pub(super) fn accepts<C: Command>(
     if is_authority {
         repair.authority = Some((meta.last, (!is_later).then_some(from)));
     }
-    is_authority || (covers && !repair.needs_leader())
+    repair.is_installing = is_authority || (covers && !repair.needs_leader());
+    repair.is_installing
 }
 
 /// A snapshot that was accepted is durable and in force.
@@ -365,6 +372,7 @@ pub(super) fn installed<C: Command>(state: &mut State<C>, now: Instant, meta: Sn
     if repair.is_writing {
         return;
     }
+    repair.is_installing = false;
     let last = meta.last;
     let authority = repair.authority.filter(|(authority, _)| *authority == last);
     let was_vote_lost = repair.is_vote_lost;
@@ -453,4 +461,105 @@ pub(super) fn is_alone<C: Command>(state: &State<C>) -> bool {
 /// Whether this leader has applied an entry that it has committed in its own term.
 fn has_own_applied<C: Command>(state: &State<C>) -> bool {
     replication::has_own_commit(state) && state.log.term_at(state.delivered) == Some(state.term)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Config, Entry, HardState, Payload, Raft, Recovered, Role};
+    use super::*;
+    use crate::id::Seed;
+
+    const NOW: Instant = Instant::ZERO;
+    const LEADER: ServerId = ServerId(1);
+    const OTHER: ServerId = ServerId(3);
+
+    fn id(term: u64, index: u64) -> EntryId {
+        EntryId { term: Term(term), index: Index(index) }
+    }
+
+    fn snapshot(term: u64, index: u64) -> SnapshotMeta {
+        let mut membership = Membership::of_voters([LEADER, OTHER]);
+        membership.learners = [ServerId(2)].into();
+        SnapshotMeta { last: id(term, index), membership: Some((Index(1), membership)) }
+    }
+
+    fn entry(term: u64, index: u64) -> SharedEntry<u64> {
+        Arc::new(Entry { id: id(term, index), payload: Payload::Command(index) })
+    }
+
+    fn server(recovered: Recovered<u64>) -> Raft<u64> {
+        let mut config = Config::new(ServerId(2), Membership::of_voters([1, 2, 3].map(ServerId)));
+        config.may_be_wiped = true;
+        let mut raft = Raft::new(NOW, config, Seed([0; 32]), recovered);
+        raft.peer_up(NOW, LEADER);
+        raft.peer_up(NOW, OTHER);
+        raft
+    }
+
+    fn hear(raft: &mut Raft<u64>, from: ServerId, term: u64, body: Body<u64>) {
+        raft.step(NOW, from, Message { term: Term(term), body });
+    }
+
+    /// Everything that storage is asked for becomes durable. What came out as committed.
+    fn write_all(raft: &mut Raft<u64>) -> Vec<Index> {
+        let mut committed = Vec::new();
+        while let Some(effect) = raft.poll(NOW) {
+            match effect {
+                Effect::Persist(persist) => raft.persisted(NOW, persist.ticket),
+                Effect::Committed(entries) => {
+                    committed.extend(entries.iter().map(|it| it.id.index))
+                }
+                _ => {}
+            }
+        }
+        committed
+    }
+
+    #[test]
+    fn a_leader_that_sends_its_state_twice_ends_the_repair_with_the_first_that_is_durable() {
+        let mut wiped = server(Recovered::default());
+        for (from, term, leads) in [(OTHER, 3, false), (LEADER, 4, true)] {
+            hear(&mut wiped, from, term, Body::NotFound { has_snapshot: true, leads });
+        }
+        assert!(wiped.accepts_snapshot(NOW, LEADER, Term(4), &snapshot(4, 446)), "as to a learner");
+        // The one that it had asked for comes while the first is on its way to the disk.
+        assert!(!wiped.accepts_snapshot(NOW, LEADER, Term(4), &snapshot(4, 447)));
+        wiped.installed(NOW, snapshot(4, 446));
+        write_all(&mut wiped);
+        assert_eq!(wiped.repair(), None);
+        assert_eq!((wiped.commit(), wiped.last()), (Index(446), id(4, 446)));
+    }
+
+    #[test]
+    fn entries_that_fill_a_hole_wait_for_the_snapshot_that_is_on_its_way() {
+        let damage = Damage {
+            behind: vec![entry(1, 3)],
+            named: vec![id(1, 2)],
+            seams: BTreeSet::new(),
+            last: id(1, 3),
+            is_end_lost: false,
+            is_vote_lost: false,
+        };
+        let hard_state = HardState { term: Term(1), vote: None };
+        let entries = vec![entry(1, 1)];
+        let mut damaged =
+            server(Recovered { hard_state, entries, damage: Some(damage), ..Recovered::default() });
+        hear(&mut damaged, OTHER, 1, Body::NotFound { has_snapshot: true, leads: false });
+        assert!(damaged.accepts_snapshot(NOW, OTHER, Term(0), &snapshot(1, 2)));
+        let (after, name) = (id(1, 1), id(1, 3));
+        let entries = vec![entry(1, 2)];
+        hear(&mut damaged, LEADER, 1, Body::Found { after, name, matched: Some(after), entries });
+        write_all(&mut damaged);
+        assert!(damaged.repair().is_some(), "the state is about to become that of the snapshot");
+        damaged.installed(NOW, snapshot(1, 2));
+        assert_eq!(write_all(&mut damaged), []);
+        assert_eq!((damaged.repair(), damaged.commit()), (None, Index(2)));
+        assert_eq!((damaged.role(), damaged.last()), (Role::Follower, id(1, 3)));
+        hear(&mut damaged, LEADER, 1, Body::Heartbeat { commit: Index(3), round: 1 });
+        let (previous, commit, entries) = (id(1, 3), Index(3), Vec::new());
+        hear(&mut damaged, LEADER, 1, Body::Append { previous, commit, entries });
+        assert_eq!(write_all(&mut damaged), [Index(3)], "nothing that the snapshot holds");
+    }
 }

@@ -146,7 +146,7 @@ pub(in crate::raft) fn answered<C: Command>(
     let Some(repair) = &mut state.repair else { return };
     let is_base = repair.pieces.base() == EntryId::default();
     let Some(asking) = &mut repair.asking else { return };
-    if repair.is_writing || !is_base || asking.round != round {
+    if repair.is_writing || repair.is_installing || !is_base || asking.round != round {
         return;
     }
     asking.highest = asking.highest.max(term);
