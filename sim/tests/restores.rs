@@ -14,7 +14,7 @@ use zokor_sim::trace::Trace;
 use zokor_sim::world::stepped::World;
 
 /// How many runs.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 600;
 
 /// A drawn run in which operators restore some states, too.
 fn scenario(n: u64) -> Scenario {

@@ -26,8 +26,9 @@ pub(super) struct Admission {
     expiries: BTreeSet<(SessionId, Token)>,
     /// Znodes to be reaped, in the log.
     reaps: BTreeSet<Text>,
-    /// Beginnings of restores in the log.
-    n_begins: usize,
+    /// Beginnings of restores in the log, and how often each is there: several leaders may have let
+    /// one in.
+    begins: BTreeMap<Nonce, usize>,
     /// The last step of a restore in the log.
     step: Option<(Token, Sequence)>,
     /// A restore to be given up, with its last step, in the log.
@@ -85,7 +86,7 @@ impl Admission {
     /// Whether `action` waits for the end of a restore: what it would do would be gone then, though
     /// it was acknowledged. It comes again, as whatever is not let in.
     pub(super) fn holds_back(&self, db: &Database, action: &Action) -> bool {
-        let is_restoring = self.n_begins > 0 || db.is_restoring();
+        let is_restoring = !self.begins.is_empty() || db.is_restoring();
         is_restoring
             && matches!(action, Action::Write { .. } | Action::Local { .. } | Action::Open { .. })
     }
@@ -105,7 +106,7 @@ impl Admission {
             }
             Action::BeginRestore { nonce, .. } => {
                 self.attempts.insert(*nonce);
-                self.n_begins += 1;
+                *self.begins.entry(*nonce).or_default() += 1;
             }
             Action::Expire { session, token } => {
                 self.expiries.insert((*session, *token));
@@ -135,9 +136,13 @@ impl Admission {
                 self.attempts.remove(nonce);
             }
             Action::BeginRestore { nonce, .. } => {
+                self.attempts.remove(nonce);
                 // Only what was noted: a server that does not lead applies as well.
-                if self.attempts.remove(nonce) {
-                    self.n_begins -= 1;
+                if let Some(copies) = self.begins.get_mut(nonce) {
+                    *copies -= 1;
+                    if *copies == 0 {
+                        self.begins.remove(nonce);
+                    }
                 }
             }
             Action::Expire { session, token } => {
@@ -217,6 +222,23 @@ mod tests {
             admission.applied(&action);
             assert!(admission.admits(&db, &action), "it is applied, and may be due again");
         }
+    }
+
+    #[test]
+    fn writes_wait_for_every_copy_of_a_beginning_that_leaders_have_left_and_no_longer() {
+        let db = Database::new();
+        let mut admission = Admission::default();
+        let begin = |nonce| Action::BeginRestore { replaces: Token(0), nonce: Nonce(nonce) };
+        for copy in [begin(1), begin(2), begin(1)] {
+            admission.note(&copy);
+        }
+        for copy in [begin(1), begin(1), begin(2)] {
+            assert!(admission.holds_back(&db, &open(5)), "{copy:?} is not applied");
+            admission.applied(&copy);
+        }
+        assert!(!admission.holds_back(&db, &open(5)));
+        admission.applied(&begin(2));
+        assert!(!admission.holds_back(&db, &open(5)), "another leader's");
     }
 
     #[test]

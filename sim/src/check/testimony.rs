@@ -32,6 +32,8 @@ pub struct Testimony {
     password: Vec<u8>,
     /// The session had ended when it asked for it.
     pub ended_before: bool,
+    /// What is in the log up to here was there when it asked.
+    pub asked_at: Zxid,
     /// One server alone knew that session when it asked for it.
     pub was_local: bool,
     session: SessionId,
@@ -65,6 +67,7 @@ impl Testimony {
             wanted: request.session,
             password: request.password.to_vec(),
             ended_before: false,
+            asked_at: Zxid::ZERO,
             was_local: false,
             session: SessionId(0),
             scope: Scope::Global,
@@ -143,7 +146,7 @@ impl Testimony {
             if judge.locals.has(self.wanted, model) {
                 return judge.locals.refused(self.wanted, &self.password, place);
             }
-            return told::refused(self.wanted, &self.password, model);
+            return told::refused((self.wanted, &self.password), self.asked_at, model);
         }
         self.session = session;
         let read_only = response.read_only == Some(true);
@@ -159,7 +162,7 @@ impl Testimony {
         must("a local session costs the log nothing (S10)", !costs, || {
             format!("session {session} is new, and in the log")
         })?;
-        told::accepted(session, self.ended_before, model)?;
+        told::accepted(session, self.ended_before.then_some(self.asked_at), model)?;
         if self.wanted != SessionId(0) {
             identity::resumed(self.wanted, &self.password, model.password(session))?;
         }

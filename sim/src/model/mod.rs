@@ -62,6 +62,8 @@ pub struct Model {
     steps: Vec<Step>,
     /// By session: the zxid at which it ended.
     ended: BTreeMap<SessionId, Zxid>,
+    /// By session: the zxid at which a restore brought it to life last.
+    revived: BTreeMap<SessionId, Zxid>,
     /// By session: the password of every one that ever was.
     passwords: BTreeMap<SessionId, [u8; 16]>,
     /// The counter in a zxid is below this.
@@ -90,8 +92,8 @@ impl Model {
             changes: Vec::new(),
             state: Arc::new(State::fresh()),
         };
-        let (ended, passwords) = (BTreeMap::new(), BTreeMap::new());
-        Model { steps: vec![step], ended, passwords, counters: 1 << 32 }
+        let (ended, revived, passwords) = Default::default();
+        Model { steps: vec![step], ended, revived, passwords, counters: 1 << 32 }
     }
 
     /// The same with a counter of so many bits in zxids; of 32 if it is not said.
@@ -131,9 +133,14 @@ impl Model {
         self.index_of(zxid).map(|index| &self.steps[index])
     }
 
-    /// The zxid at which `session` ended, if it did.
+    /// The zxid at which `session` ended, if it did and no restore has brought it back.
     pub fn ended(&self, session: SessionId) -> Option<Zxid> {
         self.ended.get(&session).copied()
+    }
+
+    /// Whether a restore has brought `session` to life after `zxid`: it was not open until then.
+    pub fn revived_since(&self, session: SessionId, zxid: Zxid) -> bool {
+        self.revived.get(&session).is_some_and(|revived| *revived > zxid)
     }
 
     /// The password of `session`, whether it is open or has ended; `None` if it never was.
@@ -173,6 +180,7 @@ impl Model {
                 self.ended.extend(ended.iter().map(|session| (*session, zxid)));
                 for session in revived {
                     self.ended.remove(session);
+                    self.revived.insert(*session, zxid);
                     self.passwords.insert(*session, state.sessions[session].password);
                 }
             }

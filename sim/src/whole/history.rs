@@ -201,6 +201,7 @@ impl Court<'_> {
                 let mut state = Testimony::new(*conn, address_of(*conn), request);
                 let ended = self.model.ended(request.session);
                 state.ended_before = ended.is_some_and(|zxid| zxid <= answered);
+                state.asked_at = answered;
                 self.conns.insert(*conn, state);
                 Ok(())
             }

@@ -164,6 +164,7 @@ impl World {
             self.probes.hit("session moved with writes in flight");
         }
         let ended = self.checks.model.ended(asked).is_some();
+        let asked_at = self.checks.model.newest().zxid;
         let was_local = self.checks.judge.locals.has(asked, &self.checks.model);
         let state = self.conns.get_mut(&conn).expect("the caller has seen it");
         if state.cut {
@@ -171,6 +172,7 @@ impl World {
         }
         state.open = true;
         state.testimony.ended_before = ended;
+        state.testimony.asked_at = asked_at;
         state.testimony.was_local = was_local;
         self.input(server, Input::Connect { conn, address: ADDRESS, request })
     }
