@@ -92,7 +92,6 @@ const STEPPED: &[Quota] = &[
     chance(Chance::ProbeAgain),
     chance(Chance::SegmentRolled),
     chance(Chance::SmallChunk),
-    chance(Chance::SmallPiece),
     chance(Chance::SnapshotInstead),
     chance(Chance::TailForgotten),
     quota("client cut off from its server", 100),

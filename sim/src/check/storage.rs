@@ -43,7 +43,9 @@ pub fn found(server: ServerId, recovered: &Recovered, model: &Disk, is_damaged: 
     })
 }
 
-/// `server`, which was damaged, finds what is left: nothing but what it was asked to keep.
+/// `server`, which was damaged, finds what is left: nothing but what it was asked to keep. As long as
+/// its log is not whole, that may be what it was asked to forget later: where something is lost,
+/// entries before may have been cut.
 ///
 /// # Errors
 /// If it is not damaged, or if anything is there that nobody asked for.
@@ -55,6 +57,7 @@ pub fn left(server: ServerId, recovered: &Recovered, model: &Disk, is_damaged: b
         let index = entry.id.index;
         // What a snapshot covers is gone from the model's log, and is judged when it is committed.
         known.iter().any(|it| it.log.base().index >= index || it.log.entry(index) == Some(entry))
+            || (recovered.damage.is_some() && model.was_asked_to_forget(entry))
     };
     let stranger = recovered.entries.iter().chain(behind).find(|entry| !is_known(entry));
     must(CHECK, stranger.is_none(), || {

@@ -138,6 +138,9 @@ pub struct Disk {
     checkpoint: Option<(Ticket, Snapshot)>,
     /// What was durable before it was damaged, until the others have given it back.
     lost: Option<(Records, Index)>,
+    /// Entries that were asked for and taken away again. They stay in the files, and are found if
+    /// the record that took them away is damaged.
+    gone: Vec<SharedEntry<Txn>>,
     /// When the last write that is under way will be done.
     pub busy_until: Micros,
 }
@@ -184,6 +187,11 @@ impl Disk {
     pub fn known(&self) -> Vec<Records> {
         let lost = self.lost.iter().map(|(records, _)| records.clone());
         self.outcomes().into_iter().chain([self.asked.clone()]).chain(lost).collect()
+    }
+
+    /// Whether it was asked to keep this entry, and then to forget it.
+    pub fn was_asked_to_forget(&self, entry: &SharedEntry<Txn>) -> bool {
+        self.gone.contains(entry)
     }
 
     /// The last index that would survive.
@@ -254,6 +262,13 @@ impl Disk {
 
     /// Notes what the replica's log looks like from now on.
     pub fn note(&mut self, persist: &Persist<Txn>) {
+        let is_reset = persist.reset.is_some();
+        let kept = persist.truncate_after.filter(|_| !is_reset);
+        if is_reset || kept.is_some() {
+            let kept = kept.unwrap_or(Index::ZERO);
+            let gone = self.asked.log.entries().filter(|entry| entry.id.index > kept);
+            self.gone.extend(gone.cloned());
+        }
         self.asked.make(persist, usize::MAX);
     }
 
@@ -285,6 +300,7 @@ impl Disk {
     /// Lets entries go. On the disk this waits for what was asked before, at the latest for the
     /// next purge: a truncation under way must find its place.
     pub fn purge(&mut self, through: Index) {
+        self.gone.retain(|entry| entry.id.index > through);
         self.asked.log.purge(through);
         if self.pending.is_empty() {
             self.durable.log.purge(through);

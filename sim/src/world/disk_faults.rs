@@ -33,6 +33,9 @@ pub(super) enum Written {
 /// What had no room is tried again so long after.
 pub(super) const RETRY: Micros = 100_000;
 
+/// How often servers may come back with less than they had while a quorum has to get on.
+const MOST_REPAIRS: usize = 3;
+
 impl World {
     /// Reads what is on the disk of a server that is about to start; false if it cannot start.
     pub(super) fn open_disk(&mut self, server: u64) -> Result<bool, Violation> {
@@ -78,6 +81,7 @@ impl World {
                 state.progress = Progress::default();
             }
             state.is_repairing = true;
+            self.terms_for_repair += usize::from(self.outsiders.contains(&server));
             state.config.raft.may_be_wiped |= is_wiped;
         } else if !state.is_repairing {
             storage::found(state.id, &recovered, &state.disk, is_damaged)?;
@@ -255,6 +259,10 @@ impl World {
             _ => Part::Whole,
         };
         if !self.atlas.may_damage(server, part) || self.atlas.is_out(server) {
+            return;
+        }
+        // Each costs an election, after which sessions get their full time again.
+        if self.terms_for_repair >= MOST_REPAIRS {
             return;
         }
         let state = self.server(server);

@@ -105,7 +105,8 @@ impl World {
     /// Whether the quorum gets on without the others; if so, they heal too.
     pub(super) fn check_quorum(&mut self) -> Verdict {
         let health = self.health();
-        must("liveness", self.depositions <= MOST_DEPOSITIONS, || {
+        let most = MOST_DEPOSITIONS + self.terms_for_repair;
+        must("liveness", self.depositions <= most, || {
             format!(
                 "{} healthy leaders were deposed although only {:?} have faults",
                 self.depositions, self.outsiders

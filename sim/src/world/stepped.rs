@@ -65,6 +65,9 @@ pub struct World {
     pub(super) last_winner: Option<u64>,
     /// How often another one won after a healthy server while only others had faults.
     pub(super) depositions: usize,
+    /// How often one of those others came back with less than it had: the leader of its own term
+    /// opens another one for it.
+    pub(super) terms_for_repair: usize,
     pub(super) healed_at: Micros,
     /// What operators have asked for, by the number of the change.
     pub(super) wanted: Vec<Membership>,
@@ -171,6 +174,7 @@ impl World {
             client_cuts: BTreeMap::new(),
             last_winner: None,
             depositions: 0,
+            terms_for_repair: 0,
             healed_at: 0,
             wanted: Vec::new(),
             restores: Vec::new(),
