@@ -179,6 +179,7 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
     let reach = |addresses: &Vec<HostPort>| addresses.iter().map(HostPort::to_string).collect();
     config.peers = plan.peers.iter().map(|(&id, addresses)| (id, reach(addresses))).collect();
     (config.dial.address_timeout, config.dial.gone_after) = (plan.address_timeout, plan.gone_after);
+    config.dial.snapshot_rate = plan.snapshot_rate;
     let room = room_for_clients();
     config.peer_queue_bytes = plan.peer_queue_bytes;
     let seed = u64::from_le_bytes(random()?);
