@@ -4,7 +4,7 @@
 //! computed anew from what it gives away.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,9 @@ struct Frozen {
     last_ids: BTreeMap<u8, SessionId>,
     restores: FrozenRestores,
     digest: u64,
+    /// The tree that the znodes were put together in, as it was then: the first to thaw takes it,
+    /// which saves making index and tally anew.
+    tree: Mutex<Option<Tree>>,
 }
 
 impl Image {
@@ -90,12 +93,23 @@ impl Image {
             last_ids: sessions.last_ids().clone(),
             restores: restores.freeze(),
             digest: digest(zxid, tree, sessions, restores),
+            tree: Mutex::default(),
         }))
     }
 
+    /// The same, of a tree that is nobody's yet.
+    fn built(zxid: Zxid, parts: Parts, restores: &Restores) -> Self {
+        let Parts { tree, sessions, .. } = parts;
+        let image = Image::freeze(zxid, &tree, &sessions, restores);
+        *image.0.tree.lock().unwrap_or_else(PoisonError::into_inner) = Some(tree);
+        image
+    }
+
     pub(super) fn thaw(&self) -> (Tree, Sessions, Restores) {
-        let Frozen { zxid, znodes, sessions, last_ids, restores, digest: expected } = &*self.0;
-        let tree = Tree::thaw(znodes.clone());
+        let Frozen { zxid, znodes, sessions, last_ids, restores, digest: expected, tree } =
+            &*self.0;
+        let tree = tree.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let tree = tree.unwrap_or_else(|| Tree::thaw(znodes.clone()));
         let sessions = Sessions::thaw(sessions.clone(), last_ids.clone());
         let restores = Restores::thaw(restores);
         let found = digest(*zxid, &tree, &sessions, &restores);
@@ -165,11 +179,13 @@ impl Image {
 pub(super) struct Parts {
     pub(super) tree: Tree,
     pub(super) sessions: Sessions,
+    /// Where the next znode belongs, if it is the next of a walk.
+    pub(super) trail: Vec<u32>,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Parts { tree: Tree::empty(), sessions: Sessions::default() }
+        Parts { tree: Tree::empty(), sessions: Sessions::default(), trail: Vec::new() }
     }
 }
 
@@ -177,6 +193,11 @@ impl Parts {
     /// Adds a znode; see [`ImageBuilder::node`].
     pub(super) fn node(&mut self, node: ImageNode) -> Result<(), ImageError> {
         let ImageNode { path, data, acl, stat } = node;
+        let data = data.map(|data| Bytes::copy_from_slice(&data));
+        let content = match self.tree.append(&mut self.trail, &path, Content { data, acl, stat }) {
+            Ok(()) => return Ok(()),
+            Err(content) => content,
+        };
         let has_place = if self.tree.is_empty() {
             path == "/"
         } else {
@@ -191,8 +212,8 @@ impl Parts {
         if !has_place {
             return Err(ImageError::Misplaced { path });
         }
-        let data = data.map(|data| Bytes::copy_from_slice(&data));
-        self.tree.insert(&path, Content { data, acl, stat });
+        self.tree.insert(&path, content);
+        self.trail = self.tree.trail_behind(&path);
         Ok(())
     }
 
@@ -291,7 +312,7 @@ impl ImageBuilder {
         if self.parts.tree.is_empty() {
             return Err(ImageError::NoRoot);
         }
-        Ok(Image::freeze(zxid, &self.parts.tree, &self.parts.sessions, &self.restores))
+        Ok(Image::built(zxid, self.parts, &self.restores))
     }
 
     /// The image after `zxid`.
@@ -349,6 +370,47 @@ mod tests {
         assert_eq!(builder.node(ImageNode { stat: owned, ..node("/e") }), Ok(()));
         for path in ["/", "", "/a", "a", "/a/", "/b/c", "/e/x", "//a", "//b"] {
             assert_eq!(builder.node(node(path)), misplaced(path), "{path:?}");
+        }
+    }
+
+    /// Whatever the order, as long as parents come first, the same comes out; and each refusal is
+    /// the same.
+    #[test]
+    fn a_builder_takes_znodes_in_any_order() {
+        let walk = ["/", "/a", "/a/b", "/a/b/c", "/a/c", "/ab", "/b", "/b/a", "/c"];
+        let orders: [&[usize]; 4] = [
+            &[0, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0, 8, 6, 5, 1, 4, 2, 3, 7],
+            &[0, 1, 5, 6, 8, 2, 4, 7, 3],
+            &[0, 6, 7, 1, 2, 3, 4, 5, 8],
+        ];
+        let mut images = Vec::new();
+        for order in orders {
+            let mut builder = ImageBuilder::new();
+            for &at in order {
+                assert_eq!(builder.node(node(walk[at])), Ok(()), "{} in {order:?}", walk[at]);
+                for again in ["/", walk[at], "/a/", "//a", "/none/x"] {
+                    assert_eq!(builder.node(node(again)), misplaced(again), "{again} in {order:?}");
+                }
+            }
+            let image = builder.build(Zxid(1)).expect("it has a root");
+            let paths: Vec<Text> = image.nodes().map(|node| node.path).collect();
+            assert_eq!(paths, walk.map(Text::from));
+            images.push(image);
+        }
+        // The first to thaw takes the tree that it was built in, the second makes it anew.
+        for image in &images {
+            assert_eq!(image.digest(), images[0].digest());
+            let [(one, ..), (other, ..)] = [image.thaw(), image.thaw()];
+            for tree in [one, other] {
+                assert_eq!((tree.digest(), tree.data_bytes()), {
+                    let of_walk = Tree::thaw(images[0].0.znodes.clone());
+                    (of_walk.digest(), of_walk.data_bytes())
+                });
+                assert!(walk.iter().all(|path| tree.contains(path)));
+                let names = |path| tree.names(tree.get(path).expect("there")).collect::<Vec<_>>();
+                assert_eq!((names("/"), names("/a")), (vec!["a", "ab", "b", "c"], vec!["b", "c"]));
+            }
         }
     }
 

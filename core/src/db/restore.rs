@@ -184,7 +184,7 @@ impl Cutter {
 
     fn finish(mut self) -> Result<Prepared, RestoreError> {
         self.cut()?;
-        let Parts { tree, sessions } = &self.staged.parts;
+        let Parts { tree, sessions, .. } = &self.staged.parts;
         let (n_sessions, n_znodes) = (sessions.len() as u64, tree.len() as u64);
         let end = RestoreStep::End { n_sessions, n_znodes, digest: self.staged.parts.digest() };
         self.staged.take(&end)?;
@@ -281,7 +281,7 @@ impl Restores {
         let staged = staged.map(|(number, n_bytes)| {
             let tree = Tree::thaw(frozen.znodes.clone());
             let sessions = Sessions::thaw(frozen.sessions.clone(), Default::default());
-            Staged { number, n_bytes, parts: Parts { tree, sessions } }
+            Staged { number, n_bytes, parts: Parts { tree, sessions, ..Parts::default() } }
         });
         Restores { begun, done, staged }
     }
@@ -339,7 +339,7 @@ impl Staged {
     }
 
     fn check(&self, n_sessions: u64, n_znodes: u64, digest: u64) -> Result<(), RestoreError> {
-        let Parts { tree, sessions } = &self.parts;
+        let Parts { tree, sessions, .. } = &self.parts;
         let found = (sessions.len() as u64, tree.len() as u64, self.parts.digest());
         if found != (n_sessions, n_znodes, digest) {
             return Err(RestoreError::Different);
@@ -439,7 +439,7 @@ impl Database {
     /// twice, and lanes are those of servers, which go on as well; sessions that are in both stay
     /// attached as they are. What describes the ensemble is not the former one's.
     fn replace(&mut self, parts: Parts) {
-        let Parts { mut tree, sessions } = parts;
+        let Parts { mut tree, sessions, .. } = parts;
         if let Some(config) = self.tree.get(CONFIG_PATH) {
             tree.set_data(CONFIG_PATH, config.data.clone());
             tree.set_acl(CONFIG_PATH, &config.acl);

@@ -104,7 +104,7 @@ impl Default for AclLists {
 impl AclLists {
     /// The shared list equal to `acl`, for one more znode.
     pub(super) fn acquire(&mut self, acl: &[Acl]) -> AclList {
-        if *acl == *self.open {
+        if self.is_open(acl) {
             return Arc::clone(&self.open);
         }
         if let Some((list, _)) = self.uses.get_key_value(acl) {
@@ -125,6 +125,9 @@ impl AclLists {
 
     /// Takes over a list that a frozen znode has; all that have the same share it already.
     pub(super) fn adopt(&mut self, acl: &AclList) {
+        if Arc::ptr_eq(acl, &self.open) {
+            return;
+        }
         if **acl == *self.open {
             self.open = Arc::clone(acl);
         } else {
@@ -134,7 +137,7 @@ impl AclLists {
 
     /// One znode less has `acl`.
     pub(super) fn release(&mut self, acl: &AclList) {
-        if **acl == *self.open {
+        if self.is_open(acl) {
             return;
         }
         let uses = self.uses.get_mut(&**acl).expect("a znode's list was acquired");
@@ -142,6 +145,11 @@ impl AclLists {
         if *uses == 0 {
             self.uses.remove(&**acl);
         }
+    }
+
+    /// Nearly every list is, and the very same in memory.
+    fn is_open(&self, acl: &[Acl]) -> bool {
+        std::ptr::eq(acl, &*self.open) || *acl == *self.open
     }
 
     /// How many lists are in use besides the open one.

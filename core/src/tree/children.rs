@@ -35,24 +35,37 @@ impl Children {
         Some((slots[within], next))
     }
 
+    /// The slot with the last name.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.chunks.last().map(|chunk| chunk[chunk.len() - 1])
+    }
+
+    /// Adds `slot`, whose name comes after all others.
+    pub(super) fn push(&mut self, slot: u32) {
+        self.len += 1;
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < CHUNK => Arc::make_mut(last).push(slot),
+            _ => self.chunks.push(Arc::new(vec![slot])),
+        }
+    }
+
     /// Adds `slot`, whose name is `name`.
     ///
     /// # Panics
     /// If a child has that name: the tree looks before it inserts.
     pub(super) fn insert<'a>(&mut self, slot: u32, name: &str, name_at: impl Fn(u32) -> &'a str) {
+        // Numbered names come in this order, and to find a place among many costs.
+        if self.last().is_none_or(|last| name_at(last) < name) {
+            self.push(slot);
+            return;
+        }
         self.len += 1;
         let Err((chunk, within)) = self.find(name, name_at) else {
             panic!("two children of one name");
         };
-        let Some(slots) = self.chunks.get_mut(chunk) else {
-            self.chunks.push(Arc::new(vec![slot]));
-            return;
-        };
+        let slots = &mut self.chunks[chunk];
         if slots.len() < CHUNK {
             Arc::make_mut(slots).insert(within, slot);
-        } else if within == CHUNK {
-            // Names mostly come in ascending order: leave full chunks behind.
-            self.chunks.insert(chunk + 1, Arc::new(vec![slot]));
         } else {
             let slots = Arc::make_mut(slots);
             let mut upper = slots.split_off(CHUNK / 2);

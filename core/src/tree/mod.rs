@@ -103,6 +103,58 @@ impl Tree {
     /// If it is there, or its parent is not: callers have looked.
     pub fn insert(&mut self, path: &str, content: Content) {
         assert!(!self.contains(path), "{path:?} is there already");
+        let slot = self.place(path, content);
+        if path != "/" {
+            let prefix = path.len() - name_of(path).len();
+            self.with_children(path, |children, name, znodes| {
+                children.insert(slot, name, |slot| name_at(znodes, slot, prefix));
+            });
+        }
+    }
+
+    /// Adds a znode that comes after all that are there in the order of [`walk`](Self::walk), as
+    /// [`insert`](Self::insert) would but without having to look for anything. `trail` is its own
+    /// between calls: the way to the last one added. The content is given back if the path, or what
+    /// is there, is not like that.
+    pub(crate) fn append(
+        &mut self,
+        trail: &mut Vec<u32>,
+        path: &str,
+        content: Content,
+    ) -> Result<(), Content> {
+        let name = name_of(path);
+        let prefix = path.len() - name.len();
+        let is_parent = |parent: &Znode| match &*parent.path {
+            "/" => prefix == 1,
+            parent => parent.len() + 1 == prefix && path.starts_with(parent),
+        };
+        while trail.pop_if(|slot| !self.znodes.get(*slot).is_some_and(is_parent)).is_some() {}
+        let Some(parent) = trail.last().and_then(|slot| self.znodes.get(*slot)) else {
+            return Err(content);
+        };
+        let last = parent.children.as_ref().and_then(|children| children.last());
+        let follows = last.is_none_or(|last| name_at(&self.znodes, last, prefix) < name);
+        if name.is_empty() || !follows || matches!(parent.kind(), Kind::Ephemeral(_)) {
+            return Err(content);
+        }
+        let slot = self.place(path, content);
+        let parent = trail.last().and_then(|slot| self.znodes.get_mut(*slot));
+        let parent = parent.expect("it was there above");
+        self.tally.take_due(parent);
+        Arc::make_mut(parent.children.get_or_insert_default()).push(slot);
+        self.tally.put_due(parent);
+        trail.push(slot);
+        Ok(())
+    }
+
+    /// The trail behind `path`, for [`append`](Self::append).
+    pub(crate) fn trail_behind(&self, path: &str) -> Vec<u32> {
+        let parent = parent_of(path).and_then(|parent| self.find(parent));
+        parent.into_iter().chain(self.find(path)).collect()
+    }
+
+    /// Puts a znode into its slot, and whatever knows of all znodes; but for its parent's list.
+    fn place(&mut self, path: &str, content: Content) -> u32 {
         let acl = self.acls.acquire(&content.acl);
         let body = Znode::hash_body(path, content.data.as_ref(), &acl);
         let Content { data, stat, .. } = content;
@@ -111,12 +163,7 @@ impl Tree {
         let slot = self.znodes.insert(znode);
         let place = Place { hash: hash(path), slot };
         self.index.insert_unique(spread(&place), place, spread);
-        if path != "/" {
-            let prefix = path.len() - name_of(path).len();
-            self.with_children(path, |children, name, znodes| {
-                children.insert(slot, name, |slot| name_at(znodes, slot, prefix));
-            });
-        }
+        slot
     }
 
     /// Takes a znode away, without a change to its parent's numbers.
