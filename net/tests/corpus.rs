@@ -139,7 +139,7 @@ fn peer_message_keeps_its_promises() {
     let vote = Message::Raft(raft::Message { term: Term(3), body: vote });
     let meta = SnapshotMeta { last: previous, membership: Some((Index(1), membership())) };
     let snapshot = Snapshot { meta, zxid: Zxid(14), image: small_image() };
-    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3 };
+    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3, asks: false };
     run("peer_message", doors::peer_message, |seeds| {
         let seed = |message| bytes_of(|out| assert!(encode_message(&message, out).is_none()));
         seeds.insert("hello", bytes_of(|out| encode_hello(&hello, out)).split_off(4));
