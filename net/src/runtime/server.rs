@@ -531,3 +531,34 @@ const LEAST_SLEEP: Duration = Duration::from_millis(1);
 const BIND_INTERVAL: Duration = Duration::from_secs(1);
 /// Reports of storage taken at once.
 const MAX_REPORTS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_in_crowds_pushes_out_his_own() {
+        let strangers = Strangers::default();
+        let [crowd, peer] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
+        let enter = |address| strangers.enter(address, 3);
+        let (_, mut first) = enter(crowd);
+        let (_, mut of_peer) = enter(peer);
+        let (_, mut second) = enter(crowd);
+        let is_out = |pushed_out: &mut oneshot::Receiver<()>| {
+            pushed_out.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+        };
+        assert!(!is_out(&mut first), "there is room for three");
+        let mut last = enter(crowd).1;
+        assert!(is_out(&mut first) && !is_out(&mut second));
+        for _ in 0..100 {
+            let next = enter(crowd).1;
+            assert!(!is_out(&mut of_peer));
+            last = next;
+        }
+        assert!(is_out(&mut second) && !is_out(&mut last));
+        let (number, mut again) = enter(peer);
+        assert!(!is_out(&mut of_peer) && !is_out(&mut again), "the crowd is larger");
+        strangers.leave(number);
+        assert_eq!(strangers.lock().1.len(), 2);
+    }
+}

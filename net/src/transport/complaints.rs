@@ -84,6 +84,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_tries_again_and_again_is_told_of_once_in_a_while() {
+        let mut complaints = Complaints::new(1, Duration::from_secs(60));
+        let (source, other) = ((2, "its password is not right"), (2, "it shows nothing"));
+        assert_eq!(complaints.admit(at(1), source), Some(0));
+        assert_eq!(complaints.admit(at(1), other), Some(0), "something else is wrong");
+        for second in 2..61 {
+            assert_eq!(complaints.admit(at(second), source), None);
+        }
+        assert_eq!(complaints.admit(at(61), source), Some(59));
+    }
+
+    #[test]
     fn memory_is_bounded_however_many_sources_there_are() {
         let mut complaints = Complaints::default();
         for n in 0..10_000u32 {
