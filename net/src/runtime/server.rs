@@ -468,7 +468,7 @@ impl Strangers {
         let mut strangers = self.lock();
         let (last, present) = &mut *strangers;
         while present.len() >= most.max(1) {
-            let mut of_address: BTreeMap<IpAddr, usize> = [(address, 1)].into();
+            let mut of_address: BTreeMap<IpAddr, usize> = BTreeMap::new();
             for (from, _) in present.values() {
                 *of_address.entry(*from).or_default() += 1;
             }
