@@ -18,8 +18,9 @@ const DEMANDS: &str = "quorum.auth.serverRequireSasl=true";
 fn jaas(own_password: &str) -> String {
     let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
     format!(
-        "QuorumServer {{\n    {module}\n    user_zk=\"a long \\\"secret\\\"\";\n}};\n\
-         QuorumLearner {{\n    {module}\n    username=\"zk\"\n    password=\"{own_password}\";\n}};\n"
+        "QuorumServer {{\n    {module}\n    user_zk=\"{PASSWORD}\";\n}};\n\
+         QuorumLearner {{\n    {module}\n    username=\"zk\"\n    \
+         password=\"{own_password}\";\n}};\n"
     )
 }
 

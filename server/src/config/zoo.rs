@@ -244,9 +244,7 @@ impl ZooConfig {
                 .number("snapSizeLimitInKb", i32::MIN.into()..=i64::from(i32::MAX))?
                 .and_then(|kib| u64::try_from(kib).ok().filter(|&kib| kib > 0))
                 .map(|kib| kib << 10),
-            snapshots_kept: keys
-                .number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?
-                .map_or(3, |kept| kept.max(3)),
+            snapshots_kept: snapshots_kept(&keys)?,
             tree,
             local_sessions: local_sessions(&keys, &membership)?,
             local_upgrading: keys.boolean("localSessionsUpgradingEnabled", false)?,
@@ -266,6 +264,12 @@ impl ZooConfig {
             warnings,
         })
     }
+}
+
+/// ZooKeeper keeps three at least, too.
+fn snapshots_kept(keys: &Keys<'_>) -> Result<u32, ConfigError> {
+    let kept = keys.number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?;
+    Ok(kept.map_or(3, |kept| kept.max(3)))
 }
 
 /// ZooKeeper has no such key: its servers vote with empty folders.
