@@ -21,7 +21,9 @@ use zokor_core::time::WallTime;
 use zokor_net::wire::entry::{encode_action, encode_entry};
 use zokor_net::wire::image::ImageEncoder;
 use zokor_net::wire::login::{Login, Refusal, encode_login};
-use zokor_net::wire::peer::{Hello, SnapshotFrames, encode_hello, encode_message};
+use zokor_net::wire::peer::{
+    Hello, PartHeld, PartName, SnapshotFrames, encode_hello, encode_message, encode_part_held,
+};
 use zokor_net::wire::request::{encode_connect, encode_request};
 use zokor_net::wire::response::{encode_connected, encode_event, encode_reply};
 
@@ -152,7 +154,10 @@ fn peer_message_keeps_its_promises() {
         seeds.insert("heard", seed(heard));
         seeds.insert("short-of-room", seed(Message::ShortOfRoom));
         seeds.insert("vote", seed(vote));
-        seeds.insert("snapshot", SnapshotFrames::new(Term(4), &snapshot).flatten().collect());
+        let name = PartName::of(&snapshot);
+        let held = PartHeld { name, n_chunks: 2 };
+        seeds.insert("part-held", bytes_of(|out| encode_part_held(&held, out)));
+        seeds.insert("snapshot", SnapshotFrames::new(Term(4), &snapshot, 0).flatten().collect());
     });
 }
 

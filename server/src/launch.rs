@@ -183,6 +183,7 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
         Some(auth) => Some(Arc::new(Credentials::new(auth.clone(), Seed(random()?)))),
         None => None,
     };
+    config.dial.snapshot_rate = plan.snapshot_rate;
     let room = room_for_clients();
     config.peer_queue_bytes = plan.peer_queue_bytes;
     let seed = u64::from_le_bytes(random()?);

@@ -48,6 +48,8 @@ pub struct Plan {
     pub address_timeout: Duration,
     /// After how long the way to a peer is given up on which nothing comes back.
     pub gone_after: Duration,
+    /// So many bytes of snapshots a second go to a peer at most; 0 sets no limit.
+    pub snapshot_rate: u64,
     /// Names the ensemble to its peers, so that servers of two ensembles never mix. 0 if its
     /// servers have no number in common: ZooKeeper's files hold none, and whatever could be derived
     /// from the `server` lines would part the servers whose file is edited already from the others
@@ -101,6 +103,7 @@ impl Plan {
             peer_auth: config.peer_auth.clone(),
             address_timeout: config.peers.reach_timeout,
             gone_after: gone_after(config),
+            snapshot_rate: config.peers.snapshot_rate,
             ensemble: 0,
             hand_over_timeout: Duration::from_millis(500),
             farewell_timeout: config.limits.shutdown_timeout.unwrap_or(Duration::from_secs(2)),

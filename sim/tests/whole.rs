@@ -81,6 +81,7 @@ const SEEDS: &[(u64, &str)] = &[
     (0x55dd_8cd4_2ae4_a546, "the same kept one server behind"),
     (0x28ae_5ce5_fd9d_f7e9, "the same kept one server from ever hearing anything"),
     (0x75ea_b8b5_d011_d590, "a client that rested lost its connection after all was well"),
+    (0x597c_cd76_2da1_47b4, "a server with a leader served nobody: it was lost and found at once"),
 ];
 
 #[test]

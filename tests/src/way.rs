@@ -21,6 +21,8 @@ struct Shared {
     dead: Mutex<bool>,
     revived: Condvar,
     n_bytes: AtomicU64,
+    /// Both ends of what it has carried since it was cut last.
+    carried: Mutex<Vec<TcpStream>>,
 }
 
 impl Way {
@@ -28,8 +30,13 @@ impl Way {
     pub fn to(to: SocketAddr) -> Way {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let (dead, n_bytes) = (Mutex::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared { to, dead, revived: Condvar::new(), n_bytes });
+        let shared = Arc::new(Shared {
+            to,
+            dead: Mutex::default(),
+            revived: Condvar::new(),
+            n_bytes: AtomicU64::new(0),
+            carried: Mutex::default(),
+        });
         let way = Way { address, shared };
         let taker = way.clone();
         thread::spawn(move || {
@@ -57,6 +64,15 @@ impl Way {
         self.shared.revived.notify_all();
     }
 
+    /// Ends the connections that there are, at both ends; new ones are carried.
+    pub fn cut(&self) {
+        let mut carried = self.shared.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in carried.drain(..) {
+            // One that has ended already needs no end.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Bytes that it has passed on towards its end.
     pub fn n_bytes(&self) -> u64 {
         self.shared.n_bytes.load(Ordering::Relaxed)
@@ -70,6 +86,10 @@ impl Way {
         }
         let (near_again, far_again) = (near.try_clone(), far.try_clone());
         let (Ok(near_again), Ok(far_again)) = (near_again, far_again) else { return };
+        let ends = [near.try_clone(), far.try_clone()];
+        let mut carried = self.shared.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        carried.extend(ends.into_iter().flatten());
+        drop(carried);
         let way = self.clone();
         thread::spawn(move || way.copy(far_again, near_again, false));
         self.copy(near, far, true);

@@ -103,6 +103,8 @@ pub struct Replica {
 
     /// Peers to which a connection stands: those that can hear this server.
     links: BTreeSet<ServerId>,
+    /// Since it was noted last whether the leader hears this server.
+    links_changed: bool,
     /// On their way to the leader, with the next poll.
     forwards: Vec<Action>,
     /// Sessions whose connections have ended since the last upkeep, and that were heard from
@@ -177,6 +179,7 @@ impl Replica {
             barriers: Barriers::default(),
             last_session_id: SessionId(0),
             links: BTreeSet::new(),
+            links_changed: false,
             forwards: Vec::new(),
             departed: Vec::new(),
             admission: Admission::default(),
@@ -207,8 +210,8 @@ impl Replica {
                 if self.raft.role() == Role::Leader {
                     self.counts.sync_begins(peer);
                 }
+                self.links_changed = true;
                 if self.raft.leader() == Some(peer) {
-                    self.note_leader(Some(peer));
                     self.resend_all();
                 }
             }
@@ -216,7 +219,7 @@ impl Replica {
                 self.links.remove(&peer);
                 self.raft.peer_down(now.instant, peer);
                 self.counts.sync_broken(peer);
-                self.note_leader(self.raft.leader());
+                self.links_changed = true;
             }
             Input::Message { from, message } => self.message(from, message),
             Input::Persisted { ticket } => self.raft.persisted(now.instant, ticket),
@@ -252,6 +255,10 @@ impl Replica {
                 self.flush_forwards();
             } else if let Some(effect) = self.raft.poll(self.now.instant) {
                 self.effect(effect);
+            } else if std::mem::take(&mut self.links_changed) {
+                // Not before: within one wake-up a leader may be lost and found, of which no effect
+                // tells.
+                self.note_leader(self.raft.leader());
             } else if !self.begin_checkpoint() {
                 return None;
             }

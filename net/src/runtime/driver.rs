@@ -328,6 +328,7 @@ impl Driver {
         }
         self.tell_repair(now);
         self.peers.leave_dead_ways(now.instant);
+        self.peers.forget_parts(now.instant);
         self.drop_stale(now);
         let mut overdue = Vec::new();
         for (conn, connection) in &self.connections {

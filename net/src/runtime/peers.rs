@@ -20,7 +20,7 @@ use zokor_core::time::{Instant, WallTime};
 
 use super::facts::PeerFacts;
 use super::shared::Shared;
-use crate::transport::{Incoming, Outbox, PeerPort};
+use crate::transport::{Incoming, KEPT_FOR, Outbox, Part, PartHeld, PeerPort};
 
 /// All peers of one server.
 #[derive(Debug, Default)]
@@ -42,11 +42,13 @@ struct Peer {
     incoming: Option<(u64, oneshot::Sender<()>)>,
     /// It can be reached in more than one way.
     has_ways: bool,
-    /// When it said last that it repairs its log, or does not know yet whether it is new: it answers
-    /// nothing else meanwhile, and says so again now and then.
+    /// When it said last that it repairs its log, or does not know yet whether it is new: it
+    /// answers nothing else meanwhile, and says so again now and then.
     repairs_at: Option<Instant>,
     /// When it was asked something on the outgoing connection first since it was heard of last.
     unanswered_since: Option<Instant>,
+    /// What is kept of a snapshot of it that broke off, and since when that is known here.
+    part: Option<(Part, Option<Instant>)>,
     /// What is told of it; its queue, only the outbox knows.
     told: PeerFacts,
 }
@@ -145,6 +147,44 @@ impl Peers {
         }
     }
 
+    /// A snapshot of `from` broke off, of which so much has come. The sender is told before it
+    /// hears anything else over the next connection, or at once if one stands.
+    fn keep_part(&mut self, from: ServerId, part: Part) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.outbox.push_held(&part.held());
+            peer.part = Some((part, None));
+            self.due.insert(from);
+        }
+    }
+
+    fn tell_part(&mut self, to: ServerId) {
+        if let Some(peer) = self.peers.get(&to)
+            && let Some((part, _)) = &peer.part
+        {
+            peer.outbox.push_held(&part.held());
+            self.due.insert(to);
+        }
+    }
+
+    fn take_part(&mut self, from: ServerId) -> Option<Part> {
+        let (part, _) = self.peers.get_mut(&from)?.part.take()?;
+        Some(part)
+    }
+
+    fn part_held(&self, from: ServerId, part: PartHeld) {
+        if let Some(peer) = self.peers.get(&from) {
+            peer.outbox.held(part);
+        }
+    }
+
+    /// Forgets snapshots that broke off long ago, on either side.
+    pub(super) fn forget_parts(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.outbox.forget_old(now);
+            peer.part.take_if(|(_, since)| now.since(*since.get_or_insert(now)) >= KEPT_FOR);
+        }
+    }
+
     /// No incoming connection counts any more.
     pub(super) fn end(&mut self) {
         for peer in self.peers.values_mut() {
@@ -239,6 +279,7 @@ fn is_answered(body: &Body<Txn>) -> bool {
 impl PeerPort for Shared {
     fn up(&self, peer: ServerId) {
         self.input(|driver, now| {
+            driver.peers.tell_part(peer);
             if driver.peers.set_up(now.instant, peer, true) {
                 driver.machine.handle(now, Input::PeerUp { peer });
             }
@@ -269,6 +310,18 @@ impl PeerPort for Shared {
             }
             current
         })
+    }
+
+    fn keep_part(&self, from: ServerId, part: Part) {
+        self.input(|driver, _| driver.peers.keep_part(from, part));
+    }
+
+    fn take_part(&self, from: ServerId) -> Option<Part> {
+        self.lock().peers.take_part(from)
+    }
+
+    fn part_held(&self, from: ServerId, part: PartHeld) {
+        self.lock().peers.part_held(from, part);
     }
 
     fn incoming_ended(&self, from: ServerId, number: u64) {

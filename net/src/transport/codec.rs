@@ -2,16 +2,17 @@
 
 use bytes::{Bytes, BytesMut};
 use zokor_core::id::ServerId;
+use zokor_core::raft::Term;
 use zokor_core::replica::Message;
 
 use super::Identity;
-use crate::wire::WireError;
-use crate::wire::peer::{
-    Hello, MessageDecoder, SnapshotFrames, decode_hello, encode_hello, encode_message,
-};
+use crate::wire::peer::{Hello, decode_hello, encode_hello, encode_message, encode_part_held};
 
 pub(super) use crate::wire::login::LOGIN_LIMIT;
-pub(super) use crate::wire::peer::{FRAME_LIMIT, HELLO_SIZE};
+pub(super) use crate::wire::peer::{
+    FRAME_LIMIT, HELLO_SIZE, MessageDecoder as Decoder, PartName, SnapshotFrames, Spoken,
+};
+pub use crate::wire::peer::{Part, PartHeld};
 
 /// Appends `message` to `out`; a snapshot is given back, to be sent frame by frame.
 pub(super) fn encode(out: &mut BytesMut, message: Message) -> Option<Message> {
@@ -19,10 +20,24 @@ pub(super) fn encode(out: &mut BytesMut, message: Message) -> Option<Message> {
     is_snapshot.then_some(message)
 }
 
-/// The frames of a snapshot, made while they are sent; `None` for any other message.
-pub(super) fn frames(message: &Message) -> Option<SnapshotFrames<'_>> {
+/// Appends what is kept of a snapshot.
+pub(super) fn encode_held(out: &mut BytesMut, part: &PartHeld) {
+    encode_part_held(part, out);
+}
+
+/// The frames of a snapshot but for its `first` chunks, made while they are sent; `None` for any
+/// other message.
+pub(super) fn frames(message: &Message, first: u64) -> Option<SnapshotFrames<'_>> {
     match message {
-        Message::Snapshot { term, snapshot } => Some(SnapshotFrames::new(*term, snapshot)),
+        Message::Snapshot { term, snapshot } => Some(SnapshotFrames::new(*term, snapshot, first)),
+        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => None,
+    }
+}
+
+/// Which snapshot it is, and of what term, if it is one.
+pub(super) fn name(message: &Message) -> Option<(Term, PartName)> {
+    match message {
+        Message::Snapshot { term, snapshot } => Some((*term, PartName::of(snapshot))),
         Message::Raft(_) | Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => None,
     }
 }
@@ -49,14 +64,4 @@ pub(super) fn greeted(local: Identity, frame: Bytes) -> Result<(ServerId, bool),
         return Err(format!("it looks for server {}, this is server {}", hello.to, local.id));
     }
     Ok((hello.from, hello.asks))
-}
-
-/// Makes messages of the frames of one connection.
-#[derive(Default)]
-pub(super) struct Decoder(MessageDecoder);
-
-impl Decoder {
-    pub(super) fn feed(&mut self, frame: Bytes) -> Result<Option<Message>, WireError> {
-        self.0.feed(frame)
-    }
 }

@@ -13,10 +13,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until, timeout};
 use zokor_core::id::ServerId;
 
-use super::codec::{LOGIN_LIMIT, frames};
+use super::codec::{LOGIN_LIMIT, SnapshotFrames, frames};
 use super::greeting::{Caller, Credentials, Move};
 use super::inbox::Inbox;
 use super::options::PEER_GONE_AFTER;
@@ -39,6 +40,8 @@ pub struct DialLimits {
     pub least_delay: Duration,
     /// The longest pause. Default 1 s.
     pub longest_delay: Duration,
+    /// So many bytes of snapshots a second at most; 0 sets no limit, which is the default.
+    pub snapshot_rate: u64,
 }
 
 impl Default for DialLimits {
@@ -50,6 +53,7 @@ impl Default for DialLimits {
             write_timeout: Duration::from_secs(10),
             least_delay: Duration::from_millis(50),
             longest_delay: Duration::from_secs(1),
+            snapshot_rate: 0,
         }
     }
 }
@@ -174,7 +178,8 @@ impl Dialer {
         tracing::info!(%peer, address, authenticated = is_proven, "connected to peer");
         self.outbox.open();
         self.port.up(peer);
-        let end = speak(stream, &self.outbox, self.limits.write_timeout).await;
+        let pace = Pace::new(self.limits.snapshot_rate);
+        let end = speak(stream, &self.outbox, self.limits.write_timeout, pace).await;
         self.outbox.close();
         self.port.down(peer);
         tracing::warn!(%peer, address, why = end.why, "the connection to the peer has ended");
@@ -226,20 +231,28 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
     stream: S,
     outbox: &Outbox,
     write_timeout: Duration,
+    mut pace: Pace,
 ) -> End {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut out = BytesMut::new();
     loop {
         let snapshot = outbox.take_snapshot();
-        let mut frames = snapshot.as_ref().and_then(frames);
+        let mut frames = snapshot.as_ref().and_then(|(message, first)| frames(message, *first));
         // Once if there is no snapshot, else until all of it has gone.
         loop {
             outbox.take(&mut out);
+            // A chunk that is not sent costs as much work as one that is: the others come between.
+            let passes = frames.as_mut().is_some_and(SnapshotFrames::pass_over);
             while let Some(rest) = &mut frames
                 && out.len() < SNAPSHOT_WRITE
+                && !passes
+                && pace.is_due()
             {
                 match rest.next() {
-                    Some(frame) => out.extend_from_slice(&frame),
+                    Some(frame) => {
+                        pace.spend(frame.len());
+                        out.extend_from_slice(&frame);
+                    }
                     None => frames = None,
                 }
             }
@@ -248,14 +261,54 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
                 why = outbox.given_up() => Err(why.into()),
                 sent = send(&mut writer, &mut out, write_timeout), if !out.is_empty() => sent,
                 end = silence_ends(&mut reader) => Err(end),
+                () = yield_now(), if passes => Ok(()),
                 () = outbox.woken(), if out.is_empty() => Ok(()),
+                () = pace.due(), if out.is_empty() && frames.is_some() => Ok(()),
             };
-            if let Err(end) = happened {
-                return end;
+            if happened.is_err() || frames.is_none() {
+                drop(frames);
+                // Also if all of it has gone: much may be with the system still.
+                snapshot.into_iter().for_each(|(message, _)| outbox.keep(message));
+                match happened {
+                    Ok(()) => break,
+                    Err(end) => return end,
+                }
             }
-            if frames.is_none() {
-                break;
-            }
+        }
+    }
+}
+
+/// How fast snapshots go.
+pub(super) struct Pace {
+    /// How long one byte takes, in nanoseconds times 2^20.
+    per_byte: u64,
+    /// When the next chunk may go.
+    due: Instant,
+}
+
+impl Pace {
+    /// So many bytes a second, or as they come if `rate` is 0.
+    pub(super) fn new(rate: u64) -> Self {
+        const SECOND: u64 = 1_000_000_000 << 20;
+        Pace { per_byte: SECOND.checked_div(rate).unwrap_or(0), due: Instant::now() }
+    }
+
+    fn is_due(&self) -> bool {
+        self.per_byte == 0 || self.due <= Instant::now()
+    }
+
+    /// What was not used before is not made up for.
+    fn spend(&mut self, n_bytes: usize) {
+        let nanos = (u128::from(self.per_byte) * n_bytes as u128) >> 20;
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        if self.per_byte > 0 {
+            self.due = self.due.max(Instant::now()) + Duration::from_nanos(nanos);
+        }
+    }
+
+    async fn due(&self) {
+        if self.per_byte > 0 {
+            sleep_until(self.due).await;
         }
     }
 }
@@ -292,3 +345,23 @@ async fn silence_ends<S: AsyncRead + AsyncWrite>(reader: &mut ReadHalf<S>) -> En
 
 /// A snapshot adds chunks to a write up to this size, so that other messages never wait for long.
 const SNAPSHOT_WRITE: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_go_no_faster_than_is_said() {
+        let mut pace = Pace::new(0);
+        pace.spend(usize::MAX);
+        assert!(pace.is_due(), "there is no limit");
+        let begun = Instant::now();
+        let mut pace = Pace::new(1_000);
+        assert!(pace.is_due());
+        pace.spend(500_000);
+        assert!(!pace.is_due());
+        pace.spend(500_000);
+        let wait = pace.due - begun;
+        assert!(wait >= Duration::from_secs(999), "{wait:?}");
+    }
+}

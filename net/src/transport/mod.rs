@@ -19,6 +19,7 @@ mod receive;
 mod tests;
 
 pub use client::{ClientPort, Turn, attend};
+pub use codec::{Part, PartHeld};
 pub use complaints::Complaints;
 #[cfg(feature = "real-sockets")]
 pub use descriptors::room_for_clients;
@@ -29,6 +30,7 @@ pub use listen::{BindError, accept, bind};
 #[cfg(feature = "real-sockets")]
 pub use options::RealSockets;
 pub use options::{PEER_GONE_AFTER, PlainSockets, SocketOptions};
+pub(crate) use outbox::KEPT_FOR;
 pub use outbox::Outbox;
 pub use receive::{ReceiveLimits, Visitor, meet};
 
@@ -53,6 +55,15 @@ pub trait PeerPort: Send + Sync {
 
     /// The incoming connection has ended.
     fn incoming_ended(&self, from: ServerId, number: u64);
+
+    /// A connection has ended with a snapshot under way on it, of which so much has come.
+    fn keep_part(&self, from: ServerId, part: Part);
+
+    /// What was kept last of a snapshot of `from`, which is not kept any longer.
+    fn take_part(&self, from: ServerId) -> Option<Part>;
+
+    /// `from` keeps so much of a snapshot that was being sent to it.
+    fn part_held(&self, from: ServerId, part: PartHeld);
 }
 
 /// One accepted connection of a peer.

@@ -2,18 +2,21 @@
 //!
 //! Invariants: order is kept, but for snapshots, between whose chunks other messages may go; memory
 //! is bounded: a peer that does not keep up loses its connection, and with it what is queued; what
-//! is put in while there is no connection is dropped.
+//! is put in while there is no connection is dropped. But of a snapshot that breaks off the peer
+//! may keep a part: then the rest of it goes in the place of the next.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
 use zokor_core::replica::Message;
+use zokor_core::time::Instant;
 use zokor_core::{maybe, mutated};
 
-use super::codec::encode;
+use super::codec::{PartHeld, encode, encode_held, name};
 
 /// The queue to one peer, shared by the runtime, which fills it, and the link's task.
 pub struct Outbox {
@@ -25,6 +28,17 @@ pub struct Outbox {
     /// Wakes it from its pause between attempts.
     nudge: Notify,
     max_bytes: usize,
+    broken_off: Mutex<BrokenOff>,
+}
+
+/// The snapshot that was sent last, which its connection may have ended with.
+#[derive(Default)]
+struct BrokenOff {
+    snapshot: Option<Message>,
+    /// What the peer keeps of it, or of another.
+    held: Option<PartHeld>,
+    /// When it was looked at first, if nothing has changed since.
+    since: Option<Instant>,
 }
 
 /// Why a connection is given up.
@@ -43,8 +57,9 @@ struct Queue {
     bytes: BytesMut,
     /// Messages in them.
     n_messages: usize,
-    /// Whole; their frames are made while they are sent.
-    snapshots: VecDeque<Message>,
+    /// Each with the number of its chunks that the peer has; their frames are made while they are
+    /// sent.
+    snapshots: VecDeque<(Message, u64)>,
     /// The sender has bytes of its own, of what was taken before.
     taken: usize,
 }
@@ -53,7 +68,8 @@ impl Outbox {
     /// An empty one for at most `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
         let [wake, given_up, nudge] = [const { Notify::const_new() }; 3];
-        Outbox { queue: Mutex::default(), wake, given_up, nudge, max_bytes }
+        let (queue, broken_off) = (Mutex::default(), Mutex::default());
+        Outbox { queue, wake, given_up, nudge, max_bytes, broken_off }
     }
 
     /// Queues a message. The link learns of it by [`Outbox::wake`].
@@ -67,7 +83,7 @@ impl Outbox {
         }
         let snapshot = encode(&mut queue.bytes, message);
         queue.n_messages += usize::from(snapshot.is_none());
-        queue.snapshots.extend(snapshot);
+        queue.snapshots.extend(snapshot.map(|message| self.rest_of(message)));
         // Legal: how much a queue holds is up to the server; the link comes back.
         let is_full = maybe!(QueueFull if queue.bytes.len() + queue.taken > 10_000);
         if queue.bytes.len() + queue.taken > self.max_bytes || is_full {
@@ -75,6 +91,53 @@ impl Outbox {
         } else if queue.snapshots.len() > MAX_SNAPSHOTS {
             self.give_up(&mut queue, "it does not keep up: too many snapshots wait", false);
         }
+    }
+
+    /// Queues the word that so much of a snapshot of the peer is kept here.
+    pub(crate) fn push_held(&self, part: &PartHeld) {
+        let mut queue = self.lock();
+        if queue.open && queue.broken.is_none() {
+            encode_held(&mut queue.bytes, part);
+            queue.n_messages += 1;
+        }
+    }
+
+    /// The peer keeps so much of a snapshot that broke off.
+    pub(crate) fn held(&self, part: PartHeld) {
+        let mut broken_off = self.broken_off();
+        broken_off.held = Some(part);
+    }
+
+    /// This snapshot, or a part of it, has gone.
+    pub(super) fn keep(&self, message: Message) {
+        *self.broken_off() = BrokenOff { snapshot: Some(message), ..BrokenOff::default() };
+    }
+
+    /// Forgets a snapshot that was sent long ago.
+    pub(crate) fn forget_old(&self, now: Instant) {
+        let mut broken_off = self.broken_off();
+        if broken_off.snapshot.is_some() || broken_off.held.is_some() {
+            let since = *broken_off.since.get_or_insert(now);
+            if now.since(since) >= KEPT_FOR {
+                *broken_off = BrokenOff::default();
+            }
+        }
+    }
+
+    /// The snapshot to be sent for `message`, and how much of it the peer has: the rest of one of
+    /// the same leadership that broke off, and which reaches as far for the terms of the log, or
+    /// the whole of `message`.
+    fn rest_of(&self, message: Message) -> (Message, u64) {
+        let BrokenOff { snapshot, held, .. } = std::mem::take(&mut *self.broken_off());
+        let (Some(former), Some(held)) = (snapshot, held) else { return (message, 0) };
+        let (Some((term, new)), Some((former_term, old))) = (name(&message), name(&former)) else {
+            return (message, 0);
+        };
+        if term != former_term || old != held.name || old.last.term != new.last.term {
+            return (message, 0);
+        }
+        tracing::info!(n_chunks = held.n_chunks, "going on with a snapshot that broke off");
+        (former, held.n_chunks)
     }
 
     /// Asks the link's task to send what is queued.
@@ -160,7 +223,7 @@ impl Outbox {
     }
 
     /// The next snapshot to be sent.
-    pub(super) fn take_snapshot(&self) -> Option<Message> {
+    pub(super) fn take_snapshot(&self) -> Option<(Message, u64)> {
         self.lock().snapshots.pop_front()
     }
 
@@ -168,6 +231,10 @@ impl Outbox {
         let broken = Some(GivenUp { why, is_way_dead });
         *queue = Queue { open: true, broken, ..Queue::default() };
         self.given_up.notify_one();
+    }
+
+    fn broken_off(&self) -> MutexGuard<'_, BrokenOff> {
+        self.broken_off.lock().expect("no code that can panic runs under this lock")
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -190,6 +257,9 @@ impl fmt::Debug for Outbox {
 
 /// A buffer that grew beyond this is not kept for reuse.
 const KEPT_CAPACITY: usize = 1 << 20;
+/// How long a snapshot that broke off is kept, on either side. It holds what has changed since a
+/// second time in memory.
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Snapshots that wait behind the one being sent.
 const MAX_SNAPSHOTS: usize = 2;
 

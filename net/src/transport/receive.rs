@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zokor_core::id::ServerId;
 
-use super::codec::{Decoder, FRAME_LIMIT, HELLO_SIZE, LOGIN_LIMIT};
+use super::codec::{Decoder, FRAME_LIMIT, HELLO_SIZE, LOGIN_LIMIT, Spoken};
 use super::greeting::{Credentials, Host, Move, TurnedAway};
 use super::inbox::Inbox;
 use super::{Identity, Incoming, PeerPort};
@@ -142,19 +142,23 @@ impl Visitor {
         let (from, address, authenticated) = (self.from, self.address, self.is_proven);
         let Incoming { number, superseded } = port.incoming(from);
         tracing::info!(peer = %from, %address, authenticated, "a peer has connected");
-        tokio::select! {
+        let mut decoder = Decoder::new();
+        let ended = tokio::select! {
             biased;
-            _ = superseded => {}
-            why = self.hear(number, port.as_ref()) => {
-                tracing::warn!(peer = %from, %address, why, "a peer's connection has ended");
-                port.incoming_ended(from, number);
-            }
+            _ = superseded => None,
+            why = self.hear(&mut decoder, number, port.as_ref()) => Some(why),
+        };
+        if let Some(part) = decoder.into_part() {
+            port.keep_part(from, part);
+        }
+        if let Some(why) = ended {
+            tracing::warn!(peer = %from, %address, why, "a peer's connection has ended");
+            port.incoming_ended(from, number);
         }
     }
 
     /// Hands on messages; says why no more come.
-    async fn hear(&mut self, number: u64, port: &dyn PeerPort) -> String {
-        let mut decoder = Decoder::default();
+    async fn hear(&mut self, decoder: &mut Decoder, number: u64, port: &dyn PeerPort) -> String {
         loop {
             let mut messages = Vec::new();
             loop {
@@ -164,7 +168,14 @@ impl Visitor {
                     Err(error) => Err(error),
                 };
                 match fed {
-                    Ok(message) => messages.extend(message),
+                    Ok(Some(Spoken::Message(message))) => messages.push(message),
+                    Ok(Some(Spoken::Holds(part))) => port.part_held(self.from, part),
+                    Ok(Some(Spoken::Begins)) => {
+                        if let Err(error) = decoder.begin(port.take_part(self.from)) {
+                            return error.to_string();
+                        }
+                    }
+                    Ok(None) => {}
                     Err(error) => return error.to_string(),
                 }
             }

@@ -13,6 +13,8 @@ use zokor_core::auth::{PeerAuth, Secret};
 use zokor_core::id::{Seed, SessionId};
 use zokor_core::raft::{self, Body, Term};
 
+mod broken_off;
+
 use super::*;
 use crate::wire::frame::split_frame;
 use crate::wire::login::{LOGIN_LIMIT, Login, decode_login, encode_login};
@@ -24,6 +26,8 @@ struct Notes {
     lines: Mutex<Vec<String>>,
     incoming: Mutex<BTreeMap<ServerId, (u64, oneshot::Sender<()>)>>,
     last_number: Mutex<u64>,
+    part: Mutex<Option<Part>>,
+    held: Mutex<Option<PartHeld>>,
 }
 
 impl Notes {
@@ -68,14 +72,31 @@ impl PeerPort for Notes {
     fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>) -> bool {
         assert_eq!(self.incoming.lock().unwrap()[&from].0, number);
         for message in messages {
-            let Message::Heard(sessions) = message else { panic!("nobody said {message:?}") };
-            self.note(format!("heard {from}: {}", sessions[0].0));
+            match message {
+                Message::Heard(sessions) => self.note(format!("heard {from}: {}", sessions[0].0)),
+                Message::Snapshot { term, .. } => self.note(format!("snapshot of {term:?}")),
+                message => panic!("nobody said {message:?}"),
+            }
         }
         true
     }
 
     fn incoming_ended(&self, from: ServerId, _: u64) {
         self.note(format!("ended {from}"));
+    }
+
+    fn keep_part(&self, from: ServerId, part: Part) {
+        self.note(format!("{} chunks of {from} kept", part.held().n_chunks));
+        *self.part.lock().unwrap() = Some(part);
+    }
+
+    fn take_part(&self, _: ServerId) -> Option<Part> {
+        self.part.lock().unwrap().take()
+    }
+
+    fn part_held(&self, from: ServerId, part: PartHeld) {
+        self.note(format!("{from} holds {}", part.n_chunks));
+        *self.held.lock().unwrap() = Some(part);
     }
 }
 
@@ -291,7 +312,7 @@ async fn a_peer_that_takes_nothing_for_too_long_loses_its_connection() {
     let outbox = Outbox::new(1 << 20);
     outbox.open();
     outbox.push(Message::Heard(vec![SessionId(1); 1000]));
-    let why = dial::speak(near, &outbox, Duration::from_millis(20));
+    let why = dial::speak(near, &outbox, Duration::from_millis(20), dial::Pace::new(0));
     let end = timeout(PATIENCE, why).await.expect("the write is given up");
     assert_eq!((&*end.why, end.is_way_dead), ("it has not taken a byte for too long", true));
 }

@@ -23,6 +23,6 @@ pub mod peer;
 pub mod request;
 pub mod response;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use error::WireError;

@@ -5,18 +5,22 @@
 //! | Offset | Size | What |
 //! |---|---|---|
 //! | 0 | 4 | CRC-32C of all that follows, big-endian |
-//! | 4 | 1 | kind: 1 message, 2 snapshot head, 3 snapshot chunk, 4 snapshot end |
+//! | 4 | 1 | kind: 1 message, 2 snapshot head, 3 snapshot chunk, 4 snapshot end, 5 part held |
 //! | 5 | rest | body |
 //!
 //! - *message*: a head in bincode (varints, little-endian), then in the form of
 //!   [`compact`](super::compact): for entries a count and as many blobs, each an
 //!   [`entry`](super::entry); for a forward a count and blobs, each an action; for sessions heard
 //!   from a count and fixed numbers; else nothing.
-//! - *snapshot head*: term, meta and zxid in bincode, and if the membership in the meta decides by
-//!   groups, those of its voters and of its outgoing ones, as in an entry. It begins a snapshot and
-//!   drops one that is under way.
+//! - *snapshot head*: term, meta, zxid, digest and the number of the chunk that comes first in
+//!   bincode, and if the membership in the meta decides by groups, those of its voters and of its
+//!   outgoing ones, as in an entry. It begins a snapshot, or goes on with one, and drops any other
+//!   that is under way.
 //! - *snapshot chunk*: its number from 0 as a varint, then a chunk of an [`image`](super::image).
 //! - *snapshot end*: the number of chunks as a varint, and the image's digest as a fixed number.
+//! - *part held*: a connection ended with a snapshot of the reader under way on it, and this much
+//!   of it is kept: last entry, zxid, digest and the number of chunks in bincode. Whoever sends the
+//!   same again may leave these chunks out.
 //!
 //! Messages may stand between the frames of a snapshot. The first frame of a connection is a
 //! [`Hello`], which has a form of its own, because it names the version of all this.
@@ -24,24 +28,24 @@
 //! Invariant: a frame is believed only if its checksum is right. After any error the stream is lost
 //! and the connection must end.
 
-use std::fmt;
-
 use bincode::Options;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
-use zokor_core::proto::Zxid;
-use zokor_core::raft::{self, Body, EntryId, SharedEntry, SnapshotMeta, Term};
-use zokor_core::replica::{Message, Snapshot};
+use zokor_core::raft::{self, Body, EntryId, SharedEntry, Term};
+use zokor_core::replica::Message;
 
 use super::WireError;
-use super::compact::{Reader, put_blob, put_count, put_fixed, put_varint};
+use super::compact::{Reader, put_blob, put_count, put_fixed};
 use super::entry::{decode_action, decode_entry, encode_action, encode_entry};
 use super::frame::append_frame;
-use super::groups::{has_groups, put_groups_of, take_groups_of};
-use super::image::{ImageDecoder, ImageEncoder};
+
+mod pieces;
+
+use pieces::Head as SnapshotHead;
+pub use pieces::{Part, PartHeld, PartName, SnapshotFrames};
 
 /// The longest frame that a server accepts from a peer it knows. What goes into the log must stay
 /// well below, or it could never be passed on: four times the longest frame of a client, since text
@@ -154,7 +158,9 @@ pub fn encode_message_with<'a>(
                 put_fixed(out, session.0 as u64);
             }
         }),
-        Message::Snapshot { term, snapshot } => return Some(SnapshotFrames::new(*term, snapshot)),
+        Message::Snapshot { term, snapshot } => {
+            return Some(SnapshotFrames::new(*term, snapshot, 0));
+        }
     }
     None
 }
@@ -164,79 +170,35 @@ pub fn encode_message_with<'a>(
 /// # Errors
 /// If the checksum is wrong, anything is cut or out of its range, or it is a part of a snapshot.
 pub fn decode_message(frame: Bytes) -> Result<Message, WireError> {
-    let message = MessageDecoder::new().feed(frame)?;
-    message.ok_or(WireError::Misplaced { what: "part of a snapshot" })
-}
-
-/// Gives the frames of a snapshot one after another.
-pub struct SnapshotFrames<'a> {
-    head: Option<SnapshotHead>,
-    chunks: ImageEncoder<'a>,
-    digest: u64,
-    n_chunks: u64,
-    is_done: bool,
-}
-
-impl<'a> SnapshotFrames<'a> {
-    /// The frames of `snapshot`, sent by the leader of `term`.
-    pub fn new(term: Term, snapshot: &'a Snapshot) -> Self {
-        let (meta, zxid) = (snapshot.meta.clone(), snapshot.zxid);
-        SnapshotFrames {
-            head: Some(SnapshotHead { term, meta, zxid }),
-            chunks: ImageEncoder::new(&snapshot.image),
-            digest: snapshot.image.digest(),
-            n_chunks: 0,
-            is_done: false,
-        }
+    match MessageDecoder::new().feed(frame)? {
+        Some(Spoken::Message(message)) => Ok(message),
+        _ => Err(WireError::Misplaced { what: "part of a snapshot" }),
     }
 }
 
-impl Iterator for SnapshotFrames<'_> {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        let mut out = BytesMut::new();
-        if let Some(head) = self.head.take() {
-            append(&mut out, SNAPSHOT_HEAD, |out| put_snapshot_head(out, &head));
-        } else if let Some(chunk) = self.chunks.next() {
-            out.reserve(chunk.len() + OVERHEAD);
-            append(&mut out, SNAPSHOT_CHUNK, |out| {
-                put_varint(out, self.n_chunks);
-                out.put_slice(&chunk);
-            });
-            self.n_chunks += 1;
-        } else if !self.is_done {
-            append(&mut out, SNAPSHOT_END, |out| {
-                put_varint(out, self.n_chunks);
-                put_fixed(out, self.digest);
-            });
-            self.is_done = true;
-        } else {
-            return None;
-        }
-        Some(out.freeze())
-    }
+/// Appends what a server keeps of a snapshot that broke off, for its sender to know.
+pub fn encode_part_held(part: &PartHeld, out: &mut BytesMut) {
+    append(out, PART_HELD, |out| put_head(out, part));
 }
 
-impl fmt::Debug for SnapshotFrames<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SnapshotFrames").field("n_chunks", &self.n_chunks).finish_non_exhaustive()
-    }
+/// What one frame says, or ends.
+#[derive(Debug)]
+pub enum Spoken {
+    /// A whole message.
+    Message(Message),
+    /// A snapshot begins, or goes on: [`MessageDecoder::begin`] is to be called before the next
+    /// frame, with what is kept of one.
+    Begins,
+    /// The speaker keeps so much of a snapshot that this server was sending.
+    Holds(PartHeld),
 }
 
 /// Takes the frames of one connection in order and gives whole messages. What it holds of a
 /// snapshot under way is about as large as the image itself.
 #[derive(Debug, Default)]
 pub struct MessageDecoder {
-    incoming: Option<Incoming>,
-}
-
-/// A snapshot of which not all frames have come.
-#[derive(Debug)]
-struct Incoming {
-    head: SnapshotHead,
-    image: ImageDecoder,
-    n_chunks: u64,
+    begins: Option<SnapshotHead>,
+    incoming: Option<Part>,
 }
 
 impl MessageDecoder {
@@ -245,11 +207,13 @@ impl MessageDecoder {
         Self::default()
     }
 
-    /// Takes the next frame; gives a message if this frame ends one.
+    /// Takes the next frame; gives what it says, unless more has to come first.
     ///
     /// # Errors
     /// As for [`decode_message`], or if a part of a snapshot is missing. The connection must end.
-    pub fn feed(&mut self, frame: Bytes) -> Result<Option<Message>, WireError> {
+    pub fn feed(&mut self, frame: Bytes) -> Result<Option<Spoken>, WireError> {
+        const CHUNK: WireError = WireError::Misplaced { what: "snapshot chunk" };
+        const END: WireError = WireError::Misplaced { what: "snapshot end" };
         let mut reader = Reader::new(frame.clone());
         let expected = u32::from_be_bytes(reader.array("checksum")?);
         let found = crc32c::crc32c(&frame[reader.offset()..]);
@@ -257,55 +221,57 @@ impl MessageDecoder {
             return Err(WireError::Checksum { found, expected });
         }
         let offset = reader.offset();
-        match reader.byte("kind of frame")? {
-            MESSAGE => take_message(reader.into_rest()).map(Some),
+        let spoken = match reader.byte("kind of frame")? {
+            MESSAGE => Spoken::Message(take_message(reader.into_rest())?),
             SNAPSHOT_HEAD => {
-                let head = take_snapshot_head(reader.into_rest())?;
+                let head = SnapshotHead::take(reader.into_rest())?;
                 plausible(head.term)?;
                 plausible(head.meta.last.term)?;
                 // What a server sends that is no leader has no term of its own.
                 if head.meta.last.term > head.term && head.term != Term(0) {
                     return Err(WireError::Misplaced { what: "snapshot of a later term" });
                 }
-                self.incoming = Some(Incoming { head, image: ImageDecoder::new(), n_chunks: 0 });
-                Ok(None)
+                (self.begins, self.incoming) = (Some(head), None);
+                Spoken::Begins
             }
-            SNAPSHOT_CHUNK => self.chunk(reader).map(|()| None),
-            SNAPSHOT_END => self.end(reader).map(Some),
+            SNAPSHOT_CHUNK => {
+                let mut part = self.incoming.take().ok_or(CHUNK)?;
+                // What is no chunk of it leaves nothing that could be gone on with.
+                part.chunk(reader)?;
+                self.incoming = Some(part);
+                return Ok(None);
+            }
+            SNAPSHOT_END => Spoken::Message(self.incoming.take().ok_or(END)?.end(reader)?),
+            PART_HELD => {
+                let (part, reader) = take_head(reader.into_rest())?;
+                reader.finish("part held")?;
+                Spoken::Holds(part)
+            }
             kind => {
                 let found = i64::from(kind);
-                Err(WireError::Value { what: "kind of frame", offset, found })
+                return Err(WireError::Value { what: "kind of frame", offset, found });
             }
-        }
+        };
+        Ok(Some(spoken))
     }
 
-    fn chunk(&mut self, mut reader: Reader) -> Result<(), WireError> {
-        const WHAT: &str = "snapshot chunk";
-        let Some(incoming) = &mut self.incoming else {
-            return Err(WireError::Misplaced { what: WHAT });
-        };
-        if reader.varint(WHAT)? != incoming.n_chunks {
-            return Err(WireError::Misplaced { what: WHAT });
-        }
-        incoming.n_chunks += 1;
-        incoming.image.chunk(reader.into_rest())
+    /// Begins with the snapshot that the last frame spoke of: with `kept`, if it goes on with that.
+    ///
+    /// # Errors
+    /// If it goes on with anything else. The connection must end.
+    pub fn begin(&mut self, kept: Option<Part>) -> Result<(), WireError> {
+        let Some(head) = self.begins.take() else { return Ok(()) };
+        self.incoming = Some(match kept {
+            _ if head.first == 0 => Part::begun(head),
+            Some(part) => part.go_on(head)?,
+            None => return Err(WireError::Misplaced { what: "rest of a snapshot" }),
+        });
+        Ok(())
     }
 
-    fn end(&mut self, mut reader: Reader) -> Result<Message, WireError> {
-        const WHAT: &str = "snapshot end";
-        let Some(Incoming { head, image, n_chunks }) = self.incoming.take() else {
-            return Err(WireError::Misplaced { what: WHAT });
-        };
-        let count = reader.varint(WHAT)?;
-        let digest = reader.fixed("digest")?;
-        reader.finish(WHAT)?;
-        let image = image.finish()?;
-        let is_same = digest == image.digest() && head.zxid == image.zxid();
-        if count != n_chunks || !is_same {
-            return Err(WireError::Misplaced { what: WHAT });
-        }
-        let SnapshotHead { term, meta, zxid } = head;
-        Ok(Message::Snapshot { term, snapshot: Snapshot { meta, zxid, image } })
+    /// What has come of a snapshot that is under way; nothing if that is nothing.
+    pub fn into_part(self) -> Option<Part> {
+        self.incoming.filter(|part| part.held().n_chunks > 0)
     }
 }
 
@@ -330,60 +296,6 @@ enum Head {
     Forward,
     Heard,
     ShortOfRoom,
-}
-
-/// What must be known of a snapshot before its image comes.
-#[derive(Debug, Serialize, Deserialize)]
-struct SnapshotHead {
-    term: Term,
-    #[serde(with = "plain")]
-    meta: SnapshotMeta,
-    zxid: Zxid,
-}
-
-/// What a snapshot has to say of the log, without groups: these follow the head.
-mod plain {
-    use std::collections::BTreeSet;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use zokor_core::id::ServerId;
-    use zokor_core::raft::{EntryId, Index, Membership, SnapshotMeta};
-
-    type Plain = (EntryId, Option<(Index, [BTreeSet<ServerId>; 3])>);
-
-    pub(super) fn serialize<S: Serializer>(meta: &SnapshotMeta, to: S) -> Result<S::Ok, S::Error> {
-        let sets = |it: &Membership| [it.voters.clone(), it.outgoing.clone(), it.learners.clone()];
-        let set = meta.membership.as_ref().map(|(index, membership)| (*index, sets(membership)));
-        (meta.last, set).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<SnapshotMeta, D::Error> {
-        let (last, set) = Plain::deserialize(from)?;
-        let membership = set.map(|(index, [voters, outgoing, learners])| {
-            (index, Membership { outgoing, learners, ..Membership::of_voters(voters) })
-        });
-        Ok(SnapshotMeta { last, membership })
-    }
-}
-
-fn put_snapshot_head(out: &mut BytesMut, head: &SnapshotHead) {
-    put_head(out, head);
-    let set = head.meta.membership.as_ref().map(|(_, membership)| membership);
-    if let Some(membership) = set.filter(|membership| has_groups(membership)) {
-        put_groups_of(out, membership);
-    }
-}
-
-fn take_snapshot_head(body: Bytes) -> Result<SnapshotHead, WireError> {
-    let (mut head, mut reader) = take_head::<SnapshotHead>(body)?;
-    let set = head.meta.membership.take_if(|_| reader.left() > 0);
-    if let Some((index, membership)) = set {
-        head.meta.membership = Some((index, take_groups_of(&mut reader, membership)?));
-    }
-    reader.finish("snapshot head")?;
-    Ok(head)
 }
 
 fn take_message(body: Bytes) -> Result<Message, WireError> {
@@ -546,6 +458,7 @@ const MESSAGE: u8 = 1;
 const SNAPSHOT_HEAD: u8 = 2;
 const SNAPSHOT_CHUNK: u8 = 3;
 const SNAPSHOT_END: u8 = 4;
+const PART_HELD: u8 = 5;
 
 /// What bincode may read or write for one head: enough for a membership of thousands.
 const HEAD_LIMIT: u64 = 64 << 10;

@@ -304,7 +304,7 @@ pub(super) fn image() -> impl Strategy<Value = Image> {
 }
 
 /// An image with this root's children, in whichever form the builder wants its digest.
-pub(super) fn build(
+pub(crate) fn build(
     nodes: &[ImageNode],
     sessions: &[SessionRecord],
     last_ids: &BTreeMap<u8, SessionId>,
@@ -354,7 +354,7 @@ pub(super) fn build_restoring(
 }
 
 /// A root without anything.
-pub(super) fn root() -> ImageNode {
+pub(crate) fn root() -> ImageNode {
     ImageNode {
         path: Text::from("/"),
         data: Some(Bytes::new()),

@@ -32,6 +32,9 @@ pub struct PeerSettings {
     /// `multiAddress.reachabilityCheckTimeoutMs`: how long one of several addresses may take to
     /// answer before the next is tried. Default 1 s.
     pub reach_timeout: Duration,
+    /// `zokor.snapshotRateMb`, in bytes: so much of a snapshot goes to another server in a second
+    /// at most; 0, the default, sets no limit.
+    pub snapshot_rate: u64,
 }
 
 /// The keys that this file reads.
@@ -53,6 +56,7 @@ impl Default for PeerSettings {
             several_addresses: false,
             reach_check: true,
             reach_timeout: Duration::from_secs(1),
+            snapshot_rate: 0,
         }
     }
 }
@@ -91,6 +95,8 @@ impl PeerSettings {
                 .boolean("multiAddress.reachabilityCheckEnabled", default.reach_check)?,
             reach_timeout: milliseconds(keys, "multiAddress.reachabilityCheckTimeoutMs", 1)?
                 .unwrap_or(default.reach_timeout),
+            snapshot_rate: integer(keys, "zokor.snapshotRateMb", 0..=i32::MAX.into())?
+                .map_or(default.snapshot_rate, |megabytes| (megabytes as u64) << 20),
         })
     }
 }
@@ -118,6 +124,15 @@ mod tests {
             let problem = read(text).unwrap_err();
             assert!(problem.contains("write a whole number from 1 to"), "{problem}");
         }
+    }
+
+    #[test]
+    fn how_fast_snapshots_go_is_read() {
+        let read = |text: &str| read(text).map(|settings| settings.snapshot_rate);
+        assert_eq!(read(""), Ok(0));
+        assert_eq!(read("zokor.snapshotRateMb=20"), Ok(20 << 20));
+        let problem = read("zokor.snapshotRateMb=-1").unwrap_err();
+        assert!(problem.contains("write a whole number from 0 to"), "{problem}");
     }
 
     #[test]

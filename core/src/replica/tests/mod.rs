@@ -510,6 +510,30 @@ fn a_server_that_its_leader_does_not_hear_lets_its_clients_go_before_they_expire
 }
 
 #[test]
+fn a_leader_lost_and_found_within_one_wake_up_is_a_leader() {
+    let mut e = Ensemble::new(3);
+    let (leader, follower) = (e.leader(), e.follower());
+    let other = *e.running.keys().find(|&&id| id != leader && id != follower).expect("a third");
+    e.input(follower, Input::PeerDown { peer: leader });
+    e.input(follower, Input::PeerUp { peer: leader });
+    // It stands still until it is overdue; then everything that waited comes in at once.
+    e.now += e.config.raft.broken_link_timeout;
+    let now = e.now();
+    let replica = e.running.get_mut(&follower).expect("it runs");
+    replica.handle(now, Input::Wake);
+    assert_eq!(replica.raft().leader(), None, "it stands for election");
+    replica.handle(now, Input::PeerDown { peer: other });
+    let (term, commit) = (replica.raft().term(), replica.raft().commit());
+    let body = raft::Body::Heartbeat { commit, round: 0 };
+    let message = Message::Raft(raft::Message { term, body });
+    replica.handle(now, Input::Message { from: leader, message });
+    assert_eq!(replica.raft().leader(), Some(leader));
+    e.run(Duration::from_secs(10));
+    let a = e.open(follower);
+    assert!(e.call(a.conn, exists("/")).is_ok());
+}
+
+#[test]
 fn a_server_whose_own_disk_stands_still_lets_its_clients_go() {
     let mut e = Ensemble::new(3);
     let (leader, follower) = (e.leader(), e.follower());

@@ -7,8 +7,9 @@ use proptest::option;
 use proptest::prelude::*;
 use zokor_core::db::ImageNode;
 use zokor_core::groups::Groups;
-use zokor_core::proto::{AclList, Text};
-use zokor_core::raft::{Entry, Index, Membership, Payload, ReadToken};
+use zokor_core::proto::{AclList, Text, Zxid};
+use zokor_core::raft::{Entry, Index, Membership, Payload, ReadToken, SnapshotMeta};
+use zokor_core::replica::Snapshot;
 
 use super::*;
 use crate::wire::frame::split_frame;
@@ -73,13 +74,29 @@ fn snapshot() -> Snapshot {
 }
 
 fn snapshot_frames(snapshot: &Snapshot) -> Vec<Bytes> {
-    SnapshotFrames::new(Term(4), snapshot).map(|frame| content(&frame)).collect()
+    SnapshotFrames::new(Term(4), snapshot, 0).map(|frame| content(&frame)).collect()
 }
 
 fn feed(frames: impl IntoIterator<Item = Bytes>) -> Result<Vec<Message>, WireError> {
-    let mut decoder = MessageDecoder::new();
-    let messages = frames.into_iter().map(|frame| decoder.feed(frame));
-    messages.filter_map(Result::transpose).collect()
+    feed_to(&mut MessageDecoder::new(), None, frames)
+}
+
+/// The same where `kept` is what came before.
+fn feed_to(
+    decoder: &mut MessageDecoder,
+    mut kept: Option<Part>,
+    frames: impl IntoIterator<Item = Bytes>,
+) -> Result<Vec<Message>, WireError> {
+    let mut messages = Vec::new();
+    for frame in frames {
+        match decoder.feed(frame)? {
+            Some(Spoken::Message(message)) => messages.push(message),
+            Some(Spoken::Begins) => decoder.begin(kept.take())?,
+            Some(Spoken::Holds(part)) => panic!("nobody said {part:?}"),
+            None => {}
+        }
+    }
+    Ok(messages)
 }
 
 #[test]
@@ -222,7 +239,7 @@ fn a_head_may_not_claim_more_than_its_limit() {
     assert!(matches!(decode(sealed(MESSAGE, &huge)), Err(WireError::Head { .. })));
     let many = [&hex("00 03 04 02 08 07 fc00000100")[..], &[0; 200_000]].concat();
     assert!(matches!(decode(sealed(MESSAGE, &many)), Err(WireError::Head { .. })));
-    for kind in [0, 5, 255] {
+    for kind in [0, 6, 255] {
         let error = decode(sealed(kind, &[]));
         assert!(matches!(error, Err(WireError::Value { what: "kind of frame", .. })));
     }
@@ -252,8 +269,11 @@ fn a_snapshot_comes_back_with_messages_between_its_frames() {
 
 #[test]
 fn the_bytes_of_a_snapshots_head_are_fixed() {
-    let plain = "02 04 03 fb2c01 01 09 02 01 02 00 00 9a";
     let mut snapshot = snapshot();
+    let mut digest = Vec::new();
+    head_options().serialize_into(&mut digest, &snapshot.image.digest()).expect("a number");
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let plain = &format!("02 04 03 fb2c01 01 09 02 01 02 00 00 9a {digest} 00");
     assert_eq!(snapshot_frames(&snapshot)[0].slice(4..), hex(plain));
     let (_, membership) = snapshot.meta.membership.as_mut().expect("it has one");
     membership.groups = Groups::from_lines("group.3=1:2\nweight.1=2\nweight.2=0");
@@ -292,6 +312,81 @@ fn a_snapshot_with_a_part_lost_or_twice_is_refused() {
     assert!(feed(swapped).is_err());
 }
 
+/// What is kept of `snapshot` when so many frames of it have come.
+fn part_of(snapshot: &Snapshot, n_frames: usize) -> Option<Part> {
+    let mut decoder = MessageDecoder::new();
+    let frames = snapshot_frames(snapshot).into_iter().take(n_frames);
+    assert!(feed_to(&mut decoder, None, frames).expect("they are good").is_empty());
+    decoder.into_part()
+}
+
+fn rest(snapshot: &Snapshot, first: u64) -> Vec<Bytes> {
+    SnapshotFrames::new(Term(5), snapshot, first).map(|frame| content(&frame)).collect()
+}
+
+#[test]
+fn a_snapshot_that_broke_off_is_gone_on_with() {
+    let snapshot = snapshot();
+    assert!(part_of(&snapshot, 1).is_none(), "a head is nothing");
+    for n_chunks in 1..=3 {
+        // The sender may have heard of less than has come.
+        for first in 0..=n_chunks {
+            let part = part_of(&snapshot, 1 + n_chunks as usize).expect("some has come");
+            let held = PartHeld { name: PartName::of(&snapshot), n_chunks };
+            assert_eq!(part.held(), held);
+            let frames = rest(&snapshot, first);
+            assert_eq!(frames.len() as u64, 5 - first, "head, chunks, end");
+            let messages = feed_to(&mut MessageDecoder::new(), Some(part), frames);
+            let messages = messages.expect("it fits");
+            let [Message::Snapshot { term: Term(5), snapshot: whole }] = &messages[..] else {
+                panic!("{messages:?}");
+            };
+            assert_eq!(contents(&whole.image), contents(&snapshot.image));
+        }
+    }
+}
+
+#[test]
+fn a_rest_without_its_part_is_refused() {
+    const REST: WireError = WireError::Misplaced { what: "rest of a snapshot" };
+    let snapshot = snapshot();
+    let error =
+        |kept, first| feed_to(&mut MessageDecoder::new(), kept, rest(&snapshot, first)).err();
+    assert_eq!(error(None, 1), Some(REST));
+    assert_eq!(error(part_of(&snapshot, 2), 2), Some(REST), "a chunk is missing");
+    let mut other = snapshot.clone();
+    other.meta.last.index = Index(301);
+    assert_eq!(error(part_of(&other, 3), 2), Some(REST));
+    assert_eq!(error(part_of(&other, 3), 0), None, "it begins anew");
+    assert!(error(part_of(&snapshot, 3), u64::MAX).is_some());
+}
+
+#[test]
+fn nothing_is_kept_of_a_snapshot_with_a_wrong_chunk() {
+    let snapshot = snapshot();
+    let frames = snapshot_frames(&snapshot);
+    let mut decoder = MessageDecoder::new();
+    feed_to(&mut decoder, None, frames[..2].iter().cloned()).expect("they are good");
+    let wrong = sealed(SNAPSHOT_CHUNK, &[1, 99]);
+    assert!(feed_to(&mut decoder, None, [wrong]).is_err());
+    assert!(decoder.into_part().is_none());
+}
+
+#[test]
+fn the_bytes_of_a_part_held_are_fixed() {
+    let name = PartName { last: id(3, 300), zxid: Zxid(77), digest: 5 };
+    let frame = content(&bytes_of(|out| encode_part_held(&PartHeld { name, n_chunks: 9 }, out)));
+    assert_eq!(frame.slice(4..), hex("05 03 fb2c01 9a 05 09"));
+    match MessageDecoder::new().feed(frame) {
+        Ok(Some(Spoken::Holds(held))) => assert_eq!(held, PartHeld { name, n_chunks: 9 }),
+        other => panic!("{other:?}"),
+    }
+    for length in 0..6 {
+        let cut = &hex("03 fb2c01 9a 05 09")[..length];
+        assert!(MessageDecoder::new().feed(sealed(PART_HELD, cut)).is_err(), "{length}");
+    }
+}
+
 #[test]
 fn an_end_that_tells_of_another_image_is_refused() {
     let mut snapshot = snapshot();
@@ -314,7 +409,7 @@ fn an_end_that_tells_of_another_image_is_refused() {
 #[test]
 fn a_snapshot_of_a_later_term_than_its_sender_s_is_refused() {
     let snapshot = snapshot();
-    let frames = |term| SnapshotFrames::new(Term(term), &snapshot).map(|frame| content(&frame));
+    let frames = |term| SnapshotFrames::new(Term(term), &snapshot, 0).map(|frame| content(&frame));
     assert!(feed(frames(3)).is_ok());
     let what = "snapshot of a later term";
     assert_eq!(feed(frames(2)).err(), Some(WireError::Misplaced { what }));
@@ -365,11 +460,12 @@ fn entries_found_follow_each_other_and_are_not_of_a_later_term_than_their_name()
 
 #[test]
 fn a_snapshot_that_no_leader_sends_has_no_term() {
-    let frames = SnapshotFrames::new(Term(0), &snapshot()).map(|frame| content(&frame)).collect();
+    let frames =
+        SnapshotFrames::new(Term(0), &snapshot(), 0).map(|frame| content(&frame)).collect();
     let messages: Vec<Bytes> = frames;
     assert!(matches!(feed(messages).as_deref(), Ok([Message::Snapshot { term: Term(0), .. }])));
     let snapshot = snapshot();
-    let early = SnapshotFrames::new(Term(2), &snapshot).map(|frame| content(&frame));
+    let early = SnapshotFrames::new(Term(2), &snapshot, 0).map(|frame| content(&frame));
     assert!(feed(early.collect::<Vec<_>>()).is_err(), "a leader has no entry of a later term");
 }
 
@@ -470,7 +566,7 @@ proptest! {
         let zxid = image.zxid();
         let meta = SnapshotMeta { last: id(last_term, last), membership };
         let snapshot = Snapshot { meta, zxid, image };
-        let frames = SnapshotFrames::new(Term(term), &snapshot);
+        let frames = SnapshotFrames::new(Term(term), &snapshot, 0);
         let messages = feed(frames.map(|frame| content(&frame))).expect("it was encoded");
         let [Message::Snapshot { term: decoded_term, snapshot: decoded }] = &messages[..] else {
             panic!("{messages:?}");
@@ -482,7 +578,7 @@ proptest! {
     }
 
     #[test]
-    fn any_sealed_bytes_are_a_message_or_an_error(kind in 0..6u8, body: Vec<u8>) {
+    fn any_sealed_bytes_are_a_message_or_an_error(kind in 0..7u8, body: Vec<u8>) {
         if let Ok(message) = decode_message(sealed(kind, &body)) {
             prop_assert_eq!(decode(frame_of(&message)), Ok(format!("{message:?}")));
         }
