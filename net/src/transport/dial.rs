@@ -1,9 +1,9 @@
 //! The outgoing connection to one peer: the only one on which this server speaks to it.
 //!
 //! Invariants: there is at most one at a time; it counts as up from the peer's answer to our hello,
-//! before which comes whatever proof is wished for, until either side ends it; the end is noticed at
-//! once, since the sender also reads; attempts come with growing pauses, never in a tight loop; of a
-//! peer's addresses each has its try.
+//! before which comes whatever proof is wished for, until either side ends it; the end is noticed
+//! at once, since the sender also reads; attempts come with growing pauses, never in a tight loop;
+//! of a peer's addresses each has its try.
 
 use std::collections::BTreeMap;
 use std::io;
