@@ -4,8 +4,9 @@
 //! The same file is a module of `net/tests/corpus.rs`, where plain tests run the saved corpus.
 
 use bytes::{Bytes, BytesMut};
-use zokor_core::auth::AuthConfig;
+use zokor_core::auth::{AuthConfig, Call, Exchange, PeerAuth, Secret};
 use zokor_core::db::{Image, ImageError};
+use zokor_core::id::ServerId;
 use zokor_core::proto::{Acl, CreateKind, Id, Permissions, Read, Request, WatchMode, Write};
 use zokor_core::tree::acl::{fix_up, mask};
 use zokor_core::tree::{permits, shown};
@@ -13,6 +14,7 @@ use zokor_net::wire::WireError;
 use zokor_net::wire::entry::{decode_action, decode_entry, encode_action, encode_entry};
 use zokor_net::wire::frame::{Opening, split_frame};
 use zokor_net::wire::image::{ImageDecoder, ImageEncoder};
+use zokor_net::wire::login::{Login, decode_login, encode_login};
 use zokor_net::wire::peer::{
     MessageDecoder, Spoken, decode_hello, encode_hello, encode_message, encode_part_held,
 };
@@ -158,6 +160,41 @@ pub fn peer_message(bytes: &[u8]) {
         let Some(Spoken::Message(decoded)) = decoded else { panic!("{decoded:?}") };
         assert_eq!(format!("{decoded:?}"), format!("{message:?}"));
     }
+}
+
+/// What comes between two hellos: as it is, and with the right checksum in place of its last four
+/// bytes, which a fuzzer would not find. Its token is answered, or judged.
+pub fn login(bytes: &[u8]) {
+    let body = &bytes[..bytes.len().saturating_sub(4)];
+    let sealed = [body, &crc32c::crc32c(body).to_be_bytes()].concat();
+    for frame in [Bytes::copy_from_slice(bytes), Bytes::from(sealed)] {
+        let Ok(login) = decode_login(&frame) else { continue };
+        assert_eq!(content(|out| encode_login(&login, out)), frame, "it has one encoding");
+        let (peers, call) = passwords();
+        match login {
+            Login::Challenge(token) => {
+                if let Ok(answer) = peers.answer(&call, &token, [2; 30]) {
+                    assert!(answer.token.len() < 2 * token.len() + 1_000, "it is bounded");
+                }
+            }
+            Login::Answer(token) => {
+                let (mechanism, mut exchange) = (peers.mechanism(&call), Exchange::default());
+                exchange.take(&mechanism, b"", || [1; 30]).expect("a challenge comes first");
+                let judged = exchange.take(&mechanism, &token, || [1; 30]).is_ok();
+                let again = exchange.take(&mechanism, &token, || [1; 30]);
+                assert!(again.is_err(), "after {judged} there is no second answer");
+            }
+            Login::Proven(_) | Login::Refused(_) => {}
+        }
+    }
+}
+
+/// Two servers with a password.
+pub fn passwords() -> (PeerAuth, Call) {
+    let password = Secret::new("secret");
+    let users = [("peer".to_owned(), password.clone())].into();
+    let call = Call { from: ServerId(1), to: ServerId(2), ensemble: 3 };
+    (PeerAuth { users, user: "peer".to_owned(), password, asks: true, demands: true }, call)
 }
 
 /// An entry of the log, or an action by itself.

@@ -2,6 +2,7 @@
 //! make: `UPDATE=1` writes them anew.
 
 use bytes::{Bytes, BytesMut};
+use zokor_core::auth::{Exchange, Step};
 use zokor_core::db::{
     Action, Author, Image, ImageBuilder, ImageError, ImageNode, Lane, LocalWork, Rules, Txn,
 };
@@ -19,6 +20,7 @@ use zokor_core::replica::{Message, Snapshot};
 use zokor_core::time::WallTime;
 use zokor_net::wire::entry::{encode_action, encode_entry};
 use zokor_net::wire::image::ImageEncoder;
+use zokor_net::wire::login::{Login, Refusal, encode_login};
 use zokor_net::wire::peer::{
     Hello, PartHeld, PartName, SnapshotFrames, encode_hello, encode_message, encode_part_held,
 };
@@ -141,10 +143,12 @@ fn peer_message_keeps_its_promises() {
     let vote = Message::Raft(raft::Message { term: Term(3), body: vote });
     let meta = SnapshotMeta { last: previous, membership: Some((Index(1), membership())) };
     let snapshot = Snapshot { meta, zxid: Zxid(14), image: small_image() };
-    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3 };
+    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3, asks: false };
     run("peer_message", doors::peer_message, |seeds| {
         let seed = |message| bytes_of(|out| assert!(encode_message(&message, out).is_none()));
         seeds.insert("hello", bytes_of(|out| encode_hello(&hello, out)).split_off(4));
+        let asking = Hello { asks: true, ..hello };
+        seeds.insert("hello-asking", bytes_of(|out| encode_hello(&asking, out)).split_off(4));
         seeds.insert("append", seed(append));
         seeds.insert("forward", seed(forward));
         seeds.insert("heard", seed(heard));
@@ -154,6 +158,28 @@ fn peer_message_keeps_its_promises() {
         let held = PartHeld { name, n_chunks: 2 };
         seeds.insert("part-held", bytes_of(|out| encode_part_held(&held, out)));
         seeds.insert("snapshot", SnapshotFrames::new(Term(4), &snapshot, 0).flatten().collect());
+    });
+}
+
+#[test]
+fn login_keeps_its_promises() {
+    let (peers, call) = doors::passwords();
+    let (mechanism, mut exchange) = (peers.mechanism(&call), Exchange::default());
+    let Ok(Step::Challenge(challenge)) = exchange.take(&mechanism, b"", || [1; 30]) else {
+        panic!("a challenge comes first");
+    };
+    let answer = peers.answer(&call, &challenge, [2; 30]).expect("it is a challenge").token;
+    let Ok(Step::Proven { token: proven, .. }) = exchange.take(&mechanism, &answer, || [1; 30])
+    else {
+        panic!("it is the right answer");
+    };
+    run("login", doors::login, |seeds| {
+        let seed = |login| bytes_of(|out| encode_login(&login, out)).split_off(4);
+        seeds.insert("challenge", seed(Login::Challenge(challenge.into())));
+        seeds.insert("answer", seed(Login::Answer(answer.into())));
+        seeds.insert("proven", seed(Login::Proven(proven.into())));
+        seeds.insert("not-offered", seed(Login::Refused(Refusal::NotOffered)));
+        seeds.insert("wrong", seed(Login::Refused(Refusal::Wrong)));
     });
 }
 

@@ -23,7 +23,7 @@ use zokor_net::runtime::{
     storage_workers,
 };
 use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Snapshots, Wal};
-use zokor_net::transport::{RealSockets, room_for_clients};
+use zokor_net::transport::{Credentials, RealSockets, room_for_clients};
 
 use crate::admin::http::{self, Metrics, RequestBody, Restorer};
 use crate::admin::{Start, Words, environment_properties};
@@ -179,6 +179,10 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
     let reach = |addresses: &Vec<HostPort>| addresses.iter().map(HostPort::to_string).collect();
     config.peers = plan.peers.iter().map(|(&id, addresses)| (id, reach(addresses))).collect();
     (config.dial.address_timeout, config.dial.gone_after) = (plan.address_timeout, plan.gone_after);
+    config.credentials = match &plan.peer_auth {
+        Some(auth) => Some(Arc::new(Credentials::new(auth.clone(), Seed(random()?)))),
+        None => None,
+    };
     config.dial.snapshot_rate = plan.snapshot_rate;
     let room = room_for_clients();
     config.peer_queue_bytes = plan.peer_queue_bytes;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use zokor_core::auth::PeerAuth;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{self, Membership};
 use zokor_core::replica;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub peer_listen: Vec<HostPort>,
     /// Where the other servers are reached, each at one of its addresses.
     pub peers: BTreeMap<ServerId, Vec<HostPort>>,
+    /// How servers prove to each other who they are; `None` if they do not.
+    pub peer_auth: Option<PeerAuth>,
     /// How long one of several addresses of a peer may take to answer.
     pub address_timeout: Duration,
     /// After how long the way to a peer is given up on which nothing comes back.
@@ -97,6 +100,7 @@ impl Plan {
                 .filter(|line| line.id != config.id)
                 .map(|line| (line.id, peer_addresses(line)))
                 .collect(),
+            peer_auth: config.peer_auth.clone(),
             address_timeout: config.peers.reach_timeout,
             gone_after: gone_after(config),
             snapshot_rate: config.peers.snapshot_rate,

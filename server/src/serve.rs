@@ -92,6 +92,18 @@ fn tell_plan(config: &ZooConfig, plan: &Plan) {
     if let Some(sasl) = &plan.replica.auth.sasl {
         info!("SASL: {} users may log in by DIGEST-MD5", sasl.users.len());
     }
+    if let Some(auth) = &plan.peer_auth {
+        let own = match (auth.asks, auth.demands) {
+            (_, true) => "nobody is let in, and no peer is spoken to, without it",
+            (true, false) => "no peer is spoken to without it, and whoever comes is let in",
+            (false, false) => "it is there for those who wish it, and whoever comes is let in",
+        };
+        info!(
+            "SASL between servers: by DIGEST-MD5, here as {:?}; {} users are known; {own}",
+            auth.user,
+            auth.users.len()
+        );
+    }
     let exposed = |host: &str| {
         host != "localhost"
             && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -109,6 +121,10 @@ fn tell_plan(config: &ZooConfig, plan: &Plan) {
         );
     }
     if plan.peer_listen.iter().any(|address| exposed(&address.host)) {
-        warn!("peers are neither encrypted nor authenticated; keep their port in a closed network");
+        let lacks = match &plan.peer_auth {
+            Some(auth) if auth.demands => "connections between servers are not encrypted",
+            _ => "connections between servers are neither encrypted nor all authenticated",
+        };
+        warn!("{lacks}; keep their port in a closed network");
     }
 }

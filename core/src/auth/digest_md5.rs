@@ -1,5 +1,5 @@
-//! The mechanism DIGEST-MD5 of SASL, the server's part: RFC 2831, as Java speaks it
-//! (`com.sun.security.sasl.digest.DigestMD5Server`).
+//! The mechanism DIGEST-MD5 of SASL: RFC 2831, as Java speaks it. Here is the server's part
+//! (`com.sun.security.sasl.digest.DigestMD5Server`), and in [`client`] the other.
 //!
 //! Invariant: one exchange has one challenge and one answer to it, whatever came of it; no password
 //! ever leaves this server, and who has none is not told apart from who has another.
@@ -11,7 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
+pub use self::client::{Answer, Login};
 use super::secret::{Secret, is_equal};
+
+mod client;
 
 /// The users of one server, and what it calls itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

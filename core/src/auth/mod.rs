@@ -7,12 +7,14 @@
 
 mod digest;
 mod digest_md5;
+mod peer;
 mod secret;
 
 use std::collections::BTreeSet;
 
 pub use digest::{DigestAlgorithm, DigestConfig};
-pub use digest_md5::{DigestMd5, Exchange, NonceBytes, Rejected, Step};
+pub use digest_md5::{Answer, DigestMd5, Exchange, Login, NonceBytes, Rejected, Step};
+pub use peer::{Call, Nonces, PeerAuth};
 pub use secret::Secret;
 
 use crate::proto::{Acl, Id, Text, Write};

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zokor_core::id::ServerId;
 
 use super::queue::RequestThrottle;
 use super::throttle::ConnectThrottle;
-use crate::transport::{DialLimits, ReceiveLimits};
+use crate::transport::{Credentials, DialLimits, ReceiveLimits};
 
 /// Where a server listens, whom it knows, and what it withstands.
 #[derive(Clone, Debug)]
@@ -37,10 +38,13 @@ pub struct Config {
     pub dial: DialLimits,
     /// Limits of connections from peers.
     pub receive: ReceiveLimits,
+    /// What it can show its peers and wants to be shown, on every connection between servers;
+    /// `None` if they are not authenticated. Default `None`.
+    pub credentials: Option<Arc<Credentials>>,
     /// Bytes queued to one peer before its connection is given up. At least 1 MiB. Default 64 MiB.
     pub peer_queue_bytes: usize,
-    /// Connections from peers that have not said who they are, at most; the oldest gives way to the
-    /// newest. Default 64.
+    /// Connections from peers that have not said who they are, or not shown it, at most; the oldest
+    /// from the address with most of them gives way to the newest. Default 64.
     pub max_strangers: usize,
     /// How long a leader that stops waits for another to take over; zero if it is not to ask.
     /// Default 500 ms.
@@ -63,6 +67,7 @@ impl Config {
             limits: Limits::default(),
             dial: DialLimits::default(),
             receive: ReceiveLimits::default(),
+            credentials: None,
             peer_queue_bytes: 64 << 20,
             max_strangers: 64,
             hand_over_timeout: Duration::from_millis(500),

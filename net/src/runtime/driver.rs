@@ -29,7 +29,7 @@ use super::queue::Queue;
 use super::repair_told::RepairTold;
 use super::restore::Restores;
 use super::throttle::Bucket;
-use crate::transport::Complaints;
+use crate::transport::{Complaints, TurnedAway};
 
 /// Everything of one server that changes.
 pub(super) struct Driver {
@@ -72,6 +72,8 @@ pub(super) struct Driver {
     /// Connections from which nothing is read for the sake of the global limit, longest held first.
     flooded_out: VecDeque<ConnId>,
     complaints: Complaints,
+    /// About those who say that they are a peer and do not show it.
+    unproven: Complaints<(IpAddr, ServerId, &'static str)>,
     /// What connect requests take their tokens from.
     pub(super) bucket: Bucket,
     /// Operators that wait for the end of a restore.
@@ -129,6 +131,7 @@ impl Driver {
             due: Vec::new(),
             flooded_out: VecDeque::new(),
             complaints: Complaints::default(),
+            unproven: Complaints::new(1, UNPROVEN_PERIOD),
             bucket,
             restores: Restores::default(),
             queue: Queue::default(),
@@ -401,6 +404,18 @@ impl Driver {
         }
     }
 
+    /// One line about who was turned away at the peers' port. A peer that is set up wrongly tries
+    /// again for ever: of each thing that is wrong with it there is a line a minute.
+    pub(super) fn turned_away(&mut self, now: Now, address: SocketAddr, turned_away: &TurnedAway) {
+        let TurnedAway::Unproven { peer, why } = turned_away else {
+            return self.complain(now, "peer port", address, &turned_away.to_string());
+        };
+        let source = (address.ip(), *peer, *why);
+        if let Some(held_back) = self.unproven.admit(now.instant, source) {
+            tracing::warn!(%address, held_back, "peer port: {turned_away}");
+        }
+    }
+
     fn carry_out(&mut self, now: Now, output: Output) {
         match output {
             Output::Persist(batch) => {
@@ -558,6 +573,9 @@ const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The room on the disk is measured so often.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the same thing is said about a peer that does not show who it is.
+const UNPROVEN_PERIOD: Duration = Duration::from_secs(60);
 
 fn due(list: &mut Vec<ConnId>, conn: ConnId, connection: &mut Connection) {
     if !connection.due {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -218,6 +218,7 @@ impl Server {
                 local: Identity { id: config.id, ensemble: config.ensemble },
                 peer: *peer,
                 addresses: addresses.clone(),
+                credentials: config.credentials.clone(),
                 limits: config.dial,
                 outbox,
                 port: shared.clone(),
@@ -424,14 +425,18 @@ impl PeerDoor {
         self.options.peer(&stream, self.config.dial.gone_after);
         let (shared, peers) = (self.shared.clone(), self.peers.clone());
         let local = Identity { id: self.config.id, ensemble: self.config.ensemble };
-        let limits = self.config.receive;
+        let (limits, credentials) = (self.config.receive, self.config.credentials.clone());
         let strangers = self.strangers.clone();
-        let (number, pushed_out) = strangers.enter(self.config.max_strangers);
+        let (number, pushed_out) = strangers.enter(address.ip(), self.config.max_strangers);
         drop(tokio::spawn(async move {
+            let is_peer = |peer| peers.contains(&peer);
             let met = tokio::select! {
                 biased;
-                met = meet(stream, local, |peer| peers.contains(&peer), limits) => met,
-                _ = pushed_out => Err("too many others came before it said who it is".to_owned()),
+                met = meet(stream, local, credentials.as_deref(), is_peer, limits) => met,
+                _ = pushed_out => {
+                    let why = "too many others came before it said, or showed, who it is";
+                    Err(why.to_owned().into())
+                }
             };
             strangers.leave(number);
             match met {
@@ -440,28 +445,42 @@ impl PeerDoor {
                     shared.lock().peers.met(visitor.peer(), address, at);
                     visitor.listen(shared).await;
                 }
-                Err(why) => shared.complain(address, &why),
+                Err(why) => shared.turned_away(address, &why),
             }
         }));
     }
 }
 
-/// Connections to the port for peers that have not said who they are. The oldest gives way to the
-/// newest: a peer says it at once, so those who say nothing never keep one out.
+/// Connections to the port for peers that have not said, or shown, who they are. Of those of the
+/// address that has most, the oldest gives way to the newest: a peer says it at once, so those who
+/// say nothing never keep one out, and one that needs a moment to show it is not pushed out by what
+/// comes from elsewhere.
 #[derive(Default)]
-struct Strangers(Mutex<(u64, BTreeMap<u64, oneshot::Sender<()>>)>);
+struct Strangers(Mutex<(u64, BTreeMap<u64, Stranger>)>);
+
+/// From where, and the sender whose end pushes him out.
+type Stranger = (IpAddr, oneshot::Sender<()>);
 
 impl Strangers {
-    /// One more, where there may be `most`: its number, and what resolves when it has to go.
-    fn enter(&self, most: usize) -> (u64, oneshot::Receiver<()>) {
+    /// One more from `address`, where there may be `most`: its number, and what resolves when it
+    /// has to go.
+    fn enter(&self, address: IpAddr, most: usize) -> (u64, oneshot::Receiver<()>) {
         let mut strangers = self.lock();
         let (last, present) = &mut *strangers;
         while present.len() >= most.max(1) {
-            present.pop_first();
+            let mut of_address: BTreeMap<IpAddr, usize> = BTreeMap::new();
+            for (from, _) in present.values() {
+                *of_address.entry(*from).or_default() += 1;
+            }
+            let most_of_one = of_address.values().copied().max().unwrap_or_default();
+            let has_most = |(from, _): &Stranger| of_address[from] == most_of_one;
+            let oldest = present.iter().find(|(_, it)| has_most(it)).map(|(number, _)| *number);
+            let Some(oldest) = oldest else { break };
+            present.remove(&oldest);
         }
         *last += 1;
         let (stays, pushed_out) = oneshot::channel();
-        present.insert(*last, stays);
+        present.insert(*last, (address, stays));
         (*last, pushed_out)
     }
 
@@ -469,7 +488,7 @@ impl Strangers {
         self.lock().1.remove(&number);
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, oneshot::Sender<()>>)> {
+    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Stranger>)> {
         self.0.lock().expect("no code that can panic runs under this lock")
     }
 }
@@ -512,3 +531,34 @@ const LEAST_SLEEP: Duration = Duration::from_millis(1);
 const BIND_INTERVAL: Duration = Duration::from_secs(1);
 /// Reports of storage taken at once.
 const MAX_REPORTS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_in_crowds_pushes_out_his_own() {
+        let strangers = Strangers::default();
+        let [crowd, peer] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
+        let enter = |address| strangers.enter(address, 3);
+        let (_, mut first) = enter(crowd);
+        let (_, mut of_peer) = enter(peer);
+        let (_, mut second) = enter(crowd);
+        let is_out = |pushed_out: &mut oneshot::Receiver<()>| {
+            pushed_out.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+        };
+        assert!(!is_out(&mut first), "there is room for three");
+        let mut last = enter(crowd).1;
+        assert!(is_out(&mut first) && !is_out(&mut second));
+        for _ in 0..100 {
+            let next = enter(crowd).1;
+            assert!(!is_out(&mut of_peer));
+            last = next;
+        }
+        assert!(is_out(&mut second) && !is_out(&mut last));
+        let (number, mut again) = enter(peer);
+        assert!(!is_out(&mut of_peer) && !is_out(&mut again), "the crowd is larger");
+        strangers.leave(number);
+        assert_eq!(strangers.lock().1.len(), 2);
+    }
+}

@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::driver::Driver;
 use super::error::Error;
 use super::facts::{Detail, ServerFacts};
+use crate::transport::TurnedAway;
 
 /// What all tasks of one server share.
 pub(super) struct Shared {
@@ -85,10 +86,10 @@ impl Shared {
         self.lock().machine.leads()
     }
 
-    /// One line about a stranger at the peers' port, unless there were too many about its address.
-    pub(super) fn complain(&self, address: SocketAddr, why: &str) {
+    /// One line about who was turned away at the peers' port, unless there were too many.
+    pub(super) fn turned_away(&self, address: SocketAddr, why: &TurnedAway) {
         let now = self.clock.now();
-        self.lock().complain(now, "peer port", address, why);
+        self.lock().turned_away(now, address, why);
     }
 
     /// Asks the server to stop in good order.

@@ -8,6 +8,7 @@ use zokor_core::replica::Message;
 use super::Identity;
 use crate::wire::peer::{Hello, decode_hello, encode_hello, encode_message, encode_part_held};
 
+pub(super) use crate::wire::login::LOGIN_LIMIT;
 pub(super) use crate::wire::peer::{
     FRAME_LIMIT, HELLO_SIZE, MessageDecoder as Decoder, PartName, SnapshotFrames, Spoken,
 };
@@ -41,16 +42,17 @@ pub(super) fn name(message: &Message) -> Option<(Term, PartName)> {
     }
 }
 
-/// The frame by which `local` greets `to`.
-pub(super) fn hello(local: Identity, to: ServerId) -> BytesMut {
+/// The frame by which `local` greets `to`; whether it asks to be authenticated.
+pub(super) fn hello(local: Identity, to: ServerId, asks: bool) -> BytesMut {
     let mut out = BytesMut::new();
-    let hello = Hello { from: local.id, to, fingerprint: local.ensemble };
+    let hello = Hello { from: local.id, to, fingerprint: local.ensemble, asks };
     encode_hello(&hello, &mut out);
     out
 }
 
-/// Who greets `local`, or in plain words why it is a stranger.
-pub(super) fn greeted(local: Identity, frame: Bytes) -> Result<ServerId, String> {
+/// Who greets `local` and whether he asks to be authenticated, or in plain words why it is a
+/// stranger.
+pub(super) fn greeted(local: Identity, frame: Bytes) -> Result<(ServerId, bool), String> {
     let hello = decode_hello(frame).map_err(|error| error.to_string())?;
     if hello.fingerprint != local.ensemble {
         return Err(format!(
@@ -61,5 +63,5 @@ pub(super) fn greeted(local: Identity, frame: Bytes) -> Result<ServerId, String>
     if hello.to != local.id {
         return Err(format!("it looks for server {}, this is server {}", hello.to, local.id));
     }
-    Ok(hello.from)
+    Ok((hello.from, hello.asks))
 }

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use zokor_core::time::Instant;
 
-/// Who was complained about lately, and how often.
-#[derive(Debug, Default)]
-pub struct Complaints {
-    sources: BTreeMap<IpAddr, Period>,
+/// Who was complained about lately, and how often. What counts as one source is up to the owner.
+#[derive(Debug)]
+pub struct Complaints<K = IpAddr> {
+    sources: BTreeMap<K, Period>,
+    /// Lines a source and period.
+    lines: u32,
+    period: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +21,24 @@ struct Period {
     lines: u32,
 }
 
-impl Complaints {
+impl Default for Complaints {
+    /// For strangers, each known by an address.
+    fn default() -> Self {
+        Complaints::new(LINES, PERIOD)
+    }
+}
+
+impl<K: Ord> Complaints<K> {
+    /// At most so many lines a source and period.
+    pub fn new(lines: u32, period: Duration) -> Self {
+        Complaints { sources: BTreeMap::new(), lines, period }
+    }
+
     /// Whether a line about `source` may be written now, and how many about it were held back in
     /// the period before.
-    pub fn admit(&mut self, now: Instant, source: IpAddr) -> Option<u32> {
+    pub fn admit(&mut self, now: Instant, source: K) -> Option<u32> {
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
-            self.sources.retain(|_, period| now.since(period.began) < PERIOD);
+            self.sources.retain(|_, period| now.since(period.began) < self.period);
             if self.sources.len() >= MAX_SOURCES {
                 return None;
             }
@@ -31,16 +46,15 @@ impl Complaints {
         let fresh = Period { began: now, lines: 0 };
         let period = self.sources.entry(source).or_insert(fresh);
         let mut held_back = 0;
-        if now.since(period.began) >= PERIOD {
-            held_back = period.lines.saturating_sub(LINES);
+        if now.since(period.began) >= self.period {
+            held_back = period.lines.saturating_sub(self.lines);
             *period = fresh;
         }
         period.lines = period.lines.saturating_add(1);
-        (period.lines <= LINES).then_some(held_back)
+        (period.lines <= self.lines).then_some(held_back)
     }
 }
 
-/// Lines a source and period.
 const LINES: u32 = 5;
 const PERIOD: Duration = Duration::from_secs(10);
 /// Sources remembered; beyond it there is silence about new ones.
@@ -67,6 +81,18 @@ mod tests {
         assert_eq!(complaints.admit(at(2), IpAddr::from([10, 0, 0, 2])), Some(0));
         assert_eq!(complaints.admit(at(11), source), Some(7));
         assert_eq!(complaints.admit(at(11), source), Some(0));
+    }
+
+    #[test]
+    fn a_server_that_tries_again_and_again_is_told_of_once_in_a_while() {
+        let mut complaints = Complaints::new(1, Duration::from_secs(60));
+        let (source, other) = ((2, "its password is not right"), (2, "it shows nothing"));
+        assert_eq!(complaints.admit(at(1), source), Some(0));
+        assert_eq!(complaints.admit(at(1), other), Some(0), "something else is wrong");
+        for second in 2..61 {
+            assert_eq!(complaints.admit(at(second), source), None);
+        }
+        assert_eq!(complaints.admit(at(61), source), Some(59));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The outgoing connection to one peer: the only one on which this server speaks to it.
 //!
-//! Invariants: there is at most one at a time; it counts as up from the peer's answer to our hello
-//! until either side ends it; the end is noticed at once, since the sender also reads; attempts
-//! come with growing pauses, never in a tight loop; of a peer's addresses each has its try.
+//! Invariants: there is at most one at a time; it counts as up from the peer's answer to our hello,
+//! before which comes whatever proof is wished for, until either side ends it; the end is noticed
+//! at once, since the sender also reads; attempts come with growing pauses, never in a tight loop;
+//! of a peer's addresses each has its try.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +17,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use zokor_core::id::ServerId;
 
-use super::codec::{HELLO_SIZE, SnapshotFrames, frames, greeted, hello};
+use super::codec::{LOGIN_LIMIT, SnapshotFrames, frames};
+use super::greeting::{Caller, Credentials, Move};
 use super::inbox::Inbox;
 use super::options::PEER_GONE_AFTER;
 use super::outbox::{GivenUp, Outbox};
@@ -64,6 +66,8 @@ pub struct Dialer {
     pub peer: ServerId,
     /// Where it can be reached: hosts and ports, looked up at each attempt; at least one.
     pub addresses: Vec<String>,
+    /// What it can show the peer and wants to be shown; `None` if servers are not authenticated.
+    pub credentials: Option<Arc<Credentials>>,
     /// Durations.
     pub limits: DialLimits,
     /// What is to be sent.
@@ -88,9 +92,9 @@ impl Dialer {
         let mut first = 0;
         loop {
             let failure = match self.reach(first).await {
-                Ok((at, stream)) => {
+                Ok((at, link)) => {
                     let since = Instant::now();
-                    let end = self.speak_over(stream, &self.addresses[at]).await;
+                    let end = self.speak_over(link, &self.addresses[at]).await;
                     first = if end.is_way_dead { at + 1 } else { at };
                     if since.elapsed() > self.limits.longest_delay {
                         delay = self.limits.least_delay;
@@ -116,7 +120,7 @@ impl Dialer {
 
     /// Tries the addresses in turn, each once, from the `first` on; which of them answered. Never
     /// two at a time: the peer could not tell which of two greetings is to count.
-    async fn reach(&self, first: usize) -> Result<(usize, TcpStream), String> {
+    async fn reach(&self, first: usize) -> Result<(usize, Link), String> {
         let n_addresses = self.addresses.len();
         let limit = match n_addresses {
             1 => self.limits.connect_timeout,
@@ -126,7 +130,7 @@ impl Dialer {
         for at in (0..n_addresses).map(|n| (first + n) % n_addresses) {
             let address = &self.addresses[at];
             let failure = match timeout(limit, self.connect(address)).await {
-                Ok(Ok(stream)) => return Ok((at, stream)),
+                Ok(Ok(link)) => return Ok((at, link)),
                 Ok(Err(failure)) => failure,
                 Err(_) => "it does not answer".to_owned(),
             };
@@ -136,33 +140,42 @@ impl Dialer {
         Err(failures.into_values().collect::<Vec<_>>().join("; "))
     }
 
-    /// Connects and exchanges hellos.
-    async fn connect(&self, address: &str) -> Result<TcpStream, String> {
+    /// Connects, exchanges hellos, and what proofs are wished for.
+    async fn connect(&self, address: &str) -> Result<Link, String> {
         let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         self.options.peer(&stream, self.limits.gone_after);
         let plain = |error: io::Error| format!("while greeting it: {error}");
-        stream.write_all(&hello(self.local, self.peer)).await.map_err(plain)?;
-        stream.flush().await.map_err(plain)?;
-        let mut inbox = Inbox::new(HELLO_SIZE);
-        let frame = loop {
-            if let Some(frame) = inbox.frame().map_err(|error| error.to_string())? {
-                break frame;
-            }
-            if inbox.fill(&mut stream).await.map_err(plain)? == 0 {
-                return Err("it hung up on our hello".to_owned());
-            }
-        };
-        let from = greeted(self.local, frame)?;
-        if from != self.peer {
-            return Err(format!("server {from} answers at its address"));
+        let mut caller = Caller::new(self.local, self.peer, self.credentials.as_deref());
+        let mut say = caller.hello();
+        let mut inbox = Inbox::new(LOGIN_LIMIT);
+        loop {
+            stream.write_all(&say).await.map_err(plain)?;
+            stream.flush().await.map_err(plain)?;
+            let frame = loop {
+                if let Some(frame) = inbox.frame().map_err(|error| error.to_string())? {
+                    break frame;
+                }
+                if inbox.fill(&mut stream).await.map_err(plain)? == 0 {
+                    return Err(caller.hung_up().to_owned());
+                }
+            };
+            say = match caller.take(frame) {
+                Move::Go(say) => say,
+                Move::Stand { is_proven, .. } => return Ok(Link { stream, is_proven }),
+                Move::End { say, why } => {
+                    // A last word, for the peer's log; whether it arrives changes nothing here.
+                    let _ = stream.write_all(&say).await;
+                    return Err(why);
+                }
+            };
         }
-        Ok(stream)
     }
 
     /// Serves a connection that was accepted, until it ends.
-    async fn speak_over(&self, stream: TcpStream, address: &str) -> End {
+    async fn speak_over(&self, link: Link, address: &str) -> End {
+        let Link { stream, is_proven } = link;
         let peer = self.peer;
-        tracing::info!(%peer, address, "connected to peer");
+        tracing::info!(%peer, address, authenticated = is_proven, "connected to peer");
         self.outbox.open();
         self.port.up(peer);
         let pace = Pace::new(self.limits.snapshot_rate);
@@ -172,6 +185,14 @@ impl Dialer {
         tracing::warn!(%peer, address, why = end.why, "the connection to the peer has ended");
         end
     }
+}
+
+/// A connection that stands.
+#[derive(Debug)]
+struct Link {
+    stream: TcpStream,
+    /// Whether both sides have shown each other that they know a password.
+    is_proven: bool,
 }
 
 impl From<GivenUp> for End {

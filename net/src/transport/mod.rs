@@ -9,6 +9,7 @@ mod complaints;
 #[cfg(feature = "real-sockets")]
 mod descriptors;
 mod dial;
+mod greeting;
 mod inbox;
 mod listen;
 mod options;
@@ -23,6 +24,7 @@ pub use complaints::Complaints;
 #[cfg(feature = "real-sockets")]
 pub use descriptors::room_for_clients;
 pub use dial::{DialLimits, Dialer};
+pub use greeting::{Credentials, TurnedAway};
 pub use inbox::Inbox;
 pub use listen::{BindError, accept, bind};
 #[cfg(feature = "real-sockets")]

@@ -1,25 +1,28 @@
 //! An incoming connection of a peer: the only one on which it speaks to this server.
 //!
-//! Invariants: nothing is believed before the hello; of each peer only the newest connection
-//! counts; a stranger is told apart, named in the log and dropped, and disturbs nobody.
+//! Invariants: nothing is believed before the hello and the proof, where one is wished for; of each
+//! peer only the newest connection counts, and none counts before that; a stranger is told apart,
+//! named in the log and dropped, disturbs nobody, and has a bounded time and a few kilobytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zokor_core::id::ServerId;
 
-use super::codec::{Decoder, FRAME_LIMIT, HELLO_SIZE, Spoken, greeted, hello};
+use super::codec::{Decoder, FRAME_LIMIT, HELLO_SIZE, LOGIN_LIMIT, Spoken};
+use super::greeting::{Credentials, Host, Move, TurnedAway};
 use super::inbox::Inbox;
 use super::{Identity, Incoming, PeerPort};
 
 /// Limits of an incoming connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveLimits {
-    /// To a whole hello. Default 5 s.
+    /// To a whole hello, and from there to the end of all that comes before messages. Default 5 s.
     pub hello_timeout: Duration,
     /// The longest frame of a peer in bytes. Default 256 MiB.
     pub max_frame_bytes: usize,
@@ -31,44 +34,39 @@ impl Default for ReceiveLimits {
     }
 }
 
-/// Hears out one accepted connection: who it is.
+/// Hears out one accepted connection: who it is, and whether that is shown, as far as
+/// `credentials` demand it.
 ///
 /// # Errors
-/// In plain words, if it is not one of the `peers`.
+/// If it is not one of the `peers`, or does not show it.
 pub async fn meet(
     mut stream: TcpStream,
     local: Identity,
+    credentials: Option<&Credentials>,
     peers: impl Fn(ServerId) -> bool,
     limits: ReceiveLimits,
-) -> Result<Visitor, String> {
+) -> Result<Visitor, TurnedAway> {
     let address = stream.peer_addr().map_err(|error| error.to_string())?;
     let mut inbox = Inbox::new(HELLO_SIZE);
-    let from = match timeout(limits.hello_timeout, greet(&mut stream, &mut inbox, local)).await {
-        Ok(from) => from?,
-        Err(_) => return Err("it does not say who it is".to_owned()),
+    let mut host = Host::new(local, peers, credentials);
+    let first = match timeout(limits.hello_timeout, first_frame(&mut stream, &mut inbox)).await {
+        Ok(first) => first?,
+        Err(_) => return Err("it does not say who it is".to_owned().into()),
     };
-    if from == local.id || !peers(from) {
-        return Err(format!("it says that it is server {from}, which is not a peer"));
-    }
-    let answer = async {
-        stream.write_all(&hello(local, from)).await?;
-        stream.flush().await
+    let mut inbox = inbox.with_max_frame(LOGIN_LIMIT);
+    let rest = converse(&mut stream, &mut inbox, &mut host, first);
+    let (from, is_proven) = match timeout(limits.hello_timeout, rest).await {
+        Ok(met) => met?,
+        Err(_) => return Err(host.lost("it does not take our answer")),
     };
-    match timeout(limits.hello_timeout, answer).await {
-        Ok(answered) => answered.map_err(|error| error.to_string())?,
-        Err(_) => return Err("it does not take our answer".to_owned()),
-    }
-    Ok(Visitor { from, address, stream, inbox: inbox.with_max_frame(limits.max_frame_bytes) })
+    let inbox = inbox.with_max_frame(limits.max_frame_bytes);
+    Ok(Visitor { from, address, is_proven, stream, inbox })
 }
 
-async fn greet(
-    stream: &mut TcpStream,
-    inbox: &mut Inbox,
-    local: Identity,
-) -> Result<ServerId, String> {
+async fn first_frame(stream: &mut TcpStream, inbox: &mut Inbox) -> Result<Bytes, String> {
     loop {
         match inbox.frame() {
-            Ok(Some(frame)) => return greeted(local, frame),
+            Ok(Some(frame)) => return Ok(frame),
             Ok(None) => {}
             Err(_) => {
                 return Err(format!(
@@ -85,11 +83,50 @@ async fn greet(
     }
 }
 
+/// Takes the hello `frame` and whatever has to follow it: who is there, and whether it is shown.
+async fn converse(
+    stream: &mut TcpStream,
+    inbox: &mut Inbox,
+    host: &mut Host<'_, impl Fn(ServerId) -> bool>,
+    mut frame: Bytes,
+) -> Result<(ServerId, bool), TurnedAway> {
+    loop {
+        let (say, end) = match host.take(frame) {
+            Move::Go(say) => (say, None),
+            Move::Stand { say, peer, is_proven } => (say, Some(Ok((peer, is_proven)))),
+            Move::End { say, why } => (say, Some(Err(why))),
+        };
+        let said = async {
+            stream.write_all(&say).await?;
+            stream.flush().await
+        };
+        let said = said.await.map_err(|error| TurnedAway::Stranger(error.to_string()));
+        match end {
+            // Whether a last word arrives changes nothing.
+            Some(Err(why)) => return Err(why),
+            Some(Ok(met)) => return said.map(|()| met),
+            None => said?,
+        }
+        frame = loop {
+            match inbox.frame() {
+                Ok(Some(frame)) => break frame,
+                Ok(None) => {}
+                Err(_) => return Err(host.lost("what it says is too long")),
+            }
+            match inbox.fill(stream).await {
+                Ok(0) | Err(_) => return Err(host.lost("it hung up")),
+                Ok(_) => {}
+            }
+        };
+    }
+}
+
 /// A peer that has said who it is.
 #[derive(Debug)]
 pub struct Visitor {
     from: ServerId,
     address: SocketAddr,
+    is_proven: bool,
     stream: TcpStream,
     inbox: Inbox,
 }
@@ -102,9 +139,9 @@ impl Visitor {
 
     /// Hands on what the peer says until the connection ends, or a newer one takes its place.
     pub async fn listen(mut self, port: Arc<dyn PeerPort>) {
-        let (from, address) = (self.from, self.address);
+        let (from, address, authenticated) = (self.from, self.address, self.is_proven);
         let Incoming { number, superseded } = port.incoming(from);
-        tracing::info!(peer = %from, %address, "a peer has connected");
+        tracing::info!(peer = %from, %address, authenticated, "a peer has connected");
         let mut decoder = Decoder::new();
         let ended = tokio::select! {
             biased;

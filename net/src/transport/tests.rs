@@ -9,12 +9,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
-use zokor_core::id::SessionId;
+use zokor_core::auth::{PeerAuth, Secret};
+use zokor_core::id::{Seed, SessionId};
 use zokor_core::raft::{self, Body, Term};
 
 mod broken_off;
 
 use super::*;
+use crate::wire::frame::split_frame;
+use crate::wire::login::{LOGIN_LIMIT, Login, decode_login, encode_login};
 use crate::wire::peer::{Hello, decode_hello, encode_hello, encode_message};
 
 /// Notes what links tell.
@@ -110,13 +113,20 @@ fn heard(session: i64) -> Message {
 
 /// Server 2, which takes in server 1 and nobody else.
 async fn taker(notes: Arc<Notes>) -> String {
+    taker_with(notes, None).await
+}
+
+/// The same, where it knows passwords.
+async fn taker_with(notes: Arc<Notes>, credentials: Option<Arc<Credentials>>) -> String {
     let listener = bind("127.0.0.1:0".parse().unwrap(), "peers", None).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(accept(listener, "peers", move |stream, _| {
-        let notes = notes.clone();
+        let (notes, credentials) = (notes.clone(), credentials.clone());
+        let limits =
+            ReceiveLimits { hello_timeout: Duration::from_millis(500), ..ReceiveLimits::default() };
         tokio::spawn(async move {
             let is_peer = |peer| peer == ServerId(1);
-            match meet(stream, identity(2), is_peer, ReceiveLimits::default()).await {
+            match meet(stream, identity(2), credentials.as_deref(), is_peer, limits).await {
                 Ok(visitor) => visitor.listen(notes).await,
                 Err(why) => notes.note(format!("refused: {why}")),
             }
@@ -132,6 +142,16 @@ fn dialer(address: String, outbox: &Arc<Outbox>, notes: &Arc<Notes>) {
 
 /// The same, where server 2 has several.
 fn dialer_of(addresses: Vec<String>, outbox: &Arc<Outbox>, notes: &Arc<Notes>) {
+    dialer_with(addresses, outbox, notes, None);
+}
+
+/// The same, where server 1 knows a password.
+fn dialer_with(
+    addresses: Vec<String>,
+    outbox: &Arc<Outbox>,
+    notes: &Arc<Notes>,
+    credentials: Option<Arc<Credentials>>,
+) {
     let limits = DialLimits {
         least_delay: Duration::from_millis(1),
         longest_delay: Duration::from_millis(5),
@@ -142,6 +162,7 @@ fn dialer_of(addresses: Vec<String>, outbox: &Arc<Outbox>, notes: &Arc<Notes>) {
         local: identity(1),
         peer: ServerId(2),
         addresses,
+        credentials,
         limits,
         outbox: outbox.clone(),
         port: notes.clone(),
@@ -157,7 +178,8 @@ async fn answer_hello(listener: &TcpListener, answer: Hello) -> TcpStream {
     let mut frame = vec![0; size as usize];
     stream.read_exact(&mut frame).await.unwrap();
     let hello = decode_hello(Bytes::from(frame)).unwrap();
-    assert_eq!(hello, Hello { from: ServerId(1), to: ServerId(2), fingerprint: ENSEMBLE });
+    let (from, to) = (ServerId(1), ServerId(2));
+    assert_eq!(hello, Hello { from, to, fingerprint: ENSEMBLE, asks: false });
     let mut out = BytesMut::new();
     encode_hello(&answer, &mut out);
     stream.write_all(&out).await.unwrap();
@@ -165,7 +187,7 @@ async fn answer_hello(listener: &TcpListener, answer: Hello) -> TcpStream {
 }
 
 fn proper_answer() -> Hello {
-    Hello { from: ServerId(2), to: ServerId(1), fingerprint: ENSEMBLE }
+    Hello { from: ServerId(2), to: ServerId(1), fingerprint: ENSEMBLE, asks: false }
 }
 
 #[tokio::test]
@@ -307,7 +329,7 @@ async fn strangers_are_named_and_disturb_nobody() {
         encode_hello(&hello, &mut out);
         out.to_vec()
     };
-    let good = Hello { from: ServerId(1), to: ServerId(2), fingerprint: ENSEMBLE };
+    let good = Hello { from: ServerId(1), to: ServerId(2), fingerprint: ENSEMBLE, asks: false };
     let strangers = [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "it does not speak to peers: \"GET / HTTP/1.1"),
         (hello(Hello { fingerprint: 5, ..good }), "it belongs to another ensemble"),
@@ -338,7 +360,7 @@ async fn of_a_peers_connections_the_newest_counts() {
     let mut streams = Vec::new();
     for n in 1..=2 {
         let mut stream = TcpStream::connect(&address).await.unwrap();
-        stream.write_all(&codec::hello(identity(1), ServerId(2))).await.unwrap();
+        stream.write_all(&codec::hello(identity(1), ServerId(2), false)).await.unwrap();
         notes.until("incoming 1", n).await;
         streams.push(stream);
     }
@@ -361,7 +383,7 @@ async fn a_damaged_message_ends_the_connection() {
     let notes = Arc::new(Notes::default());
     let address = taker(notes.clone()).await;
     let mut stream = TcpStream::connect(&address).await.unwrap();
-    stream.write_all(&codec::hello(identity(1), ServerId(2))).await.unwrap();
+    stream.write_all(&codec::hello(identity(1), ServerId(2), false)).await.unwrap();
     let mut out = BytesMut::new();
     let message = raft::Message { term: Term(3), body: Body::PreVoteReply { granted: true } };
     assert!(encode_message(&Message::Raft(message), &mut out).is_none());
@@ -409,4 +431,83 @@ async fn a_connection_reads_while_its_writes_wait_and_writes_all_before_it_close
     let ((), all) = timeout(PATIENCE, both).await.unwrap();
     assert_eq!(all, "a long wordanother");
     assert_eq!(*heard.lock().unwrap(), [Bytes::from_static(&[5, 6])]);
+}
+
+/// What a server knows that asks for proofs and demands them.
+fn credentials(password: &str, accepted: &str) -> Option<Arc<Credentials>> {
+    let settings = PeerAuth {
+        users: [("peer".to_owned(), Secret::new(accepted))].into(),
+        user: "peer".to_owned(),
+        password: Secret::new(password),
+        asks: true,
+        demands: true,
+    };
+    let seed = [password.len(), accepted.len()].map(|n| n as u8).repeat(16);
+    Some(Arc::new(Credentials::new(settings, Seed(seed.try_into().unwrap()))))
+}
+
+#[tokio::test]
+async fn a_link_whose_ends_know_each_others_password_carries_messages() {
+    let (here, there) = (Arc::new(Notes::default()), Arc::new(Notes::default()));
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let address = taker_with(there.clone(), credentials("b", "secret")).await;
+    dialer_with(vec![address], &outbox, &here, credentials("secret", "x"));
+    here.until("up 2", 1).await;
+    outbox.push(heard(3));
+    outbox.wake();
+    there.until("heard 1: 3", 1).await;
+    assert_eq!(there.lines.lock().unwrap()[0], "incoming 1");
+}
+
+#[tokio::test]
+async fn without_the_password_a_link_never_stands_at_either_end() {
+    let (here, there) = (Arc::new(Notes::default()), Arc::new(Notes::default()));
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let address = taker_with(there.clone(), credentials("b", "secret")).await;
+    dialer_with(vec![address], &outbox, &here, credentials("guess", "x"));
+    let refusal = TurnedAway::Unproven { peer: ServerId(1), why: greeting::WRONG_PASSWORD };
+    there.until(&format!("refused: {refusal}"), 3).await;
+    assert_eq!(here.count("up 2") + there.count("incoming 1"), 0);
+}
+
+#[tokio::test]
+async fn who_claims_to_be_a_peer_and_shows_nothing_leaves_its_connection_alone() {
+    let (here, there) = (Arc::new(Notes::default()), Arc::new(Notes::default()));
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let address = taker_with(there.clone(), credentials("b", "secret")).await;
+    dialer_with(vec![address.clone()], &outbox, &here, credentials("secret", "x"));
+    here.until("up 2", 1).await;
+    let mut message = BytesMut::new();
+    assert!(encode_message(&heard(66), &mut message).is_none());
+    let answer = Login::Answer(Bytes::from_static(b"username=\"peer\",response=0"));
+    let mut wrong = BytesMut::new();
+    encode_login(&answer, &mut wrong);
+    let huge = [&(LOGIN_LIMIT as u32 + 1).to_be_bytes()[..], &[0; 100]].concat();
+    let nothing: &[u8] = &[];
+    let mut intruders = Vec::new();
+    for (n, said) in [&message[..], &wrong, &huge, b"\0\0\0\x01x", nothing].iter().enumerate() {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let asks = n % 2 == 0;
+        stream.write_all(&codec::hello(identity(1), ServerId(2), asks)).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        if !said.is_empty() {
+            stream.write_all(&message).await.unwrap();
+        }
+        intruders.push(stream);
+    }
+    for stream in &mut intruders {
+        let mut said = Vec::new();
+        // A challenge, perhaps a refusal, and the end; it may be a hard one.
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it is let go");
+        let mut said = BytesMut::from(&said[..]);
+        while let Some(frame) = split_frame(&mut said, LOGIN_LIMIT).unwrap() {
+            let login = decode_login(&frame).expect("no hello, and nothing else");
+            assert!(matches!(login, Login::Challenge(_) | Login::Refused(_)), "{login:?}");
+        }
+    }
+    outbox.push(heard(7));
+    outbox.wake();
+    there.until("heard 1: 7", 1).await;
+    assert_eq!((here.count("down 2"), there.count("incoming 1")), (0, 1));
+    assert_eq!(there.count("heard 1: 66"), 0);
 }

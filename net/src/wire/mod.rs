@@ -7,8 +7,8 @@
 //! Two families share this room. What clients speak is ZooKeeper's: [`jute`] records in [`frame`]s,
 //! [`request`] and [`response`]. What only our own servers read, on disk and from each other, is
 //! our own: [`entry`] and [`image`], written with the primitives of [`compact`], and the frames of
-//! [`peer`]. Decoders of the first are as lenient as ZooKeeper's; those of the second are strict,
-//! so that a value has one encoding.
+//! [`peer`] and [`login`]. Decoders of the first are as lenient as ZooKeeper's; those of the second
+//! are strict, so that a value has one encoding.
 
 pub mod compact;
 pub mod entry;
@@ -17,6 +17,7 @@ pub mod frame;
 mod groups;
 pub mod image;
 pub mod jute;
+pub mod login;
 pub mod opcode;
 pub mod peer;
 pub mod request;

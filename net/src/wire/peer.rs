@@ -71,15 +71,19 @@ pub struct Hello {
     pub to: ServerId,
     /// The same on all servers of one ensemble.
     pub fingerprint: u64,
+    /// Whether it wants to be authenticated before anything else is said (see
+    /// [`login`](super::login)). Only whoever calls may want that.
+    pub asks: bool,
 }
 
-/// Appends a hello as one frame: magic, version (2 bytes), from, to, fingerprint (8 bytes each),
-/// and the CRC-32C of these, all big-endian.
+/// Appends a hello as one frame: magic, version (2 bytes, of which the top bit says that it asks to
+/// be authenticated), from, to, fingerprint (8 bytes each), and the CRC-32C of these, all
+/// big-endian.
 pub fn encode_hello(hello: &Hello, out: &mut BytesMut) {
     append_checked(out, |out| {
         let start = out.len();
         out.put_u32(MAGIC);
-        out.put_u16(VERSION);
+        out.put_u16(VERSION | if hello.asks { ASKS } else { 0 });
         out.put_u64(hello.from.0);
         out.put_u64(hello.to.0);
         out.put_u64(hello.fingerprint);
@@ -99,8 +103,9 @@ pub fn decode_hello(frame: Bytes) -> Result<Hello, WireError> {
         return Err(WireError::Magic { found });
     }
     let version = u16::from_be_bytes(reader.array("version")?);
-    if version != VERSION {
-        let (found, known) = (u32::from(version), u32::from(VERSION));
+    let asks = version & ASKS != 0;
+    if version & !ASKS != VERSION {
+        let (found, known) = (u32::from(version & !ASKS), u32::from(VERSION));
         return Err(WireError::Version { what: "hello", found, known });
     }
     let from = ServerId(reader.fixed("from")?);
@@ -112,7 +117,7 @@ pub fn decode_hello(frame: Bytes) -> Result<Hello, WireError> {
         return Err(WireError::Checksum { found, expected });
     }
     reader.finish("hello")?;
-    Ok(Hello { from, to, fingerprint })
+    Ok(Hello { from, to, fingerprint, asks })
 }
 
 /// Appends a message as one frame. A snapshot has many: nothing is appended then, and the frames
@@ -445,6 +450,9 @@ fn append_checked(out: &mut BytesMut, content: impl FnOnce(&mut BytesMut)) {
 
 /// `zkpr`.
 const MAGIC: u32 = 0x7a6b_7072;
+
+/// In the version of a hello: whoever calls asks to be authenticated.
+const ASKS: u16 = 1 << 15;
 
 const MESSAGE: u8 = 1;
 const SNAPSHOT_HEAD: u8 = 2;

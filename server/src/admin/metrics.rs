@@ -171,8 +171,8 @@ fn spreads<'a>(facts: &'a ServerFacts, ensemble: &'a Counts) -> [(&'static str, 
     ]
 }
 
-/// Of stages, caches and queues that this server does not have, and of doors (TLS,
-/// authentication between servers) that are not built.
+/// Of stages, caches and queues that this server does not have, and of a door (TLS) that is not
+/// built.
 const NEVER_COUNTED: &[&str] = &[
     "unrecoverable_error_count",
     "add_dead_watcher_stall_time",

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zokor_core::auth::{AuthConfig, DigestAlgorithm, DigestConfig, DigestMd5, Secret};
 use zokor_core::proto::Text;
@@ -14,6 +14,7 @@ use zokor_core::proto::Text;
 use super::flags::Flags;
 use super::jaas::{self, Module};
 use super::keys::Keys;
+use super::peer_auth::ENABLED;
 use super::properties::ConfigError;
 
 /// What `keys` ask for; more sentences for `warnings`.
@@ -130,13 +131,20 @@ fn required_schemes(keys: &Keys<'_>, auth: &AuthConfig) -> Result<Vec<Text>, Con
     required.collect()
 }
 
-/// The users in the section for servers, if a file is named and has it.
-fn sasl_users(
+/// A section of the file of users.
+pub(super) struct Section {
+    /// The file, as it is named.
+    pub(super) file: PathBuf,
+    /// Its modules; `None` if there is no such section.
+    pub(super) modules: Option<Vec<Module>>,
+}
+
+/// The section `name` of the file of users; `None` if no file is named.
+pub(super) fn section(
     keys: &Keys<'_>,
     flags: &Flags,
-    warnings: &mut Vec<String>,
-) -> Result<Option<DigestMd5>, ConfigError> {
-    let section = keys.text("sasl.serverconfig").unwrap_or("Server");
+    name: &str,
+) -> Result<Option<Section>, ConfigError> {
     let Some(file) = keys.text(LOGIN_FILE) else { return Ok(None) };
     // Java takes `==` as well, and an address instead of a path.
     let file = file.strip_prefix('=').unwrap_or(file);
@@ -150,19 +158,40 @@ fn sasl_users(
             (None, _) => None,
         }
     };
-    let Some(modules) = jaas::read(Path::new(file), section, &property)? else {
-        warnings.push(format!("{file} has no section {section}, so nobody can log in by SASL"));
+    let file = PathBuf::from(file);
+    let modules = jaas::read(&file, name, &property)?;
+    for module in modules.iter().flatten() {
+        check_module(&file, name, module)?;
+    }
+    Ok(Some(Section { file, modules }))
+}
+
+/// The users whom options named `user_NAME` name, with their passwords.
+pub(super) fn users_of(modules: &[Module]) -> BTreeMap<String, Secret> {
+    let options = modules.iter().flat_map(|module| &module.options);
+    let users = options.filter_map(|(option, word)| {
+        Some((option.strip_prefix("user_")?.to_owned(), Secret::new(&**word)))
+    });
+    users.collect()
+}
+
+/// The users in the section for servers, if a file is named and has it.
+fn sasl_users(
+    keys: &Keys<'_>,
+    flags: &Flags,
+    warnings: &mut Vec<String>,
+) -> Result<Option<DigestMd5>, ConfigError> {
+    let name = keys.text("sasl.serverconfig").unwrap_or("Server");
+    let Some(Section { file, modules }) = section(keys, flags, name)? else { return Ok(None) };
+    let file = file.display();
+    let Some(modules) = modules else {
+        // A file for servers alone is as good.
+        if !keys.boolean(ENABLED, false)? {
+            warnings.push(format!("{file} has no section {name}, so nobody can log in by SASL"));
+        }
         return Ok(None);
     };
-    let mut users = BTreeMap::new();
-    for module in &modules {
-        check_module(Path::new(file), section, module)?;
-        for (option, password) in &module.options {
-            if let Some(user) = option.strip_prefix("user_") {
-                users.insert(user.to_owned(), Secret::new(&**password));
-            }
-        }
-    }
+    let mut users = users_of(&modules);
     if let (Some(known), Some(word)) = (users.get_mut("super"), keys.text(SUPER_PASSWORD)) {
         *known = Secret::new(word);
     }
@@ -171,7 +200,7 @@ fn sasl_users(
         return Ok(None);
     }
     if users.is_empty() {
-        warnings.push(format!("the section {section} of {file} has no option user_NAME"));
+        warnings.push(format!("the section {name} of {file} has no option user_NAME"));
     }
     Ok(Some(DigestMd5::of_zookeeper(users)))
 }
@@ -195,7 +224,7 @@ const DIGEST_ENABLED: &str = "DigestAuthenticationProvider.enabled";
 const DIGEST_ALGORITHM: &str = "DigestAuthenticationProvider.digestAlg";
 const SUPER_DIGEST: &str = "DigestAuthenticationProvider.superDigest";
 const SUPER_PASSWORD: &str = "SASLAuthenticationProvider.superPassword";
-const LOGIN_FILE: &str = "java.security.auth.login.config";
+pub(super) const LOGIN_FILE: &str = "java.security.auth.login.config";
 const SASL_REQUIRED: &str = "sessionRequireClientSASLAuth";
 const ENFORCED: &str = "enforce.auth.enabled";
 const ENFORCED_SCHEMES: &str = "enforce.auth.schemes";

@@ -9,7 +9,7 @@
 
 use std::env;
 
-use super::known::{PROPERTY_PREFIX, is_bare, is_for_files};
+use super::known::{PROPERTY_PREFIX, is_bare, is_for_files, is_for_flags_too};
 
 /// The settings in both variables.
 #[derive(Clone, Default)]
@@ -85,7 +85,9 @@ impl Flags {
                 let key = property.strip_prefix(PROPERTY_PREFIX);
                 flags.others.push((property.to_owned(), value.to_owned()));
                 match key {
-                    Some(key) if is_for_files(key) => for_files.push(name.to_owned()),
+                    Some(key) if is_for_files(key) && !is_for_flags_too(key) => {
+                        for_files.push(name.to_owned())
+                    }
                     None if !is_bare(property) => for_java.push(name.to_owned()),
                     _ => flags.settings.push(Flag {
                         variable,

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::limits::KEYS as LIMITS;
+use super::peer_auth::KEYS as PEER_AUTH;
 use super::peers::KEYS as PEERS;
 
 /// What becomes of a key.
@@ -54,7 +55,7 @@ pub fn known_keys() -> impl Iterator<Item = String> {
 }
 
 fn honoured() -> impl Iterator<Item = &'static &'static str> {
-    HONOURED.iter().chain(LIMITS).chain(PEERS)
+    HONOURED.iter().chain(LIMITS).chain(PEERS).chain(PEER_AUTH)
 }
 
 /// Sorts `key`, which is spelled as in the file: ZooKeeper minds the case.
@@ -86,9 +87,15 @@ pub(super) fn is_for_files(key: &str) -> bool {
     FOR_FILES.contains(&key) || FOR_FILES_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// Whether ZooKeeper takes `key` as a property without its prefix.
+/// Whether one of these is taken as a property all the same, with the prefix or without it:
+/// nobody should believe that servers are authenticated who are not.
+pub(super) fn is_for_flags_too(key: &str) -> bool {
+    key.starts_with("quorum.auth.") || key == "quorum.cnxn.threads.size"
+}
+
+/// Whether `key` is taken as a property without ZooKeeper's prefix.
 pub(super) fn is_bare(key: &str) -> bool {
-    BARE.contains(&key) || key.starts_with("znode.container.")
+    BARE.contains(&key) || key.starts_with("znode.container.") || is_for_flags_too(key)
 }
 
 const BARE: &[&str] = &[
@@ -226,6 +233,10 @@ const MOOT: &[(&str, &str)] = &[
     ("metricsProvider.maxQueueSize", "numbers are summed up at once"),
     ("metricsProvider.numWorkerThreads", "numbers are summed up at once"),
     ("metricsProvider.workerShutdownTimeoutMs", "numbers are summed up at once"),
+    (
+        "quorum.cnxn.threads.size",
+        "connections between servers are made without threads of their own",
+    ),
     ("jute.maxbuffer.extrasize", "what was admitted is read back without any limit"),
     (
         "request_throttle_stall_time",
@@ -287,7 +298,6 @@ const KNOWN: &[&str] = &[
     "maxWriteQueuePollTime",
     "oraclePath",
     "preAllocSize",
-    "quorum.cnxn.threads.size",
     "quorumCnxnTimeoutMs",
     "serverCnxnFactory",
     "snapshotSizeFactor",
@@ -346,8 +356,14 @@ mod tests {
             ("requireClientAuthScheme", Kind::Security),
             ("kerberos.removeHostFromPrincipal", Kind::Security),
             ("zookeeper.superUser", Kind::Prefixed),
-            ("quorum.auth.enableSasl", Kind::Security),
-            ("quorum.cnxn.threads.size", Kind::Known),
+            ("quorum.auth.enableSasl", Kind::Honoured),
+            ("quorum.auth.learner.loginContext", Kind::Honoured),
+            ("quorum.auth.kerberos.servicePrincipal", Kind::Security),
+            ("quorum.auth.enableSasll", Kind::Security),
+            (
+                "quorum.cnxn.threads.size",
+                Kind::Moot("connections between servers are made without threads of their own"),
+            ),
             ("admin.enableServer", Kind::Honoured),
             ("admin.forceHttps", Kind::Security),
             ("metricsProvider.other", Kind::Known),
@@ -379,7 +395,12 @@ mod tests {
         for key in ["snapCount", "jute.maxbuffer", "4lw.commands.whitelist", "superUser.1"] {
             assert!(!is_for_files(key), "{key}");
         }
-        for key in ["jute.maxbuffer", "znode.container.checkIntervalMs", "leader.nodelay"] {
+        for key in [
+            "jute.maxbuffer",
+            "znode.container.checkIntervalMs",
+            "leader.nodelay",
+            "quorum.auth.enableSasl",
+        ] {
             assert!(is_bare(key), "{key}");
         }
         for key in ["snapCount", "superUser", "java.io.tmpdir", ""] {

@@ -10,6 +10,7 @@ mod known;
 mod limits;
 mod log_writes;
 mod member;
+mod peer_auth;
 mod peers;
 mod properties;
 mod times;

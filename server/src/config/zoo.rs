@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use zokor_core::auth::AuthConfig;
+use zokor_core::auth::{AuthConfig, PeerAuth};
 use zokor_core::groups::Groups;
 use zokor_core::id::ServerId;
 use zokor_core::proto::{Ensemble, Member};
@@ -22,6 +22,7 @@ use super::known::{Kind, kind_of};
 use super::limits::ClientLimits;
 use super::log_writes::LogWrites;
 use super::member::{HostPort, PeerRole, ServerLine, WILDCARD};
+use super::peer_auth::peer_auth;
 use super::peers::PeerSettings;
 use super::properties::{ConfigError, Properties};
 use super::times::Times;
@@ -98,6 +99,8 @@ pub struct ZooConfig {
     pub groups: Groups,
     /// How clients prove who they are.
     pub auth: AuthConfig,
+    /// How servers prove to each other who they are; `None` if they do not, and if standalone.
+    pub peer_auth: Option<PeerAuth>,
     /// What operators are offered.
     pub admin: AdminConfig,
     /// The file, without its secrets; empty if there is none.
@@ -166,6 +169,7 @@ impl ZooConfig {
             servers: Vec::new(),
             groups: Groups::none(),
             auth: AuthConfig::default(),
+            peer_auth: None,
             admin: AdminConfig::default(),
             file_text: String::new(),
             machine_properties: BTreeMap::new(),
@@ -207,6 +211,7 @@ impl ZooConfig {
         check_election_algorithm(&keys)?;
         let ids = membership.servers.iter().map(|line| line.id).chain([membership.id]);
         let tree = TreeConfig::read(&keys, ids)?;
+        let peer_auth = peer_auth(&keys, flags, membership.servers.is_empty())?;
         Ok(ZooConfig {
             tick_time_ms: times.tick_time_ms,
             init_limit_ticks: times.init_limit_ticks,
@@ -239,9 +244,7 @@ impl ZooConfig {
                 .number("snapSizeLimitInKb", i32::MIN.into()..=i64::from(i32::MAX))?
                 .and_then(|kib| u64::try_from(kib).ok().filter(|&kib| kib > 0))
                 .map(|kib| kib << 10),
-            snapshots_kept: keys
-                .number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?
-                .map_or(3, |kept| kept.max(3)),
+            snapshots_kept: snapshots_kept(&keys)?,
             tree,
             local_sessions: local_sessions(&keys, &membership)?,
             local_upgrading: keys.boolean("localSessionsUpgradingEnabled", false)?,
@@ -254,12 +257,19 @@ impl ZooConfig {
             servers: membership.servers,
             groups: membership.groups,
             auth: auth_config(&keys, flags, &mut warnings)?,
+            peer_auth,
             admin: AdminConfig::read(&keys, &mut warnings)?,
             file_text: admin::shown(&properties.text),
             machine_properties: keys.machine_properties(),
             warnings,
         })
     }
+}
+
+/// ZooKeeper keeps three at least, too.
+fn snapshots_kept(keys: &Keys<'_>) -> Result<u32, ConfigError> {
+    let kept = keys.number("autopurge.snapRetainCount", 0..=i32::MAX as u32)?;
+    Ok(kept.map_or(3, |kept| kept.max(3)))
 }
 
 /// ZooKeeper has no such key: its servers vote with empty folders.

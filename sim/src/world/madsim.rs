@@ -26,11 +26,12 @@ use zokor_net::runtime::{
     storage_workers,
 };
 use zokor_net::storage::{self, Options};
-use zokor_net::transport::SocketOptions;
+use zokor_net::transport::{Credentials, SocketOptions};
 
 use super::clock::Clock;
 use super::limits;
 use super::pace::Pace;
+use super::proofs;
 use super::queue::Micros;
 use crate::disk::atlas::Atlas;
 use crate::disk::{Fault, SectorDisk};
@@ -131,6 +132,7 @@ struct Body {
     ledger: Ledger,
     is_damaged: bool,
     has_second: bool,
+    passwords: Option<Arc<Credentials>>,
     seed: [u8; 32],
     fresh_id: [u8; 16],
 }
@@ -152,6 +154,7 @@ impl Body {
             config.dial.gone_after = 2 * config.dial.address_timeout;
         }
         config.limits = self.limits;
+        config.credentials = self.passwords;
         let listeners = Listeners::bind(&config).await.map_err(|error| error.to_string())?;
         let clock = self.clock;
         let now = runtime::Clock::now(&*clock);
@@ -220,6 +223,7 @@ struct Seat {
 
 /// All servers, and what can be done to them.
 pub struct Ensemble {
+    seed: u64,
     simulation: Simulation,
     network: Arc<Net>,
     seats: Vec<Seat>,
@@ -273,6 +277,7 @@ impl Ensemble {
         });
         let seats = seats.collect();
         Ensemble {
+            seed: plan.seed,
             simulation,
             network,
             seats,
@@ -302,7 +307,7 @@ impl Ensemble {
         let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
         let is_damaged = self.atlas.is_damaged(server);
         let (ledger, network) = (self.ledger.clone(), self.network.clone());
-        let has_second = self.has_second;
+        let (run, has_second) = (self.seed, self.has_second);
         let seat = self.seat(server);
         if seat.life.is_some() {
             return;
@@ -310,6 +315,7 @@ impl Ensemble {
         network.set_power(server_ip(server), true);
         let mut fresh_id = [0; 16];
         fresh_id.copy_from_slice(&seat.stream.seed()[..16]);
+        let seed = seat.stream.seed();
         let body = Body {
             config: seat.config.clone(),
             peers,
@@ -322,7 +328,8 @@ impl Ensemble {
             ledger,
             is_damaged,
             has_second,
-            seed: seat.stream.seed(),
+            passwords: proofs::draw(run, &seed),
+            seed,
             fresh_id,
         };
         let life: Arc<Mutex<Life>> = Arc::default();

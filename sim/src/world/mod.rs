@@ -15,6 +15,7 @@ mod membership;
 pub mod network;
 mod origin;
 mod pace;
+mod proofs;
 pub mod queue;
 mod restores;
 pub mod sectors;

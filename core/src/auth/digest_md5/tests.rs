@@ -231,3 +231,88 @@ fn steps_show_no_tokens() {
     let mechanism = mechanism(&[("bob", "secret")]);
     assert!(!format!("{mechanism:?}").contains("secret"));
 }
+
+fn login(secret: &Secret) -> Login<'_> {
+    Login { user: "chris", password: secret, realm: "elwood.innosoft.com", uri: "imap/elwood" }
+}
+
+const CHALLENGE: &str = "realm=\"elwood.innosoft.com\",nonce=\"OA6MG9tEQGm2hh\",qop=\"auth\",\
+    algorithm=md5-sess,charset=utf-8";
+
+#[test]
+fn the_clients_part_computes_what_the_rfc_does() {
+    let secret = Secret::new("secret");
+    let login = Login { uri: "imap/elwood.innosoft.com", ..login(&secret) };
+    let answer = login.answer(CHALLENGE.as_bytes(), [5; 30]).expect("a challenge");
+    let cnonce = STANDARD.encode([5; 30]);
+    let proof = Proof {
+        user: "chris",
+        realm: "elwood.innosoft.com",
+        password: "secret",
+        nonce: "OA6MG9tEQGm2hh",
+        cnonce: cnonce.as_bytes(),
+        authzid: None,
+        uri: "imap/elwood.innosoft.com",
+    };
+    let expected = format!(
+        "charset=utf-8,username=\"chris\",realm=\"elwood.innosoft.com\",nonce=\"OA6MG9tEQGm2hh\",\
+         nc=00000001,cnonce=\"{cnonce}\",digest-uri=\"imap/elwood.innosoft.com\",response={},\
+         qop=auth",
+        proof.value("AUTHENTICATE")
+    );
+    assert_eq!(String::from_utf8(answer.token.clone()).as_deref(), Ok(&*expected));
+    assert!(answer.is_matched_by(format!("rspauth={}", proof.value("")).as_bytes()));
+    for wrong in ["", "rspauth=", "rspauth=00000000000000000000000000000000"] {
+        assert!(!answer.is_matched_by(wrong.as_bytes()), "{wrong}");
+    }
+    assert_eq!(format!("{answer:?}"), "Answer");
+}
+
+#[test]
+fn the_servers_part_accepts_the_clients_whatever_the_name() {
+    for (user, password) in [("bob", "secret"), ("böb\"\\x", "sécret"), ("a,b=c", "\"\\,日")] {
+        let (mechanism, secret) = (mechanism(&[(user, password)]), Secret::new(password));
+        let mut exchange = Exchange::default();
+        let challenge = match exchange.take(&mechanism, b"", || [1; 30]) {
+            Ok(Step::Challenge(challenge)) => challenge,
+            other => panic!("{other:?}"),
+        };
+        let (realm, uri) = (&*mechanism.realm, &*mechanism.uri);
+        let login = Login { user, password: &secret, realm, uri };
+        let answer = login.answer(&challenge, [2; 30]).expect("it is a challenge");
+        match exchange.take(&mechanism, &answer.token, || [3; 30]) {
+            Ok(Step::Proven { token, user: named }) => {
+                assert!(answer.is_matched_by(&token));
+                assert_eq!(named, user);
+            }
+            other => panic!("{user}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_no_challenge_is_not_answered() {
+    let secret = Secret::new("secret");
+    let take = |challenge: &str| login(&secret).answer(challenge.as_bytes(), [5; 30]).is_ok();
+    assert!(take(CHALLENGE));
+    assert!(take(&CHALLENGE.replace("qop=\"auth\"", "qop=\"auth-conf, auth\"")));
+    assert!(take(&CHALLENGE.replace(",qop=\"auth\"", "")));
+    for (what, instead) in [
+        ("realm=\"elwood.innosoft.com\",", ""),
+        ("elwood", "Elwood"),
+        ("nonce=\"OA6MG9tEQGm2hh\",", ""),
+        ("OA6MG9tEQGm2hh", ""),
+        ("OA6MG9tEQGm2hh", "a\\\"b"),
+        ("OA6MG9tEQGm2hh", "a b"),
+        ("OA6MG9tEQGm2hh", "ä"),
+        ("OA6MG9tEQGm2hh\"", "a\",nonce=\"b\""),
+        ("\"auth\"", "\"auth-int\""),
+        ("md5-sess", "md5"),
+        ("algorithm=md5-sess,", ""),
+        ("utf-8", "iso-8859-1"),
+        ("utf-8", "utf-8,x"),
+    ] {
+        assert!(!take(&CHALLENGE.replace(what, instead)), "{what} {instead}");
+    }
+    assert!(!take("") && !take(&format!("{CHALLENGE},x={}", "9".repeat(5_000))));
+}

@@ -467,7 +467,8 @@ async fn accept_peer(listener: &TcpListener) -> TcpStream {
 
 fn peer_hello() -> BytesMut {
     let mut out = BytesMut::new();
-    encode_hello(&Hello { from: ServerId(2), to: ServerId(1), fingerprint: 0 }, &mut out);
+    let hello = Hello { from: ServerId(2), to: ServerId(1), fingerprint: 0, asks: false };
+    encode_hello(&hello, &mut out);
     out
 }
 

@@ -99,7 +99,7 @@ async fn what_came_of_a_snapshot_is_kept_until_the_next_one_of_its_sender() {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         let mut out = BytesMut::new();
         let (from, to) = (ServerId(1), ServerId(2));
-        encode_hello(&Hello { from, to, fingerprint: ENSEMBLE }, &mut out);
+        encode_hello(&Hello { from, to, fingerprint: ENSEMBLE, asks: false }, &mut out);
         stream.write_all(&out).await.unwrap();
         stream
     };

@@ -101,18 +101,21 @@ fn feed_to(
 
 #[test]
 fn the_bytes_of_a_hello_are_fixed() {
-    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3 };
-    let bytes = bytes_of(|out| encode_hello(&hello, out));
-    let fields = "7a6b7072 0001 0000000000000001 0000000000000002 0000000000000003";
-    let checksum = crc32c::crc32c(&hex(fields));
-    assert_eq!(bytes, hex(&format!("00000022 {fields} {checksum:08x}")));
-    assert_eq!(content(&bytes).len(), HELLO_SIZE);
-    assert_eq!(decode_hello(content(&bytes)), Ok(hello));
+    for (asks, version) in [(false, "0001"), (true, "8001")] {
+        let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3, asks };
+        let bytes = bytes_of(|out| encode_hello(&hello, out));
+        let fields =
+            format!("7a6b7072 {version} 0000000000000001 0000000000000002 0000000000000003");
+        let checksum = crc32c::crc32c(&hex(&fields));
+        assert_eq!(bytes, hex(&format!("00000022 {fields} {checksum:08x}")));
+        assert_eq!(content(&bytes).len(), HELLO_SIZE);
+        assert_eq!(decode_hello(content(&bytes)), Ok(hello));
+    }
 }
 
 #[test]
 fn a_hello_of_a_stranger_says_what_is_wrong() {
-    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3 };
+    let hello = Hello { from: ServerId(1), to: ServerId(2), fingerprint: 3, asks: false };
     let whole = content(&bytes_of(|out| encode_hello(&hello, out)));
     for length in 0..whole.len() {
         assert!(decode_hello(whole.slice(..length)).is_err(), "at {length}");

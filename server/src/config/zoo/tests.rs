@@ -388,7 +388,7 @@ fn each_kind_of_key_without_effect_has_one_warning_that_names_all() {
     let text = format!(
         "{ALONE}autopurge.purgeInterval=24\nnio.numWorkerThreads=2\nforceSync=no\n\
          ssl.keyStore.location=/k\nsecureClientPort=2281\nsslQuorum=false\n\
-         requireClientAuthScheme=sasl\nquorum.auth.enableSasl=true\n\
+         requireClientAuthScheme=sasl\nquorum.auth.kerberos.servicePrincipal=zkquorum/h\n\
          tikTime=1\nClientPort=3\nzookeeper.superUser=bob\n"
     );
     let flags = "-Dzookeeper.preAllocSize=1 -Dzookeeper.ssl.keyStore.password=hunter2 \
@@ -400,7 +400,7 @@ fn each_kind_of_key_without_effect_has_one_warning_that_names_all() {
             "these flags are for a Java machine and have no effect in zokor: -Xmx1g",
             "these settings count in the configuration file alone: -Dzookeeper.tickTime",
             "these settings protect a ZooKeeper server and are NOT in force in zokor, which \
-             neither encrypts nor authenticates by them: quorum.auth.enableSasl, \
+             neither encrypts nor authenticates by them: quorum.auth.kerberos.servicePrincipal, \
              requireClientAuthScheme, secureClientPort, ssl.keyStore.location, \
              -Dzookeeper.ssl.keyStore.password",
             "these settings of ZooKeeper have no effect in zokor: autopurge.purgeInterval, \
