@@ -236,7 +236,10 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut out = BytesMut::new();
     loop {
-        let snapshot = outbox.take_snapshot();
+        let (snapshot, waits_until) = match outbox.take_snapshot() {
+            Ok(snapshot) => (snapshot, None),
+            Err(until) => (None, Some(until)),
+        };
         let mut frames = snapshot.as_ref().and_then(|(message, first)| frames(message, *first));
         // Once if there is no snapshot, else until all of it has gone.
         loop {
@@ -264,6 +267,8 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
                 () = yield_now(), if passes => Ok(()),
                 () = outbox.woken(), if out.is_empty() => Ok(()),
                 () = pace.due(), if out.is_empty() && frames.is_some() => Ok(()),
+                () = sleep_until(waits_until.unwrap_or_else(Instant::now)), if waits_until.is_some()
+                    => Ok(()),
             };
             if happened.is_err() || frames.is_none() {
                 drop(frames);

@@ -57,9 +57,9 @@ struct Queue {
     bytes: BytesMut,
     /// Messages in them.
     n_messages: usize,
-    /// Each with the number of its chunks that the peer has; their frames are made while they are
-    /// sent.
-    snapshots: VecDeque<(Message, u64)>,
+    /// Their frames are made while they are sent. Each with a time to wait for at most, if the peer
+    /// may have a part of the one before.
+    snapshots: VecDeque<(Message, Option<tokio::time::Instant>)>,
     /// The sender has bytes of its own, of what was taken before.
     taken: usize,
 }
@@ -83,7 +83,11 @@ impl Outbox {
         }
         let snapshot = encode(&mut queue.bytes, message);
         queue.n_messages += usize::from(snapshot.is_none());
-        queue.snapshots.extend(snapshot.map(|message| self.rest_of(message)));
+        queue.snapshots.extend(snapshot.map(|message| {
+            let until =
+                self.is_broken_off(&message).then(|| tokio::time::Instant::now() + TOLD_WITHIN);
+            (message, until)
+        }));
         // Legal: how much a queue holds is up to the server; the link comes back.
         let is_full = maybe!(QueueFull if queue.bytes.len() + queue.taken > 10_000);
         if queue.bytes.len() + queue.taken > self.max_bytes || is_full {
@@ -104,8 +108,8 @@ impl Outbox {
 
     /// The peer keeps so much of a snapshot that broke off.
     pub(crate) fn held(&self, part: PartHeld) {
-        let mut broken_off = self.broken_off();
-        broken_off.held = Some(part);
+        self.broken_off().held = Some(part);
+        self.wake();
     }
 
     /// This snapshot, or a part of it, has gone.
@@ -124,20 +128,30 @@ impl Outbox {
         }
     }
 
-    /// The snapshot to be sent for `message`, and how much of it the peer has: the rest of one of
-    /// the same leadership that broke off, and which reaches as far for the terms of the log, or
-    /// the whole of `message`.
+    /// Whether the one sent last may do in the place of this snapshot: it is of the same
+    /// leadership, and reaches as far for the terms of the log.
+    fn is_broken_off(&self, message: &Message) -> bool {
+        let former = self.broken_off().snapshot.as_ref().and_then(name);
+        former.zip(name(message)).is_some_and(|((former_term, former), (term, new))| {
+            former_term == term && former.last.term == new.last.term
+        })
+    }
+
+    /// The snapshot to be sent for `message`, and how much of it the peer has: the rest of the one
+    /// that broke off, or the whole of `message`.
     fn rest_of(&self, message: Message) -> (Message, u64) {
+        let may_go_on = self.is_broken_off(&message);
         let BrokenOff { snapshot, held, .. } = std::mem::take(&mut *self.broken_off());
-        let (Some(former), Some(held)) = (snapshot, held) else { return (message, 0) };
-        let (Some((term, new)), Some((former_term, old))) = (name(&message), name(&former)) else {
-            return (message, 0);
-        };
-        if term != former_term || old != held.name || old.last.term != new.last.term {
-            return (message, 0);
+        let held = held.filter(|held| {
+            may_go_on && snapshot.as_ref().and_then(name).is_some_and(|(_, it)| it == held.name)
+        });
+        match (snapshot, held) {
+            (Some(former), Some(held)) => {
+                tracing::info!(n_chunks = held.n_chunks, "going on with a snapshot that broke off");
+                (former, held.n_chunks)
+            }
+            _ => (message, 0),
         }
-        tracing::info!(n_chunks = held.n_chunks, "going on with a snapshot that broke off");
-        (former, held.n_chunks)
     }
 
     /// Asks the link's task to send what is queued.
@@ -222,9 +236,19 @@ impl Outbox {
         queue.taken = out.len();
     }
 
-    /// The next snapshot to be sent.
-    pub(super) fn take_snapshot(&self) -> Option<(Message, u64)> {
-        self.lock().snapshots.pop_front()
+    /// The next snapshot to be sent, and how many of its chunks the peer has. An `Err` says until
+    /// when to wait for the peer's word on that.
+    pub(super) fn take_snapshot(&self) -> Result<Option<(Message, u64)>, tokio::time::Instant> {
+        let mut queue = self.lock();
+        if let Some((_, Some(until))) = queue.snapshots.front()
+            && *until > tokio::time::Instant::now()
+            && self.broken_off().held.is_none()
+        {
+            return Err(*until);
+        }
+        let next = queue.snapshots.pop_front();
+        drop(queue);
+        Ok(next.map(|(message, _)| self.rest_of(message)))
     }
 
     fn give_up(&self, queue: &mut Queue, why: &'static str, is_way_dead: bool) {
@@ -260,6 +284,9 @@ const KEPT_CAPACITY: usize = 1 << 20;
 /// How long a snapshot that broke off is kept, on either side. It holds what has changed since a
 /// second time in memory.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(60);
+/// How long the peer may take to say what it has of a snapshot that broke off, since the next one
+/// was to be sent: it says so when its own connection stands.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// Snapshots that wait behind the one being sent.
 const MAX_SNAPSHOTS: usize = 2;
 
