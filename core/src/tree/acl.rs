@@ -87,7 +87,7 @@ fn is_anyone(id: &Id) -> bool {
 }
 
 /// Every list in use, once. The open list is shared and never counted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AclLists {
     open: AclList,
     /// With the number of znodes that have it.

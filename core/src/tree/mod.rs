@@ -29,8 +29,8 @@ use crate::time::WallTime;
 use acl::AclLists;
 use tally::Tally;
 
-/// All znodes.
-#[derive(Debug)]
+/// All znodes. A clone shares them until either changes; index and tally are copied.
+#[derive(Clone, Debug)]
 pub struct Tree {
     znodes: Pages<Znode>,
     /// Finds a znode by the hash of its path. Never iterated.

@@ -12,7 +12,7 @@ use crate::id::SessionId;
 use crate::time::WallTime;
 
 /// Sums and orders over all znodes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// The wrapping sum of all znodes' digests.
     pub(super) digest: u64,
