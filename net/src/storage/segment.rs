@@ -275,8 +275,12 @@ impl<F: DiskFile> Spare<F> {
         self.file.write_at(HEAD_BYTES, bytes).map_err(failed(disk, "write", &self.name))
     }
 
-    /// Gives it a head and, when that is durable, its name.
-    pub(super) fn become_segment<D: Disk>(mut self, disk: &D, head: Head) -> Result<F, Error> {
+    /// Gives it a head and, when that is durable, its name. The file, and the head as it is there.
+    pub(super) fn become_segment<D: Disk>(
+        mut self,
+        disk: &D,
+        head: Head,
+    ) -> Result<(F, Head), Error> {
         assert!(self.is_ready());
         assert_eq!(head.size_bytes, self.size_bytes);
         let head = Head { is_reused: self.is_reused, ..head };
@@ -284,7 +288,7 @@ impl<F: DiskFile> Spare<F> {
         write.map_err(failed(disk, "write", &self.name))?;
         self.file.sync().map_err(failed(disk, "sync", &self.name))?;
         rename(disk, &self.name, &head.name())?;
-        Ok(self.file)
+        Ok((self.file, head))
     }
 
     /// Takes it away again.

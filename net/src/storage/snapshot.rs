@@ -24,7 +24,8 @@ const PLAIN_VERSION: u32 = 1;
 const FIXED_BYTES: usize = 60;
 /// A membership of thousands of servers fits.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-const TRAILER_BYTES: u64 = 32;
+/// Bytes of a trailer.
+pub(super) const TRAILER_BYTES: u64 = 32;
 /// After so many bytes the file is synced, so that no long sync stands in the log's way.
 const SYNC_BYTES: u64 = 8 << 20;
 
@@ -124,7 +125,12 @@ fn wrong(what: &str) -> Wrong {
 }
 
 fn chunk_crc(previous: u32, n_bytes: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(previous, &n_bytes.to_le_bytes()), bytes)
+    crc32c::crc32c_append(frame_crc(previous, n_bytes), bytes)
+}
+
+/// The checksum of what comes before a chunk and of its length.
+pub(super) fn frame_crc(previous: u32, n_bytes: u32) -> u32 {
+    crc32c::crc32c_append(previous, &n_bytes.to_le_bytes())
 }
 
 fn head_bytes(id: [u8; 16], snapshot: &Snapshot) -> BytesMut {
@@ -160,7 +166,7 @@ fn head_bytes(id: [u8; 16], snapshot: &Snapshot) -> BytesMut {
     out
 }
 
-type HeadFields = (SnapshotMeta, Zxid);
+pub(super) type HeadFields = (SnapshotMeta, Zxid);
 
 /// Walks through a file; its head, and the digest in its trailer.
 fn scan<F: DiskFile>(
@@ -210,7 +216,7 @@ fn scan<F: DiskFile>(
 }
 
 /// The head's fields, where it ends, and its checksum.
-fn read_head<F: DiskFile>(
+pub(super) fn read_head<F: DiskFile>(
     file: &F,
     size: u64,
     id: [u8; 16],

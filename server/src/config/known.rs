@@ -143,8 +143,14 @@ pub(super) const HONOURED_PREFIXES: &[&str] =
     &["authProvider.", "group.", "server.", "superUser.", "weight."];
 
 /// Keys that ZooKeeper does not have.
-const OWN: &[&str] =
-    &["zokor.auditFile", "zokor.diskReserveMb", "zokor.firstStart", "zokor.logWrites"];
+const OWN: &[&str] = &[
+    "zokor.auditFile",
+    "zokor.diskReserveMb",
+    "zokor.firstStart",
+    "zokor.logWrites",
+    "zokor.scrubBytesPerSecond",
+    "zokor.scrubIntervalSeconds",
+];
 
 /// Beside those with a prefix, and the keys of [`limits`](super::limits) and
 /// [`peers`](super::peers).
