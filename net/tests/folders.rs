@@ -36,7 +36,7 @@ fn storage_never_panics_and_invents_nothing_whatever_is_edited() {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    for _ in 0..8_000 {
+    for _ in 0..12_000 {
         let n_bytes = next() % 40 + 2;
         let mut bytes: Vec<u8> = (0..n_bytes).map(|_| next() as u8).collect();
         // Numbers at the ends of what there is are drawn more often.

@@ -13,7 +13,7 @@ use zokor_core::proto::Zxid;
 use zokor_core::raft::{EntryId, Index, Membership, SnapshotMeta, Term};
 use zokor_core::replica::Snapshot;
 
-use super::body::{ImageReader, image_chunks};
+use super::body::{BEYOND_REACH, ImageReader, image_chunks};
 use super::disk::DiskFile;
 
 const MAGIC: [u8; 8] = *b"ZOKORSNP";
@@ -52,7 +52,7 @@ pub(super) fn name_of(index: Index) -> String {
 pub(super) fn index_of(name: &str) -> Option<Index> {
     let hex = name.strip_prefix("snapshot-")?.strip_suffix(".zk")?;
     let index = Index(u64::from_str_radix(hex, 16).ok()?);
-    (name_of(index) == name).then_some(index)
+    (name_of(index) == name && index.0 < BEYOND_REACH).then_some(index)
 }
 
 /// Writes and syncs `snapshot`.
@@ -271,7 +271,8 @@ fn head_fields(bytes: &[u8], version: u32) -> Option<HeadFields> {
         _ => return None,
     };
     let meta = SnapshotMeta { last: EntryId { term, index }, membership };
-    rest.is_empty().then_some((meta, zxid))
+    let is_sane = term.0 < BEYOND_REACH && index.0 < BEYOND_REACH;
+    (rest.is_empty() && is_sane).then_some((meta, zxid))
 }
 
 fn put_groups(out: &mut BytesMut, groups: &Groups) {

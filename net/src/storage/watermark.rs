@@ -7,6 +7,7 @@
 use zokor_core::id::ServerId;
 use zokor_core::raft::{EntryId, HardState, Index, Term};
 
+use super::body::BEYOND_REACH;
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
 use super::place::{create, failed, list, open, sync_folder};
@@ -189,7 +190,8 @@ pub(super) fn parse(bytes: &[u8; SIZE_BYTES], id: [u8; 16]) -> Option<Mark> {
         hard_state: HardState { term: Term(long(40)), vote },
         last: (word(56) & FLAG_LAST != 0).then_some(last),
     };
-    (*bytes == to_bytes(id, mark)).then_some(mark)
+    let is_sane = [32, 40, 64, 72].into_iter().all(|at| long(at) < BEYOND_REACH);
+    (is_sane && *bytes == to_bytes(id, mark)).then_some(mark)
 }
 
 #[cfg(test)]
