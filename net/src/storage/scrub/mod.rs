@@ -73,6 +73,8 @@ struct Round<F> {
     check: Option<Check<F>>,
     /// It was read before, and seemed to be damaged.
     is_second: bool,
+    /// Something was damaged when it began.
+    had_damage: bool,
 }
 
 /// A file.
@@ -165,8 +167,9 @@ impl<D: Disk> Scrub<D> {
                 return;
             }
             self.next_round = now + self.interval;
-            let left = self.targets();
-            self.round = Some(Round { began: now, left, check: None, is_second: false });
+            let (left, had_damage) = (self.targets(), self.n_left() > 0);
+            let (began, check, is_second) = (now, None, false);
+            self.round = Some(Round { began, left, check, is_second, had_damage });
         }
         while self.credit > 0 {
             let Some(round) = &mut self.round else { return };
@@ -186,6 +189,11 @@ impl<D: Disk> Scrub<D> {
                 return;
             }
         }
+    }
+
+    /// How many files are damaged at the moment.
+    fn n_left(&self) -> u64 {
+        self.shared.at_rest().n_left() + self.unmended.len() as u64
     }
 
     /// All that counts now and is not known to be damaged.
@@ -211,7 +219,8 @@ impl<D: Disk> Scrub<D> {
         at_rest.counts.last_round_ended = Some(now);
         self.told.mends_log |= at_rest.is_mark_sick || !at_rest.sick.is_empty();
         let left = at_rest.n_left() + self.unmended.len() as u64;
-        if left > 0 {
+        // What this round has found was told, and may be on its way.
+        if left > 0 && round.had_damage {
             let names: Vec<String> = self.names_left(&at_rest);
             let names = names.join(", ");
             self.told.damage.push(format!("not put right yet: {names}"));
