@@ -111,7 +111,7 @@ impl Edits<'_> {
     fn place(&mut self, files: &Files) -> Option<(String, usize)> {
         let name = self.name(files)?;
         let at = self.number();
-        let at = if self.byte() % 2 == 0 { at % 256 } else { at };
+        let at = if self.byte().is_multiple_of(2) { at % 256 } else { at };
         let n_bytes = files[&name].len();
         Some((name, at % (n_bytes + 1)))
     }
