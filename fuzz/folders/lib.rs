@@ -1,6 +1,6 @@
 //! The door that a server's own files come through when it starts: a good folder with arbitrary
-//! edits, with and without right checksums. It panics if recovery breaks a promise: that it is total,
-//! that it believes no length, and that it hands over nothing but what was written.
+//! edits, with and without right checksums. It panics if recovery breaks a promise: that it is
+//! total, that it believes no length, and that it hands over nothing but what was written.
 //!
 //! A module of the target for it, and of `net/tests/folders.rs`, where plain tests run the saved
 //! corpus and some thousand edits of their own.
@@ -30,9 +30,9 @@ struct Folder {
     hard_states: Vec<HardState>,
 }
 
-/// A folder, and edits of its files: see [`Edits`]. The first byte says whether there are peers (1),
-/// whether checksums are set right after the edits, which a fuzzer would not find (2), and which of
-/// the good folders is edited (4).
+/// A folder, and edits of its files: see [`Edits`]. The first byte says whether there are peers
+/// (1), whether checksums are set right after the edits, which a fuzzer would not find (2), and
+/// which of the good folders is edited (4).
 pub fn folder(bytes: &[u8]) {
     static FOLDERS: OnceLock<[Folder; 2]> = OnceLock::new();
     let folders = FOLDERS.get_or_init(|| [grown(), begun()]);

@@ -1,7 +1,7 @@
 //! The worker that reads what is at rest, and how much it is granted.
 //!
-//! Invariant: a grant is given when the one before it was used up, or needed no more, so that a slow
-//! disk gets no queue of them; and what a server reads in a second is what its limit says.
+//! Invariant: a grant is given when the one before it was used up, or needed no more, so that a
+//! slow disk gets no queue of them; and what a server reads in a second is what its limit says.
 
 use std::time::Duration;
 

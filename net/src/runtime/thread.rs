@@ -1,8 +1,8 @@
-//! A whole server on threads of its own: one for the event loop, one each for the log, for snapshots
-//! and for reading what is at rest. Not for simulations.
+//! A whole server on threads of its own: one for the event loop, one each for the log, for
+//! snapshots and for reading what is at rest. Not for simulations.
 //!
-//! Invariant: when [`RunningServer::wait`] returns, all of them have ended, and with them every hold
-//! on files and ports.
+//! Invariant: when [`RunningServer::wait`] returns, all of them have ended, and with them every
+//! hold on files and ports.
 
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};

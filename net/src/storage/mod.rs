@@ -4,9 +4,9 @@
 //! cannot be found again is an error that says so, and never a smaller state. `FORMAT.md` beside
 //! this file describes every byte.
 //!
-//! [`open`] takes a [`Disk`] and gives a [`Wal`], [`Snapshots`] and a [`Scrub`], to be used from three
-//! threads at the same time, and what they held. An error of one of the first two is final: the
-//! process must stop. The third has none.
+//! [`open`] takes a [`Disk`] and gives a [`Wal`], [`Snapshots`] and a [`Scrub`], to be used from
+//! three threads at the same time, and what they held. An error of one of the first two is final:
+//! the process must stop. The third has none.
 
 mod at_rest;
 mod begin;

@@ -33,8 +33,8 @@ pub struct ClientLimits {
     /// `zokor.scrubBytesPerSecond`: how much of what is at rest is read in a second; 0 for nothing.
     /// Default 1 MiB.
     pub scrub_bytes_per_second: u64,
-    /// `zokor.scrubIntervalSeconds`: all that is at rest is read no more often than this. Default one
-    /// hour.
+    /// `zokor.scrubIntervalSeconds`: all that is at rest is read no more often than this. Default
+    /// one hour.
     pub scrub_interval: Duration,
     /// `nio.sessionlessCnxnTimeout`: how long a connection may take to its connect request. Default
     /// 10 s.

@@ -78,6 +78,12 @@ impl World {
             Ok(damage) => damage.iter().map(ToString::to_string).collect(),
             Err(error) => vec![error.to_string()],
         };
+        if !wrong.is_empty() && !std::mem::replace(&mut sectors.is_doubted, true) {
+            // It may have rotted in a file that counted for nothing, and is a segment now.
+            sectors.rot = Some(sectors.rounds);
+            return Ok(());
+        }
+        sectors.is_doubted = false;
         must(CHECK, wrong.is_empty(), || format!("server {id} says that all is well: {wrong:?}"))?;
         self.probes.hit("scrub: what rotted at rest is put right");
         self.atlas.repaired(server);

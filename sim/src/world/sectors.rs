@@ -32,6 +32,8 @@ pub struct Sectors {
     pub rot: Option<u64>,
     /// How many rounds have ended in this life.
     pub rounds: u64,
+    /// All was said to be well when it was not: it is looked at once more.
+    pub is_doubted: bool,
     /// It was damaged otherwise, too.
     pub is_damaged: bool,
     /// Entries up to here may go when nothing is under way.
@@ -69,6 +71,7 @@ impl Sectors {
             scrub: None,
             rot: None,
             rounds: 0,
+            is_doubted: false,
             is_damaged: false,
             purge: None,
             n_quiet: 0,

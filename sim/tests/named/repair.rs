@@ -107,8 +107,8 @@ fn a_rotten_snapshot_is_made_good_by_the_older_one_and_the_log() {
 }
 
 /// What rots while nobody reads it comes out when the server starts, and costs a repair by the
-/// others, if they can (CORDS, FAST 2017; of ZooKeeper ZOOKEEPER-2967 and the like). Here the server
-/// finds it while the state in its memory is right, and starts afterwards as if nothing had been.
+/// others, if they can (Ganesan et al., FAST 2017). Here the server finds it while the state in its
+/// memory is right, and starts afterwards as if nothing had been.
 #[test]
 fn what_rots_at_rest_is_put_right_before_anybody_has_to_start_from_it() {
     let script = trio()
