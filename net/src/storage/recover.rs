@@ -67,7 +67,7 @@ pub(super) fn open_unfinished<D: Disk>(
     let judged = judge(&data, &log, identity.id, &found, &newest, &mark);
     let folders = Folders { shared, data, log, is_apart, identity, options };
     let (replayed, joined) = match judged {
-        Err(error) if is_damage(&error) => {
+        Err(error) if options.has_peers && is_damage(&error) => {
             return damaged::open(folders, found, newest, mark, error);
         }
         judged => judged?,

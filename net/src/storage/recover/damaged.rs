@@ -1,9 +1,8 @@
-//! Opens a folder whose log or newest snapshot is damaged, of a server that others can help, or of
-//! one whose newest whole snapshot holds all that was lost.
+//! Opens a folder whose log or newest snapshot is damaged, of a server that others can help.
 //!
 //! Invariant: what is left of the log stays as it is until a whole one has taken its place.
 
-use zokor_core::raft::{Damage, EntryId, Index, Persist, SnapshotMeta};
+use zokor_core::raft::{Damage, Index, Persist, SnapshotMeta};
 use zokor_core::replica::Recovered;
 
 use super::{Folders, check, remove_leftovers, reset};
@@ -26,19 +25,13 @@ pub(super) fn open<D: Disk>(
 ) -> Result<Opened<D>, Error> {
     let Folders { shared, data, log, options, .. } = folders.clone();
     let base = newest.last;
-    let mut left = match salvage(&log, shared.id, base.index, mark.watermark.mark()) {
-        Ok(Some(left)) => left,
-        Err(other) if options.has_peers => return Err(other),
-        Ok(None) | Err(_) => return Err(error),
+    let Some(mut left) = salvage(&log, shared.id, base.index, mark.watermark.mark())? else {
+        return Err(error);
     };
     // A snapshot that is damaged said more than the log does, and nothing says what.
     let lost_snapshot = found.damaged.first().map_or(Index::ZERO, |(index, _)| *index);
     left.is_end_lost |= lost_snapshot > left.last.index;
     let (entries, damage) = left.damage(base);
-    if !options.has_peers && (damage.is_some() || base == EntryId::default()) {
-        // Nobody could give it back, nor does a snapshot stand for it.
-        return Err(error);
-    }
     let Salvaged { hard_state, tail, outdated, last, .. } = left;
 
     // All is judged: from here on the disk is changed.

@@ -321,21 +321,6 @@ fn the_power_may_go_at_every_call_of_a_repair() {
 }
 
 #[test]
-fn a_server_alone_starts_with_a_damaged_log_that_its_newest_snapshot_covers() {
-    let mut server = Server::new();
-    server.save().unwrap();
-    let name = server.logs().swap_remove(0);
-    server.disk.rot(&name, HEAD + 50, 1);
-    let (disk, last) = (server.disk.clone(), server.last);
-    drop(server);
-    disk.crash(1);
-    let opened = reopen(&disk);
-    assert_eq!((snapshot_index(&opened), opened.wal.last_index().0), (last, last));
-    assert!(opened.report.replaced.is_some());
-    assert_eq!(opened.recovered.hard_state, hard_state(2, Some(3)));
-}
-
-#[test]
 fn what_reads_well_the_second_time_is_no_damage() {
     for n in 0..40 {
         let mut server = Server::new();
