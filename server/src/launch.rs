@@ -22,7 +22,7 @@ use zokor_net::runtime::{
     self, Auditor, Clock, Config, ConnectThrottle, Handle, Limits, Parts, Prepared, SystemClock,
     storage_workers,
 };
-use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Snapshots, Wal};
+use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Scrub, Snapshots, Wal};
 use zokor_net::transport::{Credentials, RealSockets, room_for_clients};
 
 use crate::admin::http::{self, Metrics, RequestBody, Restorer};
@@ -193,6 +193,7 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
         large_request_threshold: plan.limits.large_request_threshold,
         large_request_max_bytes: plan.limits.large_request_max_bytes,
         disk_reserve_bytes: plan.limits.disk_reserve_bytes,
+        scrub_bytes_per_second: plan.limits.scrub_bytes_per_second,
         connect_throttle: ConnectThrottle { seed, ..plan.limits.connect.clone() },
         request_throttle: plan.limits.requests.clone(),
         max_connections: match plan.max_connections as usize {
@@ -254,7 +255,7 @@ pub(crate) async fn resolve(name: &HostPort) -> Result<SocketAddr, String> {
     addresses.next().ok_or_else(|| failed("it has none".to_owned()))
 }
 
-type Store = Prepared<Wal<RealDisk>, Snapshots<RealDisk>>;
+type Store = Prepared<Wal<RealDisk>, Snapshots<RealDisk>, Scrub<RealDisk>>;
 
 /// Opens the folders and makes the replica. The ports are ours already.
 fn prepare(
@@ -266,6 +267,7 @@ fn prepare(
     let mut options = Options::new(plan.replica.raft.id, random()?, clock.now().wall);
     options.snapshots_kept = plan.snapshots_kept as usize;
     options.has_peers = !plan.peers.is_empty();
+    options.scrub_interval = plan.limits.scrub_interval;
     plan.first_start.permit(&plan.data_dir, plan.log_dir.as_deref())?;
     let data = open_folder(&plan.data_dir)?;
     let opened = match &plan.log_dir {
@@ -279,12 +281,12 @@ fn prepare(
     let found = found.map(|snapshot| (snapshot.zxid, newest_file(&plan.data_dir)));
     let seed = Seed(random()?);
     let replica = Replica::new(clock.now(), plan.replica.clone(), seed, opened.recovered);
-    let (storage, log, snapshots) = storage_workers(opened.wal, opened.snapshots);
+    let (storage, workers) = storage_workers(opened.wal, opened.snapshots, opened.scrub);
     let load_ms = u64::try_from(clock.now().instant.since(since).as_millis())?;
     words.started(Start { load_ms, n_entries }, found);
     let admin = words;
     let (clock, options) = (Arc::new(clock), Arc::new(RealSockets));
-    Ok(Prepared { parts: Parts { replica, storage, clock, admin, options }, log, snapshots })
+    Ok(Prepared { parts: Parts { replica, storage, clock, admin, options }, workers })
 }
 
 fn open_folder(path: &Path) -> Result<RealDisk, String> {

@@ -228,6 +228,9 @@ pub struct SectorPlan {
     /// replace what cannot be opened. Else damage ends a server.
     #[serde(default)]
     pub repairs: bool,
+    /// Servers read what is at rest, and damage at rest comes while they run.
+    #[serde(default)]
+    pub scrubs: bool,
 }
 
 impl SectorPlan {
@@ -243,6 +246,7 @@ impl SectorPlan {
             full: on(s),
             damage: on(s),
             repairs: !calm && s.below(3) > 0,
+            scrubs: s.below(2) == 0,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: one snapshot at a time is on its way to storage. The log is purged only behind the
 //! snapshot before the last, so that a damaged last one does not leave a gap (ZOOKEEPER-3231).
 
+use std::collections::BTreeSet;
+
 use super::message::Snapshot;
 use crate::raft::{Index, SnapshotMeta, Ticket};
 
@@ -34,6 +36,8 @@ pub(super) struct Checkpoints {
     last: Index,
     bytes_since: u64,
     taken: u64,
+    /// Storage wants a snapshot that ends above each of these.
+    wanted: BTreeSet<Index>,
 }
 
 impl Checkpoints {
@@ -51,7 +55,14 @@ impl Checkpoints {
     pub(super) fn is_due(&self, applied: Index, max_entries: u64, max_bytes: u64) -> bool {
         let idle = self.under_way.is_none() && self.next_install.is_none();
         let entries = applied.0 - self.last.0.min(applied.0);
-        idle && entries > 0 && (entries >= max_entries || self.bytes_since >= max_bytes)
+        let is_wanted = self.wanted.first().is_some_and(|above| *above < applied);
+        let is_grown = entries >= max_entries || self.bytes_since >= max_bytes;
+        idle && (is_wanted || (entries > 0 && is_grown))
+    }
+
+    /// Storage wants a snapshot that ends above this index, since it has found damage.
+    pub(super) fn want(&mut self, above: Index) {
+        self.wanted.insert(above);
     }
 
     /// Takes a snapshot of this server's own state; to be handed to storage under the ticket.
@@ -59,6 +70,7 @@ impl Checkpoints {
         assert!(self.under_way.is_none(), "one snapshot at a time");
         self.bytes_since = 0;
         self.taken += 1;
+        self.wanted.retain(|above| *above >= snapshot.meta.last.index);
         self.begin(Under::Own(snapshot.meta.clone()), snapshot)
     }
 
@@ -121,6 +133,23 @@ mod tests {
     use crate::db::Database;
     use crate::proto::Zxid;
     use crate::raft::{EntryId, Term};
+
+    #[test]
+    fn a_snapshot_that_storage_wants_is_due_once_enough_was_applied_and_once_only() {
+        let mut checkpoints = Checkpoints::new(Index(10));
+        let is_due = |it: &Checkpoints, applied| it.is_due(Index(applied), 1_000, 1_000);
+        assert!(!is_due(&checkpoints, 10));
+        checkpoints.want(Index(9));
+        checkpoints.want(Index(14));
+        assert!(is_due(&checkpoints, 10), "though it was taken before");
+        let (ticket, _) = checkpoints.take(snapshot(10));
+        assert!(!is_due(&checkpoints, 15), "one at a time");
+        checkpoints.durable(ticket);
+        assert!(!is_due(&checkpoints, 14) && is_due(&checkpoints, 15));
+        let (ticket, _) = checkpoints.take(snapshot(15));
+        checkpoints.durable(ticket);
+        assert!(!is_due(&checkpoints, 900));
+    }
 
     fn snapshot(last: u64) -> Snapshot {
         let last = EntryId { term: Term(1), index: Index(last) };

@@ -6,7 +6,7 @@ use super::message::{Message, Snapshot};
 use crate::db::{Prepared, Txn};
 use crate::id::{ChangeId, ConnId, RestoreId, ServerId, Xid};
 use crate::proto::{ConnectRequest, Request};
-use crate::raft::{Damage, HardState, Membership, SharedEntry, Ticket};
+use crate::raft::{Damage, HardState, Index, Membership, SharedEntry, Ticket};
 
 /// One thing that happened. The driver hands inputs over in the order in which they came about.
 #[derive(Clone, Debug)]
@@ -65,6 +65,12 @@ pub enum Input {
     Room {
         /// Whether it is.
         is_short: bool,
+    },
+    /// Storage has found damage at rest, and wants a snapshot of this server's own state that ends
+    /// above this index, as soon as there can be one.
+    SnapshotWanted {
+        /// The index; a snapshot that ends with it would not do.
+        above: Index,
     },
     /// An operator wants another membership from now on. Only the leader takes it; what becomes of
     /// it is told by [`Output::Change`](super::Output::Change). Servers that it does not name are

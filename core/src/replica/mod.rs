@@ -234,6 +234,7 @@ impl Replica {
                 }
             },
             Input::Room { is_short } => self.room_changed(is_short),
+            Input::SnapshotWanted { above } => self.checkpoints.want(above),
             Input::ChangeMembership { id, wanted } => self.change_membership(id, wanted),
             Input::Restore { id, prepared } => self.begin_restore(id, prepared),
             Input::Wake => {

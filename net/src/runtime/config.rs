@@ -127,6 +127,9 @@ pub struct Limits {
     /// has room, and if no quorum has, the leader refuses writes that store anything. 0 for never.
     /// Default 128 MiB.
     pub disk_reserve_bytes: u64,
+    /// How much is read in a second of what lies at rest on the disk, to find damage while there is
+    /// a good copy in memory. 0 for nothing. Default 1 MiB.
+    pub scrub_bytes_per_second: u64,
     /// How long a connection that is finished waits for its client to close it. Default 500 ms;
     /// zero closes at once.
     pub linger: Duration,
@@ -155,6 +158,7 @@ impl Default for Limits {
             connect_throttle: ConnectThrottle::default(),
             request_throttle: RequestThrottle::default(),
             disk_reserve_bytes: 128 << 20,
+            scrub_bytes_per_second: 1 << 20,
             linger: Duration::from_millis(500),
             sweep_interval: Duration::from_millis(250),
         }

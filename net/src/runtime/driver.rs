@@ -28,8 +28,16 @@ use super::peers::Peers;
 use super::queue::Queue;
 use super::repair_told::RepairTold;
 use super::restore::Restores;
+use super::scrubber::{Grants, ScrubJob};
 use super::throttle::Bucket;
 use crate::transport::{Complaints, TurnedAway};
+
+/// The ways to storage's workers.
+pub(super) struct StorageQueues {
+    pub(super) log: UnboundedSender<LogJob>,
+    pub(super) snapshots: UnboundedSender<SnapshotJob>,
+    pub(super) scrub: UnboundedSender<ScrubJob>,
+}
 
 /// Everything of one server that changes.
 pub(super) struct Driver {
@@ -56,13 +64,15 @@ pub(super) struct Driver {
     /// The server stops: nothing more is read from clients.
     pub(super) draining: bool,
     /// `None` once the server, or one of storage's workers, has ended.
-    storage: Option<(UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>)>,
+    storage: Option<StorageQueues>,
     /// Something became durable since the log was marked last, and from when on it may be marked.
     mark_due: Option<Instant>,
     /// From when on the room on the disk may be measured.
     measure_due: Instant,
     /// What is known of it.
     pub(super) room: DiskRoom,
+    /// The reading of what is at rest.
+    pub(super) scrub: Grants,
     /// What was said of a repair, and when.
     repair_told: RepairTold,
     last_conn: ConnId,
@@ -99,7 +109,7 @@ impl Driver {
         (id, limits, peers): (ServerId, Limits, Peers),
         addresses: BTreeMap<ServerId, String>,
         machine: Box<dyn Machine>,
-        storage: (UnboundedSender<LogJob>, UnboundedSender<SnapshotJob>),
+        storage: StorageQueues,
         step_times: StorageTimes,
         started: Now,
     ) -> Self {
@@ -125,6 +135,7 @@ impl Driver {
             mark_due: None,
             measure_due: started.instant,
             room: DiskRoom::default(),
+            scrub: Grants::new(started.instant),
             repair_told: RepairTold::new(addresses),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
@@ -219,6 +230,7 @@ impl Driver {
                 tracing::error!(why, "storage waits for room; nothing acknowledged is lost");
                 self.room.n_waits += 1;
             }
+            Done::Scrubbed(scrubbed) => self.scrubbed(now, *scrubbed),
             Done::Failed(why) => self.fail(why),
         }
     }
@@ -326,6 +338,7 @@ impl Driver {
             self.measure_due = now.instant + MEASURE_INTERVAL;
             self.write_log(LogJob::Measure);
         }
+        self.grant_scrub(now);
         self.tell_repair(now);
         self.peers.leave_dead_ways(now.instant);
         self.peers.forget_parts(now.instant);
@@ -426,7 +439,7 @@ impl Driver {
             Output::Checkpoint { ticket, snapshot } => {
                 self.saving = Some((ticket, snapshot.zxid));
                 let job = SnapshotJob { ticket, snapshot };
-                if self.storage.as_ref().is_none_or(|(_, jobs)| jobs.send(job).is_err()) {
+                if self.storage.as_ref().is_none_or(|it| it.snapshots.send(job).is_err()) {
                     self.lose_storage();
                 }
             }
@@ -481,8 +494,14 @@ impl Driver {
         self.large_bytes -= if self.is_large(asked.bytes) { asked.bytes } else { 0 };
     }
 
-    fn write_log(&mut self, job: LogJob) {
-        if self.storage.as_ref().is_none_or(|(jobs, _)| jobs.send(job).is_err()) {
+    pub(super) fn write_log(&mut self, job: LogJob) {
+        if self.storage.as_ref().is_none_or(|storage| storage.log.send(job).is_err()) {
+            self.lose_storage();
+        }
+    }
+
+    pub(super) fn read_at_rest(&mut self, job: ScrubJob) {
+        if self.storage.as_ref().is_none_or(|storage| storage.scrub.send(job).is_err()) {
             self.lose_storage();
         }
     }

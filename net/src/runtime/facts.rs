@@ -15,6 +15,7 @@ use zokor_core::watch::WatchSummary;
 
 use super::counts::ServiceCounts;
 use super::throttle::Share;
+use crate::storage::ScrubCounts;
 
 /// Answers operators' questions. Given by whoever knows how they are printed.
 pub trait Admin: Send + Sync {
@@ -122,6 +123,8 @@ pub struct ServerFacts {
     pub throttling: Throttling,
     /// What room the disk has.
     pub room: DiskRoom,
+    /// How the reading of what is at rest stands.
+    pub scrub: ScrubFacts,
     /// All quotas, ascending by path; empty unless all counters are asked for.
     pub quotas: Vec<Quota>,
     /// The newest snapshot that this server has made durable since it started, and when; `None` if
@@ -169,6 +172,15 @@ pub struct DiskRoom {
     pub is_short: bool,
     /// How often storage had to wait for room.
     pub n_waits: u64,
+}
+
+/// How the reading of what is at rest stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubFacts {
+    /// What it has counted since the start.
+    pub counts: ScrubCounts,
+    /// How long ago the last round ended; `None` before that.
+    pub since_last_round: Option<Duration>,
 }
 
 /// What the limits of connecting and of requests did, with ZooKeeper's names of these numbers.

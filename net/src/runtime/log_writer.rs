@@ -1,4 +1,5 @@
-//! The two workers between the event loop and storage: one for the log, one for snapshots.
+//! The workers between the event loop and storage: one for the log, one for snapshots, and one that
+//! reads what is at rest.
 //!
 //! Invariants: batches reach the log in the order in which they were asked for; all that waits goes
 //! into one sync; a ticket is reported only when its batch is durable; after a failure nothing is
@@ -17,7 +18,8 @@ use zokor_core::raft::{Index, Persist, Ticket};
 use zokor_core::replica::Snapshot;
 
 use super::counts::StepTimes;
-use crate::storage::{Disk, Error, Snapshots, Wal};
+use super::scrubber::{ScrubJob, ScrubSteps, ScrubStore};
+use crate::storage::{Disk, Error, Scrubbed, Snapshots, Wal};
 
 /// Why a store has not done what it was asked; each in plain words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,12 @@ pub trait LogStore: Send + 'static {
     /// As above.
     fn mark(&mut self) -> Result<(), String>;
 
+    /// Does what can be done about damage that was found in the log's files.
+    ///
+    /// # Errors
+    /// As above.
+    fn mend(&mut self) -> Result<(), String>;
+
     /// Does one bounded step of what makes later calls fast; whether there is more to do. Called
     /// while nothing waits.
     ///
@@ -85,6 +93,10 @@ impl<D: Disk> LogStore for Wal<D> {
 
     fn mark(&mut self) -> Result<(), String> {
         Wal::mark(self).map_err(|error| error.to_string())
+    }
+
+    fn mend(&mut self) -> Result<(), String> {
+        Wal::mend(self).map_err(|error| error.to_string())
     }
 
     fn idle(&mut self) -> Result<bool, String> {
@@ -112,6 +124,7 @@ impl<D: Disk> SnapshotStore for Snapshots<D> {
 pub struct StoragePort {
     pub(super) log: UnboundedSender<LogJob>,
     pub(super) snapshots: UnboundedSender<SnapshotJob>,
+    pub(super) scrub: UnboundedSender<ScrubJob>,
     pub(super) done: UnboundedReceiver<Done>,
     pub(super) times: StorageTimes,
 }
@@ -123,14 +136,26 @@ pub(super) struct StorageTimes {
     pub(super) snapshots: Arc<StepTimes>,
 }
 
-/// The event loop's end, and the two workers, which the caller has to run: each on a thread of its
-/// own ([`Worker::run`]) or each as a task ([`Worker::run_paced`]).
-pub fn storage_workers<L: LogStore, S: SnapshotStore>(
+/// The workers of one server, which the caller has to run: each on a thread of its own
+/// ([`Worker::run`]) or each as a task ([`Worker::run_paced`]).
+pub struct Workers<L: LogStore, S: SnapshotStore, C: ScrubStore> {
+    /// The log's.
+    pub log: Worker<LogSteps<L>>,
+    /// The snapshots'.
+    pub snapshots: Worker<SnapshotSteps<S>>,
+    /// Who reads what is at rest.
+    pub scrub: Worker<ScrubSteps<C>>,
+}
+
+/// The event loop's end, and the workers at the other.
+pub fn storage_workers<L: LogStore, S: SnapshotStore, C: ScrubStore>(
     log: L,
     snapshots: S,
-) -> (StoragePort, Worker<LogSteps<L>>, Worker<SnapshotSteps<S>>) {
+    scrub: C,
+) -> (StoragePort, Workers<L, S, C>) {
     let (log_jobs, log_queue) = unbounded_channel();
     let (snapshot_jobs, snapshot_queue) = unbounded_channel();
+    let (scrub_jobs, scrub_queue) = unbounded_channel();
     let (report, done) = unbounded_channel();
     let times = StorageTimes::default();
     let log = Worker {
@@ -141,12 +166,15 @@ pub fn storage_workers<L: LogStore, S: SnapshotStore>(
     };
     let snapshots = Worker {
         queue: snapshot_queue,
-        report,
+        report: report.clone(),
         steps: SnapshotSteps { store: snapshots, waiting: None },
         times: times.snapshots.clone(),
     };
-    let port = StoragePort { log: log_jobs, snapshots: snapshot_jobs, done, times };
-    (port, log, snapshots)
+    let (steps, times_of_scrub) = (ScrubSteps(scrub), Arc::default());
+    let scrub = Worker { queue: scrub_queue, report, steps, times: times_of_scrub };
+    let port =
+        StoragePort { log: log_jobs, snapshots: snapshot_jobs, scrub: scrub_jobs, done, times };
+    (port, Workers { log, snapshots, scrub })
 }
 
 /// What is asked of the log.
@@ -160,6 +188,8 @@ pub enum LogJob {
     Mark,
     /// How much room there is is to be told.
     Measure,
+    /// Damage was found in the log's files.
+    Mend,
 }
 
 /// What is asked of the snapshots.
@@ -180,6 +210,8 @@ pub enum Done {
     Free(u64),
     /// The disk has no room for what was asked, and why; it is tried again until there is.
     Waits(String),
+    /// What is at rest was read a little farther.
+    Scrubbed(Box<Scrubbed>),
     /// Nothing more will be, and why.
     Failed(String),
 }
@@ -220,7 +252,6 @@ pub trait Steps: Send + 'static {
 }
 
 /// Takes jobs off a queue and reports what is done.
-#[derive(Debug)]
 pub struct Worker<S: Steps> {
     queue: UnboundedReceiver<S::Job>,
     report: UnboundedSender<Done>,
@@ -344,11 +375,13 @@ pub struct LogSteps<L> {
     purge: Option<Index>,
     mark: bool,
     measure: bool,
+    mend: bool,
 }
 
 impl<L> LogSteps<L> {
     fn new(log: L) -> Self {
-        LogSteps { log, waiting: Vec::new(), purge: None, mark: false, measure: false }
+        let (mark, measure, mend) = (false, false, false);
+        LogSteps { log, waiting: Vec::new(), purge: None, mark, measure, mend }
     }
 }
 
@@ -367,6 +400,7 @@ impl<L: LogStore> Steps for LogSteps<L> {
                 LogJob::Purge(through) => self.purge = self.purge.max(Some(through)),
                 LogJob::Mark => self.mark = true,
                 LogJob::Measure => self.measure = true,
+                LogJob::Mend => self.mend = true,
             }
         }
         assert!(batches.is_sorted_by_key(|batch| batch.ticket), "tickets are given in order");
@@ -391,6 +425,10 @@ impl<L: LogStore> Steps for LogSteps<L> {
         }
         if let Some(through) = self.purge.take() {
             self.log.purge(through)?;
+        }
+        // Not while something waits for room: it would be written ahead of its turn.
+        if self.waiting.is_empty() && std::mem::take(&mut self.mend) {
+            self.log.mend()?;
         }
         let measure = std::mem::take(&mut self.measure);
         Ok(measure.then(|| self.log.free_bytes().map(Done::Free)).flatten())
@@ -485,6 +523,10 @@ mod tests {
             Ok(())
         }
 
+        fn mend(&mut self) -> Result<(), String> {
+            self.purge(Index(0))
+        }
+
         fn idle(&mut self) -> Result<bool, String> {
             Ok(false)
         }
@@ -509,7 +551,7 @@ mod tests {
     #[test]
     fn all_that_waits_goes_into_one_sync_and_is_reported_once() {
         let log = Log::default();
-        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        let (mut port, Workers { log: worker, .. }) = storage_workers(log.clone(), log.clone(), ());
         for ticket in 1..=3 {
             port.log.send(batch(ticket)).unwrap();
             port.log.send(LogJob::Purge(Index(ticket * 10))).unwrap();
@@ -527,7 +569,7 @@ mod tests {
     #[test]
     fn a_failure_is_the_last_that_is_heard_of_a_log() {
         let log = Log { fails: true, ..Log::default() };
-        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        let (mut port, Workers { log: worker, .. }) = storage_workers(log.clone(), log.clone(), ());
         port.log.send(batch(1)).unwrap();
         worker.run();
         assert!(port.log.send(batch(2)).is_err());
@@ -539,7 +581,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_tried_again_in_order_with_what_came_meanwhile() {
         let log = Log { n_full: Arc::new(Mutex::new(2)), ..Log::default() };
-        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        let (mut port, Workers { log: worker, .. }) = storage_workers(log.clone(), log.clone(), ());
         port.log.send(batch(1)).unwrap();
         port.log.send(LogJob::Purge(Index(10))).unwrap();
         let thread = std::thread::spawn(move || worker.run());
@@ -557,7 +599,8 @@ mod tests {
     #[test]
     fn a_server_that_ends_waits_for_no_room() {
         let log = Log { n_full: Arc::new(Mutex::new(usize::MAX)), ..Log::default() };
-        let (port, worker, snapshots) = storage_workers(log.clone(), log);
+        let (port, Workers { log: worker, snapshots, scrub }) =
+            storage_workers(log.clone(), log, ());
         port.log.send(batch(1)).unwrap();
         let (meta, zxid) = (SnapshotMeta::default(), Zxid(0));
         let snapshot = Snapshot { meta, zxid, image: Database::new().freeze() };
@@ -565,12 +608,13 @@ mod tests {
         drop(port);
         worker.run();
         snapshots.run();
+        scrub.run();
     }
 
     #[tokio::test]
     async fn a_paced_worker_gathers_what_comes_while_the_disk_is_busy() {
         let log = Log::default();
-        let (mut port, worker, _) = storage_workers(log.clone(), log.clone());
+        let (mut port, Workers { log: worker, .. }) = storage_workers(log.clone(), log.clone(), ());
         let (ticks, ticked) = unbounded_channel::<()>();
         let ticked = Arc::new(tokio::sync::Mutex::new(ticked));
         let pause = move || {

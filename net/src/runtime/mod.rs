@@ -24,6 +24,7 @@ mod peers;
 mod queue;
 mod repair_told;
 mod restore;
+mod scrubber;
 mod server;
 mod shared;
 mod submit;
@@ -40,13 +41,14 @@ pub use counts::{Sent, ServiceCounts};
 pub use error::Error;
 pub use facts::{
     Admin, Answer, Auditor, ConnectionFacts, Detail, DiskRoom, Latency, PeerFacts, Reset,
-    ServerFacts, SessionFacts, SessionTable, Throttling, Traffic,
+    ScrubFacts, ServerFacts, SessionFacts, SessionTable, Throttling, Traffic,
 };
 pub use log_writer::{
     Done, LogJob, LogSteps, LogStore, Refusal, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
-    StoragePort, Worker, storage_workers,
+    StoragePort, Worker, Workers, storage_workers,
 };
 pub use queue::RequestThrottle;
+pub use scrubber::{ScrubJob, ScrubSteps, ScrubStore};
 pub use server::{Addresses, Handle, Listeners, Parts, Server};
 pub use thread::{Prepared, RunningServer, start};
 pub use throttle::{ConnectThrottle, Share, Weights};

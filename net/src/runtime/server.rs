@@ -22,7 +22,7 @@ use zokor_core::replica::{RestoreEnd, Stats};
 use super::client::Client;
 use super::clock::Clock;
 use super::config::Config;
-use super::driver::Driver;
+use super::driver::{Driver, StorageQueues};
 use super::error::Error;
 use super::facts::{Admin, Detail, ServerFacts};
 use super::log_writer::{Done, StoragePort};
@@ -173,15 +173,15 @@ impl Server {
         outside: Outside,
     ) -> Self {
         let Outside { storage, clock, admin, options } = outside;
-        let StoragePort { log, snapshots, done, times } = storage;
+        let StoragePort { log, snapshots, scrub, done, times } = storage;
+        let queues = StorageQueues { log, snapshots, scrub };
         let several = config.peers.iter().filter(|(_, addresses)| addresses.len() > 1);
         let peers = Peers::new(config.peers.keys().copied(), config.peer_queue_bytes)
             .with_ways(several.map(|(peer, _)| *peer), config.dial.gone_after);
         let server = (config.id, config.limits.clone(), peers);
         let told = config.peers.iter().map(|(peer, addresses)| (*peer, addresses.join(" or ")));
         let addresses = told.collect();
-        let mut driver =
-            Driver::new(server, addresses, machine, (log, snapshots), times, clock.now());
+        let mut driver = Driver::new(server, addresses, machine, queues, times, clock.now());
         driver.auditor = admin.auditor();
         Server {
             addresses: listeners.addresses(),

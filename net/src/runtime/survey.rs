@@ -31,6 +31,7 @@ impl Driver {
             auth_failures: self.n_auth_failed,
             throttling: self.throttling(),
             room: self.room,
+            scrub: self.scrub_facts(now),
             last_snapshot: self.last_snapshot,
             ..ServerFacts::default()
         };

@@ -1,26 +1,24 @@
-//! A whole server on threads of its own: one for the event loop, one each for the log and for
-//! snapshots. Not for simulations.
+//! A whole server on threads of its own: one for the event loop, one each for the log, for
+//! snapshots and for reading what is at rest. Not for simulations.
 //!
-//! Invariant: when [`RunningServer::wait`] returns, all three have ended, and with them every hold
-//! on files and ports.
+//! Invariant: when [`RunningServer::wait`] returns, all of them have ended, and with them every
+//! hold on files and ports.
 
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
 
 use super::config::Config;
 use super::error::Error;
-use super::log_writer::{LogSteps, LogStore, SnapshotSteps, SnapshotStore, Worker};
+use super::log_writer::{LogStore, SnapshotStore, Workers};
+use super::scrubber::ScrubStore;
 use super::server::{Handle, Listeners, Parts, Server};
 
 /// What is prepared once the ports are ours: everything but the ports.
-pub struct Prepared<L: LogStore, S: SnapshotStore> {
+pub struct Prepared<L: LogStore, S: SnapshotStore, C: ScrubStore> {
     /// What the server is made of.
     pub parts: Parts,
-    /// The log's worker, of the same [`storage_workers`](super::storage_workers) as the port in
-    /// `parts`.
-    pub log: Worker<LogSteps<L>>,
-    /// The snapshots' worker.
-    pub snapshots: Worker<SnapshotSteps<S>>,
+    /// The workers, of the same [`storage_workers`](super::storage_workers) as the port in `parts`.
+    pub workers: Workers<L, S, C>,
 }
 
 /// A server that runs on threads of its own.
@@ -49,11 +47,12 @@ impl RunningServer {
 ///
 /// # Errors
 /// If a port cannot be had, or `prepare` fails, or there is no thread to be had.
-pub fn start<L, S, P>(config: Config, prepare: P) -> Result<RunningServer, Error>
+pub fn start<L, S, C, P>(config: Config, prepare: P) -> Result<RunningServer, Error>
 where
     L: LogStore,
     S: SnapshotStore,
-    P: FnOnce() -> Result<Prepared<L, S>, Box<dyn std::error::Error + Send + Sync>>
+    C: ScrubStore,
+    P: FnOnce() -> Result<Prepared<L, S, C>, Box<dyn std::error::Error + Send + Sync>>
         + Send
         + 'static,
 {
@@ -79,18 +78,20 @@ where
     }
 }
 
-async fn serve<L: LogStore, S: SnapshotStore>(
+async fn serve<L: LogStore, S: SnapshotStore, C: ScrubStore>(
     config: Config,
-    prepare: impl FnOnce() -> Result<Prepared<L, S>, Box<dyn std::error::Error + Send + Sync>>,
+    prepare: impl FnOnce() -> Result<Prepared<L, S, C>, Box<dyn std::error::Error + Send + Sync>>,
     started: mpsc::Sender<Handle>,
 ) -> Result<(), Error> {
     let listeners = Listeners::bind(&config).await?;
-    let Prepared { parts, log, snapshots } = prepare().map_err(Error::Prepare)?;
+    let Prepared { parts, workers } = prepare().map_err(Error::Prepare)?;
     let id = config.id;
     let server = Server::new(config, listeners, parts);
+    let Workers { log, snapshots, scrub } = workers;
     let workers = [
         spawn(format!("zokor-{id}-log"), move || log.run())?,
         spawn(format!("zokor-{id}-snap"), move || snapshots.run())?,
+        spawn(format!("zokor-{id}-scrub"), move || scrub.run())?,
     ];
     // Whoever started the server may have lost interest; it serves all the same.
     let _ = started.send(server.handle());

@@ -7,6 +7,10 @@ use zokor_core::raft::Entry;
 use crate::wire;
 use crate::wire::image::{ImageDecoder, ImageEncoder};
 
+/// No count of anything ever comes so far. What says so is none of ours, whatever its checksum
+/// says, and one more can be added to everything that is below.
+pub(super) const BEYOND_REACH: u64 = 1 << 62;
+
 /// Appends the bytes of `entry`.
 pub(super) fn encode_entry(entry: &Entry<Txn>, out: &mut BytesMut) {
     wire::entry::encode_entry(entry, out);

@@ -52,8 +52,8 @@ pub(super) fn read<D: Disk>(disk: &D) -> Result<u64, Error> {
     Ok(u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes")))
 }
 
-/// Writes the number, durably.
-pub(super) fn write<D: Disk>(disk: &D, number: u64, is_whole: bool) -> Result<(), Error> {
+/// The bytes that say it.
+pub(super) fn bytes(number: u64, is_whole: bool) -> [u8; SIZE_BYTES] {
     let mut bytes = [0; SIZE_BYTES];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -62,6 +62,12 @@ pub(super) fn write<D: Disk>(disk: &D, number: u64, is_whole: bool) -> Result<()
     bytes[24..28].copy_from_slice(&(if is_whole { WHOLE } else { 0 }).to_le_bytes());
     let crc = crc32c::crc32c(&bytes[..28]);
     bytes[28..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Writes the number, durably.
+pub(super) fn write<D: Disk>(disk: &D, number: u64, is_whole: bool) -> Result<(), Error> {
+    let bytes = bytes(number, is_whole);
     if list(disk)?.iter().any(|name| name == TEMPORARY_NAME) {
         remove(disk, TEMPORARY_NAME)?;
     }

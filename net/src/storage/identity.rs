@@ -13,7 +13,8 @@ use super::ensemble;
 use super::error::Error;
 use super::place::{failed, list, read_whole, remove, replace, sync_folder};
 
-const IDENTITY_NAME: &str = "zokor-identity";
+/// The file.
+pub(super) const NAME: &str = "zokor-identity";
 const TEMPORARY_NAME: &str = "zokor-identity.tmp";
 const MAGIC: [u8; 8] = *b"ZOKORIDN";
 const VERSION: u32 = 1;
@@ -55,14 +56,21 @@ impl Identity {
         self.write(data)
     }
 
-    fn write<D: Disk>(&self, disk: &D) -> Result<(), Error> {
+    /// What the log's folder says, if that is another than this.
+    pub(super) fn of_log(self) -> Self {
+        Identity { flags: HOLDS_LOG | COMPLETE, ..self }
+    }
+
+    /// Writes it, durably.
+    pub(super) fn write<D: Disk>(&self, disk: &D) -> Result<(), Error> {
         if list(disk)?.iter().any(|name| name == TEMPORARY_NAME) {
             remove(disk, TEMPORARY_NAME)?;
         }
-        replace(disk, TEMPORARY_NAME, IDENTITY_NAME, &self.to_bytes())
+        replace(disk, TEMPORARY_NAME, NAME, &self.to_bytes())
     }
 
-    fn to_bytes(self) -> [u8; SIZE_BYTES] {
+    /// The file's bytes.
+    pub(super) fn to_bytes(self) -> [u8; SIZE_BYTES] {
         let mut bytes = [0; SIZE_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -87,17 +95,17 @@ impl Identity {
 
     /// The identity of a folder, whosever it is; `None` if there is none.
     pub(super) fn find<D: Disk>(disk: &D) -> Result<Option<Identity>, Error> {
-        if !list(disk)?.iter().any(|name| name == IDENTITY_NAME) {
+        if !list(disk)?.iter().any(|name| name == NAME) {
             return Ok(None);
         }
         let damaged = |offset, what: &str| Error::Damaged {
             place: disk.place(),
-            file: IDENTITY_NAME.to_owned(),
+            file: NAME.to_owned(),
             offset,
             index: None,
             what: what.to_owned(),
         };
-        let bytes = read_whole(disk, IDENTITY_NAME, 4096)?.unwrap_or_default();
+        let bytes = read_whole(disk, NAME, 4096)?.unwrap_or_default();
         let word = |at: usize| -> [u8; 4] { bytes[at..at + 4].try_into().expect("four bytes") };
         let long = |at: usize| -> [u8; 8] { bytes[at..at + 8].try_into().expect("eight bytes") };
         if bytes.len() < SIZE_BYTES || bytes[0..8] != MAGIC {
@@ -105,7 +113,7 @@ impl Identity {
         }
         let version = u32::from_le_bytes(word(8));
         if version > VERSION {
-            let (place, file) = (disk.place(), IDENTITY_NAME.to_owned());
+            let (place, file) = (disk.place(), NAME.to_owned());
             return Err(Error::Newer { place, file, found: version, known: VERSION });
         }
         if bytes.len() != SIZE_BYTES || u32::from_le_bytes(word(12)) != SIZE_BYTES as u32 {
@@ -163,7 +171,7 @@ pub(super) fn claim<D: Disk>(
         return Err(mismatch(data, what));
     }
     if let Some(log) = log {
-        let expected = Identity { flags: HOLDS_LOG | COMPLETE, ..identity };
+        let expected = identity.of_log();
         match log_found {
             Some(found) if found == expected => {}
             Some(_) => return Err(mismatch(log, "it is the log folder of another data folder")),
@@ -182,13 +190,13 @@ fn mismatch<D: Disk>(disk: &D, what: &'static str) -> Error {
 
 /// Whether the folder has an identity file: it is, or is becoming, a server's.
 pub(super) fn is_in_use<D: Disk>(disk: &D) -> Result<bool, Error> {
-    Ok(list(disk)?.iter().any(|name| name == IDENTITY_NAME))
+    Ok(list(disk)?.iter().any(|name| name == NAME))
 }
 
 /// Fails if the folder has no identity file and holds anything that an administrator would miss.
 pub(super) fn refuse_foreign<D: Disk>(disk: &D) -> Result<(), Error> {
     let names = list(disk)?;
-    if names.iter().any(|name| name == IDENTITY_NAME) {
+    if names.iter().any(|name| name == NAME) {
         return Ok(());
     }
     if names.iter().any(|name| name == "version-2") {

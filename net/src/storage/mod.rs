@@ -4,9 +4,11 @@
 //! cannot be found again is an error that says so, and never a smaller state. `FORMAT.md` beside
 //! this file describes every byte.
 //!
-//! [`open`] takes a [`Disk`] and gives a [`Wal`] and [`Snapshots`], to be used from two threads at
-//! the same time, and what they held. An error of either is final: the process must stop.
+//! [`open`] takes a [`Disk`] and gives a [`Wal`], [`Snapshots`] and a [`Scrub`], to be used from
+//! three threads at the same time, and what they held. An error of one of the first two is final:
+//! the process must stop. The third has none.
 
+mod at_rest;
 mod begin;
 mod body;
 mod copy;
@@ -20,6 +22,7 @@ mod record;
 mod recover;
 mod replay;
 mod salvage;
+mod scrub;
 mod segment;
 mod snapshot;
 mod snapshots;
@@ -29,12 +32,14 @@ mod wal;
 mod watermark;
 
 use std::fmt;
+use std::time::Duration;
 
 use zokor_core::id::ServerId;
 use zokor_core::raft::Index;
 use zokor_core::replica::Recovered;
 use zokor_core::time::WallTime;
 
+pub use at_rest::ScrubCounts;
 pub use begin::{begin_with, join_ensemble};
 pub use copy::{read_copy, write_copy};
 pub use disk::{
@@ -43,6 +48,7 @@ pub use disk::{
 };
 pub use error::Error;
 pub use inspection::{Inspection, Record, RecordKind, SegmentFacts, SnapshotFacts, inspect};
+pub use scrub::{Scrub, Scrubbed};
 pub use snapshots::Snapshots;
 pub use wal::Wal;
 
@@ -63,6 +69,9 @@ pub struct Options {
     pub has_peers: bool,
     /// How many snapshots are kept. At least 1; with 1 there is none to fall back to. Default 3.
     pub snapshots_kept: usize,
+    /// The scrub begins a round no sooner than this after the one before it began. Default one
+    /// hour.
+    pub scrub_interval: Duration,
 }
 
 impl Options {
@@ -75,6 +84,7 @@ impl Options {
             segment_bytes: 64 << 20,
             has_peers: false,
             snapshots_kept: 3,
+            scrub_interval: Duration::from_secs(3_600),
         }
     }
 
@@ -97,6 +107,8 @@ pub struct Opened<D: Disk> {
     pub wal: Wal<D>,
     /// The snapshots.
     pub snapshots: Snapshots<D>,
+    /// Who reads both, again and again, while they are at rest.
+    pub scrub: Scrub<D>,
     /// What they held.
     pub recovered: Recovered,
     /// What was found and done, for one line in the server's own log.

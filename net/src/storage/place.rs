@@ -44,6 +44,11 @@ pub(super) fn remove<D: Disk>(disk: &D, name: &str) -> Result<(), Error> {
     sync_folder(disk)
 }
 
+/// The same of what may be gone already.
+pub(super) fn remove_if_there<D: Disk>(disk: &D, name: &str) -> Result<(), Error> {
+    if list(disk)?.iter().any(|other| other == name) { remove(disk, name) } else { Ok(()) }
+}
+
 pub(super) fn sync_folder<D: Disk>(disk: &D) -> Result<(), Error> {
     disk.sync_folder().map_err(failed(disk, "sync", "the folder"))
 }

@@ -9,6 +9,8 @@ use bytes::BytesMut;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{EntryId, HardState, Index, Term};
 
+use super::body::BEYOND_REACH;
+
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: usize = 48;
 /// Records begin at multiples of this.
@@ -97,6 +99,10 @@ impl Header {
             && bytes[6..8] == [0, 0]
             && bytes[40..44] == [0; 4];
         if !is_plausible || crc32c::crc32c_append(salt, &bytes[..CRC_AT]) != word(CRC_AT) {
+            return None;
+        }
+        let counts = if kind == KIND_HARD_STATE { [8, 16, 16] } else { [8, 16, 24] };
+        if long(8) == 0 || counts.iter().any(|at| long(*at) >= BEYOND_REACH) {
             return None;
         }
         let (term, index) = (Term(long(16)), long(24));

@@ -4,23 +4,24 @@
 //! folder as it was. What is handed over is durable: a process that ended without a power cut may
 //! have left bytes that only the cache holds.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use zokor_core::db::Txn;
 use zokor_core::mutated;
 use zokor_core::raft::{HardState, Index, Persist, SharedEntry, SnapshotMeta};
 use zokor_core::replica::{Recovered, Snapshot};
 
+use super::at_rest::Shared;
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
-use super::identity::{Claimed, claim};
+use super::identity::{Claimed, Identity, claim};
 use super::place::{failed, list, remove};
 use super::replay::{Log, Replayed, replay};
+use super::scrub::Scrub;
 use super::segment::{self, number_of};
 use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
-use super::wal::{Shared, Tail, Wal};
+use super::wal::{Tail, Wal};
 use super::watermark::{FoundMark, Watermark};
 use super::{Cut, Opened, Options, Report, ensemble};
 
@@ -35,6 +36,7 @@ pub(super) fn open<D: Disk>(
     let number = ensemble::read(&data)?;
     let mut opened = open_unfinished(data, log, options)?;
     opened.report.ensemble = number;
+    opened.scrub.belongs_to(number);
     Ok(opened)
 }
 
@@ -46,30 +48,30 @@ pub(super) fn open_unfinished<D: Disk>(
 ) -> Result<Opened<D>, Error> {
     options.check()?;
     let Claimed { mut identity, locks } = claim(&data, log.as_ref(), options)?;
+    let is_apart = log.is_some();
     let log = log.unwrap_or_else(|| data.clone());
-    let shared =
-        Arc::new(Shared { id: identity.id, covered: AtomicU64::new(0), _locks: Mutex::new(locks) });
+    let shared = Arc::new(Shared::new(identity.id, locks));
     let found = find(&data, identity.id)?;
     let newest = found.newest.as_ref().map(|snapshot| snapshot.meta.clone()).unwrap_or_default();
     if !identity.is_complete() {
         remove_leftovers(&data, &log)?;
         remove_unborn(&log)?;
-        let wal = Wal::create(shared.clone(), log, options.segment_bytes)?;
+        let wal = Wal::create(shared.clone(), log.clone(), options.segment_bytes)?;
         identity.complete(&data)?;
         let report = Report { is_new: true, segment_count: 1, ..Report::default() };
-        let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
-        return Ok(Opened { wal, snapshots, recovered: Recovered::default(), report });
+        let folders = Folders { shared, data, log, is_apart, identity, options };
+        let (snapshots, scrub) = folders.rest(&found);
+        return Ok(Opened { wal, snapshots, scrub, recovered: Recovered::default(), report });
     }
     let mark = Watermark::find(&log, identity.id)?;
     let judged = judge(&data, &log, identity.id, &found, &newest, &mark);
+    let folders = Folders { shared, data, log, is_apart, identity, options };
     let (replayed, joined) = match judged {
         Err(error) if options.has_peers && is_damage(&error) => {
-            let folders = Folders { shared, data, log, options };
             return damaged::open(folders, found, newest, mark, error);
         }
         judged => judged?,
     };
-    let folders = Folders { shared, data, log, options };
     go_on(folders, found, newest, mark, replayed, joined)
 }
 
@@ -99,7 +101,7 @@ fn go_on<D: Disk>(
     replayed: Replayed<D>,
     joined: Joined,
 ) -> Result<Opened<D>, Error> {
-    let Folders { shared, data, log, options } = folders;
+    let Folders { shared, data, log, options, .. } = folders.clone();
     // All is judged: from here on the disk is changed.
     remove_leftovers(&data, &log)?;
     let Replayed { log: read, mut tail, last_batch, torn_bytes, outdated } = replayed;
@@ -126,7 +128,7 @@ fn go_on<D: Disk>(
     if !is_vouched && hard_state != HardState::default() {
         wal.vouch()?;
     }
-    let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
+    let (snapshots, scrub) = folders.rest(&found);
     let entries = match joined {
         Joined::LogGoesOn => entries_after(read, newest.last.index),
         Joined::LogGoes => {
@@ -136,15 +138,29 @@ fn go_on<D: Disk>(
     };
     let recovered = Recovered { hard_state, snapshot: found.newest, entries, damage: None };
     check(&recovered);
-    Ok(Opened { wal, snapshots, recovered, report })
+    Ok(Opened { wal, snapshots, scrub, recovered, report })
 }
 
 /// Where all of it is.
+#[derive(Clone)]
 pub(super) struct Folders<'a, D: Disk> {
     pub(super) shared: Arc<Shared<D>>,
     pub(super) data: D,
     pub(super) log: D,
+    /// Whether they are two.
+    is_apart: bool,
+    identity: Identity,
     pub(super) options: &'a Options,
+}
+
+impl<D: Disk> Folders<'_, D> {
+    /// The snapshots, of which this was found, and who reads them and the log.
+    pub(super) fn rest(self, found: &Found) -> (Snapshots<D>, Scrub<D>) {
+        let Folders { shared, data, log, is_apart, identity, options } = self;
+        let snapshots = Snapshots::new(shared.clone(), data.clone(), options.snapshots_kept, found);
+        let scrub = Scrub::new(shared, (data, log, is_apart), identity, options.scrub_interval);
+        (snapshots, scrub)
+    }
 }
 
 /// Whether other servers may have what is lost.

@@ -71,7 +71,7 @@ pub(super) fn salvage<D: Disk>(
     while let Some((number, name, head, file)) = files.pop_front() {
         let size_bytes = file.size().map_err(failed(disk, "measure", &name))?;
         let next = head.map(|head| head.position.next).unwrap_or_default();
-        segments.push_back(Segment { name: name.clone(), number, next, size_bytes });
+        segments.push_back(Segment { name: name.clone(), number, next, size_bytes, head });
         if last_number.is_some_and(|last| number != last + 1) {
             walk.gap(None);
         }

@@ -8,6 +8,7 @@
 use zokor_core::id::ServerId;
 use zokor_core::raft::{HardState, Index, Term};
 
+use super::body::BEYOND_REACH;
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
 use super::place::{create, failed, list, open, remove, rename};
@@ -139,6 +140,10 @@ impl Head {
         if long(40) != size_bytes {
             return Err(Wrong::Damaged(40, "the file's size is another than its head says"));
         }
+        let counts = [32, 48, 56, 72].map(long);
+        if counts.iter().any(|count| *count >= BEYOND_REACH) || counts[..3].contains(&0) {
+            return Err(Wrong::Damaged(32, "its head counts from nothing, or beyond reach"));
+        }
         let vote = (word(68) != 0).then_some(ServerId(long(80)));
         let hard_state = HardState { term: Term(long(72)), vote };
         let (next, batch, previous) = (Index(long(48)), long(56), word(64));
@@ -171,7 +176,8 @@ pub(super) fn number_of(name: &str) -> Option<u64> {
     let (number, next) = name.strip_prefix(BEGIN)?.strip_suffix(END)?.split_once('-')?;
     let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let is_name = number.len() >= 8 && next.len() == 16 && is_hex(number) && is_hex(next);
-    is_name.then(|| u64::from_str_radix(number, 16).ok()).flatten()
+    let number = is_name.then(|| u64::from_str_radix(number, 16).ok()).flatten()?;
+    (number < BEYOND_REACH).then_some(number)
 }
 
 /// A segment that counts for nothing any more, kept to become another.
@@ -275,8 +281,12 @@ impl<F: DiskFile> Spare<F> {
         self.file.write_at(HEAD_BYTES, bytes).map_err(failed(disk, "write", &self.name))
     }
 
-    /// Gives it a head and, when that is durable, its name.
-    pub(super) fn become_segment<D: Disk>(mut self, disk: &D, head: Head) -> Result<F, Error> {
+    /// Gives it a head and, when that is durable, its name. The file, and the head as it is there.
+    pub(super) fn become_segment<D: Disk>(
+        mut self,
+        disk: &D,
+        head: Head,
+    ) -> Result<(F, Head), Error> {
         assert!(self.is_ready());
         assert_eq!(head.size_bytes, self.size_bytes);
         let head = Head { is_reused: self.is_reused, ..head };
@@ -284,7 +294,7 @@ impl<F: DiskFile> Spare<F> {
         write.map_err(failed(disk, "write", &self.name))?;
         self.file.sync().map_err(failed(disk, "sync", &self.name))?;
         rename(disk, &self.name, &head.name())?;
-        Ok(self.file)
+        Ok((self.file, head))
     }
 
     /// Takes it away again.

@@ -13,7 +13,7 @@ use zokor_core::proto::Zxid;
 use zokor_core::raft::{EntryId, Index, Membership, SnapshotMeta, Term};
 use zokor_core::replica::Snapshot;
 
-use super::body::{ImageReader, image_chunks};
+use super::body::{BEYOND_REACH, ImageReader, image_chunks};
 use super::disk::DiskFile;
 
 const MAGIC: [u8; 8] = *b"ZOKORSNP";
@@ -24,7 +24,8 @@ const PLAIN_VERSION: u32 = 1;
 const FIXED_BYTES: usize = 60;
 /// A membership of thousands of servers fits.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-const TRAILER_BYTES: u64 = 32;
+/// Bytes of a trailer.
+pub(super) const TRAILER_BYTES: u64 = 32;
 /// After so many bytes the file is synced, so that no long sync stands in the log's way.
 const SYNC_BYTES: u64 = 8 << 20;
 
@@ -51,7 +52,7 @@ pub(super) fn name_of(index: Index) -> String {
 pub(super) fn index_of(name: &str) -> Option<Index> {
     let hex = name.strip_prefix("snapshot-")?.strip_suffix(".zk")?;
     let index = Index(u64::from_str_radix(hex, 16).ok()?);
-    (name_of(index) == name).then_some(index)
+    (name_of(index) == name && index.0 < BEYOND_REACH).then_some(index)
 }
 
 /// Writes and syncs `snapshot`.
@@ -124,7 +125,12 @@ fn wrong(what: &str) -> Wrong {
 }
 
 fn chunk_crc(previous: u32, n_bytes: u32, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(previous, &n_bytes.to_le_bytes()), bytes)
+    crc32c::crc32c_append(frame_crc(previous, n_bytes), bytes)
+}
+
+/// The checksum of what comes before a chunk and of its length.
+pub(super) fn frame_crc(previous: u32, n_bytes: u32) -> u32 {
+    crc32c::crc32c_append(previous, &n_bytes.to_le_bytes())
 }
 
 fn head_bytes(id: [u8; 16], snapshot: &Snapshot) -> BytesMut {
@@ -160,7 +166,7 @@ fn head_bytes(id: [u8; 16], snapshot: &Snapshot) -> BytesMut {
     out
 }
 
-type HeadFields = (SnapshotMeta, Zxid);
+pub(super) type HeadFields = (SnapshotMeta, Zxid);
 
 /// Walks through a file; its head, and the digest in its trailer.
 fn scan<F: DiskFile>(
@@ -210,7 +216,7 @@ fn scan<F: DiskFile>(
 }
 
 /// The head's fields, where it ends, and its checksum.
-fn read_head<F: DiskFile>(
+pub(super) fn read_head<F: DiskFile>(
     file: &F,
     size: u64,
     id: [u8; 16],
@@ -265,7 +271,8 @@ fn head_fields(bytes: &[u8], version: u32) -> Option<HeadFields> {
         _ => return None,
     };
     let meta = SnapshotMeta { last: EntryId { term, index }, membership };
-    rest.is_empty().then_some((meta, zxid))
+    let is_sane = term.0 < BEYOND_REACH && index.0 < BEYOND_REACH;
+    (rest.is_empty() && is_sane).then_some((meta, zxid))
 }
 
 fn put_groups(out: &mut BytesMut, groups: &Groups) {

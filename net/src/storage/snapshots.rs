@@ -6,16 +6,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use zokor_core::raft::Index;
 use zokor_core::replica::Snapshot;
 
+use super::at_rest::Shared;
 use super::disk::Disk;
 use super::error::Error;
-use super::place::{create, failed, list, open, remove, rename};
+use super::place::{create, failed, list, open, remove_if_there, rename};
 use super::snapshot::{self, Wrong, index_of, name_of};
-use super::wal::Shared;
 
 /// A snapshot in the making.
 pub(super) const TEMPORARY_NAME: &str = "snapshot.tmp";
@@ -24,14 +23,6 @@ pub(super) const TEMPORARY_NAME: &str = "snapshot.tmp";
 pub struct Snapshots<D: Disk> {
     shared: Arc<Shared<D>>,
     disk: D,
-    /// At least 1.
-    n_kept: usize,
-    /// All that are there and are not known to be damaged.
-    present: BTreeSet<Index>,
-    /// Those that recovery found damaged; they go when a newer one was verified.
-    damaged: BTreeSet<Index>,
-    /// Those that were read back whole since the start.
-    verified: BTreeSet<Index>,
     is_poisoned: bool,
 }
 
@@ -72,14 +63,14 @@ impl<D: Disk> Snapshots<D> {
     /// Goes on with what recovery found.
     pub(super) fn new(shared: Arc<Shared<D>>, disk: D, n_kept: usize, found: &Found) -> Self {
         assert!(n_kept >= 1);
-        let verified = found.newest.iter().map(|snapshot| snapshot.meta.last.index).collect();
-        let present = found.present.clone();
-        let damaged = found.damaged.iter().map(|(index, _)| *index).collect();
-        let is_poisoned = false;
-        let mut snapshots =
-            Snapshots { shared, disk, n_kept, present, damaged, verified, is_poisoned };
-        snapshots.cover();
-        snapshots
+        let mut at_rest = shared.at_rest();
+        at_rest.n_kept = n_kept;
+        at_rest.present = found.present.clone();
+        at_rest.damaged = found.damaged.iter().map(|(index, _)| *index).collect();
+        at_rest.replace(found.damaged.len());
+        at_rest.verified = found.newest.iter().map(|it| it.meta.last.index).collect();
+        drop(at_rest);
+        Snapshots { shared, disk, is_poisoned: false }
     }
 
     /// Makes `snapshot` durable: written under another name, synced, read back, and only then
@@ -106,11 +97,11 @@ impl<D: Disk> Snapshots<D> {
                 return Err(error);
             }
             rename(&self.disk, TEMPORARY_NAME, &name_of(index))?;
-            self.damaged.remove(&index);
-            self.present.insert(index);
-            self.verified.insert(index);
-            self.cover();
-            self.remove_old()?;
+            let mut at_rest = self.shared.at_rest();
+            at_rest.saved(index);
+            let old = at_rest.take_old();
+            drop(at_rest);
+            old.iter().try_for_each(|index| remove_if_there(&self.disk, &name_of(*index)))?;
         }
         self.is_poisoned = false;
         Ok(())
@@ -123,7 +114,7 @@ impl<D: Disk> Snapshots<D> {
 
     /// The index with which the newest verified snapshot ends.
     pub fn newest(&self) -> Option<Index> {
-        self.verified.last().copied()
+        self.shared.at_rest().newest()
     }
 
     /// Under a name of its own, and read back.
@@ -149,34 +140,6 @@ impl<D: Disk> Snapshots<D> {
     }
 
     fn remove_leftover(&self) -> Result<(), Error> {
-        if list(&self.disk)?.iter().any(|name| name == TEMPORARY_NAME) {
-            remove(&self.disk, TEMPORARY_NAME)?;
-        }
-        Ok(())
-    }
-
-    /// Tells the log what it need not keep: what the older of the two newest verified snapshots
-    /// covers, so that recovery has a way out if the newest rots.
-    fn cover(&mut self) {
-        let fallback = self.n_kept.min(2) - 1;
-        let covered = self.verified.iter().rev().nth(fallback).copied().unwrap_or_default();
-        self.shared.covered.store(covered.0, Ordering::Release);
-    }
-
-    fn remove_old(&mut self) -> Result<(), Error> {
-        while let Some(oldest) = self.damaged.first().copied()
-            && Some(oldest) < self.newest()
-        {
-            self.damaged.remove(&oldest);
-            remove(&self.disk, &name_of(oldest))?;
-        }
-        while self.present.len() > self.n_kept {
-            let oldest = *self.present.first().expect("there are some");
-            assert!(Some(oldest) < self.newest(), "the newest stays");
-            self.present.remove(&oldest);
-            self.verified.remove(&oldest);
-            remove(&self.disk, &name_of(oldest))?;
-        }
-        Ok(())
+        remove_if_there(&self.disk, TEMPORARY_NAME)
     }
 }

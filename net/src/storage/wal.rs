@@ -14,14 +14,14 @@
 //! one will do, and if there is no room for that either, what is to be persisted waits.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use zokor_core::db::Txn;
 use zokor_core::raft::{EntryId, HardState, Index, Persist, Term};
 use zokor_core::{maybe, mutated};
 
+use super::at_rest::Shared;
 use super::body;
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
@@ -31,6 +31,8 @@ use super::segment::{
     HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, SPARE_NAME, Spare, Used, remove_leftovers, salt,
 };
 use super::watermark::{Mark, Watermark};
+
+mod mend;
 
 /// How much is zeroed in one step.
 const STEP_BYTES: u64 = 1 << 20;
@@ -68,16 +70,6 @@ pub struct Wal<D: Disk> {
     is_poisoned: bool,
 }
 
-/// What the log and the snapshots of one server have in common.
-pub(super) struct Shared<D: Disk> {
-    /// The folders' id.
-    pub(super) id: [u8; 16],
-    /// The log is kept from the entry after this index on: a verified snapshot holds the rest.
-    pub(super) covered: AtomicU64,
-    /// Held until both are dropped.
-    pub(super) _locks: Mutex<Vec<D::Lock>>,
-}
-
 /// One file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
@@ -86,12 +78,15 @@ pub(super) struct Segment {
     /// The index of the entry to come when it was begun.
     pub(super) next: Index,
     pub(super) size_bytes: u64,
+    /// Its head; `None` if that is damaged.
+    pub(super) head: Option<Head>,
 }
 
 impl Segment {
     pub(super) fn of(head: &Head) -> Self {
         let (number, size_bytes) = (head.number, head.size_bytes);
-        Segment { name: head.name(), number, next: head.position.next, size_bytes }
+        let next = head.position.next;
+        Segment { name: head.name(), number, next, size_bytes, head: Some(*head) }
     }
 }
 
@@ -124,7 +119,7 @@ impl<D: Disk> Wal<D> {
         while !spare.is_ready() {
             spare.step(&disk, STEP_BYTES)?;
         }
-        let file = spare.become_segment(&disk, head)?;
+        let (file, head) = spare.become_segment(&disk, head)?;
         let tail = Tail {
             segments: VecDeque::from([Segment::of(&head)]),
             file,
@@ -147,8 +142,10 @@ impl<D: Disk> Wal<D> {
         watermark: Watermark<D>,
     ) -> Self {
         assert!(!tail.segments.is_empty());
-        assert!(tail.offset >= HEAD_BYTES && tail.offset <= tail.size_bytes);
-        Wal {
+        // What is left of a damaged one may be shorter than its head, and is never written to.
+        let is_within = tail.offset >= HEAD_BYTES && tail.offset <= tail.size_bytes;
+        assert!(tail.is_damaged || is_within);
+        let wal = Wal {
             shared,
             disk,
             segment_bytes,
@@ -166,7 +163,9 @@ impl<D: Disk> Wal<D> {
             last_term: tail.last_term,
             is_damaged: tail.is_damaged,
             is_poisoned: false,
-        }
+        };
+        wal.publish();
+        wal
     }
 
     /// Makes all changes of `batch` durable, in order, with one sync. After a crash before it
@@ -208,6 +207,7 @@ impl<D: Disk> Wal<D> {
             wal.offset += n_bytes;
             let is_vote_new = after.hard_state != wal.position.hard_state;
             (wal.position, wal.last_term) = (after, last_term);
+            wal.shared.at_rest().durable = after;
             if is_vote_new {
                 wal.vouch()?;
             }
@@ -249,14 +249,27 @@ impl<D: Disk> Wal<D> {
             if wal.is_damaged || durable <= wal.watermark.batch() {
                 return Ok(());
             }
-            wal.watermark.note(&wal.disk, wal.shared.id, wal.durable())
+            wal.shared.touch_marks();
+            let noted = wal.watermark.note(&wal.disk, wal.shared.id, wal.durable());
+            wal.tell_mark();
+            noted
         })
     }
 
     /// Notes the hard state in a second and a third place, so that no single fault takes it. It
     /// changes with elections only.
     pub(super) fn vouch(&mut self) -> Result<(), Error> {
-        self.watermark.vouch(&self.disk, self.shared.id, self.durable())
+        self.shared.touch_marks();
+        let vouched = self.watermark.vouch(&self.disk, self.shared.id, self.durable());
+        self.tell_mark();
+        vouched
+    }
+
+    /// A write to the watermark has ended.
+    fn tell_mark(&self) {
+        let mark = (self.watermark.mark().hard_state, self.watermark.are_there());
+        self.shared.at_rest().mark = mark;
+        self.shared.touch_marks();
     }
 
     /// What is durable.
@@ -264,31 +277,6 @@ impl<D: Disk> Wal<D> {
         let (hard_state, index) = (self.position.hard_state, self.last_index());
         let last = self.last_term.map(|term| EntryId { term, index });
         Mark { batch: self.position.batch - 1, hard_state, last }
-    }
-
-    /// Takes away segments that hold no entry above `through`, as far as snapshots cover them: one
-    /// that was verified, and, so that one may rot, the one before it.
-    ///
-    /// # Errors
-    /// As [`Wal::persist`].
-    pub fn purge(&mut self, through: Index) -> Result<(), Error> {
-        self.guarded(|wal| {
-            let covered = Index(wal.shared.covered.load(Ordering::Acquire));
-            let through = if wal.is_damaged { Index::ZERO } else { through.min(covered) };
-            while wal.segments.get(1).is_some_and(|second| second.next.previous() <= through) {
-                let oldest = wal.segments.pop_front().expect("there are two");
-                // No more than the log has itself, so that a small log gives its room back.
-                if oldest.size_bytes == wal.segment_bytes && wal.used.len() < wal.segments.len() {
-                    wal.used.push(Used::keep(&wal.disk, &oldest.name, oldest.size_bytes)?);
-                } else {
-                    remove(&wal.disk, &oldest.name)?;
-                }
-            }
-            while wal.used.len() > wal.segments.len() {
-                wal.used.pop().expect("there is one").discard(&wal.disk)?;
-            }
-            Ok(())
-        })
     }
 
     /// Bytes of the log's files; those that are to become segments are not counted.
@@ -364,15 +352,18 @@ impl<D: Disk> Wal<D> {
         spare.fill(&self.disk, &self.buffer)?;
         let (id, position) = (self.shared.id, self.position);
         let head = Head { is_anew: true, ..Head::new(id, number, size_bytes, position) };
-        self.file = spare.become_segment(&self.disk, head)?;
-        while let Some(old) = self.segments.pop_front() {
+        let (file, head) = spare.become_segment(&self.disk, head)?;
+        self.file = file;
+        let outdated = std::mem::take(&mut self.segments);
+        self.segments.push_back(Segment::of(&head));
+        for old in outdated {
             remove(&self.disk, &old.name)?;
         }
-        self.segments.push_back(Segment::of(&head));
         (self.size_bytes, self.offset) = (size_bytes, HEAD_BYTES + n_bytes);
         (self.position, self.last_term) = (after, last_term);
         (self.is_damaged, self.blocked_until) = (false, 0);
         self.buffer = BytesMut::new();
+        self.publish();
         self.vouch()
     }
 
@@ -477,12 +468,14 @@ impl<D: Disk> Wal<D> {
         let size_bytes = spare.size_bytes();
         let (id, position) = (self.shared.id, self.position);
         let head = Head::new(id, number, size_bytes, position);
-        self.file = spare.become_segment(&self.disk, head)?;
+        let (file, head) = spare.become_segment(&self.disk, head)?;
+        self.file = file;
         self.segments.push_back(Segment::of(&head));
         self.salt = head.salt();
         self.size_bytes = size_bytes;
         self.offset = HEAD_BYTES;
         self.blocked_until = 0;
+        self.publish();
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 use zokor_core::id::ServerId;
 use zokor_core::raft::{EntryId, HardState, Index, Term};
 
+use super::body::BEYOND_REACH;
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
 use super::place::{create, failed, list, open, sync_folder};
@@ -95,6 +96,16 @@ impl<D: Disk> Watermark<D> {
         Ok(found)
     }
 
+    /// Which of the two files were written, or found.
+    pub(super) fn are_there(&self) -> [bool; 2] {
+        [0, 1].map(|slot| self.files[slot].is_some())
+    }
+
+    /// The files may be others than those that are open: they are opened by their names again.
+    pub(super) fn forget_files(&mut self) {
+        self.files = [None, None];
+    }
+
     /// The last batch that is known to have been durable; 0 if none is.
     pub(super) fn batch(&self) -> u64 {
         self.mark.batch
@@ -165,8 +176,11 @@ fn to_bytes(id: [u8; 16], mark: Mark) -> [u8; SIZE_BYTES] {
     bytes
 }
 
+/// Bytes of a file.
+pub(super) const FILE_BYTES: usize = SIZE_BYTES;
+
 /// What `bytes` say; `None` if they are not whole, or of another folder.
-fn parse(bytes: &[u8; SIZE_BYTES], id: [u8; 16]) -> Option<Mark> {
+pub(super) fn parse(bytes: &[u8; SIZE_BYTES], id: [u8; 16]) -> Option<Mark> {
     let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
     let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight"));
     let vote = (word(56) & FLAG_VOTE != 0).then_some(ServerId(long(48)));
@@ -176,7 +190,8 @@ fn parse(bytes: &[u8; SIZE_BYTES], id: [u8; 16]) -> Option<Mark> {
         hard_state: HardState { term: Term(long(40)), vote },
         last: (word(56) & FLAG_LAST != 0).then_some(last),
     };
-    (*bytes == to_bytes(id, mark)).then_some(mark)
+    let is_sane = [32, 40, 64, 72].into_iter().all(|at| long(at) < BEYOND_REACH);
+    (is_sane && *bytes == to_bytes(id, mark)).then_some(mark)
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub(super) fn put(
     sink.gauge("log_repairing", &u8::from(repair.is_some()));
     sink.gauge("log_entries_lost", &repair.map_or(0, |repair| repair.n_lost));
     sink.gauge("log_repaired", &u8::from(facts.stats.was_repaired));
+    put_scrub(sink, facts);
     // Ours: voters of which a server without anything does not know yet whether they are new.
     let first_start = repair.and_then(|repair| repair.first_start.as_ref());
     sink.gauge("first_start_waits_for", &first_start.map_or(0, |it| it.waits_for.len()));
@@ -54,6 +55,19 @@ fn put_room(sink: &mut dyn Sink, facts: &ServerFacts) {
     sink.gauge("disk_short_of_room", &u8::from(facts.room.is_short));
     sink.gauge("disk_room_waits", &facts.room.n_waits);
     sink.gauge("growth_refused", &u8::from(facts.stats.refuses_growth));
+}
+
+/// What becomes of what is at rest. Ours: ZooKeeper's servers look at it when they start.
+fn put_scrub(sink: &mut dyn Sink, facts: &ServerFacts) {
+    let counts = &facts.scrub.counts;
+    sink.gauge("scrub_rounds", &counts.rounds);
+    sink.gauge("scrub_read_bytes", &counts.read_bytes);
+    sink.gauge("scrub_damage_found", &counts.found);
+    sink.gauge("scrub_damage_repaired", &counts.repaired);
+    sink.gauge("scrub_damage_left", &counts.left);
+    sink.gauge("scrub_last_round_ms", &counts.last_round.as_millis());
+    let since = facts.scrub.since_last_round.map_or(-1, |since| since.as_millis() as i64);
+    sink.gauge("scrub_since_last_round_ms", &since);
 }
 
 /// What 3.4 prints on every server, in its order; the state of the peer stands where 3.6 has it.

@@ -155,6 +155,8 @@ const OWN: &[&str] = &[
     "zokor.diskReserveMb",
     "zokor.firstStart",
     "zokor.logWrites",
+    "zokor.scrubBytesPerSecond",
+    "zokor.scrubIntervalSeconds",
     "zokor.snapshotRateMb",
 ];
 

@@ -30,6 +30,12 @@ pub struct ClientLimits {
     /// `zokor.diskReserveMb`, in bytes: with less free on the disk of the log the server is short
     /// of room.
     pub disk_reserve_bytes: u64,
+    /// `zokor.scrubBytesPerSecond`: how much of what is at rest is read in a second; 0 for nothing.
+    /// Default 1 MiB.
+    pub scrub_bytes_per_second: u64,
+    /// `zokor.scrubIntervalSeconds`: all that is at rest is read no more often than this. Default
+    /// one hour.
+    pub scrub_interval: Duration,
     /// `nio.sessionlessCnxnTimeout`: how long a connection may take to its connect request. Default
     /// 10 s.
     pub handshake_timeout: Duration,
@@ -73,6 +79,8 @@ impl Default for ClientLimits {
             connect: ConnectThrottle::default(),
             requests: RequestThrottle::default(),
             disk_reserve_bytes: 128 << 20,
+            scrub_bytes_per_second: 1 << 20,
+            scrub_interval: Duration::from_secs(3_600),
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: None,
         }
@@ -99,6 +107,10 @@ impl ClientLimits {
             requests: request_throttle(keys)?,
             disk_reserve_bytes: integer(keys, "zokor.diskReserveMb", 0..=MAX)?
                 .map_or(default.disk_reserve_bytes, |megabytes| (megabytes as u64) << 20),
+            scrub_bytes_per_second: integer(keys, "zokor.scrubBytesPerSecond", 0..=MAX)?
+                .map_or(default.scrub_bytes_per_second, |bytes| bytes as u64),
+            scrub_interval: integer(keys, "zokor.scrubIntervalSeconds", 0..=MAX)?
+                .map_or(default.scrub_interval, |seconds| Duration::from_secs(seconds as u64)),
             handshake_timeout: milliseconds(keys, "nio.sessionlessCnxnTimeout", 1)?
                 .unwrap_or(default.handshake_timeout),
             shutdown_timeout: milliseconds(keys, "request_throttler.shutdownTimeout", 0)?,
@@ -287,6 +299,17 @@ mod tests {
         assert_eq!(limits("").large_request_max_bytes, net.large_request_max_bytes);
         assert_eq!(limits("").disk_reserve_bytes, net.disk_reserve_bytes);
         assert_eq!(limits("zokor.diskReserveMb=3\n").disk_reserve_bytes, 3 << 20);
+        assert_eq!(limits("").scrub_bytes_per_second, net.scrub_bytes_per_second);
+        assert_eq!(limits("zokor.scrubBytesPerSecond=0\n").scrub_bytes_per_second, 0);
+        let storage = zokor_net::storage::Options::new(
+            zokor_core::id::ServerId(1),
+            [0; 16],
+            zokor_core::time::WallTime(0),
+        );
+        assert_eq!(limits("").scrub_interval, storage.scrub_interval);
+        let set = limits("zokor.scrubIntervalSeconds=9\n");
+        assert_eq!(set.scrub_interval, Duration::from_secs(9));
+        assert!(read("zokor.scrubBytesPerSecond=-1\n").is_err());
         assert_eq!(limits("").large_request_threshold, net.large_request_threshold);
     }
 

@@ -71,6 +71,7 @@ enum Kind {
     DiskError,
     DiskFull,
     DiskDamage,
+    DiskRot,
     ChangeMembership,
 }
 
@@ -94,6 +95,7 @@ impl Kind {
             (Kind::DiskError, sectors.is_some_and(|disk| disk.errors)),
             (Kind::DiskFull, sectors.is_some_and(|disk| disk.full)),
             (Kind::DiskDamage, sectors.is_some_and(|disk| disk.damage)),
+            (Kind::DiskRot, sectors.is_some_and(|disk| disk.damage && disk.scrubs)),
             (Kind::ChangeMembership, plan.members.changes),
         ];
         all.into_iter().filter(|(_, on)| *on).map(|(kind, _)| kind).collect()
@@ -132,6 +134,7 @@ fn one(kind: Kind, plan: &Plan, s: &mut Stream) -> Fault {
             let room = s.log_between(1, 200_000);
             Fault::DiskFull(server, room, s.log_between(100_000, 8_000_000))
         }
+        Kind::DiskRot => Fault::DiskDamage(server, Damage::AtRest(s.below(4) == 0), 0),
         Kind::DiskDamage => Fault::DiskDamage(server, damage(s), s.log_between(1_000, 2_000_000)),
     }
 }

@@ -152,6 +152,9 @@ pub enum Damage {
     RotSnapshot,
     /// The second half of the log's newest segment is zeros.
     CutLog,
+    /// A durable sector changes, or (`true`) cannot be read any more, and the server goes on: it is
+    /// to find that out by itself.
+    AtRest(bool),
 }
 
 impl Fault {

@@ -240,6 +240,10 @@ impl LogStore for Noted {
         LogStore::mark(&mut self.wal)
     }
 
+    fn mend(&mut self) -> Result<(), String> {
+        LogStore::mend(&mut self.wal)
+    }
+
     fn idle(&mut self) -> Result<bool, String> {
         LogStore::idle(&mut self.wal)
     }

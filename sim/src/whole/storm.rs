@@ -212,7 +212,7 @@ impl<'a> Storm<'a> {
             Damage::LostWrite(_) | Damage::Misdirected(_) => {
                 self.later(2_000_000, Repair::Uncover(server, after));
             }
-            Damage::LostDisk => {}
+            Damage::LostDisk | Damage::AtRest(_) => {}
         }
     }
 

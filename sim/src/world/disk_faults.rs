@@ -67,7 +67,7 @@ impl World {
     }
 
     fn take_over(&mut self, server: u64, opened: Opened<SectorDisk>, is_damaged: bool) -> Verdict {
-        let Opened { wal, snapshots, recovered, report } = opened;
+        let Opened { wal, snapshots, scrub, recovered, report } = opened;
         let state = &mut self.servers[server as usize - 1];
         let is_wiped = report.is_new && state.life > 0;
         let is_rewritten = report.replaced.is_some();
@@ -90,7 +90,8 @@ impl World {
         if state.life > 0 {
             self.conformance.crashed(state.id, &state.disk);
         }
-        state.sectors.as_mut().expect("it was opened").use_opened(wal, snapshots);
+        let sectors = state.sectors.as_mut().expect("it was opened");
+        sectors.use_opened((wal, snapshots), scrub);
         let is_damage = recovered.damage.is_some();
         state.found = Some(recovered);
         self.trace.note(self.time, Lane::Server(server), Kind::Note, || format!("finds {report}"));
@@ -150,8 +151,9 @@ impl World {
         let state = self.server(server);
         state.is_repairing = false;
         state.disk.has_back();
-        if let Some(sectors) = &state.sectors {
+        if let Some(sectors) = &mut state.sectors {
             sectors.disk().disarm();
+            (sectors.is_damaged, sectors.rot) = (false, None);
         }
         self.atlas.repaired(server);
     }
@@ -206,7 +208,7 @@ impl World {
     }
 
     /// Ends the server if storage has failed.
-    fn settle(&mut self, server: u64, done: Result<(), Refusal>) -> Written {
+    pub(super) fn settle(&mut self, server: u64, done: Result<(), Refusal>) -> Written {
         self.note_met(server);
         let why = match done {
             Ok(()) => return Written::Done,
@@ -284,6 +286,7 @@ impl World {
             Damage::RotLog(permille) => ("disk: rot", disk.spoil_newest("log-0", permille, false)),
             Damage::RotSnapshot => ("disk: rot", disk.spoil_newest("snapshot-", 500, false)),
             Damage::CutLog => ("disk: tail lost", disk.spoil_newest("log-0", 500, true)),
+            Damage::AtRest(unreadable) => ("disk: rot at rest", disk.spoil(unreadable, "")),
         };
         if !has_struck {
             return;
@@ -291,6 +294,12 @@ impl World {
         self.probes.hit(name);
         let is_within = self.atlas.damage(server, part);
         assert!(is_within, "just asked");
+        if let Some(sectors) = &mut self.server(server).sectors {
+            match damage {
+                Damage::AtRest(_) => sectors.rot = Some(sectors.rounds),
+                _ => sectors.is_damaged = true,
+            }
+        }
         match damage {
             Damage::LostDisk => {
                 self.crash(server, Some(after));
@@ -304,7 +313,7 @@ impl World {
             | Damage::RotLog(_)
             | Damage::RotSnapshot
             | Damage::CutLog => self.crash(server, Some(after)),
-            Damage::LostWrite(_) | Damage::Misdirected(_) => {}
+            Damage::LostWrite(_) | Damage::Misdirected(_) | Damage::AtRest(_) => {}
         }
     }
 

@@ -73,6 +73,11 @@ pub(super) enum Event {
     Room {
         server: u64,
     },
+    /// This server reads a part of what is at rest.
+    Scrub {
+        server: u64,
+        life: u64,
+    },
     Heal,
     QuorumCheck,
     CheckUp,
@@ -117,6 +122,7 @@ impl Event {
         match self {
             Event::Resume { server }
             | Event::Room { server }
+            | Event::Scrub { server, .. }
             | Event::Wake { server, .. }
             | Event::Poll { server, .. }
             | Event::PeerUp { server, .. }
@@ -153,6 +159,7 @@ impl Event {
             Event::Fault { number } => mix(&[10, *number as u64]),
             Event::CutEnds { links, .. } => mix(&[11, links.len() as u64]),
             Event::Room { server } => mix(&[18, *server]),
+            Event::Scrub { server, life } => mix(&[19, *server, *life]),
             Event::Heal => 12,
             Event::QuorumCheck => 18,
             Event::CheckUp => 13,

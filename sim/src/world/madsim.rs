@@ -22,7 +22,7 @@ use zokor_core::replica::{Mode, Stats};
 use zokor_core::time::{Instant, Now};
 use zokor_core::{Config, Replica};
 use zokor_net::runtime::{
-    self, Admin, Answer, Detail, Handle, Limits, Listeners, Parts, Reset, ServerFacts,
+    self, Admin, Answer, Detail, Handle, Limits, Listeners, Parts, Reset, ServerFacts, Workers,
     storage_workers,
 };
 use zokor_net::storage::{self, Options};
@@ -161,17 +161,20 @@ impl Body {
         let options = Options {
             segment_bytes: self.segment_bytes,
             snapshots_kept: self.snapshots_kept,
+            scrub_interval: SCRUB_INTERVAL,
             ..Options::new(id, self.fresh_id, now.wall)
         };
         let opened = storage::open(self.disk, &options).map_err(|error| error.to_string())?;
         self.ledger.recovered(id, &opened.recovered, self.is_damaged);
         let replica = Replica::new(now, self.config, Seed(self.seed), opened.recovered);
         let log = Noted { server: id, wal: opened.wal, ledger: self.ledger };
-        let (storage, log, snapshots) = storage_workers(log, opened.snapshots);
+        let (storage, workers) = storage_workers(log, opened.snapshots, opened.scrub);
+        let Workers { log, snapshots, scrub } = workers;
         let pace = self.pace.clone();
         drop(tokio::spawn(log.run_paced(move || tokio::time::sleep(pace.draw()))));
         let pace = self.pace;
         drop(tokio::spawn(snapshots.run_paced(move || tokio::time::sleep(pace.draw() * 5))));
+        drop(tokio::spawn(scrub.run_paced(|| tokio::time::sleep(SCRUB_PAUSE))));
         let (admin, options) = (Arc::new(Mute), Arc::new(ProbedSockets));
         let parts = Parts { replica, storage, clock, admin, options };
         let server = runtime::Server::new(config, listeners, parts);
@@ -179,6 +182,11 @@ impl Body {
         server.run().await.map_err(|error| error.to_string())
     }
 }
+
+/// How long one step of reading what is at rest takes.
+const SCRUB_PAUSE: Duration = Duration::from_millis(3);
+/// How often all that is at rest is read.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(2);
 
 /// For the draw of what a server keeps free of its disk, which has a number of its own so that no
 /// other draw depends on it.

@@ -18,6 +18,7 @@ mod pace;
 mod proofs;
 pub mod queue;
 mod restores;
+mod scrubbing;
 pub mod sectors;
 pub mod server;
 mod serving;

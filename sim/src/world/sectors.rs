@@ -4,13 +4,15 @@
 //! Invariant: bytes are written when the model says that a write is done, or when the power is cut
 //! in the middle of one. What is found afterwards is judged before anybody starts from it.
 
+use std::time::Duration;
+
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
 use zokor_core::raft::{Index, Persist};
 use zokor_core::replica::Snapshot;
-use zokor_core::time::WallTime;
+use zokor_core::time::{Instant, WallTime};
 use zokor_net::runtime::Refusal;
-use zokor_net::storage::{self, Opened, Options, Snapshots, Wal};
+use zokor_net::storage::{self, Opened, Options, Scrub, Scrubbed, Snapshots, Wal};
 
 use super::disk::Disk;
 use super::queue::Micros;
@@ -25,6 +27,15 @@ pub struct Sectors {
     server: ServerId,
     stream: Stream,
     open: Option<(Wal<SectorDisk>, Snapshots<SectorDisk>)>,
+    scrub: Option<Scrub<SectorDisk>>,
+    /// Something has rotted at rest: how many rounds had ended then.
+    pub rot: Option<u64>,
+    /// How many rounds have ended in this life.
+    pub rounds: u64,
+    /// All was said to be well when it was not: it is looked at once more.
+    pub is_doubted: bool,
+    /// It was damaged otherwise, too.
+    pub is_damaged: bool,
     /// Entries up to here may go when nothing is under way.
     purge: Option<Index>,
     /// Writes after which nothing waited: after some of them the log is marked.
@@ -57,6 +68,11 @@ impl Sectors {
             server: ServerId(number),
             stream,
             open: None,
+            scrub: None,
+            rot: None,
+            rounds: 0,
+            is_doubted: false,
+            is_damaged: false,
             purge: None,
             n_quiet: 0,
             is_killed: false,
@@ -88,6 +104,7 @@ impl Sectors {
             segment_bytes: self.plan.segment_bytes,
             snapshots_kept: self.plan.snapshots_kept,
             has_peers: self.plan.repairs,
+            scrub_interval: Duration::ZERO,
             ..Options::new(self.server, fresh_id, wall)
         };
         if self.stream.per_mille(100) {
@@ -100,8 +117,35 @@ impl Sectors {
     }
 
     /// Goes on with what was opened.
-    pub fn use_opened(&mut self, wal: Wal<SectorDisk>, snapshots: Snapshots<SectorDisk>) {
+    pub fn use_opened(
+        &mut self,
+        (wal, snapshots): (Wal<SectorDisk>, Snapshots<SectorDisk>),
+        scrub: Scrub<SectorDisk>,
+    ) {
         self.open = Some((wal, snapshots));
+        self.scrub = Some(scrub).filter(|_| self.plan.scrubs);
+        self.rounds = 0;
+        self.rot = self.rot.map(|_| 0);
+    }
+
+    /// Whether what is at rest is read.
+    pub fn scrubs(&self) -> bool {
+        self.plan.scrubs
+    }
+
+    /// Reads a part of what is at rest, and does to the log's files what that asks for. Nothing if
+    /// nobody reads it.
+    ///
+    /// # Errors
+    /// As [`Wal::mend`].
+    pub fn scrub(&mut self, now: Instant, n_bytes: u64) -> (Scrubbed, Result<(), Refusal>) {
+        let (Some(scrub), Some((wal, _))) = (&mut self.scrub, &mut self.open) else {
+            return (Scrubbed::default(), Ok(()));
+        };
+        let scrubbed = scrub.step(now, n_bytes);
+        self.rounds = scrubbed.counts.rounds;
+        let mended = if scrubbed.mends_log { wal.mend() } else { Ok(()) };
+        (scrubbed, mended.map_err(|error| Refusal::of(&error, wal.is_poisoned())))
     }
 
     /// Writes what the model says is written now, and does what a quiet disk does.
@@ -141,6 +185,7 @@ impl Sectors {
         if std::mem::take(&mut self.is_killed) {
             return;
         }
+        self.scrub = None;
         if let Some((mut wal, mut snapshots)) = self.open.take() {
             self.disk.disarm();
             self.disk.arm(self.stream.log_between(1, 40) - 1, Fault::Stop);
@@ -168,6 +213,7 @@ impl Sectors {
     /// The process ends and the machine goes on: what the cache holds can still be read.
     pub fn kill(&mut self) {
         self.open = None;
+        self.scrub = None;
         self.purge = None;
         self.is_killed = true;
         self.disk.kill();

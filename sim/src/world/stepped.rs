@@ -362,6 +362,7 @@ impl World {
                 Ok(())
             }
             Event::Room { server } => self.look_at_room(server),
+            Event::Scrub { server, life } => self.scrub(server, life),
             Event::Heal => {
                 zokor_chance::rest();
                 self.heal();
@@ -421,6 +422,7 @@ impl World {
             self.queue.push(time + 1_000, Event::Reconnect { link: (server, peer) });
         }
         self.queue.push(time, Event::Room { server });
+        self.begin_to_scrub(server);
         self.poll(server)
     }
 

@@ -16,6 +16,7 @@ fn trio() -> Script {
         full: true,
         damage: false,
         repairs: false,
+        scrubs: false,
     };
     let mut script = Script::calm(3)
         .with(|plan| plan.disk.sectors = Some(sectors.clone()))

@@ -19,7 +19,9 @@ impl Replica {
         let is_due = |entries| self.checkpoints.is_due(self.applied.index, entries, bytes);
         // Legal: a snapshot may be taken after any entry.
         let is_now = maybe!(CheckpointNow if is_due(1));
-        if self.checkpoints.is_installing() || !(is_now || is_due(entries)) {
+        // One whose log is not whole has nothing that a snapshot of its own could put right.
+        let is_away = self.checkpoints.is_installing() || self.raft.repair().is_some();
+        if is_away || !(is_now || is_due(entries)) {
             return false;
         }
         let (ticket, snapshot) = self.checkpoints.take(self.snapshot());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 use zokor_core::Input;
 use zokor_core::id::{ConnId, ServerId, SessionId, Xid};
@@ -18,13 +19,20 @@ use zokor_core::proto::{Request, Write};
 use zokor_core::replica::{Message, Sizes};
 use zokor_core::time::{Instant, Now, WallTime};
 
-use crate::runtime::driver::Driver;
+use crate::runtime::driver::{Driver, StorageQueues};
+use crate::runtime::log_writer::StorageTimes;
 use crate::runtime::peers::Peers;
 use crate::runtime::*;
 use crate::transport::PlainSockets;
 use crate::wire::peer::{Hello, encode_hello, encode_message};
 
 use stage::*;
+
+/// The ways to the workers, and the way back.
+fn split(port: StoragePort) -> (StorageQueues, UnboundedReceiver<Done>, StorageTimes) {
+    let StoragePort { log, snapshots, scrub, done, times } = port;
+    (StorageQueues { log, snapshots, scrub }, done, times)
+}
 
 #[tokio::test]
 async fn answers_come_in_the_order_of_the_requests() {
@@ -104,13 +112,12 @@ async fn the_replica_hears_when_the_disk_is_short_of_room_and_when_no_longer() {
 /// Its report and its end are noticed in either order.
 #[tokio::test]
 async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log_first() {
-    let (port, log, snapshots) = storage_workers(Disk::new(true), Disk::new(false));
+    let (port, workers) = storage_workers(Disk::new(true), Disk::new(false), ());
     let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
-    let mut reports = port.done;
+    let (queues, mut reports, times) = split(port);
     let script = Box::new(Script::default());
-    let mut driver =
-        Driver::new(server, BTreeMap::new(), script, (port.log, port.snapshots), port.times, now);
+    let mut driver = Driver::new(server, BTreeMap::new(), script, queues, times, now);
     let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
     let ask = |driver: &mut Driver, xid| {
         let request = Request::Write(Write::CloseSession);
@@ -118,6 +125,7 @@ async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log
         driver.pump(now);
     };
     ask(&mut driver, 1);
+    let Workers { log, snapshots, scrub } = workers;
     std::thread::spawn(move || log.run()).join().unwrap();
     ask(&mut driver, 2);
     assert_eq!(driver.failure, None, "why is still to be told");
@@ -125,7 +133,7 @@ async fn a_server_tells_what_its_disk_said_even_if_it_notices_the_end_of_the_log
         driver.stored(now, report);
     }
     assert_eq!(driver.failure.as_deref(), Some("the disk is gone"));
-    drop(snapshots);
+    drop((snapshots, scrub));
 }
 
 #[tokio::test]
@@ -319,18 +327,12 @@ async fn when_a_flood_ends_as_many_go_on_as_there_is_room_for() {
     let script =
         Script { outstanding: (1..=3).map(|n| (ConnId(n), 1)).collect(), ..Script::default() };
     let seen = script.seen.clone();
-    let (port, _log, _snapshots) = storage_workers(Disk::new(false), Disk::new(false));
+    let (port, _workers) = storage_workers(Disk::new(false), Disk::new(false), ());
+    let (queues, _done, times) = split(port);
     let limits = Limits { global_outstanding: 10, ..Limits::default() };
     let server = (ServerId(1), limits, Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
-    let mut driver = Driver::new(
-        server,
-        BTreeMap::new(),
-        Box::new(script),
-        (port.log, port.snapshots),
-        port.times,
-        now,
-    );
+    let mut driver = Driver::new(server, BTreeMap::new(), Box::new(script), queues, times, now);
     let address = "127.0.0.1:9".parse().unwrap();
     let wakes: Vec<_> = (0..3).map(|_| driver.admit(now, address).unwrap()).collect();
     seen.lock().unwrap().flood = 11;
@@ -386,12 +388,12 @@ async fn a_server_that_stops_says_what_it_owes() {
 /// The replica counts a request as answered before its answer is polled.
 #[tokio::test]
 async fn an_answer_that_was_not_polled_yet_is_said_before_the_farewell() {
-    let (port, _log, _snapshots) = storage_workers(Disk::new(false), Disk::new(false));
+    let (port, _workers) = storage_workers(Disk::new(false), Disk::new(false), ());
+    let (queues, _done, times) = split(port);
     let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
     let now = Now { instant: Instant::from_micros(1), wall: WallTime(1) };
     let script = Box::new(Script::default());
-    let mut driver =
-        Driver::new(server, BTreeMap::new(), script, (port.log, port.snapshots), port.times, now);
+    let mut driver = Driver::new(server, BTreeMap::new(), script, queues, times, now);
     let (conn, _wake) = driver.admit(now, "127.0.0.1:9".parse().unwrap()).unwrap();
     driver.machine.handle(now, Input::Request { conn, xid: Xid(1), request: Request::Ping });
     assert_eq!(driver.machine.outstanding_total(), 0);
@@ -481,9 +483,9 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 /// A standalone server of nothing but real parts, but for its disk.
-fn prepared() -> Prepared<Disk, Disk> {
+fn prepared() -> Prepared<Disk, Disk, ()> {
     let clock = Arc::new(SystemClock::new());
-    let (storage, log, snapshots) = storage_workers(Disk::new(false), Disk::new(false));
+    let (storage, workers) = storage_workers(Disk::new(false), Disk::new(false), ());
     let membership = zokor_core::raft::Membership::of_voters([ServerId(1)]);
     let raft = zokor_core::raft::Config::new(ServerId(1), membership);
     let replica = zokor_core::Replica::new(
@@ -493,7 +495,7 @@ fn prepared() -> Prepared<Disk, Disk> {
         zokor_core::replica::Recovered::default(),
     );
     let (admin, options) = (Arc::new(Words), Arc::new(PlainSockets));
-    Prepared { parts: Parts { replica, storage, clock, admin, options }, log, snapshots }
+    Prepared { parts: Parts { replica, storage, clock, admin, options }, workers }
 }
 
 #[test]
@@ -530,7 +532,7 @@ fn a_server_that_stops_does_not_wait_for_a_look_up_that_hangs() {
 #[test]
 fn a_preparation_that_fails_is_the_reason() {
     let config = Config::new(ServerId(1), "127.0.0.1:0".parse().unwrap());
-    let prepare = || -> Result<Prepared<Disk, Disk>, _> { Err("the data is damaged".into()) };
+    let prepare = || -> Result<Prepared<Disk, Disk, ()>, _> { Err("the data is damaged".into()) };
     let Err(error) = start(config, prepare) else { panic!("it started") };
     assert_eq!(error.to_string(), "the data is damaged");
 }

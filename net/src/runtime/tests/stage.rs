@@ -137,6 +137,7 @@ impl Machine for Script {
             }
             Input::PeerDown { peer } => self.note(format!("down {peer}")),
             Input::Message { from, message } => self.note(format!("from {from}: {message:?}")),
+            Input::SnapshotWanted { above } => self.note(format!("a snapshot above {above}")),
             Input::Room { is_short } => self.note(format!("short of room: {is_short}")),
             Input::Checkpointed { .. } => panic!("the script takes no snapshots"),
             Input::ChangeMembership { .. } => panic!("the script has no members"),
@@ -334,6 +335,10 @@ impl LogStore for Disk {
         Ok(())
     }
 
+    fn mend(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn idle(&mut self) -> Result<bool, String> {
         Ok(false)
     }
@@ -372,9 +377,11 @@ impl Stage {
         let listeners = Listeners::bind(&config).await.unwrap();
         let disk = Disk::new(fails);
         let free_bytes = disk.free_bytes.clone();
-        let (storage, log, snapshots) = storage_workers(disk, Disk::new(fails));
+        let (storage, workers) = storage_workers(disk, Disk::new(fails), ());
+        let Workers { log, snapshots, scrub } = workers;
         tokio::spawn(log.run_paced(|| sleep(Duration::from_millis(5))));
         tokio::spawn(snapshots.run_paced(|| sleep(Duration::ZERO)));
+        tokio::spawn(scrub.run_paced(|| sleep(Duration::ZERO)));
         let script = Script::default();
         let (seen, clock) = (script.seen.clone(), Arc::new(HandClock(AtomicU64::new(1_000_000))));
         let outside = Outside {

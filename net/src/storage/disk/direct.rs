@@ -65,9 +65,61 @@ impl DirectFile {
     }
 }
 
+/// A second handle of a file, by which a read asks the disk and not the page cache.
+#[derive(Debug)]
+pub(super) struct ColdReader(File);
+
+impl ColdReader {
+    /// Opens the same file once more; `None` where the file system has no such thing.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let flags = OFlags::DIRECT.bits().cast_signed();
+        Some(ColdReader(OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?))
+    }
+
+    /// Fills `into` from `offset` on. What the cache has and the disk does not is written first.
+    pub(super) fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let lead = (offset % BLOCK_BYTES as u64) as usize;
+        let n_bytes = (lead + into.len()).next_multiple_of(BLOCK_BYTES);
+        let mut buffer = vec![0; n_bytes + BLOCK_BYTES];
+        let base = buffer.as_ptr().align_offset(BLOCK_BYTES);
+        let area = &mut buffer[base..base + n_bytes];
+        let (start, mut filled) = (offset - lead as u64, 0);
+        while filled < lead + into.len() {
+            match self.0.read_at(&mut area[filled..], start + filled as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                // A part of a block is the end of the file.
+                Ok(n) if n % BLOCK_BYTES != 0 && filled + n < lead + into.len() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        into.copy_from_slice(&area[lead..lead + into.len()]);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_from_the_disk_is_what_was_written_to_the_end_of_the_file() {
+        let mut cached = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..3 * BLOCK_BYTES + 77).map(|at| (at % 251) as u8).collect();
+        io::Write::write_all(&mut cached, &content).unwrap();
+        let Some(cold) = ColdReader::of(&cached) else { return };
+        for (offset, n) in [(0, 10), (4090, 20), (5, 8192), (8192, 4096 + 77), (12_300, 65)] {
+            let mut found = vec![0; n];
+            cold.read(offset, &mut found).unwrap();
+            assert_eq!(found, content[offset as usize..][..n], "{offset} {n}");
+        }
+        let end = content.len() as u64;
+        assert!(cold.read(end - 1, &mut [0; 2]).is_err() && cold.read(end, &mut [0]).is_err());
+    }
 
     #[test]
     fn what_is_written_block_by_block_reads_as_one() {

@@ -44,6 +44,8 @@ struct Shared {
     stopped: bool,
     /// How many bytes all files may have together.
     capacity: Option<u64>,
+    /// So many calls to read fail from now on, and how.
+    read_faults: (u64, Option<ErrorKind>),
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +121,22 @@ impl MemoryDisk {
         let node = Node { current: content.clone(), durable: content, dirty: BTreeSet::new() };
         shared.nodes.insert(id, node);
         shared.names.put(name, id);
+    }
+
+    /// Changes a byte of a file where it lies, cached or not: whoever has the file open sees it.
+    pub fn rot(&self, name: &str, at: usize, mask: u8) {
+        let mut shared = self.shared();
+        let node = shared.names.find(name).expect("it is there");
+        let node = shared.nodes.get_mut(&node).expect("names lead to files");
+        node.current[at] ^= mask;
+        if let Some(byte) = node.durable.get_mut(at) {
+            *byte ^= mask;
+        }
+    }
+
+    /// Lets the next `n` calls to read fail.
+    pub fn refuse_reads(&self, n: u64, kind: ErrorKind) {
+        self.shared().read_faults = (n, Some(kind));
     }
 
     /// Everything that is there, by name, for comparing.
@@ -318,6 +336,10 @@ impl DiskFile for MemoryFile {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
         let mut shared = self.disk.shared();
+        if let (left @ 1.., Some(kind)) = shared.read_faults {
+            shared.read_faults.0 = left - 1;
+            return Err(kind.into());
+        }
         let content = &shared.alive(self.life, self.node)?.current;
         let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
         let found = start.checked_add(into.len()).and_then(|end| content.get(start..end));

@@ -64,6 +64,12 @@ pub trait DiskFile: Send + 'static {
     /// Fills `into` from `offset` on; fails if the file ends before.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
 
+    /// As `read_at`, but what the disk has, where a disk can tell that from what its cache has; and
+    /// nothing of it stays in the cache. It may be asked beside writes to other places of the file.
+    fn read_cold(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, into)
+    }
+
     /// Writes all of `bytes` at `offset`; the file grows if it must.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 

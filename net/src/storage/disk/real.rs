@@ -1,5 +1,6 @@
 //! The disk of production: one folder of the operating system.
 
+use std::cell::OnceCell;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -7,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags};
 
-use super::direct::DirectFile;
+use super::direct::{ColdReader, DirectFile};
 use super::{Disk, DiskFile, LOCK_NAME};
 
 /// One folder of the operating system.
@@ -66,7 +67,7 @@ impl RealDisk {
             if *is_direct && direct.is_none() {
                 return Ok(Measured::default());
             }
-            files.push(RealFile { file, is_direct: false, direct });
+            files.push(RealFile { file, is_direct: false, direct, cold: OnceCell::new() });
         }
         for round in 0..TRIES {
             for (file, (_, took)) in files.iter_mut().zip(&mut ways) {
@@ -107,7 +108,7 @@ impl Measured {
 
 impl RealDisk {
     fn file(&self, file: File) -> RealFile {
-        RealFile { file, is_direct: self.is_direct, direct: None }
+        RealFile { file, is_direct: self.is_direct, direct: None, cold: OnceCell::new() }
     }
 }
 
@@ -180,6 +181,8 @@ pub struct RealFile {
     is_direct: bool,
     /// By which it does, if it can.
     direct: Option<DirectFile>,
+    /// By which it is read past the cache, once that was asked for; `None` if it cannot.
+    cold: OnceCell<Option<ColdReader>>,
 }
 
 impl DiskFile for RealFile {
@@ -189,6 +192,19 @@ impl DiskFile for RealFile {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(into, offset)
+    }
+
+    fn read_cold(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        if let Some(cold) = self.cold.get_or_init(|| ColdReader::of(&self.file)) {
+            return cold.read(offset, into);
+        }
+        let n_bytes = std::num::NonZeroU64::new(into.len() as u64);
+        // Asked before, it makes the system ask the disk; asked after, it gives the memory back.
+        // That it cannot be had is no reason not to read.
+        let _ = rustix::fs::fadvise(&self.file, offset, n_bytes, Advice::DontNeed);
+        let read = self.file.read_exact_at(into, offset);
+        let _ = rustix::fs::fadvise(&self.file, offset, n_bytes, Advice::DontNeed);
+        read
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -10,7 +10,7 @@ use crate::storage::disk::Disk;
 use crate::storage::error::Error;
 use crate::storage::salvage::{Salvaged, salvage};
 use crate::storage::snapshot::name_of;
-use crate::storage::snapshots::{Found, Snapshots};
+use crate::storage::snapshots::Found;
 use crate::storage::wal::Wal;
 use crate::storage::watermark::FoundMark;
 use crate::storage::{Opened, Report};
@@ -23,7 +23,7 @@ pub(super) fn open<D: Disk>(
     mark: FoundMark<D>,
     error: Error,
 ) -> Result<Opened<D>, Error> {
-    let Folders { shared, data, log, options } = folders;
+    let Folders { shared, data, log, options, .. } = folders.clone();
     let base = newest.last;
     let Some(mut left) = salvage(&log, shared.id, base.index, mark.watermark.mark())? else {
         return Err(error);
@@ -56,10 +56,10 @@ pub(super) fn open<D: Disk>(
         damage: damage.as_ref().map(|damage| format!("{why}; {}", told(damage))),
         ..Report::default()
     };
-    let snapshots = Snapshots::new(shared, data, options.snapshots_kept, &found);
+    let (snapshots, scrub) = folders.rest(&found);
     let recovered = Recovered { hard_state, snapshot: found.newest, entries, damage };
     check(&recovered);
-    Ok(Opened { wal, snapshots, recovered, report })
+    Ok(Opened { wal, snapshots, scrub, recovered, report })
 }
 
 /// The damage in words.

@@ -107,7 +107,7 @@ fn start(disk: &MemoryDisk, seed: u64, faults: u64) -> Opened<MemoryDisk> {
     open(disk.clone(), &options()).unwrap_or_else(|error| panic!("seed {seed}: {error}"))
 }
 
-fn steps_of(seed: u64, n: usize) -> Vec<Step> {
+pub(super) fn steps_of(seed: u64, n: usize) -> Vec<Step> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);

@@ -7,6 +7,7 @@ mod folder;
 mod format;
 mod model;
 mod salvage;
+mod scrub;
 
 use std::sync::Arc;
 

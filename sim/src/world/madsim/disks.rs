@@ -108,6 +108,7 @@ impl Ensemble {
             Damage::RotLog(permille) => ("disk: rot", disk.spoil_newest("log-0", permille, false)),
             Damage::RotSnapshot => ("disk: rot", disk.spoil_newest("snapshot-", 500, false)),
             Damage::CutLog => ("disk: tail lost", disk.spoil_newest("log-0", 500, true)),
+            Damage::AtRest(unreadable) => ("disk: rot at rest", disk.spoil(unreadable, "")),
         };
         if !has_struck {
             return None;
@@ -124,7 +125,7 @@ impl Ensemble {
                 disk.lose();
                 self.atlas.leave_out(server);
             }
-            Damage::LostWrite(_) | Damage::Misdirected(_) => {}
+            Damage::LostWrite(_) | Damage::Misdirected(_) | Damage::AtRest(_) => {}
         }
         Some(name)
     }
