@@ -55,6 +55,9 @@ pub struct Plan {
     /// Whole servers throttle their clients and bound what they send: each as is up to the seed.
     #[serde(default)]
     pub throttles: bool,
+    /// Now and then the state of one server is made wrong.
+    #[serde(default)]
+    pub rots: bool,
 }
 
 /// Who is a member at the beginning, and whether that changes.
@@ -351,7 +354,7 @@ impl Plan {
         members.in_single_file = s.below(4) == 0;
         members.relays = s.below(3) == 0;
         rules(&mut Stream::new(seed, Concern::Rules), servers, &mut core, &mut clients);
-        Plan {
+        let mut plan = Plan {
             seed,
             servers,
             calm,
@@ -366,7 +369,32 @@ impl Plan {
             solo,
             buggify,
             throttles: false,
+            rots: false,
+        };
+        // Most of the time nobody does anything wrong.
+        plan.rots = !calm && Stream::new(seed, Concern::Rot).below(6) == 0 && plan.may_rot();
+        if plan.rots {
+            plan.spare_the_right();
         }
+        plan
+    }
+
+    /// Whether enough others have the right state when one has not, and stay members.
+    fn may_rot(&self) -> bool {
+        let is_fixed = !self.members.changes && self.members.groups.is_empty();
+        is_fixed && self.voters() >= 3 && self.disk.sectors.is_none()
+    }
+
+    /// A wrong state must not be handed on before it is found, or a quorum could get it, and would
+    /// be right by that: nobody falls so far behind that it needs another's, and nobody is away.
+    fn spare_the_right(&mut self) {
+        self.core.keep_entries = 1_000_000;
+        // One of the chances is to forget the tail.
+        self.buggify = false;
+        let process = &mut self.process;
+        (process.crashes, process.mass_crashes, process.retunes) = (false, false, false);
+        let network = &mut self.network;
+        (network.partitions, network.one_way) = (false, false);
     }
 
     /// What servers may do that is legal and rare.

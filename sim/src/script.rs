@@ -50,6 +50,7 @@ impl Script {
             solo: SoloPlan::default(),
             buggify: false,
             throttles: false,
+            rots: false,
         };
         let recovery = Recovery::at_once(servers);
         let (faults, clients) = (Vec::new(), Vec::new());

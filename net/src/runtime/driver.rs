@@ -21,13 +21,15 @@ use zokor_core::time::{Instant, Now, WallTime};
 use super::config::Limits;
 use super::connection::{Connection, GREETING, Phase, Saying};
 use super::counts::{LogQueue, Sent, ServiceCounts, in_ms};
+use super::doubt_told::{self, DoubtTold};
 use super::facts::{Auditor, DiskRoom, Throttling, Traffic};
-use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
+use super::log_writer::{Done, LogJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
 use super::queue::Queue;
 use super::repair_told::RepairTold;
 use super::restore::Restores;
+use super::snapshot_writer::SnapshotJob;
 use super::throttle::Bucket;
 use crate::transport::Complaints;
 
@@ -65,6 +67,8 @@ pub(super) struct Driver {
     pub(super) room: DiskRoom,
     /// What was said of a repair, and when.
     repair_told: RepairTold,
+    /// What was said of states that differ, and when.
+    doubt_told: DoubtTold,
     last_conn: ConnId,
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
@@ -124,6 +128,7 @@ impl Driver {
             measure_due: started.instant,
             room: DiskRoom::default(),
             repair_told: RepairTold::new(addresses),
+            doubt_told: DoubtTold::default(),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -211,6 +216,7 @@ impl Driver {
                 }
                 self.machine.handle(now, Input::Checkpointed { ticket });
             }
+            Done::Distrusted(file) => doubt_told::kept(file.as_deref()),
             Done::Free(free_bytes) => self.measured(now, free_bytes),
             Done::Waits(why) => {
                 tracing::error!(why, "storage waits for room; nothing acknowledged is lost");
@@ -324,6 +330,7 @@ impl Driver {
             self.write_log(LogJob::Measure);
         }
         self.tell_repair(now);
+        self.doubt_told.remind(now.instant, self.machine.in_doubt());
         self.peers.leave_dead_ways(now.instant);
         self.drop_stale(now);
         let mut overdue = Vec::new();
@@ -409,11 +416,14 @@ impl Driver {
             Output::Purge { through } => self.write_log(LogJob::Purge(through)),
             Output::Checkpoint { ticket, snapshot } => {
                 self.saving = Some((ticket, snapshot.zxid));
-                let job = SnapshotJob { ticket, snapshot };
-                if self.storage.as_ref().is_none_or(|(_, jobs)| jobs.send(job).is_err()) {
-                    self.lose_storage();
-                }
+                self.keep(SnapshotJob::Save { ticket, snapshot });
             }
+            Output::Distrust { at, digest, agreed, evidence } => {
+                let why = self.doubt_told.distrusts(now, at, digest, agreed);
+                self.keep(SnapshotJob::Distrust { why, evidence });
+            }
+            Output::Trust { from } => self.keep(SnapshotJob::Trust { from }),
+            Output::Alarm(alarm) => doubt_told::tell(&alarm),
             Output::Send { to, message } => {
                 self.peers.send(now.instant, to, message, self.machine.zxid());
             }
@@ -467,6 +477,12 @@ impl Driver {
 
     fn write_log(&mut self, job: LogJob) {
         if self.storage.as_ref().is_none_or(|(jobs, _)| jobs.send(job).is_err()) {
+            self.lose_storage();
+        }
+    }
+
+    fn keep(&mut self, job: SnapshotJob) {
+        if self.storage.as_ref().is_none_or(|(_, jobs)| jobs.send(job).is_err()) {
             self.lose_storage();
         }
     }

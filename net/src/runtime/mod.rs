@@ -15,6 +15,7 @@ mod clock;
 mod config;
 mod connection;
 mod counts;
+mod doubt_told;
 mod driver;
 mod error;
 mod facts;
@@ -26,6 +27,7 @@ mod repair_told;
 mod restore;
 mod server;
 mod shared;
+mod snapshot_writer;
 mod submit;
 mod survey;
 #[cfg(test)]
@@ -43,10 +45,10 @@ pub use facts::{
     ServerFacts, SessionFacts, SessionTable, Throttling, Traffic,
 };
 pub use log_writer::{
-    Done, LogJob, LogSteps, LogStore, Refusal, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
-    StoragePort, Worker, storage_workers,
+    Done, LogJob, LogSteps, LogStore, Refusal, Steps, StoragePort, Worker, storage_workers,
 };
 pub use queue::RequestThrottle;
 pub use server::{Addresses, Handle, Listeners, Parts, Server};
+pub use snapshot_writer::{SnapshotJob, SnapshotSteps, SnapshotStore};
 pub use thread::{Prepared, RunningServer, start};
 pub use throttle::{ConnectThrottle, Share, Weights};

@@ -9,8 +9,9 @@ use std::thread::{Builder, JoinHandle};
 
 use super::config::Config;
 use super::error::Error;
-use super::log_writer::{LogSteps, LogStore, SnapshotSteps, SnapshotStore, Worker};
+use super::log_writer::{LogSteps, LogStore, Worker};
 use super::server::{Handle, Listeners, Parts, Server};
+use super::snapshot_writer::{SnapshotSteps, SnapshotStore};
 
 /// What is prepared once the ports are ours: everything but the ports.
 pub struct Prepared<L: LogStore, S: SnapshotStore> {

@@ -12,6 +12,7 @@ use zokor_core::raft::Index;
 use zokor_core::replica::Snapshot;
 
 use super::disk::Disk;
+use super::distrust;
 use super::error::Error;
 use super::place::{create, failed, list, open, remove, rename};
 use super::snapshot::{self, Wrong, index_of, name_of};
@@ -43,6 +44,8 @@ pub(super) struct Found {
     pub(super) damaged: Vec<(Index, String)>,
     /// All others: `newest`, and what is older and was not read.
     pub(super) present: BTreeSet<Index>,
+    /// None of them is to be trusted.
+    pub(super) is_distrusted: bool,
 }
 
 /// Looks for the newest whole snapshot.
@@ -50,11 +53,12 @@ pub(super) fn find<D: Disk>(disk: &D, id: [u8; 16]) -> Result<Found, Error> {
     let mut present: BTreeSet<Index> =
         list(disk)?.iter().filter_map(|name| index_of(name)).collect();
     let mut damaged = Vec::new();
+    let is_distrusted = distrust::is_marked(disk)?;
     while let Some(index) = present.last().copied() {
         let name = name_of(index);
         match snapshot::read(&open(disk, &name)?, id) {
             Ok(snapshot) if snapshot.meta.last.index == index => {
-                return Ok(Found { newest: Some(snapshot), damaged, present });
+                return Ok(Found { newest: Some(snapshot), damaged, present, is_distrusted });
             }
             Ok(_) => damaged.push((index, "it is another snapshot under this name".to_owned())),
             Err(Wrong::Damaged(what)) => damaged.push((index, what)),
@@ -65,14 +69,15 @@ pub(super) fn find<D: Disk>(disk: &D, id: [u8; 16]) -> Result<Found, Error> {
         }
         present.remove(&index);
     }
-    Ok(Found { newest: None, damaged, present })
+    Ok(Found { newest: None, damaged, present, is_distrusted })
 }
 
 impl<D: Disk> Snapshots<D> {
     /// Goes on with what recovery found.
     pub(super) fn new(shared: Arc<Shared<D>>, disk: D, n_kept: usize, found: &Found) -> Self {
         assert!(n_kept >= 1);
-        let verified = found.newest.iter().map(|snapshot| snapshot.meta.last.index).collect();
+        let newest = found.newest.iter().filter(|_| !found.is_distrusted);
+        let verified = newest.map(|snapshot| snapshot.meta.last.index).collect();
         let present = found.present.clone();
         let damaged = found.damaged.iter().map(|(index, _)| *index).collect();
         let is_poisoned = false;
@@ -91,29 +96,67 @@ impl<D: Disk> Snapshots<D> {
     /// If it has no room, what was written of the snapshot is gone again, and the same may be asked
     /// again ([`Snapshots::is_poisoned`] tells the two apart).
     pub fn save(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.guarded(|snapshots| {
+            let index = snapshot.meta.last.index;
+            if snapshots.newest().is_some_and(|newest| newest >= index) {
+                return Ok(());
+            }
+            if let Err(error) = snapshots.write(snapshot) {
+                if matches!(error, Error::Full { .. }) {
+                    // Nobody depends on it yet.
+                    snapshots.remove_leftover()?;
+                    snapshots.is_as_before();
+                }
+                return Err(error);
+            }
+            rename(&snapshots.disk, TEMPORARY_NAME, &name_of(index))?;
+            snapshots.damaged.remove(&index);
+            snapshots.present.insert(index);
+            snapshots.verified.insert(index);
+            snapshots.cover();
+            snapshots.remove_old()
+        })
+    }
+
+    /// Changes the folder: after an error nothing is known of it, unless the change says by
+    /// [`Snapshots::is_as_before`] that it had no room and has taken back what it wrote.
+    pub(super) fn guarded<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if self.is_poisoned {
             return Err(Error::Poisoned);
         }
         self.is_poisoned = true;
-        let index = snapshot.meta.last.index;
-        if self.newest().is_none_or(|newest| newest < index) {
-            if let Err(error) = self.write(snapshot) {
-                if matches!(error, Error::Full { .. }) {
-                    // Nobody depends on it yet.
-                    self.remove_leftover()?;
-                    self.is_poisoned = false;
-                }
-                return Err(error);
-            }
-            rename(&self.disk, TEMPORARY_NAME, &name_of(index))?;
-            self.damaged.remove(&index);
-            self.present.insert(index);
-            self.verified.insert(index);
-            self.cover();
-            self.remove_old()?;
-        }
+        let done = change(self);
+        self.is_poisoned &= done.is_err();
+        done
+    }
+
+    pub(super) fn is_as_before(&mut self) {
         self.is_poisoned = false;
-        Ok(())
+    }
+
+    pub(super) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// None of those that are there counts as verified any more.
+    pub(super) fn forget_verified(&mut self) {
+        self.verified.clear();
+        self.cover();
+    }
+
+    /// Those before `index`, ascending, which count as present no more: the caller takes the files
+    /// away.
+    pub(super) fn forget_before(&mut self, index: Index) -> Vec<Index> {
+        let later = self.present.split_off(&index);
+        let before = std::mem::replace(&mut self.present, later);
+        let before: Vec<Index> = before.into_iter().collect();
+        before.iter().for_each(|index| {
+            self.verified.remove(index);
+        });
+        before
     }
 
     /// Whether a call has failed in a way after which nothing is known, so that all others will.
@@ -127,7 +170,7 @@ impl<D: Disk> Snapshots<D> {
     }
 
     /// Under a name of its own, and read back.
-    fn write(&self, snapshot: &Snapshot) -> Result<(), Error> {
+    pub(super) fn write(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let (disk, id) = (&self.disk, self.shared.id);
         let mut file = create(disk, TEMPORARY_NAME)?;
         snapshot::write(&mut file, id, snapshot).map_err(failed(
@@ -148,7 +191,7 @@ impl<D: Disk> Snapshots<D> {
         Ok(())
     }
 
-    fn remove_leftover(&self) -> Result<(), Error> {
+    pub(super) fn remove_leftover(&self) -> Result<(), Error> {
         if list(&self.disk)?.iter().any(|name| name == TEMPORARY_NAME) {
             remove(&self.disk, TEMPORARY_NAME)?;
         }

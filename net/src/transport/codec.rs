@@ -22,7 +22,11 @@ pub(super) fn encode(out: &mut BytesMut, message: Message) -> Option<Message> {
 pub(super) fn frames(message: &Message) -> Option<SnapshotFrames<'_>> {
     match message {
         Message::Snapshot { term, snapshot } => Some(SnapshotFrames::new(*term, snapshot)),
-        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => None,
+        Message::Raft(_)
+        | Message::Forward(_)
+        | Message::Heard(_)
+        | Message::ShortOfRoom
+        | Message::Compare(_) => None,
     }
 }
 

@@ -34,7 +34,7 @@ use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
 use zokor_core::proto::Zxid;
 use zokor_core::raft::{self, Body, EntryId, SharedEntry, SnapshotMeta, Term};
-use zokor_core::replica::{Message, Snapshot};
+use zokor_core::replica::{Comparison, Message, Snapshot};
 
 use super::WireError;
 use super::compact::{Reader, put_blob, put_count, put_fixed, put_varint};
@@ -149,6 +149,7 @@ pub fn encode_message_with<'a>(
                 put_fixed(out, session.0 as u64);
             }
         }),
+        Message::Compare(word) => append(out, MESSAGE, |out| put_head(out, &Head::Compare(*word))),
         Message::Snapshot { term, snapshot } => return Some(SnapshotFrames::new(*term, snapshot)),
     }
     None
@@ -325,6 +326,7 @@ enum Head {
     Forward,
     Heard,
     ShortOfRoom,
+    Compare(Comparison),
 }
 
 /// What must be known of a snapshot before its image comes.
@@ -415,6 +417,7 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
             Message::Forward(actions)
         }
         Head::ShortOfRoom => Message::ShortOfRoom,
+        Head::Compare(word) => Message::Compare(word),
         Head::Heard => {
             const SIZE: usize = 8;
             let count = reader.count("sessions", SIZE)?;

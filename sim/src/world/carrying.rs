@@ -58,15 +58,30 @@ impl World {
                 }
                 CrashPoint::Send(1)
             }
+            Output::Distrust { at, evidence, .. } => {
+                self.distrusts(server, at, evidence)?;
+                return Ok(!self.reaches(server, CrashPoint::Distrust)?);
+            }
+            Output::Trust { from } => {
+                self.trusts(server, from);
+                return Ok(!self.reaches(server, CrashPoint::Trust)?);
+            }
+            Output::Alarm(alarm) => {
+                self.alarmed(server, &alarm)?;
+                return Ok(true);
+            }
             Output::Connected { conn, response } => {
+                self.checks.doubts.shows(ServerId(server))?;
                 self.answer_connect(server, conn, response)?;
                 return Ok(true);
             }
             Output::Reply { conn, xid, zxid, result } => {
+                self.checks.doubts.shows(ServerId(server))?;
                 self.answer(server, conn, xid, (zxid, result))?;
                 CrashPoint::Reply
             }
             Output::Notify { conn, zxid, event } => {
+                self.checks.doubts.shows(ServerId(server))?;
                 self.notify(server, conn, zxid, event)?;
                 return Ok(true);
             }
@@ -174,6 +189,10 @@ impl World {
             return Ok(());
         }
         self.disk_answers(server, ticket, "checkpointed");
+        self.judge_disk(server);
+        if self.server(server).replica.is_none() {
+            return Ok(());
+        }
         self.input(server, Input::Checkpointed { ticket })
     }
 
@@ -212,7 +231,10 @@ impl World {
                 self.pictured(from, snapshot)?;
                 self.probes.hit("snapshot sent");
             }
-            Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => {}
+            Message::Forward(_)
+            | Message::Heard(_)
+            | Message::ShortOfRoom
+            | Message::Compare(_) => {}
         }
         if to == from || to == 0 || to > self.plan.servers {
             return must("messages have a receiver", false, || format!("{from} sends to {to}"));
@@ -273,7 +295,7 @@ impl World {
                 self.checks.barriers.came(ServerId(to), &message);
                 Message::Raft(message)
             }
-            Message::Forward(_) | Message::ShortOfRoom => message,
+            Message::Forward(_) | Message::ShortOfRoom | Message::Compare(_) => message,
         };
         self.input(to, Input::Message { from: ServerId(from), message })
     }
@@ -352,5 +374,6 @@ fn brief(message: &Message) -> String {
         Message::Forward(actions) => format!("Forward {}", actions.len()),
         Message::Heard(sessions) => format!("Heard {}", sessions.len()),
         Message::ShortOfRoom => "ShortOfRoom".to_owned(),
+        Message::Compare(word) => format!("{word:?}"),
     }
 }

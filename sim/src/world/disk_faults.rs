@@ -206,7 +206,7 @@ impl World {
     }
 
     /// Ends the server if storage has failed.
-    fn settle(&mut self, server: u64, done: Result<(), Refusal>) -> Written {
+    pub(super) fn settle(&mut self, server: u64, done: Result<(), Refusal>) -> Written {
         self.note_met(server);
         let why = match done {
             Ok(()) => return Written::Done,

@@ -17,6 +17,7 @@ mod origin;
 mod pace;
 pub mod queue;
 mod restores;
+mod rot;
 pub mod sectors;
 pub mod server;
 mod serving;

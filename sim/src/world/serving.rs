@@ -370,6 +370,7 @@ impl World {
                 CloseReason::NoLeader => "closed: no leader",
                 CloseReason::WritableAgain => "closed: writable again",
                 CloseReason::NoMember => "closed: no member",
+                CloseReason::StateInDoubt => "closed: state in doubt",
                 CloseReason::Resynchronized => "closed: resynchronized",
                 CloseReason::AuthFailed
                 | CloseReason::AuthRequired
