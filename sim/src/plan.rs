@@ -58,6 +58,10 @@ pub struct Plan {
     /// Now and then the state of one server is made wrong.
     #[serde(default)]
     pub rots: bool,
+    /// Servers compare their states. Scenarios that were written before they did do without, so
+    /// that they are what they were.
+    #[serde(default)]
+    pub compares: bool,
 }
 
 /// Who is a member at the beginning, and whether that changes.
@@ -370,6 +374,7 @@ impl Plan {
             buggify,
             throttles: false,
             rots: false,
+            compares: true,
         };
         // Most of the time nobody does anything wrong.
         plan.rots = !calm && Stream::new(seed, Concern::Rot).below(6) == 0 && plan.may_rot();
@@ -475,6 +480,7 @@ impl Plan {
             local_sessions: self.solo.local_sessions,
             local_upgrading: self.solo.upgrading,
             read_only_after: self.solo.read_only_after.map(Duration::from_micros),
+            compares_states: self.compares,
             ..defaults
         }
     }

@@ -51,6 +51,7 @@ impl Script {
             buggify: false,
             throttles: false,
             rots: false,
+            compares: true,
         };
         let recovery = Recovery::at_once(servers);
         let (faults, clients) = (Vec::new(), Vec::new());

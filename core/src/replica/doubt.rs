@@ -101,6 +101,8 @@ pub(super) struct Comparing {
     pub(super) round: Option<Round>,
     /// As leader: no other comparison begins before this.
     pub(super) next: Option<Instant>,
+    /// Somebody has come within reach since the comparison began, and was not asked.
+    pub(super) has_joined: bool,
     /// Who asked last, and after which entry it wants the digest.
     pub(super) asked: Option<(ServerId, EntryId)>,
     /// The last answer that was given.

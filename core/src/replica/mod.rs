@@ -213,6 +213,7 @@ impl Replica {
                 self.links.insert(peer);
                 // Its word may end a dispute.
                 self.comparing.next = None;
+                self.comparing.has_joined = true;
                 self.raft.peer_up(now.instant, peer);
                 if self.raft.role() == Role::Leader {
                     self.counts.sync_begins(peer);

@@ -96,6 +96,7 @@ impl Replica {
         let at = self.raft.last();
         let until = now + self.config.upkeep_interval * PATIENCE_INTERVALS;
         self.comparing.round = Some(Round::new(at, until));
+        self.comparing.has_joined = false;
         for to in self.others() {
             let message = Message::Compare(Comparison::Ask { rule: RULE, at });
             self.outputs.push_back(Output::Send { to, message });
@@ -148,7 +149,8 @@ impl Replica {
         if !round.differs() {
             return;
         }
-        self.comparing.next = Some(self.now.instant + DISPUTE_PAUSE);
+        let pause = self.now.instant + DISPUTE_PAUSE;
+        self.comparing.next = (!self.comparing.has_joined).then_some(pause);
         self.counts.digest_mismatches += 1;
         for to in self.others() {
             let word = Comparison::Differs { rule: RULE, at: round.at, agreed: None };
