@@ -58,8 +58,7 @@ pub struct Plan {
     /// Now and then the state of one server is made wrong.
     #[serde(default)]
     pub rots: bool,
-    /// Servers compare their states. Scenarios that were written before they did do without, so
-    /// that they are what they were.
+    /// Servers compare their states; they did not when the first scenarios were written.
     #[serde(default)]
     pub compares: bool,
 }
@@ -376,7 +375,6 @@ impl Plan {
             rots: false,
             compares: true,
         };
-        // Most of the time nobody does anything wrong.
         plan.rots = !calm && Stream::new(seed, Concern::Rot).below(6) == 0 && plan.may_rot();
         if plan.rots {
             plan.spare_the_right();
@@ -390,15 +388,12 @@ impl Plan {
         is_fixed && self.voters() >= 3 && self.disk.sectors.is_none()
     }
 
-    /// A wrong state must not be handed on before it is found, or a quorum could get it, and would
-    /// be right by that: nobody falls so far behind that it needs another's, and nobody is away.
+    /// A wrong state must not be handed on before it is found: nobody is away, or far behind.
     fn spare_the_right(&mut self) {
         self.core.keep_entries = 1_000_000;
-        // One of the chances is to forget the tail.
         self.buggify = false;
-        let process = &mut self.process;
+        let (process, network) = (&mut self.process, &mut self.network);
         (process.crashes, process.mass_crashes, process.retunes) = (false, false, false);
-        let network = &mut self.network;
         (network.partitions, network.one_way) = (false, false);
     }
 

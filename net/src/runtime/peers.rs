@@ -42,8 +42,8 @@ struct Peer {
     incoming: Option<(u64, oneshot::Sender<()>)>,
     /// It can be reached in more than one way.
     has_ways: bool,
-    /// When it said last that it repairs its log, or does not know yet whether it is new: it answers
-    /// nothing else meanwhile, and says so again now and then.
+    /// When it said last that it repairs its log, or does not know yet whether it is new: it
+    /// answers nothing else meanwhile, and says so again now and then.
     repairs_at: Option<Instant>,
     /// When it was asked something on the outgoing connection first since it was heard of last.
     unanswered_since: Option<Instant>,

@@ -43,8 +43,8 @@ pub fn found(server: ServerId, recovered: &Recovered, model: &Disk, is_damaged: 
     })
 }
 
-/// `server`, which was damaged, finds what is left: nothing but what it was asked to keep. As long as
-/// its log is not whole, that may be what it was asked to forget later: where something is lost,
+/// `server`, which was damaged, finds what is left: nothing but what it was asked to keep. As long
+/// as its log is not whole, that may be what it was asked to forget later: where something is lost,
 /// entries before may have been cut.
 ///
 /// # Errors

@@ -173,9 +173,7 @@ impl World {
         }
         if stats.applied > before.applied {
             crate::check::zxid::told(id, stats.applied, stats.zxid, &self.checks.model)?;
-            if !self.is_excused(id, stats.zxid) {
-                self.checks.machines.seen(id, stats.zxid, stats.digest)?;
-            }
+            self.tells_state(id, stats.zxid, stats.digest)?;
             for index in before.applied.0 + 1..=stats.applied.0 {
                 let outcome = &self.checks.model.step(index as usize).outcome;
                 if let Outcome::Upgraded(_) = outcome {

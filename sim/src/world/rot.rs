@@ -4,13 +4,15 @@
 //! for everybody; what may be seen of the wrong state is judged here.
 
 use zokor_core::id::ServerId;
-use zokor_core::raft::EntryId;
+use zokor_core::proto::Zxid;
+use zokor_core::raft::{EntryId, Index};
 use zokor_core::replica::{Alarm, Snapshot};
 use zokor_net::runtime::Refusal;
 
 use super::disk_faults::Written;
 use super::stepped::World;
-use crate::check::Verdict;
+use crate::check::{Verdict, Violation};
+use crate::fault::CrashPoint;
 use crate::trace::{Kind, Lane};
 
 /// What is made wrong.
@@ -22,7 +24,7 @@ const DATA: [&str; 3] = ["rot", "other rot", "third rot"];
 #[derive(Debug)]
 pub(super) enum Verdicts {
     Distrust(Snapshot),
-    Trust(zokor_core::raft::Index),
+    Trust(Index),
 }
 
 impl World {
@@ -43,7 +45,12 @@ impl World {
 
     /// A server says that its state is wrong. What its disk is to remember is done in the order of
     /// snapshots.
-    pub(super) fn distrusts(&mut self, server: u64, at: EntryId, evidence: Snapshot) -> Verdict {
+    pub(super) fn distrusts(
+        &mut self,
+        server: u64,
+        at: EntryId,
+        evidence: Snapshot,
+    ) -> Result<CrashPoint, Violation> {
         let time = self.time;
         self.trace.note(time, Lane::Server(server), Kind::Note, || {
             format!("doubts its state after {at:?}")
@@ -57,11 +64,11 @@ impl World {
         }
         self.server(server).judged.push_back(Verdicts::Distrust(evidence));
         self.judge_disk(server);
-        Ok(())
+        Ok(CrashPoint::Distrust)
     }
 
     /// A server says that its state is right from `from` on.
-    pub(super) fn trusts(&mut self, server: u64, from: zokor_core::raft::Index) {
+    pub(super) fn trusts(&mut self, server: u64, from: Index) -> CrashPoint {
         let time = self.time;
         self.trace.note(time, Lane::Server(server), Kind::Note, || {
             format!("trusts its state from {from} on")
@@ -70,6 +77,7 @@ impl World {
         self.probes.hit("wrong state mended");
         self.server(server).judged.push_back(Verdicts::Trust(from));
         self.judge_disk(server);
+        CrashPoint::Trust
     }
 
     /// A server tells people of states that differ.
@@ -116,22 +124,16 @@ impl World {
         }
     }
 
-    /// What a server tells of its state: whether there is nothing to be judged by it, since it may
-    /// be wrong.
-    pub(super) fn is_excused(&mut self, server: ServerId, zxid: zokor_core::proto::Zxid) -> bool {
-        if !self.checks.doubts.is_rotten(server) {
-            return false;
-        }
-        let digest = self.servers[server.0 as usize - 1]
-            .replica
-            .as_ref()
-            .map(|replica| (replica.database().zxid(), replica.database().digest()));
-        let known = self.checks.machines.known(zxid);
-        if known.is_some() && digest == known.map(|known| (zxid, known)) {
+    /// A server tells the digest of its state, of which nothing is to be judged while it may be
+    /// wrong.
+    pub(super) fn tells_state(&mut self, server: ServerId, zxid: Zxid, digest: u64) -> Verdict {
+        if self.checks.machines.known(zxid) == Some(digest) {
             self.checks.doubts.is_right(server);
-            return false;
         }
-        true
+        if self.checks.doubts.is_rotten(server) {
+            return Ok(());
+        }
+        self.checks.machines.seen(server, zxid, digest)
     }
 }
 
