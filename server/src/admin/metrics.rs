@@ -97,7 +97,7 @@ pub(super) fn put(
     sink.summaries("write_per_namespace", &written.filter(of_some).collect::<Vec<_>>());
 }
 
-fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 26] {
+fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 25] {
     let (service, counts, throttling) = (&facts.service, &facts.counts, &facts.throttling);
     [
         ("looking_count", ensemble.searches),
@@ -125,8 +125,6 @@ fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 26]
         ("stale_replies", throttling.stale_replies),
         ("large_requests_rejected", throttling.large_requests_rejected),
         ("digest_mismatches_count", facts.counts.digest_mismatches),
-        // Ours: how often a leader has seen a quorum with the same state.
-        ("digest_agreements_count", facts.counts.digests_agreed),
     ]
 }
 

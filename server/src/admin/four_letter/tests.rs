@@ -322,7 +322,8 @@ fn mntr_of_a_leader_has_every_gauge_before_all_other_metrics() {
          zk_quota_refused_count\t0\nzk_quota_soft_limit_exceeded_count\t0\n\
          zk_disk_short_of_room\t0\nzk_disk_room_waits\t0\nzk_growth_refused\t0\n\
          zk_log_repairing\t0\nzk_log_entries_lost\t0\nzk_log_repaired\t0\n\
-         zk_state_in_doubt\t0\nzk_first_start_waits_for\t0\n\
+         zk_state_in_doubt\t0\nzk_digest_agreements_count\t0\n\
+         zk_first_start_waits_for\t0\n\
          zk_looking_count\t0\n"
     );
     let mut lines = Lines::default();
