@@ -28,8 +28,8 @@ pub enum Output {
         through: Index,
     },
     /// To storage, in the order of checkpoints: this server's state is another than a quorum's.
-    /// What it is, is to be kept for people to look at, if there is room; that no snapshot on this disk
-    /// is to be trusted is to be remembered, so that it is known after the next start.
+    /// What it is, is to be kept for people to look at, if there is room. That no snapshot on this
+    /// disk is to be trusted is to be remembered, so that it is known after the next start.
     Distrust {
         /// After which entry the states were compared.
         at: EntryId,

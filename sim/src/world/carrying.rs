@@ -37,17 +37,7 @@ impl World {
                 self.checkpoint(server, ticket, snapshot)?;
                 CrashPoint::Checkpoint
             }
-            Output::Purge { through } => {
-                if self.reaches(server, CrashPoint::BeforePurge)? {
-                    return Ok(false);
-                }
-                let disk = &mut self.servers[server as usize - 1].disk;
-                let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
-                chain::purges(ServerId(server), through, kept)?;
-                disk.purge(through);
-                self.purge_sectors(server, through);
-                return Ok(true);
-            }
+            Output::Purge { through } => return self.purge(server, through),
             Output::Send { to, message } => {
                 let word = Word::of(&message);
                 self.send(server, to.0, message)?;
@@ -90,6 +80,19 @@ impl World {
             }
         };
         Ok(!self.reaches(server, point)?)
+    }
+
+    /// False if the server crashed before that.
+    fn purge(&mut self, server: u64, through: raft::Index) -> Result<bool, Violation> {
+        if self.reaches(server, CrashPoint::BeforePurge)? {
+            return Ok(false);
+        }
+        let disk = &mut self.servers[server as usize - 1].disk;
+        let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
+        chain::purges(ServerId(server), through, kept)?;
+        disk.purge(through);
+        self.purge_sectors(server, through);
+        Ok(true)
     }
 
     fn checkpoint(&mut self, server: u64, ticket: Ticket, snapshot: Snapshot) -> Verdict {
