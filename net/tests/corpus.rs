@@ -16,7 +16,7 @@ use zokor_core::proto::{
 use zokor_core::raft::{
     self, Body, Entry, EntryId, Index, Membership, Payload, SharedEntry, SnapshotMeta, Term,
 };
-use zokor_core::replica::{Message, Snapshot};
+use zokor_core::replica::{Comparison, Message, Snapshot};
 use zokor_core::time::WallTime;
 use zokor_net::wire::entry::{encode_action, encode_entry};
 use zokor_net::wire::image::ImageEncoder;
@@ -153,6 +153,7 @@ fn peer_message_keeps_its_promises() {
         seeds.insert("forward", seed(forward));
         seeds.insert("heard", seed(heard));
         seeds.insert("short-of-room", seed(Message::ShortOfRoom));
+        seeds.insert("compare", seed(Message::Compare(Comparison::WantState)));
         seeds.insert("vote", seed(vote));
         let name = PartName::of(&snapshot);
         let held = PartHeld { name, n_chunks: 2 };

@@ -171,6 +171,7 @@ fn replica_config(config: &ZooConfig) -> replica::Config {
     replica.reap_interval = config.tree.reap_interval;
     replica.reap_per_minute = config.tree.reap_per_minute;
     replica.reap_unused_after = config.tree.reap_unused_after;
+    replica.compares_states = config.tree.compares_states;
     replica.auth = config.auth.clone();
     replica.notes_deeds = config.admin.audit.is_some();
     replica.reconfig = replica::ReconfigRules {

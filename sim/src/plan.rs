@@ -55,6 +55,12 @@ pub struct Plan {
     /// Whole servers throttle their clients and bound what they send: each as is up to the seed.
     #[serde(default)]
     pub throttles: bool,
+    /// Now and then the state of one server is made wrong.
+    #[serde(default)]
+    pub rots: bool,
+    /// Servers compare their states; they did not when the first scenarios were written.
+    #[serde(default)]
+    pub compares: bool,
 }
 
 /// Who is a member at the beginning, and whether that changes.
@@ -355,7 +361,7 @@ impl Plan {
         members.in_single_file = s.below(4) == 0;
         members.relays = s.below(3) == 0;
         rules(&mut Stream::new(seed, Concern::Rules), servers, &mut core, &mut clients);
-        Plan {
+        let mut plan = Plan {
             seed,
             servers,
             calm,
@@ -370,7 +376,29 @@ impl Plan {
             solo,
             buggify,
             throttles: false,
+            rots: false,
+            compares: true,
+        };
+        plan.rots = !calm && Stream::new(seed, Concern::Rot).below(6) == 0 && plan.may_rot();
+        if plan.rots {
+            plan.spare_the_right();
         }
+        plan
+    }
+
+    /// Whether enough others have the right state when one has not, and stay members.
+    fn may_rot(&self) -> bool {
+        let is_fixed = !self.members.changes && self.members.groups.is_empty();
+        is_fixed && self.voters() >= 3 && self.disk.sectors.is_none()
+    }
+
+    /// A wrong state must not be handed on before it is found: nobody is away, or far behind.
+    fn spare_the_right(&mut self) {
+        self.core.keep_entries = 1_000_000;
+        self.buggify = false;
+        let (process, network) = (&mut self.process, &mut self.network);
+        (process.crashes, process.mass_crashes, process.retunes) = (false, false, false);
+        (network.partitions, network.one_way) = (false, false);
     }
 
     /// What servers may do that is legal and rare.
@@ -451,6 +479,7 @@ impl Plan {
             local_sessions: self.solo.local_sessions,
             local_upgrading: self.solo.upgrading,
             read_only_after: self.solo.read_only_after.map(Duration::from_micros),
+            compares_states: self.compares,
             ..defaults
         }
     }

@@ -78,6 +78,7 @@ const fn quota(probe: &'static str, seeds: u64) -> Quota {
 
 /// Each was met by far more than one in so many seeds when it was written down.
 const STEPPED: &[Quota] = &[
+    quota("alarm: the leader itself is odd", 1_000),
     quota("a server stays cut off while the others get on", 100),
     quota("a server stays down while the others get on", 100),
     chance(Chance::ApplyLater),
@@ -141,6 +142,8 @@ const STEPPED: &[Quota] = &[
     quota("write answered over an election", 100),
     quota("write refused for want of room", 1_000),
     quota("wrong password refused", 200),
+    quota("wrong state found", 500),
+    quota("wrong state mended", 500),
 ];
 
 /// The same of storms over whole servers.

@@ -41,6 +41,8 @@ pub enum Concern {
     Limits(u64),
     /// Which ensembles decide by groups.
     Groups,
+    /// Whose state is made wrong, and when.
+    Rot,
 }
 
 /// One stream of random numbers.
@@ -77,6 +79,7 @@ impl Stream {
             Concern::Rules => (13, 0),
             Concern::Limits(id) => (14, id),
             Concern::Groups => (15, 0),
+            Concern::Rot => (16, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

@@ -98,6 +98,10 @@ impl Scenario {
             };
             with(Concern::Faults, draw);
         }
+        if plan.rots {
+            with(Concern::Rot, &mut |s| faults.extend(fault::rots(&plan, s)));
+            faults.sort_by_key(|timed| timed.at);
+        }
         for (number, steps) in (1..).zip(&mut clients) {
             let draw = &mut |s: &mut Stream| {
                 *steps = workload::draw(&plan.clients, plan.fault_time, s);

@@ -50,6 +50,8 @@ impl Script {
             solo: SoloPlan::default(),
             buggify: false,
             throttles: false,
+            rots: false,
+            compares: true,
         };
         let recovery = Recovery::at_once(servers);
         let (faults, clients) = (Vec::new(), Vec::new());

@@ -32,3 +32,15 @@ fn quick_mutants_are_found_by_the_checks_that_ought_to() {
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
+
+/// A state that goes wrong is found, and shown to nobody from then on: both are missed at once.
+#[test]
+fn states_that_nobody_compares_or_that_are_shown_in_doubt_are_found() {
+    for mutant in [Mutant::StatesNotCompared, Mutant::DoubtfulServes] {
+        let case = case(mutant);
+        let hunt = hunt(case, case.budget);
+        let check = hunt.hit.as_ref().map(|hit| hit.violation.check);
+        println!("{mutant}: {check:?} after {} seeds", hunt.tried);
+        assert!(check.is_some_and(|check| case.expects(check)), "{mutant}: {hunt:?}");
+    }
+}

@@ -1,8 +1,9 @@
 //! What the black-box tests share: servers as processes, and a client that knows only the protocol.
 //!
 //! Nothing here uses another crate of the workspace: the tests read the protocol with eyes of their
-//! own. With `ZOKOR_TEST_SERVER=zookeeper` the same tests run against Apache ZooKeeper (Debian's
-//! package and a `java` on the path); a test that fails there misunderstands the protocol.
+//! own. (One test forges what is on a disk, which takes the code that writes there.)
+//! With `ZOKOR_TEST_SERVER=zookeeper` the same tests run against Apache ZooKeeper (Debian's package
+//! and a `java` on the path); a test that fails there misunderstands the protocol.
 
 pub mod client;
 pub mod ensemble;

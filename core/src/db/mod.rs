@@ -346,6 +346,17 @@ impl Database {
         self.tree.set_acl(CONFIG_PATH, acl);
     }
 
+    /// Another data for a znode, without a txn: as if this server had done something wrong. Whether
+    /// the znode is there.
+    #[cfg(any(test, feature = "mutants"))]
+    pub fn rot(&mut self, path: &str, data: &'static str) -> bool {
+        let is_there = self.tree.contains(path);
+        if is_there {
+            self.tree.set_data(path, Some(Bytes::from_static(data.as_bytes())));
+        }
+        is_there
+    }
+
     fn advance(&mut self, zxid: Zxid) {
         assert!(zxid > self.zxid, "entry {zxid} comes after {}", self.zxid);
         self.zxid = zxid;

@@ -74,6 +74,9 @@ pub struct Config {
     /// ZooKeeper's `audit.enable`: what clients of this server do is noted, for
     /// [`take_deeds`](super::Replica::take_deeds). Default false.
     pub notes_deeds: bool,
+    /// ZooKeeper's `digest.enabled`: whether this server lets its state be compared with those of
+    /// the others, and compares them as leader. Default true.
+    pub compares_states: bool,
 }
 
 /// Which wishes of clients for another membership are looked at.
@@ -121,6 +124,7 @@ impl Config {
             local_upgrading: false,
             read_only_after: None,
             notes_deeds: false,
+            compares_states: true,
         }
     }
 }

@@ -66,6 +66,12 @@ pub struct Counts {
     /// As follower or observer: from a txn's stamp to its being known as agreed.
     pub commit_ms: Spread,
 
+    /// As leader: comparisons of states in which a quorum had the same.
+    pub digests_agreed: u64,
+    /// Digests that were another than a quorum's: of this server, and as leader of any; and
+    /// comparisons in which no quorum had the same.
+    pub digest_mismatches: u64,
+
     /// What is read and written below each znode of the first level.
     pub namespaces: Namespaces,
 

@@ -106,4 +106,7 @@ pub struct Recovered {
     pub entries: Vec<SharedEntry<Txn>>,
     /// What of the log is not whole, if anything is: the server takes no part until it is.
     pub damage: Option<Damage<Txn>>,
+    /// The state on this disk is not to be trusted: [`Output::Distrust`](super::Output::Distrust)
+    /// was carried out, and no [`Output::Trust`](super::Output::Trust) after it.
+    pub is_distrusted: bool,
 }

@@ -5,6 +5,8 @@ use crate::id::SessionId;
 use crate::proto::Zxid;
 use crate::raft::{self, SnapshotMeta, Term};
 
+use super::doubt::Comparison;
+
 /// One message between two replicas.
 #[derive(Clone, Debug)]
 pub enum Message {
@@ -24,6 +26,8 @@ pub enum Message {
     Heard(Vec<SessionId>),
     /// The sender's disk is short of room. Repeated at intervals while it is.
     ShortOfRoom,
+    /// About the states that servers have made of the same entries.
+    Compare(Comparison),
 }
 
 /// The whole state at one index.

@@ -9,6 +9,7 @@ mod config;
 mod connection;
 mod counts;
 mod deeds;
+mod doubt;
 mod input;
 mod local;
 mod message;
@@ -52,6 +53,7 @@ use crate::watch::Watches;
 use checkpoint::{Checkpoints, Durable};
 use connection::Connections;
 use deeds::Deeds;
+use doubt::{Comparing, Doubt};
 use local::Locals;
 use queue::Queue;
 use read::Barriers;
@@ -64,6 +66,7 @@ use write::Admission;
 pub use config::{Config, ReconfigRules};
 pub use counts::Counts;
 pub use deeds::Deed;
+pub use doubt::{Alarm, Comparison};
 pub use input::{Input, Recovered};
 pub use message::{Message, Snapshot};
 pub use namespaces::{Namespace, Namespaces};
@@ -131,6 +134,8 @@ pub struct Replica {
     counts: Counts,
     /// Digests of some states of the past, oldest first.
     digests: VecDeque<(Zxid, u64)>,
+    /// Whether this server's state is the one that the others have.
+    comparing: Comparing,
     deeds: Deeds,
 }
 
@@ -159,6 +164,8 @@ impl Replica {
                 damage: recovered.damage,
             },
         );
+        let doubt = recovered.is_distrusted.then(|| Doubt::new(meta.last.index, BTreeSet::new()));
+        let comparing = Comparing { doubt, ..Comparing::default() };
         Replica {
             upkeep: Upkeep::new(now.instant, config.upkeep_interval),
             outputs: Queue::new(config.max_events),
@@ -193,6 +200,7 @@ impl Replica {
             quota_events: QuotaEvents::default(),
             counts: Counts::new(now.instant),
             digests: VecDeque::new(),
+            comparing,
         }
     }
 
@@ -206,6 +214,9 @@ impl Replica {
             Input::Disconnect { conn } => self.forget(conn),
             Input::PeerUp { peer } => {
                 self.links.insert(peer);
+                // Its word may end a dispute.
+                self.comparing.next = None;
+                self.comparing.has_joined = true;
                 self.raft.peer_up(now.instant, peer);
                 if self.raft.role() == Role::Leader {
                     self.counts.sync_begins(peer);
@@ -218,6 +229,7 @@ impl Replica {
             Input::PeerDown { peer } => {
                 self.links.remove(&peer);
                 self.raft.peer_down(now.instant, peer);
+                self.state_lost_with(peer);
                 self.counts.sync_broken(peer);
                 self.links_changed = true;
             }
@@ -226,7 +238,9 @@ impl Replica {
             Input::Checkpointed { ticket } => match self.checkpoints.durable(ticket) {
                 Durable::Own { meta, purge } => {
                     self.raft.compact(meta);
-                    self.outputs.push_back(Output::Purge { through: purge });
+                    if self.comparing.doubt.is_none() {
+                        self.outputs.push_back(Output::Purge { through: purge });
+                    }
                 }
                 Durable::Install { snapshot, purge } => {
                     self.install(snapshot);
@@ -343,6 +357,12 @@ impl Replica {
         &self.db
     }
 
+    /// The state machine, to be changed as no entry did. Whether the znode is there.
+    #[cfg(any(test, feature = "mutants"))]
+    pub fn rot(&mut self, path: &str, data: &'static str) -> bool {
+        self.db.rot(path, data)
+    }
+
     /// The watches of this server's connections, to look at.
     pub fn watches(&self) -> &Watches {
         &self.watches
@@ -358,7 +378,9 @@ impl Replica {
             }
             Message::Snapshot { term, snapshot } => {
                 let now = self.now.instant;
-                if self.raft.accepts_snapshot(now, from, term, &snapshot.meta) {
+                if self.raft.accepts_snapshot(now, from, term, &snapshot.meta)
+                    || self.wants_state(from, term, &snapshot.meta)
+                {
                     self.checkpoints.install(snapshot);
                 }
             }
@@ -372,6 +394,7 @@ impl Replica {
                 }
             }
             Message::ShortOfRoom => self.peer_is_short(from),
+            Message::Compare(word) => self.compared(from, word),
             Message::Heard(sessions) => {
                 if self.raft.role() == Role::Leader {
                     for session in sessions {
@@ -393,6 +416,8 @@ impl Replica {
             Effect::Send { to, message } => {
                 self.outputs.push_back(Output::Send { to, message: Message::Raft(message) });
             }
+            // Who is in doubt about its state gives it to nobody; it is asked for again.
+            Effect::SendSnapshot { .. } | Effect::SendState { .. } if self.is_in_doubt() => {}
             Effect::SendSnapshot { to } => self.send_snapshot(to),
             Effect::SendState { to, term } => {
                 let snapshot = self.snapshot();
@@ -436,6 +461,11 @@ impl Replica {
             }
         }
         self.note_leader(leader);
+        if let Some(leader) = leader {
+            // In another term it leads anew, and may not know.
+            self.state_lost_with(leader);
+        }
+        self.look_after_doubt();
         if leader.is_some() {
             self.resend_all();
             self.ask_barriers_again();

@@ -1,11 +1,12 @@
 //! All that a replica can wish for.
 
+use super::doubt::Alarm;
 use super::message::{Message, Snapshot};
 use super::restoring::RestoreEnd;
 use crate::db::Txn;
 use crate::id::{ChangeId, ConnId, RestoreId, ServerId, Xid};
 use crate::proto::{ConnectResponse, ErrorCode, Event, Response, Zxid};
-use crate::raft::{Index, Persist, Ticket};
+use crate::raft::{EntryId, Index, Persist, Ticket};
 
 /// One thing to be done.
 #[derive(Clone, Debug)]
@@ -26,6 +27,27 @@ pub enum Output {
         /// The last index that may go.
         through: Index,
     },
+    /// To storage, in the order of checkpoints: this server's state is another than a quorum's.
+    /// What it is, is to be kept for people to look at, if there is room. That no snapshot on this
+    /// disk is to be trusted is to be remembered, so that it is known after the next start.
+    Distrust {
+        /// After which entry the states were compared.
+        at: EntryId,
+        /// The digest of this server's.
+        digest: u64,
+        /// That of the quorum's.
+        agreed: u64,
+        /// This server's state, as it is now.
+        evidence: Snapshot,
+    },
+    /// To storage, in the order of checkpoints: a snapshot up to this index is durable that is
+    /// right. Those of before are not to be used any more; what was remembered is to be forgotten.
+    Trust {
+        /// The last index of the right snapshot.
+        from: Index,
+    },
+    /// To people: what a comparison of states has shown.
+    Alarm(Alarm),
     /// To a peer. Order per peer is kept; a message may be lost when the connection breaks.
     Send {
         /// Which peer.
@@ -135,6 +157,8 @@ pub enum CloseReason {
     ClientAhead,
     /// This server has no leader, or its own disk stands still: another server will do.
     NoLeader,
+    /// This server's state is another than a quorum's: another server will do.
+    StateInDoubt,
     /// This server was in read-only mode, and has a leader again.
     WritableAgain,
     /// This server is no member of the ensemble, or no longer: another server will do.

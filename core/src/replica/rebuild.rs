@@ -57,6 +57,11 @@ impl Rebuilt {
         &self.meta
     }
 
+    /// Both.
+    pub(super) fn into_parts(self) -> (Database, SnapshotMeta) {
+        (self.db, self.meta)
+    }
+
     /// The state as a snapshot.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { meta: self.meta.clone(), zxid: self.db.zxid(), image: self.db.freeze() }

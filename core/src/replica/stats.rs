@@ -57,6 +57,9 @@ pub struct Stats {
     pub repair: Option<RepairStatus>,
     /// Whether the log was repaired since this server started.
     pub was_repaired: bool,
+    /// Whether this server's state is another than a quorum's, so that it serves nobody until it
+    /// has a leader's.
+    pub in_doubt: bool,
     /// Elections that this server has won since it started.
     pub elections_won: u64,
     /// On a leader: since when it leads.

@@ -21,14 +21,16 @@ use zokor_core::time::{Instant, Now, WallTime};
 use super::config::Limits;
 use super::connection::{Connection, GREETING, Phase, Saying};
 use super::counts::{LogQueue, Sent, ServiceCounts, in_ms};
+use super::doubt_told::{self, DoubtTold};
 use super::facts::{Auditor, DiskRoom, Throttling, Traffic};
-use super::log_writer::{Done, LogJob, SnapshotJob, StorageTimes};
+use super::log_writer::{Done, LogJob, StorageTimes};
 use super::machine::Machine;
 use super::peers::Peers;
 use super::queue::Queue;
 use super::repair_told::RepairTold;
 use super::restore::Restores;
 use super::scrubber::{Grants, ScrubJob};
+use super::snapshot_writer::SnapshotJob;
 use super::throttle::Bucket;
 use crate::transport::{Complaints, TurnedAway};
 
@@ -75,6 +77,8 @@ pub(super) struct Driver {
     pub(super) scrub: Grants,
     /// What was said of a repair, and when.
     repair_told: RepairTold,
+    /// What was said of states that differ, and when.
+    doubt_told: DoubtTold,
     last_conn: ConnId,
     per_address: BTreeMap<IpAddr, usize>,
     /// Connections for which the present pump has something.
@@ -137,6 +141,7 @@ impl Driver {
             room: DiskRoom::default(),
             scrub: Grants::new(started.instant),
             repair_told: RepairTold::new(addresses),
+            doubt_told: DoubtTold::default(),
             last_conn: ConnId(0),
             per_address: BTreeMap::new(),
             due: Vec::new(),
@@ -225,6 +230,7 @@ impl Driver {
                 }
                 self.machine.handle(now, Input::Checkpointed { ticket });
             }
+            Done::Distrusted(file) => doubt_told::kept(file.as_deref()),
             Done::Free(free_bytes) => self.measured(now, free_bytes),
             Done::Waits(why) => {
                 tracing::error!(why, "storage waits for room; nothing acknowledged is lost");
@@ -340,6 +346,7 @@ impl Driver {
         }
         self.grant_scrub(now);
         self.tell_repair(now);
+        self.doubt_told.remind(now.instant, self.machine.in_doubt());
         self.peers.leave_dead_ways(now.instant);
         self.peers.forget_parts(now.instant);
         self.drop_stale(now);
@@ -438,11 +445,14 @@ impl Driver {
             Output::Purge { through } => self.write_log(LogJob::Purge(through)),
             Output::Checkpoint { ticket, snapshot } => {
                 self.saving = Some((ticket, snapshot.zxid));
-                let job = SnapshotJob { ticket, snapshot };
-                if self.storage.as_ref().is_none_or(|it| it.snapshots.send(job).is_err()) {
-                    self.lose_storage();
-                }
+                self.keep(SnapshotJob::Save { ticket, snapshot });
             }
+            Output::Distrust { at, digest, agreed, evidence } => {
+                let why = self.doubt_told.distrusts(now, at, digest, agreed);
+                self.keep(SnapshotJob::Distrust { why, evidence });
+            }
+            Output::Trust { from } => self.keep(SnapshotJob::Trust { from }),
+            Output::Alarm(alarm) => doubt_told::tell(&alarm),
             Output::Send { to, message } => {
                 self.peers.send(now.instant, to, message, self.machine.zxid());
             }
@@ -502,6 +512,12 @@ impl Driver {
 
     pub(super) fn read_at_rest(&mut self, job: ScrubJob) {
         if self.storage.as_ref().is_none_or(|storage| storage.scrub.send(job).is_err()) {
+            self.lose_storage();
+        }
+    }
+
+    fn keep(&mut self, job: SnapshotJob) {
+        if self.storage.as_ref().is_none_or(|it| it.snapshots.send(job).is_err()) {
             self.lose_storage();
         }
     }

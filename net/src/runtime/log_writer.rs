@@ -15,11 +15,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 use zokor_core::db::Txn;
 use zokor_core::raft::{Index, Persist, Ticket};
-use zokor_core::replica::Snapshot;
 
 use super::counts::StepTimes;
 use super::scrubber::{ScrubJob, ScrubSteps, ScrubStore};
-use crate::storage::{Disk, Error, Scrubbed, Snapshots, Wal};
+use super::snapshot_writer::{SnapshotJob, SnapshotSteps, SnapshotStore};
+use crate::storage::{Disk, Error, Scrubbed, Wal};
 
 /// Why a store has not done what it was asked; each in plain words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,21 +104,6 @@ impl<D: Disk> LogStore for Wal<D> {
     }
 }
 
-/// Where snapshots go.
-pub trait SnapshotStore: Send + 'static {
-    /// Makes the snapshot durable.
-    ///
-    /// # Errors
-    /// If the disk fails, or has no room.
-    fn save(&mut self, snapshot: &Snapshot) -> Result<(), Refusal>;
-}
-
-impl<D: Disk> SnapshotStore for Snapshots<D> {
-    fn save(&mut self, snapshot: &Snapshot) -> Result<(), Refusal> {
-        Snapshots::save(self, snapshot).map_err(|error| Refusal::of(&error, self.is_poisoned()))
-    }
-}
-
 /// The event loop's end: what is asked, and what is done.
 #[derive(Debug)]
 pub struct StoragePort {
@@ -167,7 +152,7 @@ pub fn storage_workers<L: LogStore, S: SnapshotStore, C: ScrubStore>(
     let snapshots = Worker {
         queue: snapshot_queue,
         report: report.clone(),
-        steps: SnapshotSteps { store: snapshots, waiting: None },
+        steps: SnapshotSteps::new(snapshots),
         times: times.snapshots.clone(),
     };
     let (steps, times_of_scrub) = (ScrubSteps(scrub), Arc::default());
@@ -192,13 +177,6 @@ pub enum LogJob {
     Mend,
 }
 
-/// What is asked of the snapshots.
-#[derive(Debug)]
-pub struct SnapshotJob {
-    pub(super) ticket: Ticket,
-    pub(super) snapshot: Snapshot,
-}
-
 /// What has been done.
 #[derive(Debug)]
 pub enum Done {
@@ -206,6 +184,8 @@ pub enum Done {
     Persisted(Ticket),
     /// This snapshot is durable.
     Checkpointed(Ticket),
+    /// A wrong state is remembered, and kept in this file if there was room.
+    Distrusted(Option<String>),
     /// So many bytes are free where the log is.
     Free(u64),
     /// The disk has no room for what was asked, and why; it is tried again until there is.
@@ -439,39 +419,6 @@ impl<L: LogStore> Steps for LogSteps<L> {
     }
 }
 
-/// The snapshots' steps.
-#[derive(Debug)]
-pub struct SnapshotSteps<S> {
-    store: S,
-    /// What the disk has had no room for yet.
-    waiting: Option<SnapshotJob>,
-}
-
-impl<S: SnapshotStore> Steps for SnapshotSteps<S> {
-    type Job = SnapshotJob;
-    const NAME: &'static str = "snapshot writer";
-
-    fn step(&mut self, jobs: &mut Vec<SnapshotJob>) -> Result<Option<Done>, String> {
-        let was_waiting = self.waits();
-        let mut all = self.waiting.take().into_iter().chain(jobs.drain(..));
-        let Some(job) = all.next() else { return Ok(None) };
-        assert!(all.next().is_none(), "checkpoints are asked for one at a time");
-        drop(all);
-        match self.store.save(&job.snapshot) {
-            Ok(()) => Ok(Some(Done::Checkpointed(job.ticket))),
-            Err(Refusal::Full(why)) => {
-                self.waiting = Some(job);
-                Ok((!was_waiting).then_some(Done::Waits(why)))
-            }
-            Err(Refusal::Failed(why)) => Err(why),
-        }
-    }
-
-    fn waits(&self) -> bool {
-        self.waiting.is_some()
-    }
-}
-
 /// How long it takes until what the disk had no room for is tried again. Often enough that nobody
 /// has to start a server anew, seldom enough that it costs nothing.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -485,6 +432,7 @@ mod tests {
     use zokor_core::db::Database;
     use zokor_core::proto::Zxid;
     use zokor_core::raft::SnapshotMeta;
+    use zokor_core::replica::Snapshot;
 
     use super::*;
 
@@ -534,6 +482,14 @@ mod tests {
 
     impl SnapshotStore for Log {
         fn save(&mut self, _: &Snapshot) -> Result<(), Refusal> {
+            self.persist(&[])
+        }
+
+        fn distrust(&mut self, why: &str, _: &Snapshot) -> Result<Option<String>, Refusal> {
+            self.persist(&[]).map(|()| Some(why.to_owned()))
+        }
+
+        fn trust(&mut self, _: Index) -> Result<(), Refusal> {
             self.persist(&[])
         }
     }
@@ -604,7 +560,7 @@ mod tests {
         port.log.send(batch(1)).unwrap();
         let (meta, zxid) = (SnapshotMeta::default(), Zxid(0));
         let snapshot = Snapshot { meta, zxid, image: Database::new().freeze() };
-        port.snapshots.send(SnapshotJob { ticket: Ticket(2), snapshot }).unwrap();
+        port.snapshots.send(SnapshotJob::Save { ticket: Ticket(2), snapshot }).unwrap();
         drop(port);
         worker.run();
         snapshots.run();

@@ -35,6 +35,8 @@ pub(super) trait Machine: Send {
     fn reset_stats(&mut self);
     /// How the repair of a damaged log stands.
     fn repair(&self) -> Option<RepairStatus>;
+    /// Whether its state is another than a quorum's.
+    fn in_doubt(&self) -> bool;
     /// Looks into all corners.
     fn stats(&self) -> Stats;
     /// Copies all counters.
@@ -114,6 +116,10 @@ impl Machine for Replica {
 
     fn repair(&self) -> Option<RepairStatus> {
         self.raft().repair()
+    }
+
+    fn in_doubt(&self) -> bool {
+        Replica::in_doubt(self)
     }
 
     fn stats(&self) -> Stats {

@@ -15,6 +15,7 @@ mod clock;
 mod config;
 mod connection;
 mod counts;
+mod doubt_told;
 mod driver;
 mod error;
 mod facts;
@@ -27,6 +28,7 @@ mod restore;
 mod scrubber;
 mod server;
 mod shared;
+mod snapshot_writer;
 mod submit;
 mod survey;
 #[cfg(test)]
@@ -44,11 +46,11 @@ pub use facts::{
     ScrubFacts, ServerFacts, SessionFacts, SessionTable, Throttling, Traffic,
 };
 pub use log_writer::{
-    Done, LogJob, LogSteps, LogStore, Refusal, SnapshotJob, SnapshotSteps, SnapshotStore, Steps,
-    StoragePort, Worker, Workers, storage_workers,
+    Done, LogJob, LogSteps, LogStore, Refusal, Steps, StoragePort, Worker, Workers, storage_workers,
 };
 pub use queue::RequestThrottle;
 pub use scrubber::{ScrubJob, ScrubSteps, ScrubStore};
 pub use server::{Addresses, Handle, Listeners, Parts, Server};
+pub use snapshot_writer::{SnapshotJob, SnapshotSteps, SnapshotStore};
 pub use thread::{Prepared, RunningServer, start};
 pub use throttle::{ConnectThrottle, Share, Weights};

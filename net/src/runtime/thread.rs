@@ -9,9 +9,10 @@ use std::thread::{Builder, JoinHandle};
 
 use super::config::Config;
 use super::error::Error;
-use super::log_writer::{LogStore, SnapshotStore, Workers};
+use super::log_writer::{LogStore, Workers};
 use super::scrubber::ScrubStore;
 use super::server::{Handle, Listeners, Parts, Server};
+use super::snapshot_writer::SnapshotStore;
 
 /// What is prepared once the ports are ours: everything but the ports.
 pub struct Prepared<L: LogStore, S: SnapshotStore, C: ScrubStore> {

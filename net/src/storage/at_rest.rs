@@ -152,14 +152,24 @@ impl AtRest {
         let Some(newest) = self.newest() else { return Vec::new() };
         let rest = self.damaged.split_off(&newest);
         let mut old: Vec<Index> = std::mem::replace(&mut self.damaged, rest).into_iter().collect();
-        while self.present.len() > self.n_kept {
-            let oldest = *self.present.first().expect("there are some");
-            assert!(oldest < newest, "the newest stays");
+        // In doubt, those that are not to be trusted may be above the newest that is.
+        while self.present.len() > self.n_kept
+            && let Some(oldest) = self.present.first().copied()
+            && oldest < newest
+        {
             self.present.remove(&oldest);
             self.verified.remove(&oldest);
             old.push(oldest);
         }
         old
+    }
+
+    /// The snapshots before this one, ascending, which count no longer.
+    pub(super) fn take_before(&mut self, index: Index) -> Vec<Index> {
+        let later = self.present.split_off(&index);
+        let before = std::mem::replace(&mut self.present, later);
+        self.verified = self.verified.split_off(&index);
+        before.into_iter().collect()
     }
 
     /// The last entry of the log when the segment at `place` ended; `None` if it has not.

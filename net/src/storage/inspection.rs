@@ -24,7 +24,7 @@ use super::segment::{Head, MAX_SEGMENT_BYTES, number_of};
 use super::snapshot;
 use super::snapshots::Found;
 use super::watermark::Watermark;
-use super::{body, ensemble};
+use super::{body, distrust, ensemble};
 
 /// What is in a server's folders.
 #[derive(Debug)]
@@ -142,6 +142,10 @@ pub fn inspect<D: Disk>(data: &D, log: Option<&D>) -> Result<Inspection, Error> 
     let mark = Watermark::find(log, identity.id)?;
     found.durable_batch = mark.watermark.batch();
     let snapshots = found.snapshots(data, identity.id)?;
+    if snapshots.is_distrusted {
+        let what = "its state was found to be another than that of a quorum (zokor-distrust)";
+        found.damage.push(Error::Mismatch { place: data.place(), what });
+    }
     found.list_log(log)?;
     match replay(log, identity.id, Index::ZERO, &mark) {
         Ok(Some(replayed)) => {
@@ -178,8 +182,12 @@ impl Inspection {
     }
 
     fn snapshots<D: Disk>(&mut self, data: &D, id: [u8; 16]) -> Result<Found, Error> {
-        let mut found =
-            Found { newest: None, damaged: Vec::new(), present: std::collections::BTreeSet::new() };
+        let mut found = Found {
+            newest: None,
+            damaged: Vec::new(),
+            present: std::collections::BTreeSet::new(),
+            is_distrusted: distrust::is_marked(data)?,
+        };
         for name in list(data)? {
             let Some(index) = snapshot::index_of(&name) else { continue };
             let file = open(data, &name)?;

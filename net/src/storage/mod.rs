@@ -13,6 +13,7 @@ mod begin;
 mod body;
 mod copy;
 mod disk;
+mod distrust;
 mod ensemble;
 mod error;
 mod identity;
@@ -140,6 +141,8 @@ pub struct Report {
     pub has_dropped_log: bool,
     /// What is wrong with the log, if the other servers are to give back what is lost.
     pub damage: Option<String>,
+    /// Whether the snapshots are of a state that turned out to be wrong.
+    pub is_distrusted: bool,
     /// What was wrong with the log: the snapshot holds all that was lost.
     pub replaced: Option<String>,
 }
@@ -174,6 +177,9 @@ impl fmt::Display for Report {
         }
         if let Some(damage) = &self.replaced {
             write!(f, "; written anew, since the snapshot holds all that is lost: {damage}")?;
+        }
+        if self.is_distrusted {
+            f.write_str("; the state was found to be wrong, and is to come from a leader")?;
         }
         if self.has_dropped_log {
             f.write_str("; dropped the log, which the snapshot replaces")?;

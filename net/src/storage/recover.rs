@@ -23,7 +23,7 @@ use super::snapshot::name_of;
 use super::snapshots::{Found, Snapshots, TEMPORARY_NAME, find};
 use super::wal::{Tail, Wal};
 use super::watermark::{FoundMark, Watermark};
-use super::{Cut, Opened, Options, Report, ensemble};
+use super::{Cut, Opened, Options, Report, distrust, ensemble};
 
 mod damaged;
 
@@ -120,6 +120,7 @@ fn go_on<D: Disk>(
         damaged_watermarks: mark.damaged,
         cut: (torn_bytes > 0).then_some(cut),
         has_dropped_log: joined == Joined::LogGoes,
+        is_distrusted: found.is_distrusted,
         ..Report::default()
     };
     let hard_state = tail.position.hard_state;
@@ -136,7 +137,9 @@ fn go_on<D: Disk>(
             Vec::new()
         }
     };
-    let recovered = Recovered { hard_state, snapshot: found.newest, entries, damage: None };
+    let is_distrusted = found.is_distrusted;
+    let snapshot = found.newest;
+    let recovered = Recovered { hard_state, snapshot, entries, damage: None, is_distrusted };
     check(&recovered);
     Ok(Opened { wal, snapshots, scrub, recovered, report })
 }
@@ -248,7 +251,7 @@ pub(super) fn remove_leftovers<D: Disk>(data: &D, log: &D) -> Result<(), Error> 
     if list(data)?.iter().any(|name| name == TEMPORARY_NAME) {
         remove(data, TEMPORARY_NAME)?;
     }
-    Ok(())
+    distrust::remove_leftover(data)
 }
 
 /// Removes a first segment that a crash left before the folder was complete: nothing was ever in

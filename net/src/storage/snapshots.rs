@@ -12,6 +12,7 @@ use zokor_core::replica::Snapshot;
 
 use super::at_rest::Shared;
 use super::disk::Disk;
+use super::distrust;
 use super::error::Error;
 use super::place::{create, failed, list, open, remove_if_there, rename};
 use super::snapshot::{self, Wrong, index_of, name_of};
@@ -34,6 +35,8 @@ pub(super) struct Found {
     pub(super) damaged: Vec<(Index, String)>,
     /// All others: `newest`, and what is older and was not read.
     pub(super) present: BTreeSet<Index>,
+    /// None of them is to be trusted.
+    pub(super) is_distrusted: bool,
 }
 
 /// Looks for the newest whole snapshot.
@@ -41,11 +44,12 @@ pub(super) fn find<D: Disk>(disk: &D, id: [u8; 16]) -> Result<Found, Error> {
     let mut present: BTreeSet<Index> =
         list(disk)?.iter().filter_map(|name| index_of(name)).collect();
     let mut damaged = Vec::new();
+    let is_distrusted = distrust::is_marked(disk)?;
     while let Some(index) = present.last().copied() {
         let name = name_of(index);
         match snapshot::read(&open(disk, &name)?, id) {
             Ok(snapshot) if snapshot.meta.last.index == index => {
-                return Ok(Found { newest: Some(snapshot), damaged, present });
+                return Ok(Found { newest: Some(snapshot), damaged, present, is_distrusted });
             }
             Ok(_) => damaged.push((index, "it is another snapshot under this name".to_owned())),
             Err(Wrong::Damaged(what)) => damaged.push((index, what)),
@@ -56,7 +60,7 @@ pub(super) fn find<D: Disk>(disk: &D, id: [u8; 16]) -> Result<Found, Error> {
         }
         present.remove(&index);
     }
-    Ok(Found { newest: None, damaged, present })
+    Ok(Found { newest: None, damaged, present, is_distrusted })
 }
 
 impl<D: Disk> Snapshots<D> {
@@ -68,7 +72,8 @@ impl<D: Disk> Snapshots<D> {
         at_rest.present = found.present.clone();
         at_rest.damaged = found.damaged.iter().map(|(index, _)| *index).collect();
         at_rest.replace(found.damaged.len());
-        at_rest.verified = found.newest.iter().map(|it| it.meta.last.index).collect();
+        let newest = found.newest.iter().filter(|_| !found.is_distrusted);
+        at_rest.verified = newest.map(|it| it.meta.last.index).collect();
         drop(at_rest);
         Snapshots { shared, disk, is_poisoned: false }
     }
@@ -82,29 +87,60 @@ impl<D: Disk> Snapshots<D> {
     /// If it has no room, what was written of the snapshot is gone again, and the same may be asked
     /// again ([`Snapshots::is_poisoned`] tells the two apart).
     pub fn save(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.guarded(|snapshots| {
+            let index = snapshot.meta.last.index;
+            if snapshots.newest().is_some_and(|newest| newest >= index) {
+                return Ok(());
+            }
+            if let Err(error) = snapshots.write(snapshot) {
+                if matches!(error, Error::Full { .. }) {
+                    // Nobody depends on it yet.
+                    snapshots.remove_leftover()?;
+                    snapshots.is_as_before();
+                }
+                return Err(error);
+            }
+            rename(&snapshots.disk, TEMPORARY_NAME, &name_of(index))?;
+            let mut at_rest = snapshots.shared.at_rest();
+            at_rest.saved(index);
+            let old = at_rest.take_old();
+            drop(at_rest);
+            old.iter().try_for_each(|index| remove_if_there(&snapshots.disk, &name_of(*index)))
+        })
+    }
+
+    /// Changes the folder: after an error nothing is known of it, unless the change says by
+    /// [`Snapshots::is_as_before`] that it had no room and has taken back what it wrote.
+    pub(super) fn guarded<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if self.is_poisoned {
             return Err(Error::Poisoned);
         }
         self.is_poisoned = true;
-        let index = snapshot.meta.last.index;
-        if self.newest().is_none_or(|newest| newest < index) {
-            if let Err(error) = self.write(snapshot) {
-                if matches!(error, Error::Full { .. }) {
-                    // Nobody depends on it yet.
-                    self.remove_leftover()?;
-                    self.is_poisoned = false;
-                }
-                return Err(error);
-            }
-            rename(&self.disk, TEMPORARY_NAME, &name_of(index))?;
-            let mut at_rest = self.shared.at_rest();
-            at_rest.saved(index);
-            let old = at_rest.take_old();
-            drop(at_rest);
-            old.iter().try_for_each(|index| remove_if_there(&self.disk, &name_of(*index)))?;
-        }
+        let done = change(self);
+        self.is_poisoned &= done.is_err();
+        done
+    }
+
+    pub(super) fn is_as_before(&mut self) {
         self.is_poisoned = false;
-        Ok(())
+    }
+
+    pub(super) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// None of those that are there counts as verified any more.
+    pub(super) fn forget_verified(&mut self) {
+        self.shared.at_rest().verified.clear();
+    }
+
+    /// Those before `index`, ascending, which count as present no more: the caller takes the files
+    /// away.
+    pub(super) fn forget_before(&mut self, index: Index) -> Vec<Index> {
+        self.shared.at_rest().take_before(index)
     }
 
     /// Whether a call has failed in a way after which nothing is known, so that all others will.
@@ -118,7 +154,7 @@ impl<D: Disk> Snapshots<D> {
     }
 
     /// Under a name of its own, and read back.
-    fn write(&self, snapshot: &Snapshot) -> Result<(), Error> {
+    pub(super) fn write(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let (disk, id) = (&self.disk, self.shared.id);
         let mut file = create(disk, TEMPORARY_NAME)?;
         snapshot::write(&mut file, id, snapshot).map_err(failed(
@@ -139,7 +175,7 @@ impl<D: Disk> Snapshots<D> {
         Ok(())
     }
 
-    fn remove_leftover(&self) -> Result<(), Error> {
+    pub(super) fn remove_leftover(&self) -> Result<(), Error> {
         remove_if_there(&self.disk, TEMPORARY_NAME)
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn encode_held(out: &mut BytesMut, part: &PartHeld) {
 pub(super) fn frames(message: &Message, first: u64) -> Option<SnapshotFrames<'_>> {
     match message {
         Message::Snapshot { term, snapshot } => Some(SnapshotFrames::new(*term, snapshot, first)),
-        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => None,
+        _ => None,
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) fn frames(message: &Message, first: u64) -> Option<SnapshotFrames<'_>
 pub(super) fn name(message: &Message) -> Option<(Term, PartName)> {
     match message {
         Message::Snapshot { term, snapshot } => Some((*term, PartName::of(snapshot))),
-        Message::Raft(_) | Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => None,
+        _ => None,
     }
 }
 

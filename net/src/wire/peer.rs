@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
 use zokor_core::raft::{self, Body, EntryId, SharedEntry, Term};
-use zokor_core::replica::Message;
+use zokor_core::replica::{Comparison, Message};
 
 use super::WireError;
 use super::compact::{Reader, put_blob, put_count, put_fixed};
@@ -158,6 +158,7 @@ pub fn encode_message_with<'a>(
                 put_fixed(out, session.0 as u64);
             }
         }),
+        Message::Compare(word) => append(out, MESSAGE, |out| put_head(out, &Head::Compare(*word))),
         Message::Snapshot { term, snapshot } => {
             return Some(SnapshotFrames::new(*term, snapshot, 0));
         }
@@ -296,6 +297,7 @@ enum Head {
     Forward,
     Heard,
     ShortOfRoom,
+    Compare(Comparison),
 }
 
 fn take_message(body: Bytes) -> Result<Message, WireError> {
@@ -332,6 +334,7 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
             Message::Forward(actions)
         }
         Head::ShortOfRoom => Message::ShortOfRoom,
+        Head::Compare(word) => Message::Compare(word),
         Head::Heard => {
             const SIZE: usize = 8;
             let count = reader.count("sessions", SIZE)?;

@@ -269,7 +269,9 @@ impl Admin for Words {
             // This one alone ends no line.
             Word::Hash if !serving => said(NOT_SERVING.trim_end()),
             // Ours: who waits for a repair looks here.
-            Word::Mntr if facts.stats.repair.is_some() => self.of_serving(word, facts),
+            Word::Mntr if facts.stats.repair.is_some() || facts.stats.in_doubt => {
+                self.of_serving(word, facts)
+            }
             _ if !serving => said(NOT_SERVING),
             _ => self.of_serving(word, facts),
         }

@@ -97,7 +97,7 @@ pub(super) fn put(
     sink.summaries("write_per_namespace", &written.filter(of_some).collect::<Vec<_>>());
 }
 
-fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 24] {
+fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 25] {
     let (service, counts, throttling) = (&facts.service, &facts.counts, &facts.throttling);
     [
         ("looking_count", ensemble.searches),
@@ -124,6 +124,7 @@ fn counters(facts: &ServerFacts, ensemble: &Counts) -> [(&'static str, u64); 24]
         ("stale_requests_dropped", throttling.stale_requests_dropped),
         ("stale_replies", throttling.stale_replies),
         ("large_requests_rejected", throttling.large_requests_rejected),
+        ("digest_mismatches_count", facts.counts.digest_mismatches),
     ]
 }
 
@@ -190,7 +191,6 @@ const NEVER_COUNTED: &[&str] = &[
     "outstanding_changes_removed",
     "request_commit_queued",
     "quit_leading_due_to_disloyal_voter",
-    "digest_mismatches_count",
     "unsuccessful_handshake",
     "insecure_admin_count",
     "tls_handshake_exceeded",

@@ -41,6 +41,9 @@ pub(super) fn put(
     sink.gauge("log_entries_lost", &repair.map_or(0, |repair| repair.n_lost));
     sink.gauge("log_repaired", &u8::from(facts.stats.was_repaired));
     put_scrub(sink, facts);
+    // Ours: a state that is another than a quorum's, and how often a leader saw one agree.
+    sink.gauge("state_in_doubt", &u8::from(facts.stats.in_doubt));
+    sink.gauge("digest_agreements_count", &facts.counts.digests_agreed);
     // Ours: voters of which a server without anything does not know yet whether they are new.
     let first_start = repair.and_then(|repair| repair.first_start.as_ref());
     sink.gauge("first_start_waits_for", &first_start.map_or(0, |it| it.waits_for.len()));

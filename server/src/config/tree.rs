@@ -28,6 +28,8 @@ pub struct TreeConfig {
     /// `znode.container.maxNeverUsedIntervalMs`: how long a container may stay that never had a
     /// child; zero for ever. Default zero.
     pub reap_unused_after: Duration,
+    /// `digest.enabled`: the state is compared with those of the other servers. Default true.
+    pub compares_states: bool,
 }
 
 impl Default for TreeConfig {
@@ -38,6 +40,7 @@ impl Default for TreeConfig {
             reap_interval: Duration::from_secs(60),
             reap_per_minute: 10_000,
             reap_unused_after: Duration::ZERO,
+            compares_states: true,
         }
     }
 }
@@ -75,6 +78,7 @@ impl TreeConfig {
                 .unwrap_or(defaults.reap_per_minute),
             reap_unused_after: millis("znode.container.maxNeverUsedIntervalMs", 0)?
                 .unwrap_or(defaults.reap_unused_after),
+            compares_states: keys.boolean("digest.enabled", defaults.compares_states)?,
         })
     }
 }

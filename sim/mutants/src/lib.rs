@@ -147,7 +147,9 @@ catalogue! {
     "M61" HeadsForWeights: "where there are groups, heads are counted instead of weights",
     "M62" WeightlessLeads: "a voter without weight stands for election, and is voted for",
     "M63" RelayedBeyondMatch: "a follower feeds learners with what does not match its leader's log",
-    "M64" ScrubSkipsSnapshots: "the scrub does not look at snapshots",
+    "M64" StatesNotCompared: "the states of servers are not compared",
+    "M65" DoubtfulServes: "a server that is in doubt about its state goes on serving",
+    "M66" ScrubSkipsSnapshots: "the scrub does not look at snapshots",
 }
 
 thread_local! {

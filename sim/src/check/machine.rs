@@ -23,6 +23,11 @@ impl Machines {
             format!("at {zxid} server {server} has digest {digest:x}, server {who} had {first:x}")
         })
     }
+
+    /// The digest after `zxid`, if anyone has told it.
+    pub fn known(&self, zxid: Zxid) -> Option<u64> {
+        self.0.get(&zxid).map(|(digest, _)| *digest)
+    }
 }
 
 #[cfg(test)]

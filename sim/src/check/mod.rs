@@ -19,6 +19,7 @@
 //! | C9 | zxids grow with the log | [`zxid`] |
 //! | C11 | equal zxids mean equal states, and that of the model | [`machine`], [`snapshot`] |
 //! | C12 | work, messages, log and memory have bounds | [`bounds`] |
+//! | C13 | no alarm without a cause, and a state in doubt is shown to nobody | [`doubt`] |
 //! | W1 | a reply names its entry | [`write::acknowledged`] |
 //! | W2 | the result is the model's | [`write::result`] |
 //! | W3 | what takes effect was asked for | [`write::invoked`] |
@@ -66,6 +67,7 @@ pub mod campaign;
 pub mod chain;
 pub mod check_quorum;
 pub mod commit;
+pub mod doubt;
 pub mod durability;
 pub mod election;
 pub mod judge;

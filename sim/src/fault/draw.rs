@@ -47,6 +47,19 @@ fn several(fault: Fault, at: Micros, s: &mut Stream, faults: &mut Vec<Timed>) {
     }
 }
 
+/// When states are made wrong.
+pub fn rots(plan: &Plan, s: &mut Stream) -> Vec<Timed> {
+    let n = s.between(1, 3);
+    let latest = plan.fault_time.max(2_000_001);
+    let one = |s: &mut Stream| Timed {
+        at: s.between(1_500_000, latest - 1),
+        fault: Fault::TreeRot(s.between(1, plan.servers), None),
+    };
+    let mut rots: Vec<Timed> = (0..n).map(|_| one(s)).collect();
+    rots.sort_by_key(|timed| timed.at);
+    rots
+}
+
 /// The next fault, if `plan` has any,, and the time until the one after it.
 pub fn next(plan: &Plan, s: &mut Stream) -> (Option<Fault>, Micros) {
     let gap = s.log_between(20_000, 2_000_000);

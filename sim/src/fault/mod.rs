@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::network::Link;
 use crate::world::queue::Micros;
 
-pub use draw::{draw, next};
+pub use draw::{draw, next, rots};
 pub use membership::{Place, Reform};
 pub use word::Word;
 
@@ -62,6 +62,10 @@ pub enum CrashPoint {
     Truncate,
     /// When a leader's snapshot is durable with it, before it is in force.
     Install,
+    /// Right after it has come to doubt its state, and its disk knows.
+    Distrust,
+    /// Right after its state is right again, and its disk knows.
+    Trust,
 }
 
 impl CrashPoint {
@@ -77,10 +81,21 @@ impl CrashPoint {
             | (BetweenTickets(left), BetweenTickets(_)) => left,
             (point, here) => {
                 use CrashPoint::{
-                    Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate,
+                    Apply, BeforePurge, Checkpoint, Distrust, Install, Lead, Reply, StepDown,
+                    Truncate, Trust,
                 };
-                let once =
-                    [Apply, BeforePurge, Checkpoint, Install, Lead, Reply, StepDown, Truncate];
+                let once = [
+                    Apply,
+                    BeforePurge,
+                    Checkpoint,
+                    Distrust,
+                    Install,
+                    Lead,
+                    Reply,
+                    StepDown,
+                    Truncate,
+                    Trust,
+                ];
                 return *point == here && once.contains(&here);
             }
         };
@@ -127,6 +142,9 @@ pub enum Fault {
     DiskFull(u64, u64, Micros),
     /// A disk is damaged, if it may be; its server loses power after this time.
     DiskDamage(u64, Damage, Micros),
+    /// The state of a server in memory is made wrong, in one of some ways, which are told apart by
+    /// a number. Without one this happens only if nobody else's is wrong.
+    TreeRot(u64, Option<u64>),
     /// When this server reaches this point, or anyone if none is named, the other fault strikes,
     /// before the server does anything else. It waits for that as long as faults last.
     When(Option<u64>, CrashPoint, Box<Fault>),
@@ -175,7 +193,8 @@ impl Fault {
             | Fault::Restore(server, _)
             | Fault::DiskError(server, ..)
             | Fault::DiskFull(server, ..)
-            | Fault::DiskDamage(server, ..) => Box::new(std::iter::once(*server)),
+            | Fault::DiskDamage(server, ..)
+            | Fault::TreeRot(server, _) => Box::new(std::iter::once(*server)),
             Fault::ChangeMembership(reform) => Box::new(reform.servers.iter().map(|(it, _)| *it)),
             Fault::When(who, _, then) => Box::new(who.iter().copied().chain(then.names())),
         }
@@ -202,7 +221,7 @@ impl Fault {
                 leader.is_some_and(|leader| servers.contains(&leader)).then_some(self)
             }
             // Operators wait until all is well.
-            Fault::ChangeMembership(_) | Fault::Restore(..) => None,
+            Fault::ChangeMembership(_) | Fault::Restore(..) | Fault::TreeRot(..) => None,
             Fault::When(who, point, then) => {
                 let then = Box::new(then.only(servers, leader)?);
                 Some(Fault::When(who, point, then))

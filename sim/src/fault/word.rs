@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use zokor_core::raft::{Body, Index};
-use zokor_core::replica::Message;
+use zokor_core::replica::{Comparison, Message};
 
 /// The kinds of messages at which something can be aimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub enum Word {
     Readable,
     /// "Start an election now."
     TimeoutNow,
+    /// "I am in doubt about my state. Send me yours."
+    WantState,
 }
 
 impl Word {
@@ -34,7 +36,8 @@ impl Word {
             Message::Raft(message) => message,
             Message::Snapshot { .. } => return Some(Word::Snapshot),
             Message::Forward(_) => return Some(Word::Forward),
-            Message::Heard(_) | Message::ShortOfRoom => return None,
+            Message::Compare(Comparison::WantState) => return Some(Word::WantState),
+            Message::Heard(_) | Message::ShortOfRoom | Message::Compare(_) => return None,
         };
         match &message.body {
             Body::Append { entries, .. } => (!entries.is_empty()).then_some(Word::Append),

@@ -144,6 +144,9 @@ pub static CATALOGUE: &[Case] = &[
     row(Mutant::HeadsForWeights, &["C1", "C6", "C10", CHECK_QUORUM, MODEL], Stepped, 500, Sought),
     row(Mutant::WeightlessLeads, &["C10", MODEL], Stepped, 500, Sought),
     row(Mutant::RelayedBeyondMatch, &[MODEL, "C4"], Stepped, 2000, Sought),
+    // One run in thirty makes a state wrong.
+    row(Mutant::StatesNotCompared, &["liveness"], Stepped, 500, Sought),
+    row(Mutant::DoubtfulServes, &["C13"], Stepped, 500, Sought),
     row(Mutant::ScrubSkipsSnapshots, &["what is at rest is put right"], Stepped, 500, Sought),
 ];
 

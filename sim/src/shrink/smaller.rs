@@ -92,7 +92,10 @@ pub(super) fn halve(fault: &mut Fault) {
         | Fault::DiskDamage(.., time) => *time /= 2,
         Fault::WallJump(_, by) => *by /= 2,
         Fault::When(_, _, then) => halve(then),
-        Fault::Retune(..) | Fault::ChangeMembership(_) | Fault::Restore(..) => {}
+        Fault::Retune(..)
+        | Fault::ChangeMembership(_)
+        | Fault::Restore(..)
+        | Fault::TreeRot(..) => {}
     }
 }
 

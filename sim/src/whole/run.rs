@@ -486,6 +486,9 @@ impl Run {
             left_over: Vec::new(),
         };
         health.is_well()?;
+        must("states in doubt (C13)", all.values().all(|stats| !stats.in_doubt), || {
+            "a server doubts a state that is right".to_owned()
+        })?;
         let present = self.ensemble.present().len();
         must("liveness", all.len() == present, || "servers are down".to_owned())?;
         let live = self.clients.iter().filter_map(Running::live_session).count() as u64;

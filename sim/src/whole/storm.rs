@@ -188,7 +188,7 @@ impl<'a> Storm<'a> {
             // Settings of whole servers differ by their seats.
             Fault::Retune(..) => {}
             // Whole servers have no door for it yet.
-            Fault::ChangeMembership(_) | Fault::Restore(..) => {}
+            Fault::ChangeMembership(_) | Fault::Restore(..) | Fault::TreeRot(..) => {}
             // Nor can one see at what point a whole server is.
             Fault::When(..) => {}
             Fault::DiskError(server, is_sync, n, _) => self.ensemble.fail_call(server, is_sync, n),
@@ -287,7 +287,9 @@ impl<'a> Storm<'a> {
             CrashPoint::Lead
             | CrashPoint::StepDown
             | CrashPoint::Truncate
-            | CrashPoint::Install => 1,
+            | CrashPoint::Install
+            | CrashPoint::Distrust
+            | CrashPoint::Trust => 1,
         };
         self.probes.hit("crash in the middle of a write");
         self.ensemble.fail_disk(server, n);

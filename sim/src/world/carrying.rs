@@ -37,17 +37,7 @@ impl World {
                 self.checkpoint(server, ticket, snapshot)?;
                 CrashPoint::Checkpoint
             }
-            Output::Purge { through } => {
-                if self.reaches(server, CrashPoint::BeforePurge)? {
-                    return Ok(false);
-                }
-                let disk = &mut self.servers[server as usize - 1].disk;
-                let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
-                chain::purges(ServerId(server), through, kept)?;
-                disk.purge(through);
-                self.purge_sectors(server, through);
-                return Ok(true);
-            }
+            Output::Purge { through } => return self.purge(server, through),
             Output::Send { to, message } => {
                 let word = Word::of(&message);
                 self.send(server, to.0, message)?;
@@ -57,6 +47,12 @@ impl World {
                     return Ok(false);
                 }
                 CrashPoint::Send(1)
+            }
+            Output::Distrust { at, evidence, .. } => self.distrusts(server, at, evidence)?,
+            Output::Trust { from } => self.trusts(server, from),
+            Output::Alarm(alarm) => {
+                self.alarmed(server, &alarm)?;
+                return Ok(true);
             }
             Output::Connected { conn, response } => {
                 self.answer_connect(server, conn, response)?;
@@ -84,6 +80,19 @@ impl World {
             }
         };
         Ok(!self.reaches(server, point)?)
+    }
+
+    /// False if the server crashed before that.
+    fn purge(&mut self, server: u64, through: raft::Index) -> Result<bool, Violation> {
+        if self.reaches(server, CrashPoint::BeforePurge)? {
+            return Ok(false);
+        }
+        let disk = &mut self.servers[server as usize - 1].disk;
+        let kept = disk.snapshot().map(|s| s.meta.last.index).unwrap_or_default();
+        chain::purges(ServerId(server), through, kept)?;
+        disk.purge(through);
+        self.purge_sectors(server, through);
+        Ok(true)
     }
 
     fn checkpoint(&mut self, server: u64, ticket: Ticket, snapshot: Snapshot) -> Verdict {
@@ -174,6 +183,10 @@ impl World {
             return Ok(());
         }
         self.disk_answers(server, ticket, "checkpointed");
+        self.judge_disk(server);
+        if self.server(server).replica.is_none() {
+            return Ok(());
+        }
         self.input(server, Input::Checkpointed { ticket })
     }
 
@@ -212,7 +225,10 @@ impl World {
                 self.pictured(from, snapshot)?;
                 self.probes.hit("snapshot sent");
             }
-            Message::Forward(_) | Message::Heard(_) | Message::ShortOfRoom => {}
+            Message::Forward(_)
+            | Message::Heard(_)
+            | Message::ShortOfRoom
+            | Message::Compare(_) => {}
         }
         if to == from || to == 0 || to > self.plan.servers {
             return must("messages have a receiver", false, || format!("{from} sends to {to}"));
@@ -273,7 +289,7 @@ impl World {
                 self.checks.barriers.came(ServerId(to), &message);
                 Message::Raft(message)
             }
-            Message::Forward(_) | Message::ShortOfRoom => message,
+            Message::Forward(_) | Message::ShortOfRoom | Message::Compare(_) => message,
         };
         self.input(to, Input::Message { from: ServerId(from), message })
     }
@@ -352,5 +368,6 @@ fn brief(message: &Message) -> String {
         Message::Forward(actions) => format!("Forward {}", actions.len()),
         Message::Heard(sessions) => format!("Heard {}", sessions.len()),
         Message::ShortOfRoom => "ShortOfRoom".to_owned(),
+        Message::Compare(word) => format!("{word:?}"),
     }
 }

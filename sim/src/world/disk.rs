@@ -141,6 +141,8 @@ pub struct Disk {
     /// Entries that were asked for and taken away again. They stay in the files, and are found if
     /// the record that took them away is damaged.
     gone: Vec<SharedEntry<Txn>>,
+    /// What is on it is of a state that was found to be wrong.
+    pub is_distrusted: bool,
     /// When the last write that is under way will be done.
     pub busy_until: Micros,
 }
@@ -250,6 +252,7 @@ impl Disk {
         log.reset(base);
         found.entries.iter().for_each(|entry| log.append(entry.clone()));
         self.durable = Records { hard_state: found.hard_state, log };
+        self.is_distrusted = found.is_distrusted;
         self.asked = self.durable.clone();
         self.pending.clear();
         self.checkpoint = None;
@@ -342,7 +345,8 @@ impl Disk {
         self.asked = self.durable.clone();
         let hard_state = self.durable.hard_state;
         let entries = self.durable.log.entries().cloned().collect();
-        Recovered { hard_state, snapshot, entries, damage: None }
+        let is_distrusted = self.is_distrusted;
+        Recovered { hard_state, snapshot, entries, damage: None, is_distrusted }
     }
 
     fn keep(&mut self, snapshot: Snapshot) {

@@ -96,6 +96,7 @@ impl World {
             Fault::Retune(server, draw) => self.server(server).retune(draw),
             Fault::ChangeMembership(reform) => self.reform(&reform)?,
             Fault::Restore(server, entries_ago) => self.restore(server, entries_ago)?,
+            Fault::TreeRot(server, variety) => self.rot(server, variety),
             Fault::DiskError(..) | Fault::DiskFull(..) | Fault::DiskDamage(..) => {
                 self.strike_disk(fault, self.time + most);
             }

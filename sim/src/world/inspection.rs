@@ -173,7 +173,7 @@ impl World {
         }
         if stats.applied > before.applied {
             crate::check::zxid::told(id, stats.applied, stats.zxid, &self.checks.model)?;
-            self.checks.machines.seen(id, stats.zxid, stats.digest)?;
+            self.tells_state(id, stats.zxid, stats.digest)?;
             for index in before.applied.0 + 1..=stats.applied.0 {
                 let outcome = &self.checks.model.step(index as usize).outcome;
                 if let Outcome::Upgraded(_) = outcome {
@@ -266,6 +266,9 @@ impl World {
     pub(super) fn pictured(&mut self, server: u64, picture: &Snapshot) -> Verdict {
         let id = ServerId(server);
         self.checks.committed.snapshot(id, picture.meta.last)?;
+        if self.checks.doubts.is_rotten(id) {
+            return Ok(());
+        }
         snapshot::made(id, picture, &self.checks.model)?;
         self.checks.machines.seen(id, picture.zxid, picture.image.digest())
     }

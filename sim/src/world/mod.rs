@@ -18,6 +18,7 @@ mod pace;
 mod proofs;
 pub mod queue;
 mod restores;
+mod rot;
 mod scrubbing;
 pub mod sectors;
 pub mod server;

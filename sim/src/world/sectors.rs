@@ -179,6 +179,25 @@ impl Sectors {
         snapshots.save(snapshot).map_err(|error| Refusal::of(&error, snapshots.is_poisoned()))
     }
 
+    /// Remembers that what is on it is not to be trusted.
+    ///
+    /// # Errors
+    /// As [`Snapshots::distrust`].
+    pub fn distrust(&mut self, evidence: &Snapshot) -> Result<(), Refusal> {
+        let Some((_, snapshots)) = &mut self.open else { return Ok(()) };
+        let done = snapshots.distrust("for the simulation", evidence).map(drop);
+        done.map_err(|error| Refusal::of(&error, snapshots.is_poisoned()))
+    }
+
+    /// Forgets that again.
+    ///
+    /// # Errors
+    /// As [`Snapshots::trust`].
+    pub fn trust(&mut self, from: Index) -> Result<(), Refusal> {
+        let Some((_, snapshots)) = &mut self.open else { return Ok(()) };
+        snapshots.trust(from).map_err(|error| Refusal::of(&error, snapshots.is_poisoned()))
+    }
+
     /// The power is cut, perhaps in the middle of what `model` says is under way. A process that
     /// has ended by itself takes its machine with it only by [`SectorDisk::cut_power`].
     pub fn cut_power(&mut self, model: &Disk) {

@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::event::Event;
 use super::queue::Micros;
+use super::rot::Verdicts;
 use super::sectors::Sectors;
 use crate::check::Verdict;
 use crate::check::progress::Progress;
@@ -80,6 +81,8 @@ pub struct Server {
     pub expiring: BTreeSet<SessionId>,
     /// The role in which it was last seen, for the trace.
     pub role: Role,
+    /// What its disk is to learn of its state, in order.
+    pub(super) judged: VecDeque<Verdicts>,
     /// Where in the trace it asked its disk for what is not done yet.
     pub asked: BTreeMap<Ticket, EventId>,
 }
@@ -156,6 +159,7 @@ impl Server {
             leads: false,
             expiring: BTreeSet::new(),
             role: Role::default(),
+            judged: VecDeque::new(),
             asked: BTreeMap::new(),
         }
     }
@@ -216,6 +220,7 @@ impl Server {
         self.leads = false;
         self.expiring.clear();
         self.role = Role::default();
+        self.judged.clear();
         self.asked.clear();
     }
 }

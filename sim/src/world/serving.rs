@@ -244,6 +244,7 @@ impl World {
         conn: ConnId,
         response: ConnectResponse,
     ) -> Verdict {
+        self.checks.doubts.shows(ServerId(server))?;
         let place = self.place(server);
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
             return Ok(());
@@ -293,6 +294,7 @@ impl World {
         xid: Xid,
         (zxid, result): (Zxid, Result<Response, ErrorCode>),
     ) -> Verdict {
+        self.checks.doubts.shows(ServerId(server))?;
         self.hash = mix(&[self.hash, conn.0, xid.0 as u64, zxid.0 as u64]);
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
             return Ok(());
@@ -338,6 +340,7 @@ impl World {
         zxid: Zxid,
         event: WatchEvent,
     ) -> Verdict {
+        self.checks.doubts.shows(ServerId(server))?;
         self.hash = mix(&[self.hash, conn.0, zxid.0 as u64, event.kind as u64]);
         let Some(state) = self.conns.get_mut(&conn).filter(|state| state.open) else {
             return Ok(());
@@ -370,6 +373,7 @@ impl World {
                 CloseReason::NoLeader => "closed: no leader",
                 CloseReason::WritableAgain => "closed: writable again",
                 CloseReason::NoMember => "closed: no member",
+                CloseReason::StateInDoubt => "closed: state in doubt",
                 CloseReason::Resynchronized => "closed: resynchronized",
                 CloseReason::AuthFailed
                 | CloseReason::AuthRequired

@@ -20,6 +20,7 @@ use crate::check::bounds::{self, Feeds, Flight};
 use crate::check::campaign::Campaigns;
 use crate::check::check_quorum::CheckQuorum;
 use crate::check::commit::Committed;
+use crate::check::doubt::Doubts;
 use crate::check::election::Elections;
 use crate::check::judge::Judge;
 use crate::check::log_matching::LogMatching;
@@ -105,6 +106,7 @@ pub(super) struct Checks {
     pub(super) logs: LogMatching,
     pub(super) committed: Committed,
     pub(super) machines: Machines,
+    pub(super) doubts: Doubts,
     pub(super) members: Memberships,
     pub(super) model: Model,
     pub(super) judge: Judge,
@@ -126,6 +128,7 @@ impl Checks {
             logs: LogMatching::default(),
             committed: Committed::default(),
             machines: Machines::default(),
+            doubts: Doubts::default(),
             members: Memberships::new(members),
             model,
             judge: Judge::default(),
@@ -408,6 +411,8 @@ impl World {
             return Ok(());
         }
         self.server(server).start(time)?;
+        let is_distrusted = self.server(server).disk.is_distrusted;
+        self.checks.doubts.starts(ServerId(server), is_distrusted);
         self.conformance.starts(ServerId(server))?;
         let life = self.server(server).life;
         self.trace.note(time, Lane::Server(server), Kind::Start, || format!("starts, life {life}"));

@@ -5,6 +5,7 @@
 //! waits for. A story that no longer reaches the state it is about fails.
 
 mod disks;
+mod doubt;
 mod ensembles;
 mod limits;
 mod raft;

@@ -51,11 +51,13 @@ impl Replica {
             }
         }
         self.change_applied(entry, zxid);
+        self.tell_digest();
     }
 
     /// For an audit. What the log held when this process began was told by the one before.
     fn note_deed(&mut self, txn: &Txn, applied: &Applied) {
-        if self.deeds.is_on() && self.applied.index > self.known_at_start {
+        // What is made of it in doubt is not what was done.
+        if self.deeds.is_on() && self.applied.index > self.known_at_start && !self.is_in_doubt() {
             let own = |action: &Action| match action {
                 Action::Local { lane, .. } => self.locals.holds(lane.token),
                 _ => false,

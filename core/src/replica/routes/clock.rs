@@ -29,6 +29,8 @@ impl Replica {
             self.report_heard(leader, departed);
         }
         self.look_after_room();
+        self.compare_states();
+        self.look_after_doubt();
         self.look_after_restore(stood_still);
         self.go_on_with_change();
         let (applied, commit) = (self.applied.index, self.raft.commit());

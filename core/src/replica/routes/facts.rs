@@ -31,7 +31,9 @@ impl Replica {
             role: raft.role(),
             term: raft.term(),
             leader: raft.leader(),
-            serving: (upkeep.is_serving() || self.read_only) && self.is_member(),
+            serving: (upkeep.is_serving() || self.read_only)
+                && self.is_member()
+                && !self.is_in_doubt(),
             commit: raft.commit(),
             applied: self.applied.index,
             zxid: self.db.zxid(),
@@ -50,6 +52,7 @@ impl Replica {
             quorum_size: raft.membership().voters.len() as u64,
             repair: raft.repair(),
             was_repaired: raft.was_repaired(),
+            in_doubt: self.comparing.doubt.is_some(),
             elections_won: raft.elections_won(),
             leads_since: self.leads_since,
             proposal_bytes: self.proposal_bytes,

@@ -51,6 +51,8 @@ impl Replica {
             Some(CloseReason::NoLeader)
         } else if !self.is_member() {
             Some(CloseReason::NoMember)
+        } else if self.is_in_doubt() {
+            Some(CloseReason::StateInDoubt)
         } else if request.last_zxid_seen > self.db.zxid().0
             && !mutated!(NewerClientAccepted | AttachedAtOnce)
         {

@@ -292,7 +292,7 @@ impl Replica {
             }
         }
         heard.into_iter().for_each(|(session, at)| self.locals.touch(session, at));
-        if !self.read_only && !self.upkeep.is_serving() {
+        if (!self.read_only && !self.upkeep.is_serving()) || self.is_in_doubt() {
             return;
         }
         for session in self.locals.expiry.overdue(self.now.instant, MAX_ENDED_AT_ONCE) {
@@ -311,7 +311,7 @@ impl Replica {
 
     /// Whether clients were served before, and are now: what they could not help is forgiven.
     pub(in crate::replica) fn note_serving(&mut self, served: bool) {
-        if !served && self.upkeep.is_serving() {
+        if !served && self.upkeep.is_serving() && !self.is_in_doubt() {
             self.locals.go_on(self.now.instant);
         }
     }
@@ -322,7 +322,8 @@ impl Replica {
         let is_alone = self.upkeep.is_leaderless(self.now.instant, after);
         let is_let_go = !self.read_only && !self.upkeep.is_serving();
         let is_informed = self.applied.index >= self.known_at_start;
-        self.read_only |= is_alone && is_let_go && is_informed && self.is_member();
+        let is_fit = self.is_member() && !self.is_in_doubt();
+        self.read_only |= is_alone && is_let_go && is_informed && is_fit;
     }
 
     /// There is a leader: clients come back, and may write.

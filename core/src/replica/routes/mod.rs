@@ -4,6 +4,7 @@
 mod apply;
 mod auth;
 mod clock;
+mod doubt;
 mod facts;
 mod handshake;
 mod local;

@@ -6,7 +6,7 @@
 use crate::db::Database;
 use crate::id::ServerId;
 use crate::raft::{Flow, PeerProgress, Role, SnapshotMeta};
-use crate::replica::{CloseReason, Message, Output, Replica, Snapshot};
+use crate::replica::{Message, Output, Replica, Snapshot};
 
 impl Replica {
     /// Hands the next snapshot to storage, if one is due or waits. Whether there was one.
@@ -19,8 +19,10 @@ impl Replica {
         let is_due = |entries| self.checkpoints.is_due(self.applied.index, entries, bytes);
         // Legal: a snapshot may be taken after any entry.
         let is_now = maybe!(CheckpointNow if is_due(1));
-        // One whose log is not whole has nothing that a snapshot of its own could put right.
-        let is_away = self.checkpoints.is_installing() || self.raft.repair().is_some();
+        // One whose log is not whole has nothing that a snapshot of its own could put right, and in
+        // doubt the next snapshot is a leader's.
+        let is_away =
+            self.checkpoints.is_installing() || self.raft.repair().is_some() || self.is_in_doubt();
         if is_away || !(is_now || is_due(entries)) {
             return false;
         }
@@ -57,20 +59,15 @@ impl Replica {
 
     /// A leader's snapshot is durable here: it is the state now, unless the log has come farther.
     pub(in crate::replica) fn install(&mut self, snapshot: Snapshot) {
-        let Snapshot { meta, zxid, image } = snapshot;
-        if meta.last.index > self.applied.index || mutated!(SnapshotOverNewer) {
-            // Clients come back with their watches, and are told what has changed.
-            self.close_all(CloseReason::Resynchronized);
-            self.db = Database::thaw(image);
-            assert_eq!(self.db.zxid(), zxid, "a snapshot is of one zxid");
-            self.applied = meta.last;
-            self.membership = meta.membership.clone();
-            self.change_out_of_sight();
-            self.locals_jumped();
-            let db = &self.db;
-            self.deeds.jumped(|session| db.session(session).map(|known| known.token));
-            self.restoring_jumped();
+        let last = snapshot.meta.last;
+        if last.index > self.applied.index || mutated!(SnapshotOverNewer) {
+            let db = Database::thaw(snapshot.image);
+            assert_eq!(db.zxid(), snapshot.zxid, "a snapshot is of one zxid");
+            self.jump_to(db, snapshot.meta.clone());
+            self.is_mended(last);
+        } else if self.mend(&snapshot) {
+            self.is_mended(last);
         }
-        self.raft.installed(self.now.instant, meta);
+        self.raft.installed(self.now.instant, snapshot.meta);
     }
 }

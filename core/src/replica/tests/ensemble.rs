@@ -21,6 +21,7 @@ pub(super) struct Durable {
     pub(super) hard_state: HardState,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) entries: BTreeMap<u64, SharedEntry<Txn>>,
+    pub(super) is_distrusted: bool,
 }
 
 impl Durable {
@@ -46,6 +47,7 @@ impl Durable {
             snapshot: self.snapshot.clone(),
             entries: self.entries.range(last + 1..).map(|(_, entry)| entry.clone()).collect(),
             damage: None,
+            is_distrusted: self.is_distrusted,
         }
     }
 }
@@ -69,6 +71,8 @@ pub(super) struct Ensemble {
     /// What operators heard.
     pub(super) changes: Vec<(ChangeId, ChangeProgress)>,
     pub(super) restored: Vec<(RestoreId, RestoreEnd)>,
+    /// What people heard of comparisons of states, and from whom.
+    pub(super) alarms: Vec<(ServerId, Alarm)>,
 }
 
 #[derive(Clone)]
@@ -101,6 +105,7 @@ impl Ensemble {
             next_xid: 0,
             changes: Vec::new(),
             restored: Vec::new(),
+            alarms: Vec::new(),
         };
         (1..=servers).for_each(|id| ensemble.start(ServerId(id)));
         ensemble.run(Duration::from_secs(5));
@@ -172,6 +177,13 @@ impl Ensemble {
                             inputs.push_back((id, Input::Checkpointed { ticket }));
                         }
                         Output::Purge { .. } => {}
+                        Output::Distrust { .. } => {
+                            self.disks.entry(id).or_default().is_distrusted = true
+                        }
+                        Output::Trust { .. } => {
+                            self.disks.entry(id).or_default().is_distrusted = false
+                        }
+                        Output::Alarm(alarm) => self.alarms.push((id, alarm)),
                         Output::Change { id, progress } => self.changes.push((id, progress)),
                         Output::Restored { id, end } => self.restored.push((id, end)),
                         Output::Send { to, message } => {

@@ -3,6 +3,7 @@
 mod auth;
 mod counts;
 mod deeds;
+mod doubt;
 mod ensemble;
 mod groups;
 mod local;

@@ -173,6 +173,10 @@ impl Machine for Script {
         None
     }
 
+    fn in_doubt(&self) -> bool {
+        false
+    }
+
     fn stats(&self) -> Stats {
         self.seen.lock().unwrap().costly += 1;
         self.stats.clone()
@@ -346,6 +350,14 @@ impl LogStore for Disk {
 
 impl SnapshotStore for Disk {
     fn save(&mut self, _: &Snapshot) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn distrust(&mut self, _: &str, _: &Snapshot) -> Result<Option<String>, Refusal> {
+        Ok(None)
+    }
+
+    fn trust(&mut self, _: Index) -> Result<(), Refusal> {
         Ok(())
     }
 }

@@ -52,12 +52,15 @@ pub(super) fn open<D: Disk>(
         segment_count,
         damaged_snapshots: found.damaged.iter().map(|(index, _)| name_of(*index)).collect(),
         damaged_watermarks: mark.damaged,
+        is_distrusted: found.is_distrusted,
         replaced: is_whole.then(|| why.clone()),
         damage: damage.as_ref().map(|damage| format!("{why}; {}", told(damage))),
         ..Report::default()
     };
     let (snapshots, scrub) = folders.rest(&found);
-    let recovered = Recovered { hard_state, snapshot: found.newest, entries, damage };
+    let is_distrusted = found.is_distrusted;
+    let snapshot = found.newest;
+    let recovered = Recovered { hard_state, snapshot, entries, damage, is_distrusted };
     check(&recovered);
     Ok(Opened { wal, snapshots, scrub, recovered, report })
 }

@@ -3,6 +3,7 @@
 mod begin;
 mod crash;
 mod damage;
+mod distrust;
 mod folder;
 mod format;
 mod model;

@@ -138,6 +138,14 @@ fn a_hello_of_a_stranger_says_what_is_wrong() {
     );
 }
 
+fn asked(index: u64) -> Comparison {
+    Comparison::Ask { rule: 1, at: id(2, index) }
+}
+
+fn told(index: u64) -> Comparison {
+    Comparison::Told { rule: 1, at: id(2, index), digest: 0x1122_3344 }
+}
+
 #[test]
 fn the_bytes_of_messages_are_fixed() {
     let heartbeat = Body::Heartbeat { commit: Index(300), round: 5 };
@@ -153,6 +161,9 @@ fn the_bytes_of_messages_are_fixed() {
         ),
         (Message::Heard(vec![SessionId(-2)]), "01 02 01 fffffffffffffffe"),
         (Message::ShortOfRoom, "01 03"),
+        (Message::Compare(asked(300)), "01 04 00 01 02 fb2c01"),
+        (Message::Compare(told(7)), "01 04 01 01 02 07 fc44332211"),
+        (Message::Compare(Comparison::WantState), "01 04 03"),
         (
             said(Body::Seek { after: id(1, 4), names: vec![id(2, 7), id(2, 9)] }),
             "01 00 03 0d 01 04 02 02 07 02 09",
@@ -202,6 +213,7 @@ fn a_body_that_is_cut_is_refused_though_its_checksum_is_right() {
         Message::Forward(vec![Action::Reap { path: "/a".into(), unused_ms: 0 }]),
         Message::Heard(vec![SessionId(1), SessionId(2)]),
         Message::ShortOfRoom,
+        Message::Compare(told(8)),
     ];
     for message in messages {
         let body = frame_of(&message).slice(5..);
@@ -547,6 +559,9 @@ fn message() -> impl Strategy<Value = Message> {
         1 => vec(samples::action(), 0..4).prop_map(Message::Forward),
         1 => vec(any::<i64>().prop_map(SessionId), 0..4).prop_map(Message::Heard),
         1 => Just(Message::ShortOfRoom),
+        1 => any::<u64>().prop_map(|index| Message::Compare(asked(index))),
+        1 => any::<u64>().prop_map(|index| Message::Compare(told(index))),
+        1 => Just(Message::Compare(Comparison::WantState)),
     ]
 }
 

@@ -325,6 +325,7 @@ fn mntr_of_a_leader_has_every_gauge_before_all_other_metrics() {
          zk_scrub_rounds\t0\nzk_scrub_read_bytes\t0\nzk_scrub_damage_found\t0\n\
          zk_scrub_damage_repaired\t0\nzk_scrub_damage_left\t0\nzk_scrub_last_round_ms\t0\n\
          zk_scrub_since_last_round_ms\t-1\n\
+         zk_state_in_doubt\t0\nzk_digest_agreements_count\t0\n\
          zk_first_start_waits_for\t0\n\
          zk_looking_count\t0\n"
     );

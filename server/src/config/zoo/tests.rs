@@ -91,7 +91,7 @@ fn every_honoured_key_has_its_effect() {
          znode.container.checkIntervalMs=250\nznode.container.maxPerMinute=6\n\
          znode.container.maxNeverUsedIntervalMs=300000\n\
          localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
-         readonlymode.enabled=true\n"
+         readonlymode.enabled=true\ndigest.enabled=false\n"
     );
     let config = Desk::new(Some("2\n")).read(&text).unwrap();
     let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
@@ -115,6 +115,7 @@ fn every_honoured_key_has_its_effect() {
         reap_interval: Duration::from_millis(250),
         reap_per_minute: 6,
         reap_unused_after: Duration::from_secs(300),
+        compares_states: false,
     };
     assert_eq!(config.tree, tree);
     assert!(config.local_sessions && config.local_upgrading && config.read_only_mode);
