@@ -58,7 +58,9 @@ fn an_end_that_cannot_be_read_is_lost_and_not_torn() {
     let mut opened = reopen(&disk);
     opened.wal.persist(&[append(1, 1, 40)]).unwrap();
     opened.wal.mark().unwrap();
-    opened.wal.persist(&[append(1, 41, 41)]).unwrap();
+    for index in 41..=75 {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+    }
     drop(opened);
     let names = disk.contents().into_keys();
     let name = names.rev().find(|it| it.starts_with("log-") && it.ends_with(".zk")).unwrap();
