@@ -78,8 +78,8 @@ pub(super) fn salvage<D: Disk>(
         last_number = Some(number);
         walk.salt = head.map_or_else(|| salt(id, number), |head| head.salt());
         walk.head(head);
-        let bytes = read_leniently(disk, &name, &file, size_bytes)?;
-        walk.segment(&bytes, !files.is_empty(), mark.batch);
+        let (bytes, unread) = read_leniently(disk, &name, &file, size_bytes)?;
+        walk.segment(&bytes, unread, !files.is_empty(), mark.batch);
         if files.is_empty() {
             let tail = walk.finish(mark, segments, file, size_bytes);
             let Walk { whole, terms, seams, last, hard_state, .. } = walk;
@@ -100,13 +100,13 @@ pub(super) fn salvage<D: Disk>(
     Ok(None)
 }
 
-/// The bytes of a file; what cannot be read is zero.
+/// The bytes of a file; what cannot be read is zero, and where the last of that ends is told.
 fn read_leniently<D: Disk>(
     disk: &D,
     name: &str,
     file: &D::File,
     size_bytes: u64,
-) -> Result<Vec<u8>, Error> {
+) -> Result<(Vec<u8>, usize), Error> {
     const STEP: usize = 4096;
     if size_bytes > MAX_SEGMENT_BYTES {
         let what = "it is too large for a segment".to_owned();
@@ -115,14 +115,16 @@ fn read_leniently<D: Disk>(
     }
     let mut bytes = vec![0; usize::try_from(size_bytes).expect("64 bits")];
     if file.read_at(0, &mut bytes).is_ok() {
-        return Ok(bytes);
+        return Ok((bytes, 0));
     }
+    let mut unread = 0;
     for (step, chunk) in bytes.chunks_mut(STEP).enumerate() {
         if file.read_at((step * STEP) as u64, chunk).is_err() {
             chunk.fill(0);
+            unread = step * STEP + chunk.len();
         }
     }
-    Ok(bytes)
+    Ok((bytes, unread))
 }
 
 /// A record, and its entry if the body is whole.
@@ -195,8 +197,9 @@ impl Walk {
         self.is_vote_lost = false;
     }
 
-    /// The records of a segment.
-    fn segment(&mut self, bytes: &[u8], is_followed: bool, marked: u64) {
+    /// The records of a segment, of which what comes before `unread` could not all be read: what
+    /// was durable last may have been there, and it cannot be told from a torn tail.
+    fn segment(&mut self, bytes: &[u8], unread: usize, is_followed: bool, marked: u64) {
         let mut at = HEAD_BYTES as usize;
         let mut pending: Vec<Record> = Vec::new();
         loop {
@@ -222,7 +225,7 @@ impl Walk {
         }
         if is_followed {
             self.apply(&mut pending);
-        } else if self.position.batch <= marked {
+        } else if self.position.batch <= marked || unread > at {
             self.is_end_lost = true;
             self.apply(&mut pending);
             self.gap(None);

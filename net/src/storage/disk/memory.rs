@@ -53,6 +53,8 @@ struct Node {
     current: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// What lies from here on cannot be read.
+    unreadable_from: Option<usize>,
 }
 
 impl MemoryDisk {
@@ -118,7 +120,7 @@ impl MemoryDisk {
         let mut shared = self.shared();
         let id = shared.names.new_file();
         let content = content.to_vec();
-        let node = Node { current: content.clone(), durable: content, dirty: BTreeSet::new() };
+        let node = Node { current: content.clone(), durable: content, ..Node::default() };
         shared.nodes.insert(id, node);
         shared.names.put(name, id);
     }
@@ -132,6 +134,14 @@ impl MemoryDisk {
         if let Some(byte) = node.durable.get_mut(at) {
             *byte ^= mask;
         }
+    }
+
+    /// From now on nothing of a file can be read that lies at `from` or behind.
+    pub fn lose_from(&self, name: &str, from: usize) {
+        let mut shared = self.shared();
+        let node = shared.names.find(name).expect("it is there");
+        let node = shared.nodes.get_mut(&node).expect("names lead to files");
+        node.unreadable_from = Some(from);
     }
 
     /// Lets the next `n` calls to read fail.
@@ -340,7 +350,12 @@ impl DiskFile for MemoryFile {
             shared.read_faults.0 = left - 1;
             return Err(kind.into());
         }
-        let content = &shared.alive(self.life, self.node)?.current;
+        let node = shared.alive(self.life, self.node)?;
+        let end = offset.saturating_add(into.len() as u64);
+        if node.unreadable_from.is_some_and(|from| end > from as u64) {
+            return Err(Error::other("input/output error"));
+        }
+        let content = &node.current;
         let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
         let found = start.checked_add(into.len()).and_then(|end| content.get(start..end));
         into.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);

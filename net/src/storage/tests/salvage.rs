@@ -51,6 +51,26 @@ fn damage(opened: &Opened<MemoryDisk>) -> &Damage<Txn> {
     opened.recovered.damage.as_ref().expect("it is damaged")
 }
 
+/// It cannot be told from a torn tail, and may be what was acknowledged last.
+#[test]
+fn an_end_that_cannot_be_read_is_lost_and_not_torn() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    opened.wal.persist(&[append(1, 1, 40)]).unwrap();
+    opened.wal.mark().unwrap();
+    for index in 41..=75 {
+        opened.wal.persist(&[append(1, index, index)]).unwrap();
+    }
+    drop(opened);
+    let names = disk.contents().into_keys();
+    let name = names.rev().find(|it| it.starts_with("log-") && it.ends_with(".zk")).unwrap();
+    let content = disk.content(&name).unwrap();
+    let end = content.iter().rposition(|byte| *byte != 0).unwrap();
+    disk.lose_from(&name, (end - 100) / 4096 * 4096);
+    let opened = open(disk, &Options { has_peers: true, ..options() }).unwrap();
+    assert!(opened.recovered.damage.is_some_and(|damage| damage.is_end_lost));
+}
+
 #[test]
 fn a_damaged_body_leaves_the_entry_s_name_and_all_others() {
     let (disk, ends) = written();
