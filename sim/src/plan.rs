@@ -3,6 +3,8 @@
 //! Invariant: the plan is a function of the seed alone. Each class of faults is on or off per seed
 //! ("swarm testing", Groce et al. 2012); one seed in ten is calm, and one in ten has them all.
 
+mod sectors;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use zokor_core::raft::{self, Membership};
 use crate::fault::membership::{draw_groups, groups_of};
 use crate::rng::{Concern, Stream};
 use crate::world::queue::Micros;
+
+pub use sectors::SectorPlan;
 
 /// One run, before it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,48 +217,6 @@ pub struct DiskPlan {
     pub merge: bool,
     /// The real log format over sectors, in the place of an ideal list of changes.
     pub sectors: Option<SectorPlan>,
-}
-
-/// What a disk of sectors is like, and how it fails.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SectorPlan {
-    /// Bytes of a sector: 512 or 4096.
-    pub sector_bytes: usize,
-    /// As in `storage::Options`.
-    pub segment_bytes: u64,
-    /// As in `storage::Options`.
-    pub snapshots_kept: usize,
-    /// Writes and syncs fail.
-    pub errors: bool,
-    /// Disks are full for a time.
-    pub full: bool,
-    /// Disks of a minority are damaged or lost.
-    pub damage: bool,
-    /// What is damaged comes back: servers open their disks as ones that have peers, and operators
-    /// replace what cannot be opened. Else damage ends a server.
-    #[serde(default)]
-    pub repairs: bool,
-    /// Servers read what is at rest, and damage at rest comes while they run.
-    #[serde(default)]
-    pub scrubs: bool,
-}
-
-impl SectorPlan {
-    /// The disks of the run of `seed`, whichever world it is for.
-    pub fn new(seed: u64, calm: bool, all: bool) -> Self {
-        let s = &mut Stream::new(seed, Concern::Sectors);
-        let on = |s: &mut Stream| !calm && (s.coin() || all);
-        SectorPlan {
-            sector_bytes: *s.pick(&[512, 512, 4096]),
-            segment_bytes: 4096 * s.log_between(2, 32),
-            snapshots_kept: s.between(1, 3) as usize,
-            errors: on(s),
-            full: on(s),
-            damage: on(s),
-            repairs: !calm && s.below(3) > 0,
-            scrubs: s.below(2) == 0,
-        }
-    }
 }
 
 /// What happens to processes.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::db::{Action, Database, Txn};
+use crate::db::{Action, Database, LocalWork, Txn};
 use crate::id::{Nonce, Sequence, SessionId, Token};
 use crate::proto::Text;
 use crate::raft::{Command, Entry, Payload, Term};
@@ -20,6 +20,9 @@ pub(super) struct Admission {
     term: Term,
     /// The last write of each session, or lane, in the log.
     writes: BTreeMap<SessionId, (Token, Sequence)>,
+    /// Local sessions to be upgraded, in the log, with the sequence that goes on under the new
+    /// token. Their server may apply that before the leader does, whose disk may be slower.
+    upgrades: BTreeMap<SessionId, Sequence>,
     /// Attempts in the log.
     attempts: BTreeSet<Nonce>,
     /// Sessions to be expired, with the attachment that is overdue, in the log.
@@ -98,6 +101,9 @@ impl Admission {
                 if let Some((id, token, sequence)) = turn(action) {
                     self.writes.insert(id, (token, sequence));
                 }
+                if let Some((session, sequence)) = upgraded(action) {
+                    self.upgrades.insert(session, sequence);
+                }
             }
             Action::Open { nonce, .. }
             | Action::Attach { nonce, .. }
@@ -128,6 +134,9 @@ impl Admission {
                     && self.writes.get(&id) == Some(&(token, sequence))
                 {
                     self.writes.remove(&id);
+                }
+                if let Some((session, _)) = upgraded(action) {
+                    self.upgrades.remove(&session);
                 }
             }
             Action::Open { nonce, .. }
@@ -179,8 +188,21 @@ impl Admission {
         match newest {
             Some((newest, sequence)) if newest == token => Some(Sequence(sequence.0 + 1)),
             Some((newest, _)) if newest > token => None,
-            Some(_) | None => Some(Sequence(1)),
+            Some(_) | None => {
+                let before = self.upgrades.get(&id).map_or(0, |sequence| sequence.0);
+                Some(Sequence(before + 1))
+            }
         }
+    }
+}
+
+/// Which local session it upgrades, and the sequence of its last write before.
+fn upgraded(action: &Action) -> Option<(SessionId, Sequence)> {
+    match action {
+        Action::Local { author, work: LocalWork::Upgrade { .. }, .. } => {
+            Some((author.session, author.sequence))
+        }
+        _ => None,
     }
 }
 
@@ -201,7 +223,12 @@ impl Command for Txn {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::db::{Author, Lane};
+    use crate::id::ServerId;
+    use crate::proto::Write;
 
     fn open(nonce: u64) -> Action {
         let (session, password) = (SessionId(nonce as i64), [0; 16]);
@@ -239,6 +266,37 @@ mod tests {
         assert!(!admission.holds_back(&db, &open(5)));
         admission.applied(&begin(2));
         assert!(!admission.holds_back(&db, &open(5)), "another leader's");
+    }
+
+    /// The server of the session may have applied the upgrade before the leader has.
+    #[test]
+    fn what_follows_an_upgrade_that_is_not_applied_yet_goes_on_where_the_session_was() {
+        let db = Database::new();
+        let mut admission = Admission::default();
+        let author = |token, sequence| Author {
+            session: SessionId(9),
+            token: Token(token),
+            sequence: Sequence(sequence),
+            identities: Arc::new([]),
+        };
+        let write = |token, sequence| Action::Write {
+            author: author(token, sequence),
+            write: Write::Delete { path: "/a".into(), version: -1 },
+        };
+        let upgrade = Action::Local {
+            lane: Lane { server: ServerId(1), token: Token(5), sequence: Sequence(1) },
+            author: author(3, 17),
+            work: LocalWork::Upgrade { password: [0; 16], timeout_ms: 4_000 },
+        };
+        assert!(!admission.admits(&db, &write(40, 18)));
+        admission.note(&upgrade);
+        assert!(admission.admits(&db, &write(40, 18)));
+        assert!(!admission.admits(&db, &write(40, 1)) && !admission.admits(&db, &write(40, 19)));
+        admission.note(&write(40, 18));
+        assert!(admission.admits(&db, &write(40, 19)) && !admission.admits(&db, &write(40, 18)));
+        admission.applied(&write(40, 18));
+        admission.applied(&upgrade);
+        assert!(admission.admits(&db, &write(41, 1)), "another that knows nothing of it");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(super) struct Driver {
     /// The server stops: nothing more is read from clients.
     pub(super) draining: bool,
     /// `None` once the server, or one of storage's workers, has ended.
-    storage: Option<StorageQueues>,
+    pub(super) storage: Option<StorageQueues>,
     /// Something became durable since the log was marked last, and from when on it may be marked.
     mark_due: Option<Instant>,
     /// From when on the room on the disk may be measured.
@@ -502,30 +502,6 @@ impl Driver {
         let spread = if asked.is_update { &mut counts.update_ms } else { &mut counts.read_ms };
         spread.note(in_ms(latency));
         self.large_bytes -= if self.is_large(asked.bytes) { asked.bytes } else { 0 };
-    }
-
-    pub(super) fn write_log(&mut self, job: LogJob) {
-        if self.storage.as_ref().is_none_or(|storage| storage.log.send(job).is_err()) {
-            self.lose_storage();
-        }
-    }
-
-    pub(super) fn read_at_rest(&mut self, job: ScrubJob) {
-        if self.storage.as_ref().is_none_or(|storage| storage.scrub.send(job).is_err()) {
-            self.lose_storage();
-        }
-    }
-
-    fn keep(&mut self, job: SnapshotJob) {
-        if self.storage.as_ref().is_none_or(|it| it.snapshots.send(job).is_err()) {
-            self.lose_storage();
-        }
-    }
-
-    /// A worker has ended. Nothing more is carried out; why, its report says, which it sent before
-    /// and which is on its way.
-    fn lose_storage(&mut self) {
-        self.storage = None;
     }
 
     fn say(&mut self, now: Now, conn: ConnId, saying: Saying) {

@@ -19,6 +19,7 @@ mod doubt_told;
 mod driver;
 mod error;
 mod facts;
+mod keeping;
 mod log_writer;
 mod machine;
 mod peers;

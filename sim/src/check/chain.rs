@@ -51,11 +51,28 @@ impl Chain {
             ("committed is in the log", commit, last),
             ("applied is durable", applied, durable),
         ] {
-            must("the chain of indices (C8)", less <= more, || {
-                format!("{what}: not so on server {server}: {self:?}")
-            })?;
+            self.link(server, what, less <= more)?;
         }
         Ok(())
+    }
+
+    /// The same while the log of `server` is not whole: nothing is taken for agreed on until it
+    /// is, and nothing is applied but what a snapshot holds that has come from another server.
+    ///
+    /// # Errors
+    /// If a link is out of place.
+    pub fn holds_in_repair(&self, server: ServerId) -> Verdict {
+        let Chain { purged, snapshot, applied, commit, durable, .. } = *self;
+        self.link(server, "purged is in a snapshot", purged <= snapshot)?;
+        self.link(server, "what is applied is a snapshot", applied == snapshot)?;
+        self.link(server, "committed is applied", commit <= applied)?;
+        self.link(server, "applied is durable", applied <= durable)
+    }
+
+    fn link(&self, server: ServerId, what: &str, holds: bool) -> Verdict {
+        must("the chain of indices (C8)", holds, || {
+            format!("{what}: not so on server {server}: {self:?}")
+        })
     }
 }
 
@@ -89,6 +106,21 @@ mod tests {
             [1, 2, 3, 6, 5, 3],
             [1, 2, 3, 4, 5, 2],
         ] {
+            assert!(chain(broken).is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn in_repair_only_a_snapshot_is_applied_whatever_is_agreed() {
+        let chain = |[purged, snapshot, applied, commit, last, durable]: [u64; 6]| {
+            let [purged, snapshot, applied, commit, last, durable] =
+                [purged, snapshot, applied, commit, last, durable].map(Index);
+            Chain { purged, snapshot, applied, commit, last, durable }.holds_in_repair(ServerId(1))
+        };
+        assert!(chain([2, 7, 7, 2, 2, 7]).is_ok());
+        for broken in
+            [[8, 7, 7, 2, 2, 7], [2, 7, 8, 2, 2, 8], [2, 7, 7, 8, 8, 8], [2, 7, 7, 2, 2, 6]]
+        {
             assert!(chain(broken).is_err(), "{broken:?}");
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
-use zokor_core::raft::{self, EntryId, Payload, Persist, Role, Term};
+use zokor_core::raft::{self, EntryId, Index, Payload, Persist, Role, Term};
 use zokor_core::replica::Snapshot;
 
 use super::disk::Disk;
@@ -148,7 +148,11 @@ impl World {
             owner::served(id, replica.database())?;
         }
         let chain = Chain::of(&state.disk, stats.applied, stats.commit);
-        chain.holds(id)?;
+        if replica.raft().repair().is_some() {
+            chain.holds_in_repair(id)?;
+        } else {
+            chain.holds(id)?;
+        }
         let (keep, every) = (state.config.raft.keep_entries, state.config.snapshot_entries);
         bounds::log(id, chain.last.0 - chain.purged.0, keep, every)?;
         if stats.role == Role::Leader {
@@ -174,24 +178,32 @@ impl World {
         if stats.applied > before.applied {
             crate::check::zxid::told(id, stats.applied, stats.zxid, &self.checks.model)?;
             self.tells_state(id, stats.zxid, stats.digest)?;
-            for index in before.applied.0 + 1..=stats.applied.0 {
-                let outcome = &self.checks.model.step(index as usize).outcome;
-                if let Outcome::Upgraded(_) = outcome {
-                    self.probes.hit("local session upgraded");
-                }
-                if let Outcome::Opened(session)
-                | Outcome::Upgraded(session)
-                | Outcome::Attached(session) = *outcome
-                {
-                    self.servers[server as usize - 1].touch(session, time);
-                }
-            }
+            self.note_attached(server, before.applied.next(), stats.applied);
             let (applied, zxid) = (stats.applied, stats.zxid);
             self.trace.note(time, Lane::Server(server), Kind::Apply, || {
                 format!("has applied {applied}, {zxid}")
             });
         }
         Ok(())
+    }
+
+    /// Sessions that come with these entries have been heard of when `server` takes them in.
+    fn note_attached(&mut self, server: u64, first: Index, last: Index) {
+        for index in first.0..=last.0 {
+            let outcome = &self.checks.model.step(index as usize).outcome;
+            if let Outcome::Upgraded(_) = outcome {
+                self.probes.hit("local session upgraded");
+            }
+            if let Outcome::Opened(session)
+            | Outcome::Upgraded(session)
+            | Outcome::Attached(session) = *outcome
+            {
+                // It was taken in with what is polled now, however long the server stood still in
+                // between.
+                let state = &mut self.servers[server as usize - 1];
+                state.touch(session, state.unpolled_since.unwrap_or(self.time));
+            }
+        }
     }
 
     /// A server has won an election.

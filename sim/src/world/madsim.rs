@@ -6,6 +6,7 @@
 
 mod disks;
 mod networks;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +16,6 @@ use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use ::madsim::task::NodeId;
-use ::madsim::time::TimeHandle;
 use tokio::net::{Door, Net, Sockets, TcpStream, Weather};
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::replica::{Mode, Stats};
@@ -43,26 +43,7 @@ use crate::whole::ledger::{Ledger, Noted};
 use disks::{End, Trouble};
 use networks::peer_addresses;
 
-/// True time, readable from anywhere.
-#[derive(Clone)]
-pub struct Watch {
-    time: TimeHandle,
-    origin: madsim::time::Instant,
-}
-
-impl Watch {
-    /// Begins now. Inside a simulation only.
-    pub fn start() -> Self {
-        let time = TimeHandle::current();
-        let origin = time.now_instant();
-        Watch { time, origin }
-    }
-
-    /// Microseconds since the start.
-    pub fn micros(&self) -> Micros {
-        (self.time.now_instant() - self.origin).as_micros() as Micros
-    }
-}
+pub use watch::Watch;
 
 /// A server's own clocks over the true time.
 struct OwnClock {

@@ -106,7 +106,8 @@ impl Touched {
     /// What came in is taken into account by now.
     pub fn settle(&mut self) {
         for (session, heard) in self.fresh.drain(..) {
-            self.by_session.insert(session, heard);
+            let last = self.by_session.entry(session).or_insert(heard);
+            *last = heard.max(*last);
         }
     }
 
