@@ -244,7 +244,7 @@ impl World {
         let present = self.checks.members.since_last_look(claim.server);
         let new = self.checks.committed.advanced(claim, log, &disks, &present)?;
         for _ in 0..new {
-            let index = raft::Index(self.checks.model.last() as u64 + 1);
+            let index = Index(self.checks.model.last() as u64 + 1);
             let entry = self.checks.committed.entry(index).expect("it was just committed").clone();
             self.checks.model.append(&entry);
             if matches!(&entry.payload, Payload::Command(txn) if txn.rules.no_room) {
@@ -317,7 +317,7 @@ impl World {
             let end = End { server: server.id, applied: stats.applied, disk: &server.disk };
             for zxid in self.checks.judge.writes.acknowledged() {
                 let index = self.checks.model.index_of(zxid).unwrap_or(usize::MAX);
-                let id = self.checks.committed.id(raft::Index(index as u64));
+                let id = self.checks.committed.id(Index(index as u64));
                 end.has(id.expect("only committed writes are answered"))?;
             }
             let mut expected = bounds::Memory { requests: 0, watches: 0 };
