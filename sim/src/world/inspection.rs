@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zokor_core::db::{Action, Txn};
 use zokor_core::id::{ServerId, SessionId};
-use zokor_core::raft::{self, EntryId, Index, Payload, Persist, Role, Term};
+use zokor_core::raft::{EntryId, Index, Payload, Persist, Role, Term};
 use zokor_core::replica::Snapshot;
 
 use super::disk::Disk;
