@@ -264,11 +264,10 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
                 why = outbox.given_up() => Err(why.into()),
                 sent = send(&mut writer, &mut out, write_timeout), if !out.is_empty() => sent,
                 end = silence_ends(&mut reader) => Err(end),
-                () = yield_now(), if passes => Ok(()),
+                () = yield_now(), if out.is_empty() && passes => Ok(()),
                 () = outbox.woken(), if out.is_empty() => Ok(()),
                 () = pace.due(), if out.is_empty() && frames.is_some() => Ok(()),
-                () = sleep_until(waits_until.unwrap_or_else(Instant::now)), if waits_until.is_some()
-                    => Ok(()),
+                () = until(waits_until), if out.is_empty() && waits_until.is_some() => Ok(()),
             };
             if happened.is_err() || frames.is_none() {
                 drop(frames);
@@ -280,6 +279,13 @@ pub(super) async fn speak<S: AsyncRead + AsyncWrite>(
                 }
             }
         }
+    }
+}
+
+/// Resolves at that time, if there is one.
+async fn until(time: Option<Instant>) {
+    if let Some(time) = time {
+        sleep_until(time).await;
     }
 }
 
