@@ -81,6 +81,9 @@ const SEEDS: &[(u64, &str)] = &[
     (0x55dd_8cd4_2ae4_a546, "the same kept one server behind"),
     (0x28ae_5ce5_fd9d_f7e9, "the same kept one server from ever hearing anything"),
     (0x75ea_b8b5_d011_d590, "a client that rested lost its connection after all was well"),
+    (0xb9e2_04a9_eb95_36a9, "a snapshot that broke off was gone on with before all else had gone"),
+    (0x7e8e_21a7_f0e3_0fbf, "chance turned everybody away for long after the storm"),
+    (0x35cf_2542_8f55_072a, "a close overtook what was dropped with its connection"),
     (0x597c_cd76_2da1_47b4, "a server with a leader served nobody: it was lost and found at once"),
 ];
 

@@ -167,6 +167,7 @@ fn effects(
     model: &Model,
 ) -> Result<Judge, crate::check::Violation> {
     let mut judge = Judge::default();
+    judge.writes.close_outlives();
     for moment in moments {
         match &moment.deed {
             Deed::Hears(conn, Heard::Connected(response)) if response.session != SessionId(0) => {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use zokor_net::runtime::{ConnectThrottle, Limits, RequestThrottle};
+use zokor_net::runtime::{ConnectThrottle, Limits, RequestThrottle, Share};
 
 use crate::plan::Plan;
 use crate::rng::{Concern, Stream};
@@ -55,6 +55,9 @@ fn throttled(s: &mut Stream, roomy: Limits) -> Limits {
             fill_time: Duration::from_millis(s.log_between(1, 200)),
             freeze_time: s.coin().then(|| Duration::from_millis(s.log_between(1, 500))),
             seed: s.below(1 << 32),
+            // A storm may bring the share that is turned away to all. By default it takes hours
+            // until it is none again, and everything is to be read at the end.
+            drop_decrease: Share(Share::WHOLE.0 / 5),
             ..ConnectThrottle::default()
         };
     }

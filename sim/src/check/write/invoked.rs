@@ -19,11 +19,19 @@ pub struct Invoked {
     attachments: BTreeMap<(SessionId, Token), Vec<ConnId>>,
     /// Who speaks for a session, at this moment of the log.
     speaking: BTreeMap<SessionId, ConnId>,
+    /// Servers drop what waits when its connection ends, but for the wish to end the session, which
+    /// then takes the place of what was before it (ZooKeeper: `RequestThrottler`).
+    close_outlives: bool,
 }
 
 const SPEAKS: &str = "no write from a former connection (S8)";
 
 impl Invoked {
+    /// In this world servers drop what waits when its connection ends.
+    pub fn close_outlives(&mut self) {
+        self.close_outlives = true;
+    }
+
     /// `conn` serves `session`.
     pub fn attached(&mut self, session: SessionId, conn: ConnId) {
         self.connections.entry(session).or_default().push(conn);
@@ -64,12 +72,16 @@ impl Invoked {
         let candidates = self.attachments.entry(key).or_insert_with(|| all.to_vec());
         let place = (author.sequence.0 as usize).wrapping_sub(1);
         let asked = &self.asked;
+        let n_places = match write {
+            Write::CloseSession if self.close_outlives => usize::MAX,
+            _ => 1,
+        };
         candidates.retain(|conn| {
-            let request = asked.get(conn).and_then(|writes| writes.get(place));
-            let Some(Request::Write(asked)) = request.map(|request| &**request) else {
-                return false;
-            };
-            is_as_asked(asked, write, result)
+            let behind = asked.get(conn).into_iter().flatten().skip(place);
+            behind.take(n_places).any(|request| match &**request {
+                Request::Write(asked) => is_as_asked(asked, write, result),
+                _ => false,
+            })
         });
         must("every write was asked for (W3)", !candidates.is_empty(), || {
             format!("no connection asked for {write:?} of {author:?} at {zxid}")
@@ -107,6 +119,25 @@ pub(in crate::check) mod tests {
     use super::*;
 
     const DONE: Result<Response, ErrorCode> = Ok(Response::Empty);
+
+    #[test]
+    fn a_close_may_overtake_what_was_dropped_with_its_connection_where_servers_do_that() {
+        for outlives in [false, true] {
+            let mut invoked = Invoked::default();
+            if outlives {
+                invoked.close_outlives();
+            }
+            invoked.attached(SessionId(1), ConnId(1));
+            for write in [Write::Check { path: "/a".into(), version: 1 }, Write::CloseSession] {
+                invoked.asked(ConnId(1), Arc::new(Request::Write(write)));
+            }
+            let (close, zxid) = (Write::CloseSession, Zxid(9));
+            let done = invoked.took_effect(&author(1, 1, 1), &close, &Ok(Response::Empty), zxid);
+            assert_eq!(done.is_ok(), outlives);
+            let late = invoked.took_effect(&author(1, 1, 3), &close, &Ok(Response::Empty), zxid);
+            assert!(late.is_err(), "none was asked for behind it");
+        }
+    }
 
     #[test]
     fn only_what_is_refused_for_want_of_room_may_come_without_its_data() {

@@ -32,6 +32,11 @@ pub struct Writes {
 }
 
 impl Writes {
+    /// In this world servers drop what waits when its connection ends.
+    pub fn close_outlives(&mut self) {
+        self.invoked.close_outlives();
+    }
+
     /// `conn` serves `session`.
     pub fn attached(&mut self, session: SessionId, conn: ConnId) {
         self.invoked.attached(session, conn);
