@@ -70,6 +70,8 @@ pub(super) struct AtRest {
     pub(super) damaged: BTreeSet<Index>,
     /// Those that were read back whole since the start.
     pub(super) verified: BTreeSet<Index>,
+    /// Those of a state that turned out to be wrong: however whole, they are never verified.
+    distrusted: BTreeSet<Index>,
     /// The numbers of segments that are damaged; they go when a verified snapshot covers them.
     pub(super) sick: BTreeSet<u64>,
     /// The watermark is to be written anew.
@@ -122,12 +124,26 @@ impl AtRest {
     /// A snapshot was written and read back.
     pub(super) fn saved(&mut self, index: Index) {
         self.damaged.remove(&index);
+        self.distrusted.remove(&index);
         self.present.insert(index);
         self.verified.insert(index);
         if self.n_to_replace > 0 {
             self.n_to_replace -= 1;
             self.repaired(format!("{} was written in the place of a damaged one", name_of(index)));
         }
+    }
+
+    /// A snapshot was read, and is whole.
+    pub(super) fn read_whole(&mut self, index: Index) {
+        if self.present.contains(&index) && !self.distrusted.contains(&index) {
+            self.verified.insert(index);
+        }
+    }
+
+    /// None of those that are there is to be trusted.
+    pub(super) fn distrust_all(&mut self) {
+        self.distrusted = self.present.clone();
+        self.verified.clear();
     }
 
     /// So many snapshots were found to be damaged at the start.
@@ -169,6 +185,7 @@ impl AtRest {
         let later = self.present.split_off(&index);
         let before = std::mem::replace(&mut self.present, later);
         self.verified = self.verified.split_off(&index);
+        self.distrusted = self.distrusted.split_off(&index);
         before.into_iter().collect()
     }
 
@@ -237,5 +254,28 @@ impl AtRest {
     /// How many files are damaged at the moment.
     pub(super) fn n_left(&self) -> u64 {
         self.sick.len() as u64 + self.n_to_replace + u64::from(self.is_mark_sick)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_a_wrong_state_is_not_verified_by_being_whole() {
+        let [one, two] = [1, 2].map(Index);
+        let mut at_rest = AtRest { n_kept: 2, ..AtRest::default() };
+        at_rest.saved(one);
+        at_rest.saved(two);
+        at_rest.distrust_all();
+        at_rest.read_whole(one);
+        at_rest.read_whole(two);
+        assert_eq!(at_rest.newest(), None, "the next that is saved takes their place");
+        at_rest.saved(two);
+        at_rest.read_whole(one);
+        assert_eq!((at_rest.newest(), at_rest.verified.len()), (Some(two), 1));
+        assert_eq!(at_rest.take_before(two), [one]);
+        at_rest.read_whole(one);
+        assert_eq!(at_rest.verified.len(), 1, "it is gone");
     }
 }

@@ -72,8 +72,10 @@ impl<D: Disk> Snapshots<D> {
         at_rest.present = found.present.clone();
         at_rest.damaged = found.damaged.iter().map(|(index, _)| *index).collect();
         at_rest.replace(found.damaged.len());
-        let newest = found.newest.iter().filter(|_| !found.is_distrusted);
-        at_rest.verified = newest.map(|it| it.meta.last.index).collect();
+        at_rest.verified = found.newest.iter().map(|it| it.meta.last.index).collect();
+        if found.is_distrusted {
+            at_rest.distrust_all();
+        }
         drop(at_rest);
         Snapshots { shared, disk, is_poisoned: false }
     }
@@ -134,7 +136,7 @@ impl<D: Disk> Snapshots<D> {
 
     /// None of those that are there counts as verified any more.
     pub(super) fn forget_verified(&mut self) {
-        self.shared.at_rest().verified.clear();
+        self.shared.at_rest().distrust_all();
     }
 
     /// Those before `index`, ascending, which count as present no more: the caller takes the files

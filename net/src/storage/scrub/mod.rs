@@ -287,10 +287,7 @@ impl<D: Disk> Scrub<D> {
     fn pass(&mut self, target: Target) {
         self.unmended.remove(&target);
         if let Target::Snapshot(index) = target {
-            let mut at_rest = self.shared.at_rest();
-            if at_rest.present.contains(&index) {
-                at_rest.verified.insert(index);
-            }
+            self.shared.at_rest().read_whole(index);
         }
     }
 
