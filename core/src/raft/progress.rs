@@ -344,7 +344,13 @@ impl Progress {
         self.window = usize::MAX;
         self.step = Step::Out;
         self.place = None;
-        self.probe_from(self.received.next());
+        // Where a search was is as good a place to go on as any: that nothing is known of what it
+        // has is no reason to take it for empty, and to send a snapshot to one that needs none.
+        let next = match self.flow {
+            Flow::Pipeline => self.received.next(),
+            Flow::Probe | Flow::Snapshot => self.next.max(self.received.next()),
+        };
+        self.probe_from(next);
     }
 }
 
@@ -368,6 +374,19 @@ mod tests {
         assert!(!progress.may_send(8));
         progress.retry();
         assert!(progress.may_send(8));
+    }
+
+    #[test]
+    fn who_is_lost_before_it_has_said_anything_is_asked_at_the_same_place_again() {
+        let mut progress = Progress::new(Index(10), Instant::ZERO);
+        progress.sent(Index(9), Index::ZERO);
+        progress.disconnected();
+        assert_eq!((progress.next(), progress.may_send(8)), (Index(10), true));
+        // What it has not acknowledged may be lost.
+        let mut progress = pipeline(5);
+        progress.sent(Index(9), Index::ZERO);
+        progress.disconnected();
+        assert_eq!((progress.flow(), progress.next()), (Flow::Probe, Index(6)));
     }
 
     #[test]
