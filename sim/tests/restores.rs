@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use zokor_chance::Chance;
 use zokor_sim::fault::{Fault, Timed};
 use zokor_sim::probe::Probes;
 use zokor_sim::rng::{Concern, Stream};
@@ -51,6 +52,7 @@ fn restores_among_crashes_and_partitions_leave_what_was_asked_for_or_what_was() 
         ("restore refused beside another", 1),
         ("restore with an unknown end", 1),
         ("closed: session ended", 1),
+        (Chance::SmallPiece.deviation(), 1),
     ] {
         assert!(probes.count(probe) >= least, "{probe}: {}", probes.count(probe));
     }
