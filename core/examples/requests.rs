@@ -14,7 +14,7 @@
 mod lone;
 
 use bytes::Bytes;
-use zokor_core::proto::{Read, Request, Text};
+use zokor_core::proto::{Read, Request, Text, Write};
 
 use lone::{Lone, create, gets, path, prepared, sets};
 
@@ -36,7 +36,7 @@ fn main() {
 }
 
 fn usage() -> ! {
-    eprintln!("requests get|set|create|children alone|together N");
+    eprintln!("requests get|set|create|multi|children alone|together N");
     std::process::exit(2)
 }
 
@@ -47,6 +47,16 @@ fn requests(lone: &mut Lone, kind: &str, first: usize, n: usize) -> Vec<Request>
         "create" => {
             let made = first + lone::N_ZNODES..first + lone::N_ZNODES + n;
             made.map(|n| create(path(n), Bytes::from(vec![7; 100]))).collect()
+        }
+        "multi" => {
+            let ten = |_| {
+                let writes = sets(10).into_iter().map(|request| match request {
+                    Request::Write(write) => write,
+                    other => panic!("{other:?} is no write"),
+                });
+                Request::Write(Write::Multi(writes.collect()))
+            };
+            (0..n).map(ten).collect()
         }
         "children" => {
             if first == 0 {

@@ -83,6 +83,7 @@ macro_rules! counter_bits {
 pub use zokor_chance as chance;
 
 pub mod auth;
+mod cell;
 pub mod db;
 pub mod groups;
 pub mod id;

@@ -97,7 +97,7 @@ pub fn identity(bytes: &[u8]) {
     let named = String::from_utf8_lossy(rest.unwrap_or_default()).into_owned();
     let named = Id { scheme: scheme.into(), id: named.into() };
     let acl = [Acl { permissions: Permissions::ALL, id: named.clone() }];
-    let Ok(fixed) = fix_up(&acl, &proven) else {
+    let Ok(fixed) = fix_up(&acl.into(), &proven) else {
         return;
     };
     assert!(fix_up(&fixed, &proven).is_ok(), "what is stored could be sent");

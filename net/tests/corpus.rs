@@ -11,7 +11,7 @@ use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token, Xid};
 use zokor_core::proto::{
     Acl, AclList, AuthPacket, ConnectRequest, ConnectResponse, Create, CreateKind, Ensemble,
     ErrorCode, Event, EventKind, Id, Identities, Member, OpResult, Permissions, Read, Request,
-    Response, Rewatch, SaslToken, Stat, Write, Zxid,
+    Response, Rewatch, SaslToken, SharedData, Stat, Write, Zxid,
 };
 use zokor_core::raft::{
     self, Body, Entry, EntryId, Index, Membership, Payload, SharedEntry, SnapshotMeta, Term,
@@ -96,12 +96,12 @@ fn response_keeps_its_promises() {
     let data = || Some(Bytes::from_static(b"hi"));
     let results = vec![
         OpResult::Create("/a".into()),
-        OpResult::Data(data(), Stat::default()),
+        OpResult::Data(data().map(SharedData::from), Stat::default()),
         OpResult::Names(vec!["b".into()]),
         OpResult::Error(Some(ErrorCode::NoNode)),
     ];
     let answers = [
-        ("data", Ok(Response::Data(data(), Stat::default()))),
+        ("data", Ok(Response::Data(data().map(SharedData::from), Stat::default()))),
         ("names", Ok(Response::NamesStat(vec!["b".into(), "c".into()], Stat::default()))),
         ("acl", Ok(Response::Acl(acl(), Stat::default()))),
         ("multi", Ok(Response::Multi(results))),
@@ -254,7 +254,7 @@ fn create() -> Write {
     Write::Create(Create {
         path: "/a".into(),
         data: Some(Bytes::from_static(b"hi")),
-        acl: acl(),
+        acl: acl().into(),
         flags: 0,
         ttl_ms: -1,
         kind: CreateKind::Create,

@@ -284,7 +284,7 @@ impl Pair {
         let write = match self.draws.below(16) {
             0 => {
                 let (path, version) = (self.path(), self.version());
-                Write::SetAcl { path, acl: self.acl(), version }
+                Write::SetAcl { path, acl: self.acl().into(), version }
             }
             1 | 2 => self.quota(),
             3..6 => {
@@ -309,7 +309,7 @@ impl Pair {
                 Some(if is_plain { Bytes::from_static(limits.as_bytes()) } else { self.text() });
             let path = format!("{folder}{rest}").into();
             let (acl, kind) = (vec![anyone(31)], CreateKind::Create);
-            Write::Create(Create { path, data, acl, flags: 0, ttl_ms: -1, kind })
+            Write::Create(Create { path, data, acl: acl.into(), flags: 0, ttl_ms: -1, kind })
         });
         Write::Multi(parts.into())
     }
@@ -341,7 +341,7 @@ impl Pair {
             }
         };
         let (path, data, acl) = (self.path(), self.data(), self.acl());
-        Write::Create(Create { path, data, acl, flags, ttl_ms, kind })
+        Write::Create(Create { path, data, acl: acl.into(), flags, ttl_ms, kind })
     }
 
     fn path(&mut self) -> Text {

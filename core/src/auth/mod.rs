@@ -17,7 +17,7 @@ pub use digest_md5::{Answer, DigestMd5, Exchange, Login, NonceBytes, Rejected, S
 pub use peer::{Call, Nonces, PeerAuth};
 pub use secret::Secret;
 
-use crate::proto::{Acl, Id, Text, Write};
+use crate::proto::{Acl, AclList, Id, Text, Write};
 use crate::tree::ANY_SASL;
 
 /// How the connections of one server prove who they are, and what is asked of them. The default is
@@ -180,16 +180,17 @@ impl AuthConfig {
         }
     }
 
-    fn strike_from(&self, acl: &mut [Acl]) {
-        for entry in acl {
-            let is_foreign = match &*entry.id.scheme {
-                "digest" | "sasl" | "x509" | "key" => !self.offers(&entry.id.scheme),
-                // The others are known to whoever applies the write, or to nobody.
-                _ => false,
-            };
-            if is_foreign {
-                entry.id = Id::new("", "");
-            }
+    fn strike_from(&self, acl: &mut AclList) {
+        let is_foreign = |entry: &Acl| match &*entry.id.scheme {
+            "digest" | "sasl" | "x509" | "key" => !self.offers(&entry.id.scheme),
+            // The others are known to whoever applies the write, or to nobody.
+            _ => false,
+        };
+        if acl.iter().any(is_foreign) {
+            let nobody = |entry: &Acl| Acl { id: Id::new("", ""), ..entry.clone() };
+            let struck =
+                |entry: &Acl| if is_foreign(entry) { nobody(entry) } else { entry.clone() };
+            *acl = acl.iter().map(struck).collect();
         }
     }
 }

@@ -109,12 +109,12 @@ fn schemes_that_are_not_offered_are_struck_from_every_list() {
     let all =
         AuthConfig { sasl_in_acls: true, x509_in_acls: true, key: true, ..AuthConfig::default() };
     let struck = [&known[..], &vec![entry("", ""); 4][..]].concat();
-    let set = |acl: &[Acl]| Write::SetAcl { path: "/a".into(), acl: acl.to_vec(), version: -1 };
+    let set = |acl: &[Acl]| Write::SetAcl { path: "/a".into(), acl: acl.into(), version: -1 };
     let create = |acl: &[Acl]| {
         Write::Create(Create {
             path: "/a".into(),
             data: None,
-            acl: acl.to_vec(),
+            acl: acl.into(),
             flags: 0,
             ttl_ms: -1,
             kind: CreateKind::Create,

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::change::ChangeKind;
 use super::quota::{self, Growth, data_bytes};
 use super::work::Work;
@@ -15,7 +13,7 @@ use crate::proto::{
     is_valid, parent_of,
 };
 use crate::tree::acl::fix_up;
-use crate::tree::{Content, Kind, StoredStat};
+use crate::tree::{Kind, NewZnode, StoredStat};
 
 /// Makes a znode, and answers with its path and stat.
 pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat), ErrorCode> {
@@ -27,11 +25,11 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
     let parent_path = parent_of(&create.path).ok_or(ErrorCode::BadArguments)?;
     let acl = fix_up(&create.acl, work.identities)?;
     let parent = work.znode(parent_path)?;
-    work.require(&parent.acl, Permissions::CREATE)?;
+    work.require(parent.acl(), Permissions::CREATE)?;
     let path = if sequential {
         // The sign counts as one of the ten; beyond 2^31 there are eleven.
         let is_wrong = mutated!(SequenceIsChildCount);
-        let n = if is_wrong { parent.n_children() as i32 } else { parent.stat.cversion };
+        let n = if is_wrong { parent.n_children() as i32 } else { parent.stat().cversion };
         Text::from(format!("{}{n:010}", create.path))
     } else {
         create.path.clone()
@@ -43,21 +41,19 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
     if let Kind::Ephemeral(_) = parent.kind() {
         return Err(ErrorCode::NoChildrenForEphemerals);
     }
-    let parent_acl = Arc::clone(&parent.acl);
-    let n_bytes = data_bytes(create.data.as_ref());
+    let parent_acl = Arc::clone(parent.acl());
+    let n_bytes = data_bytes(create.data.as_deref());
     quota::admits(work, &path, Growth { n_znodes: 1, n_bytes })?;
 
     let zxid = work.zxid;
-    // A slice of the request would keep its whole frame in memory.
-    let data = create.data.as_ref().map(|data| Bytes::copy_from_slice(data));
     let stat = StoredStat::created(zxid, work.time, kind.to_owner());
-    work.insert(&path, Content { data, acl: acl.into(), stat });
-    work.update_stat(parent_path, |stat| {
+    let new = NewZnode { data: create.data.as_deref(), acl: &acl, stat: &stat };
+    work.insert(&path, new, |stat| {
         stat.cversion = stat.cversion.wrapping_add(1);
         stat.pzxid = zxid.0;
     });
     let znode = work.znode(&path).expect("it was just made");
-    let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat());
+    let (acl, stat) = (Arc::clone(znode.acl()), znode.to_stat());
     work.changed(&path, (ChangeKind::Created, n_bytes), acl, Some(parent_acl));
     quota::created(work, &path, n_bytes);
     Ok((path, stat))

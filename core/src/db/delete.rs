@@ -19,9 +19,9 @@ pub(super) fn delete(work: &mut Work<'_>, path: &Text, version: i32) -> Result<(
     }
     let parent = parent_of(path).ok_or(ErrorCode::BadArguments)?;
     let parent = work.znode(parent)?;
-    work.require(&parent.acl, Permissions::DELETE)?;
+    work.require(parent.acl(), Permissions::DELETE)?;
     let znode = work.znode(path)?;
-    check_version(version, znode.stat.version)?;
+    check_version(version, znode.stat().version)?;
     if znode.n_children() > 0 {
         return Err(ErrorCode::NotEmpty);
     }
@@ -42,12 +42,11 @@ pub(super) fn reap(work: &mut Work<'_>, path: &Text, unused_ms: i64) {
 pub(super) fn remove(work: &mut Work<'_>, path: &Text) {
     let parent_path = parent_of(path).expect("a znode has a path, and the root is never removed");
     let znode = work.znode(path).expect("callers have looked");
-    let acl = Arc::clone(&znode.acl);
+    let acl = Arc::clone(znode.acl());
     let parent = work.znode(parent_path).expect("a tree is closed under parents");
-    let parent_acl = Arc::clone(&parent.acl);
+    let parent_acl = Arc::clone(parent.acl());
     let zxid = work.zxid;
-    let n_bytes = -work.remove(path);
-    work.update_stat(parent_path, |stat| stat.pzxid = zxid.0);
+    let n_bytes = -work.remove(path, |stat| stat.pzxid = zxid.0);
     work.changed(path, (ChangeKind::Deleted, 0), acl, Some(parent_acl));
     quota::changed(work, path, Growth { n_znodes: -1, n_bytes });
 }

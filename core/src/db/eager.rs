@@ -27,5 +27,5 @@ pub(super) fn refusal(tree: &Tree, identities: &[Id], write: &Write) -> Option<E
     {
         return Some(code);
     }
-    require(&tree.get(path)?.acl, wanted, identities).err()
+    require(tree.get(path)?.acl(), wanted, identities).err()
 }

@@ -16,10 +16,10 @@ use crate::id::{Sequence, SessionId, Token};
 use crate::pages::Pages;
 use crate::proto::{AclList, Text, Zxid, name_of, parent_of};
 use crate::session::Sessions;
-use crate::tree::{Content, Kind, Tree, Walk, Znode};
+use crate::tree::{Kind, Tree, Walk, Znode};
 
 pub use crate::session::{Session, Session as SessionRecord};
-pub use crate::tree::StoredStat;
+pub use crate::tree::{NewZnode, StoredStat};
 
 /// One znode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub struct ImageNode {
     pub acl: AclList,
     /// Its numbers.
     pub stat: StoredStat,
+}
+
+impl ImageNode {
+    /// For a znode that is to have all this.
+    pub fn as_new(&self) -> NewZnode<'_> {
+        NewZnode { data: self.data.as_deref(), acl: &self.acl, stat: &self.stat }
+    }
 }
 
 /// Why values do not make a state.
@@ -66,7 +73,7 @@ pub enum ImageError {
 #[derive(Clone, Debug)]
 pub struct Image(Arc<Frozen>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Frozen {
     zxid: Zxid,
     znodes: Pages<Znode>,
@@ -111,14 +118,14 @@ impl Image {
         }))
     }
 
-    pub(super) fn thaw(&self) -> (Tree, Sessions, Restores) {
+    pub(super) fn thaw(self) -> (Tree, Sessions, Restores) {
         let Frozen { zxid, znodes, sessions, last_ids, restores, digest: expected, tree } =
-            &*self.0;
-        let tree = tree.clone().unwrap_or_else(|| Tree::thaw(znodes.clone()));
-        let sessions = Sessions::thaw(sessions.clone(), last_ids.clone());
-        let restores = Restores::thaw(restores);
-        let found = digest(*zxid, &tree, &sessions, &restores);
-        assert_eq!(found, *expected, "an image has one digest");
+            Arc::unwrap_or_clone(self.0);
+        let tree = tree.unwrap_or_else(|| Tree::thaw(znodes));
+        let sessions = Sessions::thaw(sessions, last_ids);
+        let restores = Restores::thaw(&restores);
+        let found = digest(zxid, &tree, &sessions, &restores);
+        assert_eq!(found, expected, "an image has one digest");
         (tree, sessions, restores)
     }
 
@@ -196,29 +203,26 @@ impl Default for Parts {
 
 impl Parts {
     /// Adds a znode; see [`ImageBuilder::node`].
-    pub(super) fn node(&mut self, node: ImageNode) -> Result<(), ImageError> {
-        let ImageNode { path, data, acl, stat } = node;
-        let data = data.map(|data| Bytes::copy_from_slice(&data));
-        let content = match self.tree.append(&mut self.trail, &path, Content { data, acl, stat }) {
-            Ok(()) => return Ok(()),
-            Err(content) => content,
-        };
+    pub(super) fn put(&mut self, path: &str, new: NewZnode<'_>) -> Result<(), ImageError> {
+        if self.tree.append(&mut self.trail, path, new) {
+            return Ok(());
+        }
         let has_place = if self.tree.is_empty() {
             path == "/"
         } else {
             // Of a path with one slash the parent is the empty text, and so it is never "/".
-            let parent = parent_of(&path).filter(|parent| *parent != "/");
+            let parent = parent_of(path).filter(|parent| *parent != "/");
             let parent = parent.and_then(|parent| self.tree.get(parent));
             let may_have_children = |parent: &Znode| !matches!(parent.kind(), Kind::Ephemeral(_));
             parent.is_some_and(may_have_children)
-                && !name_of(&path).is_empty()
-                && !self.tree.contains(&path)
+                && !name_of(path).is_empty()
+                && !self.tree.contains(path)
         };
         if !has_place {
-            return Err(ImageError::Misplaced { path });
+            return Err(ImageError::Misplaced { path: path.into() });
         }
-        self.tree.insert(&path, content);
-        self.trail = self.tree.trail_behind(&path);
+        self.tree.insert(path, new, |_| ());
+        self.trail = self.tree.trail_behind(path);
         Ok(())
     }
 
@@ -256,7 +260,15 @@ impl ImageBuilder {
     /// # Errors
     /// If its parent is not there, or it came before.
     pub fn node(&mut self, node: ImageNode) -> Result<(), ImageError> {
-        self.parts.node(node)
+        self.put(&node.path, node.as_new())
+    }
+
+    /// The same, of what need not be kept.
+    ///
+    /// # Errors
+    /// As for [`node`](Self::node).
+    pub fn put(&mut self, path: &str, new: NewZnode<'_>) -> Result<(), ImageError> {
+        self.parts.put(path, new)
     }
 
     /// Adds a session.
@@ -294,7 +306,15 @@ impl ImageBuilder {
     /// # Errors
     /// As for [`node`](Self::node), or if there is no such restore.
     pub fn staged_node(&mut self, node: ImageNode) -> Result<(), ImageError> {
-        self.staged()?.parts.node(node)
+        self.put_staged(&node.path, node.as_new())
+    }
+
+    /// The same, of what need not be kept.
+    ///
+    /// # Errors
+    /// As for [`staged_node`](Self::staged_node).
+    pub fn put_staged(&mut self, path: &str, new: NewZnode<'_>) -> Result<(), ImageError> {
+        self.staged()?.parts.put(path, new)
     }
 
     /// Adds a session of it.
@@ -342,12 +362,13 @@ pub(super) fn digest(zxid: Zxid, tree: &Tree, sessions: &Sessions, restores: &Re
 
 fn nodes(znodes: &Pages<Znode>) -> impl Iterator<Item = ImageNode> + '_ {
     Walk::new(znodes).map(|znode| {
-        let counter = if mutated!(CountersLeftOut) { 0 } else { znode.stat.cversion };
+        let stat = znode.stat();
+        let counter = if mutated!(CountersLeftOut) { 0 } else { stat.cversion };
         ImageNode {
-            path: Text::from(&*znode.path),
-            data: znode.data.clone(),
-            acl: if mutated!(AclsLeftOut) { Arc::new([]) } else { Arc::clone(&znode.acl) },
-            stat: StoredStat { cversion: counter, ..znode.stat },
+            path: Text::from(znode.path()),
+            data: znode.shared_data().map(Bytes::from),
+            acl: if mutated!(AclsLeftOut) { Arc::new([]) } else { Arc::clone(znode.acl()) },
+            stat: StoredStat { cversion: counter, ..stat },
         }
     })
 }
@@ -404,13 +425,15 @@ mod tests {
             images.push(image);
         }
         // The tree that it was built in, and one made anew of the znodes.
-        let trees = images.iter().flat_map(|it| [it.thaw().0, Tree::thaw(it.0.znodes.clone())]);
+        let trees =
+            images.iter().flat_map(|it| [it.clone().thaw().0, Tree::thaw(it.0.znodes.clone())]);
         for tree in trees {
             assert_eq!(tree.digest(), images[0].0.tree.as_ref().expect("it was built").digest());
             assert_eq!(tree.data_bytes(), 28, "as many letters, and the root twice");
             assert!(walk.iter().all(|path| tree.contains(path)));
             let names = |path| tree.names(tree.get(path).expect("there")).collect::<Vec<_>>();
-            assert_eq!((names("/"), names("/a")), (vec!["a", "ab", "b", "c"], vec!["b", "c"]));
+            assert_eq!(names("/"), [&b"a"[..], b"ab", b"b", b"c"]);
+            assert_eq!(names("/a"), [b"b", b"c"]);
         }
     }
 

@@ -23,7 +23,9 @@ mod update;
 mod work;
 
 pub use change::{Applied, Change, ChangeKind, Outcome, Refusal};
-pub use image::{Image, ImageBuilder, ImageError, ImageNode, Session, SessionRecord, StoredStat};
+pub use image::{
+    Image, ImageBuilder, ImageError, ImageNode, NewZnode, Session, SessionRecord, StoredStat,
+};
 pub use query::Reader;
 pub use quota::{Limits, Quota, QuotaEvents, Usage};
 pub use replaced::{Differences, Replaced};
@@ -46,7 +48,7 @@ use crate::proto::{
 use crate::session::{Sessions, is_lane, lane_of, prefix_of};
 use crate::time::WallTime;
 use crate::tree::acl::require;
-use crate::tree::{Content, Kind, Tree};
+use crate::tree::{Content, Kind, Tree, Znode};
 use restore::Restores;
 use work::{Doer, Work};
 
@@ -88,24 +90,25 @@ impl Database {
         let open: AclList = Arc::new([anyone(Permissions::ALL)]);
         let read: AclList = Arc::new([anyone(Permissions::READ)]);
         let znode = |acl: &AclList| Content {
-            data: Some(Bytes::new()),
+            data: Some(Bytes::new().into()),
             acl: Arc::clone(acl),
             stat: StoredStat::default(),
         };
         let mut tree = Tree::empty();
         for path in ["/", "/zookeeper", "/zookeeper/quota"] {
-            tree.insert(path, znode(&open));
+            tree.insert(path, znode(&open).as_new(), |_| ());
         }
         // ZooKeeper sets its ACL at "version -1", and stores that.
         let stat = StoredStat { aversion: -1, ..StoredStat::default() };
-        tree.insert(CONFIG_PATH, Content { stat, ..znode(&read) });
+        tree.insert(CONFIG_PATH, Content { stat, ..znode(&read) }.as_new(), |_| ());
         Database::of(Zxid::ZERO, tree, Sessions::default(), Restores::default())
     }
 
     /// The state of an image.
     pub fn thaw(image: Image) -> Self {
+        let zxid = image.zxid();
         let (tree, sessions, restores) = image.thaw();
-        Database::of(image.zxid(), tree, sessions, restores)
+        Database::of(zxid, tree, sessions, restores)
     }
 
     fn of(zxid: Zxid, tree: Tree, sessions: Sessions, restores: Restores) -> Self {
@@ -204,7 +207,7 @@ impl Database {
     /// What `setWatches` needs to know of a znode; `None` if it is not there. A restore may have
     /// changed any of them, and left numbers that are older than what a client has seen.
     pub fn stat(&self, path: &str) -> Option<NodeFacts> {
-        let stat = &self.tree.get(path)?.stat;
+        let stat = self.tree.get(path)?.stat();
         let restored = self.restores.done.0;
         Some(NodeFacts { mzxid: stat.mzxid.max(restored), pzxid: stat.pzxid.max(restored) })
     }
@@ -262,7 +265,7 @@ impl Database {
 
     /// The data of `/zookeeper/config`; empty before they are set, and if standalone.
     pub fn config_text(&self) -> String {
-        let data = self.tree.get(CONFIG_PATH).and_then(|znode| znode.data.as_deref());
+        let data = self.tree.get(CONFIG_PATH).and_then(Znode::data);
         String::from_utf8_lossy(data.unwrap_or_default()).into_owned()
     }
 
@@ -272,7 +275,7 @@ impl Database {
     /// `NoAuth`; `NoNode` if there is no such znode, as in a snapshot from elsewhere.
     pub fn may_reconfigure(&self, identities: &Identities) -> Result<(), ErrorCode> {
         let znode = self.tree.get(CONFIG_PATH).ok_or(ErrorCode::NoNode)?;
-        require(&znode.acl, Permissions::WRITE, identities)
+        require(znode.acl(), Permissions::WRITE, identities)
     }
 
     /// The znode `/zookeeper/config` as an answer.
@@ -281,12 +284,12 @@ impl Database {
     /// `NoNode`, as above.
     pub fn described(&self) -> Result<Response, ErrorCode> {
         let znode = self.tree.get(CONFIG_PATH).ok_or(ErrorCode::NoNode)?;
-        Ok(Response::Data(znode.data.clone(), znode.to_stat()))
+        Ok(Response::Data(znode.shared_data(), znode.to_stat()))
     }
 
     /// The version in the ensemble's description at `/zookeeper/config`; 0 before there is one.
     pub fn config_version(&self) -> i64 {
-        self.tree.get(CONFIG_PATH).map_or(0, |znode| znode.stat.mzxid)
+        self.tree.get(CONFIG_PATH).map_or(0, |znode| znode.stat().mzxid)
     }
 
     /// How many sessions there are.
@@ -315,7 +318,7 @@ impl Database {
 
     /// What the root lets whom do.
     pub fn root_acl(&self) -> AclList {
-        self.tree.get("/").map(|root| root.acl.clone()).unwrap_or_default()
+        self.tree.get("/").map(|root| AclList::clone(root.acl())).unwrap_or_default()
     }
 
     /// At most `limit` containers and TTL znodes that may go at `now`, for the leader to propose;
@@ -352,7 +355,7 @@ impl Database {
     pub fn rot(&mut self, path: &str, data: &'static str) -> bool {
         let is_there = self.tree.contains(path);
         if is_there {
-            self.tree.set_data(path, Some(Bytes::from_static(data.as_bytes())));
+            self.tree.set_data(path, Some(data.as_bytes()), |_| ());
         }
         is_there
     }
@@ -537,7 +540,7 @@ fn do_write(
             delete::delete(&mut work, path, *version).map(|()| Response::Empty)
         }
         Write::SetData { path, data, version } => {
-            update::set_data(&mut work, path, data.as_ref(), *version).map(Response::Stat)
+            update::set_data(&mut work, path, data.as_deref(), *version).map(Response::Stat)
         }
         Write::SetAcl { path, acl, version } => {
             update::set_acl(&mut work, path, acl, *version).map(Response::Stat)

@@ -51,7 +51,7 @@ fn one(work: &mut Work<'_>, write: &Write) -> Result<OpResult, ErrorCode> {
         }
         Write::Delete { path, version } => delete(work, path, *version).map(|()| OpResult::Delete),
         Write::SetData { path, data, version } => {
-            set_data(work, path, data.as_ref(), *version).map(OpResult::SetData)
+            set_data(work, path, data.as_deref(), *version).map(OpResult::SetData)
         }
         Write::Check { path, version } => check(work, path, *version).map(|()| OpResult::Check),
         Write::SetAcl { .. } | Write::Multi(_) | Write::CloseSession => {

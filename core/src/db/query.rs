@@ -21,7 +21,7 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     fn may(&self, znode: &Znode, wanted: Permissions) -> bool {
-        self.skip_acl || permits(&znode.acl, wanted, self.identities)
+        self.skip_acl || permits(znode.acl(), wanted, self.identities)
     }
 
     fn require(&self, znode: &Znode, wanted: Permissions) -> Result<(), ErrorCode> {
@@ -34,7 +34,7 @@ pub(super) fn query(tree: &Tree, reader: &Reader<'_>, read: &Read) -> Result<Res
         Read::Exists { path, .. } => exists(tree, reader, path).map(Response::Stat),
         Read::GetData { path, .. } => {
             let znode = readable(tree, reader, path)?;
-            Ok(Response::Data(znode.data.clone(), znode.to_stat()))
+            Ok(Response::Data(znode.shared_data(), znode.to_stat()))
         }
         Read::GetAcl { path } => get_acl(tree, reader, path),
         Read::GetChildren { path, with_stat, .. } => {
@@ -72,8 +72,11 @@ fn get_acl(tree: &Tree, reader: &Reader<'_>, path: &str) -> Result<Response, Err
     let znode = tree.get(path).ok_or(ErrorCode::NoNode)?;
     let either = Permissions(Permissions::READ.0 | Permissions::ADMIN.0);
     reader.require(znode, either)?;
-    let acl =
-        if reader.may(znode, Permissions::ADMIN) { znode.acl.to_vec() } else { mask(&znode.acl) };
+    let acl = if reader.may(znode, Permissions::ADMIN) {
+        znode.acl().to_vec()
+    } else {
+        mask(znode.acl())
+    };
     Ok(Response::Acl(acl, znode.to_stat()))
 }
 
@@ -95,7 +98,7 @@ fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Vec<Text> {
 fn multi(tree: &Tree, reader: &Reader<'_>, reads: &[Read]) -> Result<Vec<OpResult>, ErrorCode> {
     let one = |read: &Read| match read {
         Read::GetData { path, .. } => Ok(match readable(tree, reader, path) {
-            Ok(znode) => OpResult::Data(znode.data.clone(), znode.to_stat()),
+            Ok(znode) => OpResult::Data(znode.shared_data(), znode.to_stat()),
             Err(code) => OpResult::Error(Some(code)),
         }),
         Read::GetChildren { path, .. } => Ok(match readable(tree, reader, path) {
@@ -149,9 +152,9 @@ fn readable<'a>(tree: &'a Tree, reader: &Reader<'_>, path: &str) -> Result<&'a Z
 fn names(tree: &Tree, znode: &Znode) -> Vec<Text> {
     let mut found = Vec::with_capacity(znode.n_children());
     found.extend(tree.names(znode));
-    let all = Text::from(found.concat());
+    let all = Text::from(String::from_utf8(found.concat()).expect("names are texts"));
     let mut at = 0;
-    let slice = |name: &&str| {
+    let slice = |name: &&[u8]| {
         at += name.len();
         all.slice_ref(&all[at - name.len()..at])
     };

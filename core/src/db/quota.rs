@@ -11,8 +11,6 @@
 
 use std::ops::AddAssign;
 
-use bytes::Bytes;
-
 use super::work::Work;
 use crate::proto::{ErrorCode, Text};
 use crate::tree::{Tree, Znode};
@@ -105,7 +103,7 @@ pub(super) fn created(work: &mut Work<'_>, path: &str, n_bytes: i64) {
         && may_have_quota(prefix)
         && let Some(usage) = count(work, prefix)
     {
-        work.set_data(&path.into(), Some(text(usage)));
+        work.set_data(&path.into(), Some(text(usage).as_bytes()), |_| ());
     }
     changed(work, path, Growth { n_znodes: 1, n_bytes });
 }
@@ -126,14 +124,15 @@ pub(super) fn changed(work: &mut Work<'_>, path: &str, growth: Growth) {
         // Some client's own words: what is there is counted anew.
         None => count(work, prefix),
     };
-    work.set_data(&stats.into(), Some(text(usage.unwrap_or_default())));
+    let usage = usage.unwrap_or_default();
+    work.set_data(&stats.into(), Some(text(usage).as_bytes()), |_| ());
 }
 
 /// Every quota, ascending by path.
 pub(super) fn all(tree: &Tree) -> Vec<Quota> {
     let Some(root) = tree.get(QUOTA) else { return Vec::new() };
     let quota = |znode: &Znode| {
-        let prefix = znode.path.strip_suffix(LIMITS)?.strip_prefix(QUOTA)?;
+        let prefix = znode.path().strip_suffix(LIMITS)?.strip_prefix(QUOTA)?;
         let usage = tree.get(&format!("{QUOTA}{prefix}{STATS}")).and_then(read_usage);
         let path = Text::from(prefix);
         may_have_quota(prefix).then(|| Quota { path, limits: limits(tree, prefix), usage })
@@ -144,7 +143,7 @@ pub(super) fn all(tree: &Tree) -> Vec<Quota> {
 }
 
 /// Bytes of a znode's data.
-pub(super) fn data_bytes(data: Option<&Bytes>) -> i64 {
+pub(super) fn data_bytes(data: Option<&[u8]>) -> i64 {
     data.map_or(0, |data| data.len() as i64)
 }
 
@@ -208,7 +207,7 @@ fn read_usage(znode: &Znode) -> Option<Usage> {
 /// The value of `key` in pairs that are parted by commas or semicolons. A second `=` and what
 /// follows it belongs to no value: ZooKeeper puts one there to mislead its own older parsers.
 fn number(znode: &Znode, key: &str) -> Option<i64> {
-    let data = znode.data.as_ref().filter(|data| data.len() <= LONGEST_TEXT)?;
+    let data = znode.data().filter(|data| data.len() <= LONGEST_TEXT)?;
     let text = std::str::from_utf8(data).ok()?;
     let mut found = None;
     for pair in text.split([',', ';']) {
@@ -230,15 +229,15 @@ fn count(work: &mut Work<'_>, prefix: &str) -> Option<Usage> {
     if let Some(znode) = work.tree().get(prefix) {
         for znode in work.tree().subtree(znode) {
             usage.n_znodes += 1;
-            usage.n_bytes += data_bytes(znode.data.as_ref());
+            usage.n_bytes += data_bytes(znode.data());
         }
     }
     work.walked += usage.n_znodes as usize;
     Some(usage)
 }
 
-fn text(usage: Usage) -> Bytes {
-    format!("count={},bytes={}", usage.n_znodes, usage.n_bytes).into()
+fn text(usage: Usage) -> String {
+    format!("count={},bytes={}", usage.n_znodes, usage.n_bytes)
 }
 
 /// The folder of all quotas.

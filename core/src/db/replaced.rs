@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Database;
 use super::change::{Change, ChangeKind};
 use super::quota::data_bytes;
+use crate::cell::Cell;
 use crate::proto::parent_of;
 use crate::tree::{Tree, Znode};
 
@@ -19,9 +20,9 @@ pub struct Replaced {
     former: Tree,
 }
 
-/// What differs, in the order in which watches are to fire: 24 bytes each.
+/// What differs, in the order in which watches are to fire: 16 bytes each.
 #[derive(Debug)]
-pub struct Differences(Vec<(Arc<str>, ChangeKind)>);
+pub struct Differences(Vec<(Cell, ChangeKind)>);
 
 impl Replaced {
     pub(super) fn new(former: Tree) -> Self {
@@ -32,19 +33,19 @@ impl Replaced {
     pub fn differences(&self, now: &Database) -> Differences {
         let mut all = Vec::new();
         for znode in self.former.walk() {
-            if !now.tree.get(&znode.path).is_some_and(|other| is_same(znode, other)) {
-                all.push((Arc::clone(&znode.path), ChangeKind::Deleted));
+            if !now.tree.get(znode.path()).is_some_and(|other| is_same(znode, other)) {
+                all.push((znode.cell().clone(), ChangeKind::Deleted));
             }
         }
         all.reverse();
         for znode in now.tree.walk() {
-            let before = self.former.get(&znode.path).filter(|before| is_same(before, znode));
+            let before = self.former.get(znode.path()).filter(|before| is_same(before, znode));
             let kind = match before {
                 None => ChangeKind::Created,
                 Some(before) if has_other_data(before, znode) => ChangeKind::DataChanged,
                 Some(_) => continue,
             };
-            all.push((Arc::clone(&znode.path), kind));
+            all.push((znode.cell().clone(), kind));
         }
         Differences(all)
     }
@@ -54,17 +55,17 @@ impl Replaced {
     /// # Panics
     /// If there are not so many of them.
     pub fn change(&self, differences: &Differences, n: usize, now: &Database) -> Change {
-        let (path, kind) = &differences.0[n];
-        let kind = *kind;
+        let (cell, kind) = &differences.0[n];
+        let (path, kind) = (cell.path(), *kind);
         let is_gone = kind == ChangeKind::Deleted;
         let tree = if is_gone { &self.former } else { &now.tree };
         let znode = tree.get(path).expect("what differs is in one of the two");
-        let parent = parent_of(path).filter(|_| &**path != "/");
+        let parent = parent_of(path).filter(|_| path != "/");
         let parent =
             parent.and_then(|parent| now.tree.get(parent).or_else(|| self.former.get(parent)));
-        let parent_acl = parent.map_or_else(|| Arc::clone(&znode.acl), |it| Arc::clone(&it.acl));
-        let n_bytes = if is_gone { 0 } else { data_bytes(znode.data.as_ref()).unsigned_abs() };
-        Change { path: (&**path).into(), kind, n_bytes, acl: Arc::clone(&znode.acl), parent_acl }
+        let parent_acl = Arc::clone(parent.unwrap_or(znode).acl());
+        let n_bytes = if is_gone { 0 } else { data_bytes(znode.data()).unsigned_abs() };
+        Change { path: path.into(), kind, n_bytes, acl: Arc::clone(znode.acl()), parent_acl }
     }
 }
 
@@ -82,13 +83,11 @@ impl Differences {
 
 fn is_same(one: &Znode, other: &Znode) -> bool {
     // The root was there before everything else.
-    &*one.path == "/"
-        || (one.stat.czxid == other.stat.czxid
-            && one.stat.ephemeral_owner == other.stat.ephemeral_owner)
+    let (a, b) = (one.stat(), other.stat());
+    one.path() == "/" || (a.czxid == b.czxid && a.ephemeral_owner == b.ephemeral_owner)
 }
 
 fn has_other_data(one: &Znode, other: &Znode) -> bool {
-    one.stat.mzxid != other.stat.mzxid
-        || one.stat.version != other.stat.version
-        || one.data != other.data
+    let (a, b) = (one.stat(), other.stat());
+    a.mzxid != b.mzxid || a.version != b.version || one.data() != other.data()
 }

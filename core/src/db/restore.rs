@@ -318,7 +318,7 @@ impl Staged {
                     self.session(session)?;
                 }
                 for znode in znodes {
-                    self.parts.node(znode.clone())?;
+                    self.parts.put(&znode.path, znode.as_new())?;
                 }
                 Ok(())
             }
@@ -441,10 +441,9 @@ impl Database {
     fn replace(&mut self, parts: Parts) {
         let Parts { mut tree, sessions, .. } = parts;
         if let Some(config) = self.tree.get(CONFIG_PATH) {
-            tree.set_data(CONFIG_PATH, config.data.clone());
-            tree.set_acl(CONFIG_PATH, &config.acl);
-            let kept = config.stat;
-            tree.update_stat(CONFIG_PATH, |stat| {
+            let kept = config.stat();
+            tree.set_acl(CONFIG_PATH, config.acl());
+            tree.set_data(CONFIG_PATH, config.data(), |stat| {
                 let StoredStat { cversion, pzxid, .. } = *stat;
                 *stat = StoredStat { cversion, pzxid, ephemeral_owner: 0, ..kept };
             });

@@ -289,7 +289,9 @@ mod tests {
     fn long_texts_of_an_acl_weigh_what_they_are_long() {
         let id = Id::new("digest", &"x".repeat(1_000_000));
         let acl = vec![Acl { permissions: Permissions::ALL, id }];
-        assert!(weight(Write::SetAcl { path: "/a".into(), acl, version: -1 }) > 1_000_000);
+        assert!(
+            weight(Write::SetAcl { path: "/a".into(), acl: acl.into(), version: -1 }) > 1_000_000
+        );
     }
 
     #[test]

@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::change::ChangeKind;
 use super::quota::{self, Growth, data_bytes};
 use super::work::{Work, check_version};
-use crate::proto::{Acl, Ensemble, ErrorCode, Permissions, Stat, Text, is_valid};
+use crate::proto::{AclList, Ensemble, ErrorCode, Permissions, Stat, Text, is_valid};
 use crate::tree::acl::fix_up;
 use crate::tree::next_version;
 
@@ -18,38 +16,36 @@ use crate::tree::next_version;
 pub(super) fn set_data(
     work: &mut Work<'_>,
     path: &Text,
-    data: Option<&Bytes>,
+    data: Option<&[u8]>,
     version: i32,
 ) -> Result<Stat, ErrorCode> {
     work.needs_room()?;
     is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
     let znode = work.znode(path)?;
-    work.require(&znode.acl, Permissions::WRITE)?;
-    let found = znode.stat.version;
-    let n_bytes = data_bytes(data) - data_bytes(znode.data.as_ref());
+    work.require(znode.acl(), Permissions::WRITE)?;
+    let found = znode.stat().version;
+    let n_bytes = data_bytes(data) - data_bytes(znode.data());
     quota::admits(work, path, Growth { n_znodes: 0, n_bytes })?;
     check_version(version, found)?;
     let next = next_version(found);
-    // A slice of the request would keep its whole frame in memory.
-    Ok(put_data(work, path, data.map(|data| Bytes::copy_from_slice(data)), next))
+    Ok(put_data(work, path, data, next))
 }
 
 /// Sets a znode's ACL, and answers with its stat. mzxid and mtime stay.
 pub(super) fn set_acl(
     work: &mut Work<'_>,
     path: &Text,
-    acl: &[Acl],
+    acl: &AclList,
     version: i32,
 ) -> Result<Stat, ErrorCode> {
     work.needs_room()?;
     is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
     let acl = fix_up(acl, work.identities)?;
     let znode = work.znode(path)?;
-    work.require(&znode.acl, Permissions::ADMIN)?;
-    check_version(version, znode.stat.aversion)?;
-    let next = next_version(znode.stat.aversion);
-    work.set_acl(path, &acl);
-    work.update_stat(path, |stat| stat.aversion = next);
+    work.require(znode.acl(), Permissions::ADMIN)?;
+    check_version(version, znode.stat().aversion)?;
+    let next = next_version(znode.stat().aversion);
+    work.set_acl(path, &acl, next);
     let znode = work.znode(path).expect("it was there a moment ago");
     Ok(znode.to_stat())
 }
@@ -58,32 +54,31 @@ pub(super) fn set_acl(
 pub(super) fn check(work: &Work<'_>, path: &Text, version: i32) -> Result<(), ErrorCode> {
     is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
     let znode = work.znode(path)?;
-    work.require(&znode.acl, Permissions::READ)?;
-    check_version(version, znode.stat.version)
+    work.require(znode.acl(), Permissions::READ)?;
+    check_version(version, znode.stat().version)
 }
 
 /// Shows `ensemble` at `path`, unless it is shown already. The znode's version becomes -1 and the
 /// description's version its mzxid, as in ZooKeeper.
 pub(super) fn describe(work: &mut Work<'_>, path: &str, ensemble: &Ensemble) {
     let Some(znode) = work.tree().get(path) else { return };
-    let shown = znode.data.as_deref().unwrap_or_default();
-    if shown != ensemble.to_text(znode.stat.mzxid).as_bytes() {
+    let shown = znode.data().unwrap_or_default();
+    if shown != ensemble.to_text(znode.stat().mzxid).as_bytes() {
         let text = ensemble.to_text(work.zxid.0);
-        put_data(work, &path.into(), Some(text.into()), -1);
+        put_data(work, &path.into(), Some(text.as_bytes()), -1);
     }
 }
 
-fn put_data(work: &mut Work<'_>, path: &Text, data: Option<Bytes>, version: i32) -> Stat {
+fn put_data(work: &mut Work<'_>, path: &Text, data: Option<&[u8]>, version: i32) -> Stat {
     let (zxid, time) = (work.zxid, work.time);
-    let after = data_bytes(data.as_ref());
-    let before = work.set_data(path, data);
-    work.update_stat(path, |stat| {
+    let after = data_bytes(data);
+    let before = work.set_data(path, data, |stat| {
         stat.mzxid = zxid.0;
         stat.mtime = time.0;
         stat.version = version;
     });
     let znode = work.znode(path).expect("it was just set");
-    let (acl, stat) = (Arc::clone(&znode.acl), znode.to_stat());
+    let (acl, stat) = (Arc::clone(znode.acl()), znode.to_stat());
     work.changed(path, (ChangeKind::DataChanged, after), acl, None);
     let n_bytes = after - before;
     quota::changed(work, path, Growth { n_znodes: 0, n_bytes });

@@ -5,17 +5,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::change::{Change, ChangeKind};
 use super::quota::{QuotaEvents, data_bytes};
 use super::rules::Rules;
 use super::txn::Txn;
 use crate::id::SessionId;
-use crate::proto::{AclList, ErrorCode, Id, Permissions, Text, Zxid};
+use crate::proto::{AclList, ErrorCode, Id, Permissions, SharedData, Text, Zxid, parent_of};
 use crate::time::WallTime;
 use crate::tree::acl::require;
-use crate::tree::{Content, StoredStat, Tree, Znode};
+use crate::tree::{Content, NewZnode, StoredStat, Tree, Znode};
 
 /// What the verbs work with.
 pub(super) struct Work<'a> {
@@ -44,7 +42,7 @@ pub(super) struct Doer<'a> {
 enum Undo {
     Remove(Text),
     Insert(Text, Content),
-    SetData(Text, Option<Bytes>),
+    SetData(Text, Option<SharedData>, StoredStat),
     SetStat(Text, StoredStat),
 }
 
@@ -117,11 +115,13 @@ impl<'a> Work<'a> {
         for undo in journal.into_iter().rev() {
             match undo {
                 Undo::Remove(path) => {
-                    self.tree.remove(&path);
+                    self.tree.remove(&path, |_| ());
                 }
-                Undo::Insert(path, content) => self.tree.insert(&path, content),
-                Undo::SetData(path, data) => {
-                    self.tree.set_data(&path, data);
+                Undo::Insert(path, content) => {
+                    self.tree.insert(&path, content.as_new(), |_| ());
+                }
+                Undo::SetData(path, data, stat) => {
+                    self.tree.set_data(&path, data.as_deref(), |now| *now = stat);
                 }
                 Undo::SetStat(path, stat) => {
                     self.tree.update_stat(&path, |now| *now = stat);
@@ -131,45 +131,53 @@ impl<'a> Work<'a> {
         self.changes.clear();
     }
 
-    pub(super) fn insert(&mut self, path: &Text, content: Content) {
+    /// Adds a znode, and changes the numbers of its parent by `update`.
+    pub(super) fn insert(
+        &mut self,
+        path: &Text,
+        new: NewZnode<'_>,
+        update: impl FnOnce(&mut StoredStat),
+    ) {
+        let before = self.tree.insert(path, new, update);
         if let Some(journal) = &mut self.journal {
             journal.push(Undo::Remove(path.clone()));
+            journal.push(Undo::SetStat(parent_of(path).unwrap_or_default().into(), before));
         }
-        self.tree.insert(path, content);
     }
 
-    /// Says how many bytes of data were removed.
-    pub(super) fn remove(&mut self, path: &Text) -> i64 {
-        let content = self.tree.remove(path);
-        let n_bytes = data_bytes(content.data.as_ref());
+    /// Takes a znode away, and changes the numbers of its parent by `update`. Says how many bytes
+    /// of data were removed.
+    pub(super) fn remove(&mut self, path: &Text, update: impl FnOnce(&mut StoredStat)) -> i64 {
+        let (content, before) = self.tree.remove(path, update);
+        let n_bytes = data_bytes(content.data.as_deref());
         if let Some(journal) = &mut self.journal {
             journal.push(Undo::Insert(path.clone(), content));
+            journal.push(Undo::SetStat(parent_of(path).unwrap_or_default().into(), before));
         }
         n_bytes
     }
 
-    /// Says how many bytes of data there were before.
-    pub(super) fn set_data(&mut self, path: &Text, data: Option<Bytes>) -> i64 {
-        let before = self.tree.set_data(path, data);
-        let n_bytes = data_bytes(before.as_ref());
+    /// Sets a znode's data, and changes its numbers by `update`. Says how many bytes of data there
+    /// were before.
+    pub(super) fn set_data(
+        &mut self,
+        path: &Text,
+        data: Option<&[u8]>,
+        update: impl FnOnce(&mut StoredStat),
+    ) -> i64 {
+        let (before, stat) = self.tree.set_data(path, data, update);
+        let n_bytes = data_bytes(before.as_deref());
         if let Some(journal) = &mut self.journal {
-            journal.push(Undo::SetData(path.clone(), before));
+            journal.push(Undo::SetData(path.clone(), before, stat));
         }
         n_bytes
     }
 
-    /// `path` is any text that addresses the znode.
-    pub(super) fn update_stat(&mut self, path: &str, update: impl FnOnce(&mut StoredStat)) {
-        let before = self.tree.update_stat(path, update);
-        if let Some(journal) = &mut self.journal {
-            journal.push(Undo::SetStat(path.into(), before));
-        }
-    }
-
-    /// Not for a multi: none holds one.
-    pub(super) fn set_acl(&mut self, path: &Text, acl: &[crate::proto::Acl]) {
+    /// Sets a znode's ACL and the ACL's version. Not for a multi: none holds one.
+    pub(super) fn set_acl(&mut self, path: &Text, acl: &[crate::proto::Acl], version: i32) {
         assert!(self.journal.is_none(), "a multi never sets an ACL");
         self.tree.set_acl(path, acl);
+        self.tree.update_stat(path, |stat| stat.aversion = version);
     }
 
     /// Notes a change that left so many bytes of data, for the watches.

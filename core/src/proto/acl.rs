@@ -58,5 +58,10 @@ pub struct Acl {
 /// The ACL of a znode, shared by all znodes that have the same.
 pub type AclList = Arc<[Acl]>;
 
+/// A list by which everybody may do everything, as nearly all are.
+pub fn open_acl() -> AclList {
+    Arc::new([Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }])
+}
+
 /// The identities of a connection, `ip:...` first; shared by all its requests.
 pub type Identities = Arc<[Id]>;

@@ -10,7 +10,8 @@ mod response;
 mod stat;
 mod zxid;
 
-pub use acl::{Acl, AclList, Id, Identities, Permissions};
+pub use crate::cell::SharedData;
+pub use acl::{Acl, AclList, Id, Identities, Permissions, open_acl};
 pub use bytestring::ByteString as Text;
 pub use ensemble::{Ensemble, Member};
 pub use error::ErrorCode;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Acl, Text};
+use super::{AclList, Text};
 use crate::id::SessionId;
 
 /// The first frame of a connection.
@@ -79,7 +79,7 @@ pub enum Write {
         /// The znode.
         path: Text,
         /// Its new ACL, as the client sent it; empty stands for null too.
-        acl: Vec<Acl>,
+        acl: AclList,
         /// The ACL version it must have; -1 for any.
         version: i32,
     },
@@ -111,10 +111,10 @@ impl Write {
         match self {
             Write::Create(create) => {
                 create.data = None;
-                create.acl.clear();
+                create.acl = AclList::default();
             }
             Write::SetData { data, .. } => *data = None,
-            Write::SetAcl { acl, .. } => acl.clear(),
+            Write::SetAcl { acl, .. } => *acl = AclList::default(),
             Write::Multi(writes) => writes.iter_mut().for_each(Write::strip),
             Write::Delete { .. } | Write::Check { .. } | Write::CloseSession => {}
         }
@@ -129,7 +129,7 @@ pub struct Create {
     /// Its data; null and empty are different.
     pub data: Option<Bytes>,
     /// Its ACL, as the client sent it; empty stands for null too.
-    pub acl: Vec<Acl>,
+    pub acl: AclList,
     /// The flags as sent, valid or not; see [`CreateMode::from_flags`].
     pub flags: i32,
     /// Milliseconds to live, as sent by op 21; -1 from all others.

@@ -1,8 +1,6 @@
 //! What a client hears.
 
-use bytes::Bytes;
-
-use super::{Acl, ErrorCode, Id, SaslToken, Stat, Text};
+use super::{Acl, ErrorCode, Id, SaslToken, SharedData, Stat, Text};
 use crate::id::SessionId;
 
 /// The answer to a [`ConnectRequest`](super::ConnectRequest).
@@ -48,7 +46,7 @@ pub enum Response {
     /// exists, setData and setACL.
     Stat(Stat),
     /// getData.
-    Data(Option<Bytes>, Stat),
+    Data(Option<SharedData>, Stat),
     /// getACL.
     Acl(Vec<Acl>, Stat),
     /// getChildren and getEphemerals.
@@ -87,7 +85,7 @@ pub enum OpResult {
     /// multiRead: getChildren.
     Names(Vec<Text>),
     /// multiRead: getData.
-    Data(Option<Bytes>, Stat),
+    Data(Option<SharedData>, Stat),
     /// It failed; `None` (code 0) stands for an operation before the one that failed.
     Error(Option<ErrorCode>),
 }

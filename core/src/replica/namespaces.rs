@@ -5,8 +5,6 @@
 //! one whose znode is gone makes it; while there is none, newcomers are not counted.
 //! Source: `zookeeper: DataTree.updateReadStat`, `updateWriteStat`, `ZooKeeperServer.checkQuota`.
 
-use std::collections::BTreeMap;
-
 use super::summary::Summary;
 use crate::db::{Action, Change, ChangeKind, LocalWork, Outcome, Txn};
 use crate::proto::{ErrorCode, OpResult, Read, Response, Text, Write};
@@ -27,7 +25,8 @@ pub struct Namespace {
 /// All of them, by the name of their znode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
-    all: BTreeMap<String, Namespace>,
+    /// Ascending by name.
+    all: Vec<(Box<str>, Namespace)>,
     /// How many of them are gone: whether it is worth to look for one.
     n_gone: usize,
 }
@@ -35,7 +34,7 @@ pub struct Namespaces {
 impl Namespaces {
     /// Ascending by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Namespace)> {
-        self.all.iter().map(|(name, namespace)| (name.as_str(), namespace))
+        self.all.iter().map(|(name, namespace)| (&**name, namespace))
     }
 
     /// `read` has succeeded with this response.
@@ -71,8 +70,7 @@ impl Namespaces {
         let path = &change.path;
         let Some(namespace) = self.of(path) else { return };
         namespace.writes.note(length(path) as u64 + change.n_bytes);
-        // Both a slash and a name.
-        if path.rfind('/') == Some(0) {
+        if top_of(path).is_some_and(|name| name.len() + 1 == path.len()) {
             let was_gone = namespace.is_gone;
             namespace.is_gone = change.kind == ChangeKind::Deleted;
             let is_gone = namespace.is_gone;
@@ -85,7 +83,7 @@ impl Namespaces {
         for (name, namespace) in &mut self.all {
             namespace.is_gone = !is_there(name);
         }
-        self.n_gone = self.all.values().filter(|namespace| namespace.is_gone).count();
+        self.n_gone = self.all.iter().filter(|(_, namespace)| namespace.is_gone).count();
     }
 
     /// A txn had this outcome. One that is refused for want of room is no matter of quotas.
@@ -122,22 +120,34 @@ impl Namespaces {
 
     /// The one that `path` is in; the root is in none.
     fn of(&mut self, path: &str) -> Option<&mut Namespace> {
-        let name = path.split('/').nth(1).filter(|name| !name.is_empty())?;
-        if !self.all.contains_key(name) {
-            if self.all.len() >= MOST {
-                // Every read of one that is not counted comes here.
-                if self.n_gone == 0 {
-                    return None;
+        let name = top_of(path)?;
+        let find = |all: &[(Box<str>, Namespace)]| all.binary_search_by(|(it, _)| (**it).cmp(name));
+        let at = match find(&self.all) {
+            Ok(at) => at,
+            Err(_) => {
+                if self.all.len() >= MOST {
+                    // Every read of one that is not counted comes here.
+                    if self.n_gone == 0 {
+                        return None;
+                    }
+                    let gone = self.all.iter().position(|(_, namespace)| namespace.is_gone)?;
+                    self.all.remove(gone);
+                    self.n_gone -= 1;
                 }
-                let gone = self.all.iter().find(|(_, namespace)| namespace.is_gone);
-                let gone = gone.map(|(name, _)| name.clone())?;
-                self.all.remove(&gone);
-                self.n_gone -= 1;
+                let at = find(&self.all).unwrap_or_else(|at| at);
+                self.all.insert(at, (name.into(), Namespace::default()));
+                at
             }
-            self.all.insert(name.to_owned(), Namespace::default());
-        }
-        self.all.get_mut(name)
+        };
+        Some(&mut self.all[at].1)
     }
+}
+
+/// The name of the znode of the first level that `path` is in; `None` for the root.
+fn top_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix('/')?;
+    let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+    Some(&rest[..end]).filter(|name| !name.is_empty())
 }
 
 fn path_of(write: &Write) -> Option<&str> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::scheme;
-use crate::proto::{Acl, AclList, ErrorCode, Id, Permissions, Text};
+use crate::proto::{Acl, AclList, ErrorCode, Id, Permissions, Text, open_acl};
 
 /// Whether `identities` may do any of `wanted` under `acl`.
 pub fn permits(acl: &[Acl], wanted: Permissions, identities: &[Id]) -> bool {
@@ -34,7 +34,10 @@ pub fn require(acl: &[Acl], wanted: Permissions, identities: &[Id]) -> Result<()
 ///
 /// # Errors
 /// `InvalidAcl` if nothing is left, an entry is not valid, or too much would be put for `auth`.
-pub fn fix_up(acl: &[Acl], identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+pub fn fix_up(acl: &AclList, identities: &[Id]) -> Result<AclList, ErrorCode> {
+    if is_open(acl) {
+        return Ok(Arc::clone(acl));
+    }
     let mut seen = BTreeSet::new();
     let mut fixed = Vec::with_capacity(acl.len());
     let mut expanded_bytes = 0;
@@ -59,7 +62,7 @@ pub fn fix_up(acl: &[Acl], identities: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
             return Err(ErrorCode::InvalidAcl);
         }
     }
-    if fixed.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(fixed) }
+    if fixed.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(fixed.into()) }
 }
 
 /// What all entries put for `auth` may take up on the wire. A request is limited by its frame, but
@@ -86,31 +89,35 @@ fn is_anyone(id: &Id) -> bool {
     id.scheme == "world" && id.id == "anyone"
 }
 
+/// Whether it is [`open_acl`], as nearly every list is.
+fn is_open(acl: &[Acl]) -> bool {
+    matches!(acl, [only] if only.permissions == Permissions::ALL && is_anyone(&only.id))
+}
+
 /// Every list in use, once. The open list is shared and never counted.
 #[derive(Clone, Debug)]
 pub(super) struct AclLists {
-    open: AclList,
+    /// With [`open_acl`] in it.
+    open: Arc<AclList>,
     /// With the number of znodes that have it.
-    uses: BTreeMap<AclList, u64>,
+    uses: BTreeMap<AclList, (Arc<AclList>, u64)>,
 }
 
 impl Default for AclLists {
     fn default() -> Self {
-        let open = Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") };
-        AclLists { open: Arc::new([open]), uses: BTreeMap::new() }
+        AclLists { open: Arc::new(open_acl()), uses: BTreeMap::new() }
     }
 }
 
 impl AclLists {
     /// The shared list equal to `acl`, for one more znode.
-    pub(super) fn acquire(&mut self, acl: &[Acl]) -> AclList {
-        if self.is_open(acl) {
+    pub(super) fn acquire(&mut self, acl: &[Acl]) -> Arc<AclList> {
+        if is_open(acl) {
             return Arc::clone(&self.open);
         }
-        if let Some((list, _)) = self.uses.get_key_value(acl) {
-            let list = Arc::clone(list);
-            *self.uses.get_mut(acl).expect("it was found a line above") += 1;
-            return list;
+        if let Some((list, uses)) = self.uses.get_mut(acl) {
+            *uses += 1;
+            return Arc::clone(list);
         }
         // Texts of a request keep its whole frame in memory: a list that stays has its own.
         let own = |text: &Text| Text::from(&**text);
@@ -119,37 +126,34 @@ impl AclLists {
             id: Id { scheme: own(&entry.id.scheme), id: own(&entry.id.id) },
         };
         let list: AclList = acl.iter().map(own).collect();
-        self.uses.insert(Arc::clone(&list), 1);
-        list
+        let shared = Arc::new(Arc::clone(&list));
+        self.uses.insert(list, (Arc::clone(&shared), 1));
+        shared
     }
 
     /// Takes over a list that a frozen znode has; all that have the same share it already.
-    pub(super) fn adopt(&mut self, acl: &AclList) {
+    pub(super) fn adopt(&mut self, acl: &Arc<AclList>) {
         if Arc::ptr_eq(acl, &self.open) {
             return;
         }
-        if **acl == *self.open {
+        if is_open(acl) {
             self.open = Arc::clone(acl);
         } else {
-            *self.uses.entry(Arc::clone(acl)).or_insert(0) += 1;
+            let known = self.uses.entry(AclList::clone(acl));
+            known.or_insert_with(|| (Arc::clone(acl), 0)).1 += 1;
         }
     }
 
     /// One znode less has `acl`.
-    pub(super) fn release(&mut self, acl: &AclList) {
-        if self.is_open(acl) {
+    pub(super) fn release(&mut self, acl: &[Acl]) {
+        if is_open(acl) {
             return;
         }
-        let uses = self.uses.get_mut(&**acl).expect("a znode's list was acquired");
+        let (_, uses) = self.uses.get_mut(acl).expect("a znode's list was acquired");
         *uses -= 1;
         if *uses == 0 {
-            self.uses.remove(&**acl);
+            self.uses.remove(acl);
         }
-    }
-
-    /// Nearly every list is, and the very same in memory.
-    fn is_open(&self, acl: &[Acl]) -> bool {
-        std::ptr::eq(acl, &*self.open) || *acl == *self.open
     }
 
     /// How many lists are in use besides the open one.
@@ -214,7 +218,7 @@ mod tests {
             (vec![entry(-1, "ip", "::1/64")], vec![entry(-1, "ip", "::1/64")]),
         ];
         for (acl, fixed) in good {
-            assert_eq!(fix_up(&acl, &own), Ok(fixed), "{acl:?}");
+            assert_eq!(fix_up(&acl.clone().into(), &own), Ok(fixed.into()), "{acl:?}");
         }
         let bad = [
             vec![],
@@ -226,15 +230,19 @@ mod tests {
             vec![entry(31, "", "")],
         ];
         for acl in bad {
-            assert_eq!(fix_up(&acl, &own), Err(ErrorCode::InvalidAcl), "{acl:?}");
+            assert_eq!(fix_up(&acl.clone().into(), &own), Err(ErrorCode::InvalidAcl), "{acl:?}");
         }
         let auth = [entry(31, "auth", "")];
-        assert_eq!(fix_up(&auth, &own[..1]), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix_up(&auth.clone().into(), &own[..1]), Err(ErrorCode::InvalidAcl));
         let hidden = [Id::new(scheme::ANY_SASL, "x")];
-        assert_eq!(fix_up(&auth, &hidden), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix_up(&auth.clone().into(), &hidden), Err(ErrorCode::InvalidAcl));
         for proven in ["sasl", "x509", "key"] {
             let own = [Id::new("ip", "10.0.0.7"), Id::new(proven, "x")];
-            assert_eq!(fix_up(&auth, &own), Ok(vec![of(31, &own[1])]), "{proven}");
+            assert_eq!(
+                fix_up(&auth.clone().into(), &own),
+                Ok([of(31, &own[1])].into()),
+                "{proven}"
+            );
         }
     }
 
@@ -243,8 +251,8 @@ mod tests {
         let own: Vec<Id> = (0..1_000).map(|n| Id::new("digest", &format!("{n:04}:h"))).collect();
         // 12 + 6 + 6 bytes each.
         let auth: Vec<Acl> = (0..44).map(|bits| entry(bits, "auth", "")).collect();
-        assert_eq!(fix_up(&auth[..43], &own).map(|list| list.len()), Ok(43_000));
-        assert_eq!(fix_up(&auth, &own), Err(ErrorCode::InvalidAcl));
+        assert_eq!(fix_up(&auth[..43].into(), &own).map(|list| list.len()), Ok(43_000));
+        assert_eq!(fix_up(&auth.clone().into(), &own), Err(ErrorCode::InvalidAcl));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Children {
     ///
     /// # Panics
     /// If a child has that name: the tree looks before it inserts.
-    pub(super) fn insert<'a>(&mut self, slot: u32, name: &str, name_at: impl Fn(u32) -> &'a str) {
+    pub(super) fn insert<'a>(&mut self, slot: u32, name: &[u8], name_at: impl Fn(u32) -> &'a [u8]) {
         // Numbered names come in this order, and to find a place among many costs.
         if self.last().is_none_or(|last| name_at(last) < name) {
             self.push(slot);
@@ -81,7 +81,7 @@ impl Children {
     ///
     /// # Panics
     /// If there is none.
-    pub(super) fn remove<'a>(&mut self, name: &str, name_at: impl Fn(u32) -> &'a str) -> u32 {
+    pub(super) fn remove<'a>(&mut self, name: &[u8], name_at: impl Fn(u32) -> &'a [u8]) -> u32 {
         let (chunk, within) = self.find(name, name_at).expect("every znode is its parent's child");
         let slots = Arc::make_mut(&mut self.chunks[chunk]);
         let slot = slots.remove(within);
@@ -101,8 +101,8 @@ impl Children {
     /// Where `name` is, or where it would have to be inserted.
     fn find<'a>(
         &self,
-        name: &str,
-        name_at: impl Fn(u32) -> &'a str,
+        name: &[u8],
+        name_at: impl Fn(u32) -> &'a [u8],
     ) -> Result<(usize, usize), (usize, usize)> {
         let first_not_below =
             self.chunks.partition_point(|chunk| name_at(chunk[chunk.len() - 1]) < name);
@@ -124,23 +124,23 @@ mod tests {
     #[test]
     fn names_stay_in_order_whatever_comes_and_goes() {
         let names: Vec<String> = (0..2_000).map(|n| format!("{:05}", n * 7_919 % 10_007)).collect();
-        let name_at = |slot: u32| names[slot as usize].as_str();
+        let name_at = |slot: u32| names[slot as usize].as_bytes();
         let mut children = Children::default();
         let mut model = std::collections::BTreeMap::new();
         for (slot, name) in names.iter().enumerate() {
-            children.insert(slot as u32, name, name_at);
+            children.insert(slot as u32, name.as_bytes(), name_at);
             model.insert(name.as_str(), slot as u32);
             if slot % 3 == 0 {
                 let gone = &names[slot / 2];
                 if model.remove(gone.as_str()).is_some() {
-                    assert_eq!(children.remove(gone, name_at), (slot / 2) as u32);
+                    assert_eq!(children.remove(gone.as_bytes(), name_at), (slot / 2) as u32);
                 }
             }
         }
         assert!(children.iter().eq(model.values().copied()));
         assert_eq!(children.len(), model.len());
         for name in model.keys() {
-            children.remove(name, name_at);
+            children.remove(name.as_bytes(), name_at);
         }
         assert_eq!((children.len(), children.chunks.len()), (0, 0));
     }
@@ -150,7 +150,8 @@ mod tests {
         let names: Vec<String> = (0..1_000).map(|n| format!("{n:05}")).collect();
         let mut children = Children::default();
         for slot in 0..1_000 {
-            children.insert(slot, &names[slot as usize], |slot| names[slot as usize].as_str());
+            let name_at = |slot: u32| names[slot as usize].as_bytes();
+            children.insert(slot, name_at(slot), name_at);
         }
         assert_eq!(children.chunks.len(), 1_000_usize.div_ceil(CHUNK));
     }

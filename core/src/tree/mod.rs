@@ -13,8 +13,8 @@ mod znode;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use acl::permits;
@@ -22,11 +22,13 @@ pub use scheme::{ANY_SASL, shown};
 pub use tally::is_due;
 pub use znode::{Kind, StoredStat, Znode, next_version};
 
+use crate::cell::{Cell, SharedData};
 use crate::id::SessionId;
 use crate::pages::Pages;
 use crate::proto::{Acl, AclList, name_of, parent_of};
 use crate::time::WallTime;
 use acl::AclLists;
+use children::Children;
 use tally::Tally;
 
 /// All znodes. A clone shares them until either changes; index and tally are copied.
@@ -37,6 +39,8 @@ pub struct Tree {
     index: HashTable<Place>,
     acls: AclLists,
     tally: Tally,
+    /// Where path and data are put together.
+    scratch: Vec<u8>,
 }
 
 /// An entry of the index; the hash stands here so that growing the index touches no znode.
@@ -50,11 +54,29 @@ struct Place {
 #[derive(Clone, Debug)]
 pub struct Content {
     /// Its data.
-    pub data: Option<Bytes>,
+    pub data: Option<SharedData>,
     /// Its ACL.
     pub acl: AclList,
     /// Its numbers.
     pub stat: StoredStat,
+}
+
+impl Content {
+    /// For a znode that is to have all this.
+    pub fn as_new(&self) -> NewZnode<'_> {
+        NewZnode { data: self.data.as_deref(), acl: &self.acl, stat: &self.stat }
+    }
+}
+
+/// What a znode is made of, but for its path.
+#[derive(Clone, Copy, Debug)]
+pub struct NewZnode<'a> {
+    /// Its data, which are copied; null and empty are different.
+    pub data: Option<&'a [u8]>,
+    /// Its ACL.
+    pub acl: &'a [Acl],
+    /// Its numbers.
+    pub stat: &'a StoredStat,
 }
 
 impl Tree {
@@ -65,6 +87,7 @@ impl Tree {
             index: HashTable::new(),
             acls: AclLists::default(),
             tally: Tally::default(),
+            scratch: Vec::new(),
         }
     }
 
@@ -73,9 +96,9 @@ impl Tree {
         let mut tree = Tree::empty();
         tree.index.reserve(znodes.len(), spread);
         for (slot, znode) in znodes.iter() {
-            tree.acls.adopt(&znode.acl);
+            tree.acls.adopt(znode.shared_acl());
             tree.tally.arrive(znode);
-            let place = Place { hash: hash(&znode.path), slot };
+            let place = Place { hash: hash(znode.path_bytes()), slot };
             tree.index.insert_unique(spread(&place), place, spread);
         }
         tree.znodes = znodes;
@@ -97,54 +120,57 @@ impl Tree {
         self.find(path).is_some()
     }
 
-    /// Adds a znode, without a change to its parent's numbers.
+    /// Adds a znode, and changes its parent's numbers by `update`; says what these were.
     ///
     /// # Panics
-    /// If it is there, or its parent is not: callers have looked.
-    pub fn insert(&mut self, path: &str, content: Content) {
-        assert!(!self.contains(path), "{path:?} is there already");
-        let slot = self.place(path, content);
-        if path != "/" {
-            let prefix = path.len() - name_of(path).len();
-            self.with_children(path, |children, name, znodes| {
-                children.insert(slot, name, |slot| name_at(znodes, slot, prefix));
-            });
+    /// If it is there, or its parent is not: callers have looked. If the parent's owner is changed.
+    pub fn insert(
+        &mut self,
+        path: &str,
+        new: NewZnode<'_>,
+        update: impl FnOnce(&mut StoredStat),
+    ) -> StoredStat {
+        let slot = self.place(path, new);
+        if path == "/" {
+            return StoredStat::default();
         }
+        let prefix = path.len() - name_of(path).len();
+        let add = |children: &mut Children, name: &str, znodes: &Pages<Znode>| {
+            children.insert(slot, name.as_bytes(), |slot| name_at(znodes, slot, prefix));
+        };
+        self.change_parent(path, add, update).1
     }
 
     /// Adds a znode that comes after all that are there in the order of [`walk`](Self::walk), as
     /// [`insert`](Self::insert) would but without having to look for anything. `trail` is its own
-    /// between calls: the way to the last one added. The content is given back if the path, or what
-    /// is there, is not like that.
-    pub(crate) fn append(
-        &mut self,
-        trail: &mut Vec<u32>,
-        path: &str,
-        content: Content,
-    ) -> Result<(), Content> {
+    /// between calls: the way to the last one added. Says whether path, and what is there, are like
+    /// that; if not, nothing is done.
+    pub(crate) fn append(&mut self, trail: &mut Vec<u32>, path: &str, new: NewZnode<'_>) -> bool {
         let name = name_of(path);
         let prefix = path.len() - name.len();
-        let is_parent = |parent: &Znode| match &*parent.path {
-            "/" => prefix == 1,
-            parent => parent.len() + 1 == prefix && path.starts_with(parent),
+        let is_parent = |parent: &Znode| match parent.path_bytes() {
+            b"/" => prefix == 1,
+            parent => parent.len() + 1 == prefix && path.as_bytes().starts_with(parent),
         };
         while trail.pop_if(|slot| !self.znodes.get(*slot).is_some_and(is_parent)).is_some() {}
         let Some(parent) = trail.last().and_then(|slot| self.znodes.get(*slot)) else {
-            return Err(content);
+            return false;
         };
-        let last = parent.children.as_ref().and_then(|children| children.last());
-        let follows = last.is_none_or(|last| name_at(&self.znodes, last, prefix) < name);
+        let last = parent.children().and_then(Children::last);
+        let follows = last.is_none_or(|last| name_at(&self.znodes, last, prefix) < name.as_bytes());
         if name.is_empty() || !follows || matches!(parent.kind(), Kind::Ephemeral(_)) {
-            return Err(content);
+            return false;
         }
-        let slot = self.place(path, content);
+        let slot = self.place(path, new);
         let parent = trail.last().and_then(|slot| self.znodes.get_mut(*slot));
-        let parent = parent.expect("it was there above");
+        let parent = parent.expect("it was found a few lines above");
         self.tally.take_due(parent);
-        Arc::make_mut(parent.children.get_or_insert_default()).push(slot);
+        let mut children = parent.take_children();
+        Arc::make_mut(&mut children).push(slot);
+        parent.set_children(children);
         self.tally.put_due(parent);
         trail.push(slot);
-        Ok(())
+        true
     }
 
     /// The trail behind `path`, for [`append`](Self::append).
@@ -154,40 +180,46 @@ impl Tree {
     }
 
     /// Puts a znode into its slot, and whatever knows of all znodes; but for its parent's list.
-    fn place(&mut self, path: &str, content: Content) -> u32 {
-        let acl = self.acls.acquire(&content.acl);
-        let body = Znode::hash_body(path, content.data.as_ref(), &acl);
-        let Content { data, stat, .. } = content;
-        let znode = Znode { path: path.into(), data, acl, stat, body, children: None };
+    fn place(&mut self, path: &str, new: NewZnode<'_>) -> u32 {
+        let acl = self.acls.acquire(new.acl);
+        let cell = Cell::new(&mut self.scratch, path, new.data);
+        let znode = Znode::new(cell, acl, new.stat);
         self.tally.arrive(&znode);
+        let hash = hash(path.as_bytes());
+        let is_it = is_at(&self.znodes, hash, path);
+        let entry = self.index.entry(spread(&Place { hash, slot: 0 }), is_it, spread);
+        let Entry::Vacant(place) = entry else { panic!("{path:?} is there already") };
         let slot = self.znodes.insert(znode);
-        let place = Place { hash: hash(path), slot };
-        self.index.insert_unique(spread(&place), place, spread);
+        place.insert(Place { hash, slot });
         slot
     }
 
-    /// Takes a znode away, without a change to its parent's numbers.
+    /// Takes a znode away, and changes its parent's numbers by `update`; says what these were.
     ///
     /// # Panics
-    /// If it is not there, has children, or is the root.
-    pub fn remove(&mut self, path: &str) -> Content {
+    /// If it is not there, has children, or is the root. If the parent's owner is changed.
+    pub fn remove(
+        &mut self,
+        path: &str,
+        update: impl FnOnce(&mut StoredStat),
+    ) -> (Content, StoredStat) {
         assert!(path != "/", "the root is never removed");
-        let slot = self.find(path).expect("callers look before they remove");
+        let hash = hash(path.as_bytes());
+        let is_it = is_at(&self.znodes, hash, path);
+        let place = self.index.find_entry(spread(&Place { hash, slot: 0 }), is_it);
+        let (Place { slot, .. }, _) = place.expect("callers look before they remove").remove();
         let prefix = path.len() - name_of(path).len();
-        let removed = self.with_children(path, |children, name, znodes| {
-            children.remove(name, |slot| name_at(znodes, slot, prefix))
-        });
+        let take = |children: &mut Children, name: &str, znodes: &Pages<Znode>| {
+            children.remove(name.as_bytes(), |slot| name_at(znodes, slot, prefix))
+        };
+        let (removed, before) = self.change_parent(path, take, update);
         assert_eq!(removed, slot, "index and children disagree on {path:?}");
-        let wanted = hash(path);
-        let place = self
-            .index
-            .find_entry(spread(&Place { hash: wanted, slot }), |place| place.slot == slot);
-        place.expect("it was found above").remove();
         let znode = self.znodes.remove(slot).expect("the index names slots in use");
-        assert!(znode.children.is_none(), "{path:?} has children");
+        assert!(znode.n_children() == 0, "{path:?} has children");
         self.tally.leave(&znode);
-        self.acls.release(&znode.acl);
-        Content { data: znode.data, acl: znode.acl, stat: znode.stat }
+        self.acls.release(znode.acl());
+        let acl = AclList::clone(znode.acl());
+        (Content { data: znode.shared_data(), acl, stat: znode.stat() }, before)
     }
 
     /// Changes a znode's numbers, and says what they were.
@@ -195,23 +227,24 @@ impl Tree {
     /// # Panics
     /// If it is not there, or its owner is changed.
     pub fn update_stat(&mut self, path: &str, update: impl FnOnce(&mut StoredStat)) -> StoredStat {
-        self.change(path, |znode| {
-            let before = znode.stat;
-            update(&mut znode.stat);
-            assert_eq!(before.ephemeral_owner, znode.stat.ephemeral_owner, "kinds never change");
-            before
-        })
+        self.change(path, |znode| updated(znode, update))
     }
 
-    /// Sets a znode's data, and says what it was.
+    /// Sets a znode's data, and changes its numbers; says what both were.
     ///
     /// # Panics
-    /// If it is not there.
-    pub fn set_data(&mut self, path: &str, data: Option<Bytes>) -> Option<Bytes> {
+    /// As [`update_stat`](Self::update_stat).
+    pub fn set_data(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        update: impl FnOnce(&mut StoredStat),
+    ) -> (Option<SharedData>, StoredStat) {
+        let cell = Cell::new(&mut self.scratch, path, data);
         self.change(path, |znode| {
-            let before = std::mem::replace(&mut znode.data, data);
-            znode.body = Znode::hash_body(&znode.path, znode.data.as_ref(), &znode.acl);
-            before
+            let before = znode.shared_data();
+            znode.set_cell(cell);
+            (before, updated(znode, update))
         })
     }
 
@@ -221,11 +254,7 @@ impl Tree {
     /// If it is not there.
     pub fn set_acl(&mut self, path: &str, acl: &[Acl]) {
         let acl = self.acls.acquire(acl);
-        let before = self.change(path, |znode| {
-            let before = std::mem::replace(&mut znode.acl, acl);
-            znode.body = Znode::hash_body(&znode.path, znode.data.as_ref(), &znode.acl);
-            before
-        });
+        let before = self.change(path, |znode| znode.set_acl(acl));
         self.acls.release(&before);
     }
 
@@ -234,25 +263,28 @@ impl Tree {
         Walk::new(&self.znodes)
     }
 
-    /// The names of a znode's children, ascending.
-    pub fn names<'a>(&'a self, znode: &'a Znode) -> impl Iterator<Item = &'a str> {
-        let prefix = if &*znode.path == "/" { 1 } else { znode.path.len() + 1 };
-        let slots = znode.children.iter().flat_map(|children| children.iter());
+    /// The names of a znode's children, ascending: texts, as bytes.
+    pub(crate) fn names<'a>(&'a self, znode: &'a Znode) -> impl Iterator<Item = &'a [u8]> {
+        let prefix = match znode.path_bytes() {
+            b"/" => 1,
+            path => path.len() + 1,
+        };
+        let slots = znode.children().into_iter().flat_map(Children::iter);
         slots.map(move |slot| name_at(&self.znodes, slot, prefix))
     }
 
     /// How many znodes are below `znode`, at all depths.
     pub fn n_descendants(&self, znode: &Znode) -> usize {
-        if &*znode.path == "/" {
+        if znode.path_bytes() == b"/" {
             return self.len() - 1;
         }
         let mut n = 0;
         let mut below = vec![znode];
         while let Some(znode) = below.pop() {
             n += znode.n_children();
-            let slots = znode.children.iter().flat_map(|children| children.iter());
-            let children = slots.map(|slot| self.znodes.get(slot).expect("children are in use"));
-            below.extend(children.filter(|child| child.children.is_some()));
+            let slots = znode.children().into_iter().flat_map(Children::iter);
+            let children = slots.map(|slot| child(&self.znodes, slot));
+            below.extend(children.filter(|child| child.n_children() > 0));
         }
         n
     }
@@ -262,8 +294,8 @@ impl Tree {
         let mut left = vec![znode];
         std::iter::from_fn(move || {
             let znode = left.pop()?;
-            let slots = znode.children.iter().flat_map(|children| children.iter());
-            left.extend(slots.map(|slot| self.znodes.get(slot).expect("children are in use")));
+            let slots = znode.children().into_iter().flat_map(Children::iter);
+            left.extend(slots.map(|slot| child(&self.znodes, slot)));
             Some(znode)
         })
     }
@@ -328,13 +360,9 @@ impl Tree {
 
     fn find(&self, path: &str) -> Option<u32> {
         let path = if path.is_empty() { "/" } else { path };
-        let wanted = hash(path);
-        let place = Place { hash: wanted, slot: 0 };
-        let is_it = |place: &Place| {
-            place.hash == wanted
-                && self.znodes.get(place.slot).is_some_and(|znode| &*znode.path == path)
-        };
-        self.index.find(spread(&place), is_it).map(|place| place.slot)
+        let hash = hash(path.as_bytes());
+        let is_it = is_at(&self.znodes, hash, path);
+        self.index.find(spread(&Place { hash, slot: 0 }), is_it).map(|place| place.slot)
     }
 
     /// Changes one znode in place; the tally follows.
@@ -347,25 +375,38 @@ impl Tree {
         result
     }
 
-    /// Changes the list of children in which `path` belongs; `change` is given the name in it.
-    fn with_children<R>(
+    /// Changes the list of children in which `path` belongs, `change` being given the name in it,
+    /// and the numbers of the parent; says what these were.
+    fn change_parent<R>(
         &mut self,
         path: &str,
-        change: impl FnOnce(&mut children::Children, &str, &Pages<Znode>) -> R,
-    ) -> R {
+        change: impl FnOnce(&mut Children, &str, &Pages<Znode>) -> R,
+        update: impl FnOnce(&mut StoredStat),
+    ) -> (R, StoredStat) {
         let parent = parent_of(path).and_then(|parent| self.find(parent));
         let parent = parent.expect("callers have looked for the parent");
         let znode = self.znodes.get_mut(parent).expect("the index names slots in use");
-        self.tally.take_due(znode);
-        let mut children = znode.children.take().unwrap_or_default();
-        let list = Arc::make_mut(&mut children);
-        let result = change(list, name_of(path), &self.znodes);
-        let children = (list.len() > 0).then_some(children);
+        self.tally.take(znode);
+        let mut children = znode.take_children();
+        let result = change(Arc::make_mut(&mut children), name_of(path), &self.znodes);
         let znode = self.znodes.get_mut(parent).expect("the index names slots in use");
-        znode.children = children;
-        self.tally.put_due(znode);
-        result
+        znode.set_children(children);
+        let before = updated(znode, update);
+        self.tally.put(znode);
+        (result, before)
     }
+}
+
+/// Changes the numbers of `znode`, and says what they were.
+fn updated(znode: &mut Znode, update: impl FnOnce(&mut StoredStat)) -> StoredStat {
+    let before = znode.stat();
+    let mut stat = before;
+    update(&mut stat);
+    assert_eq!(before.ephemeral_owner, stat.ephemeral_owner, "kinds never change");
+    if stat != before {
+        znode.set_stat(&stat);
+    }
+    before
 }
 
 /// Walks frozen znodes: the root first, parents before children, children by name.
@@ -380,7 +421,7 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(znodes: &'a Pages<Znode>) -> Self {
-        let root = znodes.iter().map(|(_, znode)| znode).find(|znode| &*znode.path == "/");
+        let root = znodes.iter().map(|(_, znode)| znode).find(|znode| znode.path_bytes() == b"/");
         Walk { znodes, trail: Vec::new(), root }
     }
 }
@@ -394,11 +435,11 @@ impl<'a> Iterator for Walk<'a> {
             return Some(root);
         }
         while let Some((znode, position)) = self.trail.last_mut() {
-            let children = znode.children.as_ref();
+            let children = znode.children();
             if let Some((slot, next)) = children.and_then(|children| children.at(*position)) {
                 *position = next;
-                let child = self.znodes.get(slot).expect("children are in use");
-                if child.children.is_some() {
+                let child = child(self.znodes, slot);
+                if child.n_children() > 0 {
                     self.trail.push((child, (0, 0)));
                 }
                 return Some(child);
@@ -409,14 +450,27 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// The name of the znode at `slot`: what follows the `prefix` bytes that it shares with all
-/// children of its parent.
-fn name_at(znodes: &Pages<Znode>, slot: u32, prefix: usize) -> &str {
-    &znodes.get(slot).expect("children are in use").path[prefix..]
+/// The znode at `slot`, which stands in a list of children.
+fn child(znodes: &Pages<Znode>, slot: u32) -> &Znode {
+    znodes.get(slot).expect("children are in use")
 }
 
-fn hash(path: &str) -> u32 {
-    (xxh3_64(path.as_bytes()) >> 32) as u32
+/// The name of the znode at `slot`: what follows the `prefix` bytes that it shares with all
+/// children of its parent.
+fn name_at(znodes: &Pages<Znode>, slot: u32, prefix: usize) -> &[u8] {
+    &child(znodes, slot).path_bytes()[prefix..]
+}
+
+/// Whether an entry of the index, of a path with this hash, is that of `path`.
+fn is_at(znodes: &Pages<Znode>, hash: u32, path: &str) -> impl Fn(&Place) -> bool {
+    move |place| {
+        let is_it = |znode: &Znode| znode.path_bytes() == path.as_bytes();
+        place.hash == hash && znodes.get(place.slot).is_some_and(is_it)
+    }
+}
+
+fn hash(path: &[u8]) -> u32 {
+    (xxh3_64(path) >> 32) as u32
 }
 
 /// The table looks at the uppermost and the lowest bits; both must depend on the hash.

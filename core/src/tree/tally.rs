@@ -31,7 +31,7 @@ impl Tally {
     pub(super) fn arrive(&mut self, znode: &Znode) {
         self.put(znode);
         if let Kind::Ephemeral(owner) = znode.kind() {
-            let new = self.ephemerals.entry(owner).or_default().insert(Arc::clone(&znode.path));
+            let new = self.ephemerals.entry(owner).or_default().insert(znode.path().into());
             assert!(new, "an ephemeral znode came twice");
             self.n_ephemerals += 1;
         }
@@ -42,7 +42,7 @@ impl Tally {
         self.take(znode);
         if let Kind::Ephemeral(owner) = znode.kind() {
             let paths = self.ephemerals.get_mut(&owner).expect("it was counted as it came");
-            assert!(paths.remove(&*znode.path), "it was counted as it came");
+            assert!(paths.remove(znode.path()), "it was counted as it came");
             if paths.is_empty() {
                 self.ephemerals.remove(&owner);
             }
@@ -67,8 +67,8 @@ impl Tally {
     /// [`put`](Self::put), if no more than the list of children was changed.
     pub(super) fn put_due(&mut self, znode: &Znode) {
         match empty(znode) {
-            Some(Empty::Since(set)) => self.unused.insert((set, Arc::clone(&znode.path))),
-            Some(Empty::Until(due)) => self.due.insert((due, Arc::clone(&znode.path))),
+            Some(Empty::Since(set)) => self.unused.insert((set, znode.path().into())),
+            Some(Empty::Until(due)) => self.due.insert((due, znode.path().into())),
             None => false,
         };
     }
@@ -76,8 +76,8 @@ impl Tally {
     /// [`take`](Self::take), if no more than the list of children will be changed.
     pub(super) fn take_due(&mut self, znode: &Znode) {
         match empty(znode) {
-            Some(Empty::Since(set)) => self.unused.remove(&(set, Arc::clone(&znode.path))),
-            Some(Empty::Until(due)) => self.due.remove(&(due, Arc::clone(&znode.path))),
+            Some(Empty::Since(set)) => self.unused.remove(&(set, znode.path().into())),
+            Some(Empty::Until(due)) => self.due.remove(&(due, znode.path().into())),
             None => false,
         };
     }
@@ -142,10 +142,10 @@ enum Empty {
 
 /// `None` for all that is neither a container nor a TTL znode, or has children.
 fn empty(znode: &Znode) -> Option<Empty> {
-    if znode.children.is_some() {
+    if znode.n_children() > 0 {
         return None;
     }
-    let stat = &znode.stat;
+    let stat = znode.stat();
     match znode.kind() {
         Kind::Container if stat.cversion == 0 => Some(Empty::Since(stat.mtime)),
         Kind::Container => Some(Empty::Until(i64::MIN)),
@@ -159,14 +159,12 @@ fn is_left_over(set: i64, now: WallTime, unused_ms: i64) -> bool {
 }
 
 fn size(znode: &Znode) -> u64 {
-    let data = znode.data.as_ref().map_or(0, |data| data.len() as u64);
-    if &*znode.path == "/" {
+    let data = znode.data().map_or(0, |data| data.len() as u64);
+    let path = match znode.path_bytes() {
         // ZooKeeper keeps the root under "" and under "/".
-        return 2 * data + 1;
-    }
-    let path = match znode.path.is_ascii() {
-        true => znode.path.len(),
-        false => znode.path.chars().map(char::len_utf16).sum(),
+        b"/" => return 2 * data + 1,
+        path if path.is_ascii() => path.len(),
+        _ => znode.path().chars().map(char::len_utf16).sum(),
     };
     data + path as u64
 }

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::children::Children;
+use crate::cell::{Cell, SharedData};
 use crate::id::SessionId;
 use crate::proto::{Acl, AclList, Stat, Zxid};
 use crate::time::WallTime;
@@ -106,37 +106,156 @@ impl Kind {
 }
 
 /// One znode of the tree.
+///
+/// Most are made once and never changed: what they need is here, and in one piece of memory for
+/// path and data.
 #[derive(Clone, Debug)]
 pub struct Znode {
-    /// Where; the root is `/`.
-    pub path: Arc<str>,
-    /// Null and empty are different.
-    pub data: Option<Bytes>,
-    /// Shared with every znode that has the same.
-    pub acl: AclList,
-    /// Its numbers.
-    pub stat: StoredStat,
-    /// A hash of path, data and ACL, so that a change of the numbers need not read the data again.
-    pub(super) body: u64,
+    cell: Cell,
+    acl: Arc<AclList>,
+    czxid: i64,
+    ctime: i64,
+    /// `None` of one that was never set, has no owner and never had a child.
+    more: Option<triomphe::Arc<More>>,
+}
+
+/// What not every znode has.
+#[derive(Clone, Debug, Default)]
+struct More {
+    mzxid: i64,
+    mtime: i64,
+    pzxid: i64,
+    ephemeral_owner: i64,
+    version: i32,
+    cversion: i32,
+    aversion: i32,
+    /// The hash of path, data and ACL, so that a change of the numbers need not read the data
+    /// again.
+    body: u64,
     /// `None` if it has none.
-    pub(super) children: Option<Arc<Children>>,
+    children: Option<Arc<Children>>,
 }
 
 impl Znode {
+    /// One without children.
+    pub(super) fn new(cell: Cell, acl: Arc<AclList>, stat: &StoredStat) -> Self {
+        let StoredStat { czxid, ctime, .. } = *stat;
+        let mut znode = Znode { cell, acl, czxid, ctime, more: None };
+        if *stat != StoredStat::created(Zxid(czxid), WallTime(ctime), 0) {
+            znode.set_stat(stat);
+        }
+        znode
+    }
+
+    /// Where; the root is `/`.
+    pub fn path(&self) -> &str {
+        self.cell.path()
+    }
+
+    /// The path, for comparisons.
+    pub(super) fn path_bytes(&self) -> &[u8] {
+        self.cell.path_bytes()
+    }
+
+    /// Path and data.
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
+    /// Null and empty are different.
+    pub fn data(&self) -> Option<&[u8]> {
+        self.cell.data()
+    }
+
+    /// The same, to be kept.
+    pub fn shared_data(&self) -> Option<SharedData> {
+        SharedData::of(&self.cell)
+    }
+
+    /// Shared with every znode that has the same.
+    pub fn acl(&self) -> &AclList {
+        &self.acl
+    }
+
+    /// The same as it is shared.
+    pub(super) fn shared_acl(&self) -> &Arc<AclList> {
+        &self.acl
+    }
+
+    /// Its numbers.
+    pub fn stat(&self) -> StoredStat {
+        let (zxid, time) = (Zxid(self.czxid), WallTime(self.ctime));
+        let created = StoredStat::created(zxid, time, 0);
+        let Some(more) = &self.more else { return created };
+        let More { mzxid, mtime, pzxid, ephemeral_owner, version, cversion, aversion, .. } = **more;
+        StoredStat { mzxid, mtime, pzxid, ephemeral_owner, version, cversion, aversion, ..created }
+    }
+
+    pub(super) fn set_stat(&mut self, stat: &StoredStat) {
+        let StoredStat { czxid, mzxid, ctime, mtime, pzxid, ephemeral_owner, .. } = *stat;
+        (self.czxid, self.ctime) = (czxid, ctime);
+        let StoredStat { version, cversion, aversion, .. } = *stat;
+        let more = self.more_mut();
+        (more.mzxid, more.mtime, more.pzxid) = (mzxid, mtime, pzxid);
+        (more.version, more.cversion, more.aversion) = (version, cversion, aversion);
+        more.ephemeral_owner = ephemeral_owner;
+    }
+
+    /// Gives it other data.
+    pub(super) fn set_cell(&mut self, cell: Cell) {
+        self.cell = cell;
+        self.renew_body();
+    }
+
+    pub(super) fn set_acl(&mut self, acl: Arc<AclList>) -> Arc<AclList> {
+        let before = std::mem::replace(&mut self.acl, acl);
+        self.renew_body();
+        before
+    }
+
+    fn renew_body(&mut self) {
+        if self.more.is_some() {
+            let body = self.hash_body();
+            self.more_mut().body = body;
+        }
+    }
+
+    /// What it has beyond the rest, to be changed.
+    fn more_mut(&mut self) -> &mut More {
+        let StoredStat { mzxid, mtime, pzxid, .. } = self.stat();
+        let body = self.body();
+        let new = || More { mzxid, mtime, pzxid, body, ..More::default() };
+        triomphe::Arc::make_mut(self.more.get_or_insert_with(|| triomphe::Arc::new(new())))
+    }
+
+    /// Its children; `None` if it has none.
+    pub(super) fn children(&self) -> Option<&Children> {
+        self.more.as_ref()?.children.as_deref()
+    }
+
+    /// Its list of children, to be changed and given back by [`set_children`](Self::set_children).
+    pub(super) fn take_children(&mut self) -> Arc<Children> {
+        self.more_mut().children.take().unwrap_or_default()
+    }
+
+    pub(super) fn set_children(&mut self, children: Arc<Children>) {
+        self.more_mut().children = (children.len() > 0).then_some(children);
+    }
+
     /// How many direct children it has.
     pub fn n_children(&self) -> usize {
-        self.children.as_ref().map_or(0, |children| children.len())
+        self.children().map_or(0, Children::len)
     }
 
     /// What it is.
     pub fn kind(&self) -> Kind {
-        Kind::of(self.stat.ephemeral_owner)
+        Kind::of(self.more.as_ref().map_or(0, |more| more.ephemeral_owner))
     }
 
     /// What clients see.
     pub fn to_stat(&self) -> Stat {
         let n_children = i32::try_from(self.n_children()).unwrap_or(i32::MAX);
-        let stored = &self.stat;
+        let stored = self.stat();
         Stat {
             czxid: stored.czxid,
             mzxid: stored.mzxid,
@@ -151,8 +270,7 @@ impl Znode {
                 Kind::Persistent | Kind::Container | Kind::Ttl { .. } => 0,
             },
             data_length: self
-                .data
-                .as_ref()
+                .data()
                 .map_or(0, |data| i32::try_from(data.len()).unwrap_or(i32::MAX)),
             num_children: n_children,
             pzxid: stored.pzxid,
@@ -161,9 +279,9 @@ impl Znode {
 
     /// Its part of the tree's digest: everything but the children, which are znodes themselves.
     pub(super) fn digest(&self) -> u64 {
-        let stat = &self.stat;
+        let stat = self.stat();
         let longs = [
-            self.body,
+            self.body(),
             stat.czxid as u64,
             stat.mzxid as u64,
             stat.ctime as u64,
@@ -180,13 +298,18 @@ impl Znode {
         xxh3_64(&bytes)
     }
 
-    /// The hash for `body`, to be taken anew when path, data or ACL are set.
-    pub(super) fn hash_body(path: &str, data: Option<&Bytes>, acl: &AclList) -> u64 {
+    /// A hash of path, data and ACL.
+    fn body(&self) -> u64 {
+        self.more.as_ref().map_or_else(|| self.hash_body(), |more| more.body)
+    }
+
+    fn hash_body(&self) -> u64 {
+        let data = self.data();
         let parts = [
-            xxh3_64(path.as_bytes()),
+            xxh3_64(self.path_bytes()),
             u64::from(data.is_some()),
-            data.map_or(0, |data| xxh3_64(data)),
-            hash_acl(acl),
+            data.map_or(0, xxh3_64),
+            hash_acl(&self.acl),
         ];
         let mut bytes = [0; 32];
         for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {

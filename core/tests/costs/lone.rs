@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zokor_core::id::{ConnId, Seed, ServerId, SessionId, Xid};
-use zokor_core::proto::{
-    Acl, ConnectRequest, Create, CreateKind, Id, Permissions, Read, Request, Text, Write,
-};
+use zokor_core::proto::{ConnectRequest, Create, CreateKind, Read, Request, Text, Write, open_acl};
 use zokor_core::raft::{self, Membership};
 use zokor_core::replica::Recovered;
 use zokor_core::time::Now;
@@ -106,7 +104,7 @@ pub(crate) fn path(n: usize) -> Text {
 }
 
 pub(crate) fn create(path: Text, data: Bytes) -> Request {
-    let acl = vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }];
+    let acl = open_acl();
     let kind = CreateKind::Create;
     Request::Write(Write::Create(Create {
         path,

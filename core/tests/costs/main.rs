@@ -86,8 +86,8 @@ fn a_znode_takes_little_memory() {
     });
     assert_eq!(db.node_count(), N as u64 + 6);
     // A path of 22 bytes and 100 of data are part of it.
-    assert!(memory.bytes_current <= 302 * N as i64, "{memory:?}");
-    assert!(memory.count_current <= 2 * N as i64 + 4_000, "{memory:?}");
+    assert!(memory.bytes_current <= 209 * N as i64, "{memory:?}");
+    assert!(memory.count_current <= N as i64 + 4_000, "{memory:?}");
 }
 
 fn txn(action: Action) -> Txn {

@@ -101,7 +101,7 @@ pub(super) fn replay<D: Disk>(
     let log = Log { first: first.position.next, slots: Vec::new() };
     let position = first.position;
     let durable = (mark.watermark.batch(), mark.name);
-    let mut replay = Replay { disk, covered, durable, log, position };
+    let mut replay = Replay { disk, covered, durable, log, position, bytes: Vec::new() };
     let mut segments = VecDeque::new();
     let mut files = files.into_iter().peekable();
     while let Some((head, file)) = files.next() {
@@ -173,6 +173,9 @@ struct Replay<'a, D: Disk> {
     durable: (u64, &'static str),
     log: Log,
     position: Position,
+    /// Of the segment, in the memory of the one before: to touch new memory costs more than to read
+    /// into it.
+    bytes: Vec<u8>,
 }
 
 impl<D: Disk> Replay<'_, D> {
@@ -189,7 +192,8 @@ impl<D: Disk> Replay<'_, D> {
         if head.size_bytes > MAX_SEGMENT_BYTES {
             return Err(damaged(self.disk, &name, 40, None, "it is too large for a segment"));
         }
-        let mut bytes = vec![0; usize::try_from(head.size_bytes).expect("64 bits")];
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.resize(usize::try_from(head.size_bytes).expect("64 bits"), 0);
         file.read_at(0, &mut bytes).map_err(failed(self.disk, "read", &name))?;
         let salt = head.salt();
         let run = Run::read(salt, &bytes, self.position);
@@ -217,6 +221,7 @@ impl<D: Disk> Replay<'_, D> {
             _ => {
                 let last_batch = bytes[run.last_start..run.end].to_vec();
                 let torn_bytes = torn_bytes(head, &bytes[run.end..]);
+                self.bytes = bytes;
                 return Ok(End { offset: run.end as u64, last_batch, torn_bytes });
             }
         };

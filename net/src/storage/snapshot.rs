@@ -178,6 +178,7 @@ fn scan<F: DiskFile>(
     let size = file.size().map_err(unreadable)?;
     let (head, mut offset, mut crc) = read_head(file, size, id)?;
     let (mut n_chunks, mut total_bytes) = (0u64, 0u64);
+    let mut body = BytesMut::new();
     loop {
         let mut frame = [0; 8];
         file.read_at(offset, &mut frame).map_err(|_| wrong("it has no trailer"))?;
@@ -192,7 +193,7 @@ fn scan<F: DiskFile>(
                 offset - 8
             )));
         }
-        let mut body = vec![0; body_bytes as usize];
+        body.resize(body_bytes as usize, 0);
         file.read_at(offset, &mut body).map_err(unreadable)?;
         offset += body_bytes;
         crc = chunk_crc(crc, n_bytes, &body);
@@ -204,7 +205,10 @@ fn scan<F: DiskFile>(
         if !is_trailer {
             n_chunks += 1;
             total_bytes += body_bytes;
-            each(body.into()).map_err(Wrong::Damaged)?;
+            let chunk = body.freeze();
+            each(chunk.clone()).map_err(Wrong::Damaged)?;
+            // The same memory for the next one, unless something of this one is kept.
+            body = chunk.try_into_mut().unwrap_or_default();
             continue;
         }
         let long = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("eight"));

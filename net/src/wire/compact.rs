@@ -12,6 +12,8 @@
 //! Invariant: a value has one encoding. The decoder refuses varints that are longer than need be,
 //! so that decoding and encoding again gives the same bytes.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use zokor_core::proto::Text;
 
@@ -33,6 +35,15 @@ impl Reader {
     /// How many bytes were read.
     pub fn offset(&self) -> usize {
         self.offset
+    }
+
+    /// Whether these bytes come next; if so, they are behind it afterwards.
+    pub fn skip(&mut self, bytes: &[u8]) -> bool {
+        let comes = self.bytes[self.offset..].starts_with(bytes);
+        if comes {
+            self.offset += bytes.len();
+        }
+        comes
     }
 
     /// How many bytes are left.
@@ -131,6 +142,15 @@ impl Reader {
     /// # Errors
     /// If fewer are left.
     pub fn buffer(&mut self, what: &'static str) -> Result<Bytes, WireError> {
+        let span = self.span(what)?;
+        Ok(self.bytes.slice(span))
+    }
+
+    /// The same, where it stands: for [`at`](Self::at), without a share in what is read.
+    ///
+    /// # Errors
+    /// As for [`buffer`](Self::buffer).
+    pub fn span(&mut self, what: &'static str) -> Result<Range<usize>, WireError> {
         let length = self.count(what, 1)?;
         Ok(self.take(length))
     }
@@ -140,6 +160,15 @@ impl Reader {
     /// # Errors
     /// If fewer bytes are left than it says.
     pub fn optional_buffer(&mut self, what: &'static str) -> Result<Option<Bytes>, WireError> {
+        let span = self.optional_span(what)?;
+        Ok(span.map(|span| self.bytes.slice(span)))
+    }
+
+    /// The same, where it stands.
+    ///
+    /// # Errors
+    /// As for [`optional_buffer`](Self::optional_buffer).
+    pub fn optional_span(&mut self, what: &'static str) -> Result<Option<Range<usize>>, WireError> {
         let offset = self.offset;
         let Some(length) = self.varint(what)?.checked_sub(1) else {
             return Ok(None);
@@ -160,7 +189,10 @@ impl Reader {
         let length = u32::from_be_bytes(self.array(what)?);
         let limit = self.left();
         match usize::try_from(length) {
-            Ok(length) if length <= limit => Ok(self.take(length)),
+            Ok(length) if length <= limit => {
+                let span = self.take(length);
+                Ok(self.bytes.slice(span))
+            }
             _ => Err(WireError::Length { what, offset, length: i64::from(length), limit }),
         }
     }
@@ -191,10 +223,15 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, length: usize) -> Bytes {
+    /// The bytes at a place that was read.
+    pub fn at(&self, span: Range<usize>) -> &[u8] {
+        &self.bytes[span]
+    }
+
+    fn take(&mut self, length: usize) -> Range<usize> {
         let start = self.offset;
         self.offset += length;
-        self.bytes.slice(start..self.offset)
+        start..self.offset
     }
 
     fn check(&self, what: &'static str, needed: usize) -> Result<(), WireError> {

@@ -10,7 +10,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::db::{Image, ImageBuilder, ImageNode, RestoreFacts, SessionRecord, StoredStat};
+use zokor_core::db::{
+    Image, ImageBuilder, ImageNode, NewZnode, RestoreFacts, SessionRecord, StoredStat,
+};
 use zokor_core::id::{Nonce, Sequence, SessionId, Token};
 use zokor_core::maybe;
 use zokor_core::proto::{AclList, Zxid};
@@ -249,7 +251,7 @@ impl ImageDecoder {
         match kind {
             START => self.start(reader),
             ACL => {
-                self.acls.push(AclList::from(take_acl(reader)?));
+                self.acls.push(take_acl(reader)?);
                 Ok(())
             }
             NODE | STAGED_NODE => self.node(reader, kind),
@@ -307,21 +309,25 @@ impl ImageDecoder {
     }
 
     fn node(&mut self, reader: &mut Reader, kind: u8) -> Result<(), WireError> {
-        let path = reader.text("path")?;
-        let data = reader.optional_buffer("data")?;
+        let start = reader.offset();
+        let path = reader.span("path")?;
+        let data = reader.optional_span("data")?;
         let offset = reader.offset();
         let number = reader.varint("number of an acl")?;
         let acl = usize::try_from(number).ok().and_then(|number| self.acls.get(number));
-        let Some(acl) = acl.map(Arc::clone) else {
+        let Some(acl) = acl else {
             let found = i64::try_from(number).unwrap_or(i64::MAX);
             return Err(WireError::Value { what: "number of an acl", offset, found });
         };
         let stat = take_stat(reader)?;
         self.n_nodes += 1;
-        let node = ImageNode { path, data, acl, stat };
+        let path = std::str::from_utf8(reader.at(path))
+            .map_err(|_| WireError::Text { what: "path", offset: start })?;
+        let data = data.map(|data| reader.at(data));
+        let znode = NewZnode { data, acl, stat: &stat };
         match kind {
-            STAGED_NODE => self.builder.staged_node(node)?,
-            _ => self.builder.node(node)?,
+            STAGED_NODE => self.builder.put_staged(path, znode)?,
+            _ => self.builder.put(path, znode)?,
         }
         Ok(())
     }

@@ -5,9 +5,9 @@
 //! nothing is allocated which the sender has not paid for.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::proto::{Acl, Id, Permissions, Stat, Text};
+use zokor_core::proto::{Acl, AclList, Id, Permissions, Stat, Text};
 
-use super::WireError;
+use super::{WireError, shared_open_acl};
 
 /// Reads one record after another from a frame. Buffers and strings are slices of the frame, which
 /// lives as long as any of them.
@@ -150,6 +150,20 @@ impl Reader {
             let permissions = Permissions(reader.int("acl permissions")?);
             Ok(Acl { permissions, id: reader.id()? })
         })
+    }
+
+    /// An ACL that is kept. That of nearly all creates is recognised by its bytes, and costs no
+    /// more than a look at them.
+    ///
+    /// # Errors
+    /// As for [`acl`](Self::acl).
+    pub fn shared_acl(&mut self) -> Result<Option<AclList>, WireError> {
+        const OPEN: &[u8] = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone";
+        if self.bytes[self.offset..].starts_with(OPEN) {
+            self.offset += OPEN.len();
+            return Ok(Some(shared_open_acl()));
+        }
+        Ok(self.acl()?.map(AclList::from))
     }
 
     /// An identity, with empty text for null.

@@ -25,4 +25,14 @@ pub mod response;
 #[cfg(test)]
 pub(crate) mod samples;
 
+use std::sync::{Arc, LazyLock};
+
+use zokor_core::proto::{AclList, open_acl};
+
 pub use error::WireError;
+
+/// The list that nearly all znodes have, once for all requests and entries that bring it.
+fn shared_open_acl() -> AclList {
+    static OPEN: LazyLock<AclList> = LazyLock::new(open_acl);
+    Arc::clone(&OPEN)
+}

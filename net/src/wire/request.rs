@@ -119,7 +119,7 @@ fn decode_body(reader: &mut Reader, op: i32) -> Result<Request, WireError> {
         }
         opcode::SET_ACL => Request::Write(Write::SetAcl {
             path: validated_path(reader)?,
-            acl: reader.acl()?.unwrap_or_default(),
+            acl: reader.shared_acl()?.unwrap_or_default(),
             version: reader.int("version")?,
         }),
         opcode::MULTI => Request::Write(Write::Multi(decode_multi(reader, decode_multi_write)?)),
@@ -188,7 +188,7 @@ fn validated_path(reader: &mut Reader) -> Result<Text, WireError> {
 fn decode_create(reader: &mut Reader, kind: CreateKind) -> Result<(Create, bool), WireError> {
     let path = reader.text("path")?;
     let data = reader.buffer("data")?;
-    let acl = reader.acl()?;
+    let acl = reader.shared_acl()?;
     let flags = reader.int("flags")?;
     let ttl_ms = match kind {
         CreateKind::Create | CreateKind::Create2 | CreateKind::Container => -1,

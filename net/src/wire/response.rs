@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use zokor_core::id::{SessionId, Xid};
 use zokor_core::proto::{
     ConnectResponse, CreateKind, ErrorCode, Event, EventKind, OpResult, Read, Request, Response,
-    SaslToken, Write, Zxid,
+    SaslToken, SharedData, Write, Zxid,
 };
 
 use super::frame::{LONGEST, append_frame, append_frame_within};
@@ -168,7 +168,7 @@ pub fn decode_response(request: &Request, body: Bytes) -> Result<Response, WireE
     match request {
         Request::Write(write) => decode_write_response(&mut reader, write),
         Request::Read(read) => decode_read_response(&mut reader, read),
-        Request::Reconfig(_) => Ok(Response::Data(reader.buffer("data")?, reader.stat()?)),
+        Request::Reconfig(_) => Ok(Response::Data(data(&mut reader)?, reader.stat()?)),
         Request::Sync(_) => Ok(Response::Sync(reader.text("path")?)),
         Request::Sasl(_) => Ok(Response::Sasl(reader.buffer("token")?.map(SaslToken))),
         Request::Ping
@@ -286,10 +286,14 @@ fn decode_write_response(reader: &mut Reader, write: &Write) -> Result<Response,
     }
 }
 
+fn data(reader: &mut Reader) -> Result<Option<SharedData>, WireError> {
+    Ok(reader.buffer("data")?.map(SharedData::from))
+}
+
 fn decode_read_response(reader: &mut Reader, read: &Read) -> Result<Response, WireError> {
     match read {
         Read::Exists { .. } => Ok(Response::Stat(reader.stat()?)),
-        Read::GetData { .. } => Ok(Response::Data(reader.buffer("data")?, reader.stat()?)),
+        Read::GetData { .. } => Ok(Response::Data(data(reader)?, reader.stat()?)),
         Read::GetAcl { .. } => Ok(Response::Acl(reader.acl()?.unwrap_or_default(), reader.stat()?)),
         Read::GetChildren { with_stat: false, .. } | Read::GetEphemerals { .. } => {
             Ok(Response::Names(reader.texts("names")?))
@@ -329,7 +333,7 @@ fn decode_results(reader: &mut Reader) -> Result<Vec<OpResult>, WireError> {
             opcode::SET_DATA => OpResult::SetData(reader.stat()?),
             opcode::CHECK => OpResult::Check,
             opcode::GET_CHILDREN => OpResult::Names(reader.texts("names")?),
-            opcode::GET_DATA => OpResult::Data(reader.buffer("data")?, reader.stat()?),
+            opcode::GET_DATA => OpResult::Data(data(reader)?, reader.stat()?),
             opcode::ERROR => OpResult::Error(decode_error(reader)?),
             op => {
                 let found = i64::from(op);

@@ -81,7 +81,7 @@ pub(super) fn create() -> impl Strategy<Value = Create> {
     (text(), data(), acl(), flags, any::<i64>(), kind).prop_map(
         |(path, data, acl, flags, ttl_ms, kind)| {
             let ttl_ms = if kind == CreateKind::Ttl { ttl_ms } else { -1 };
-            Create { path, data, acl, flags, ttl_ms, kind }
+            Create { path, data, acl: acl.into(), flags, ttl_ms, kind }
         },
     )
 }
@@ -106,7 +106,7 @@ pub(super) fn check() -> impl Strategy<Value = Write> {
 pub(super) fn set_acl() -> impl Strategy<Value = Write> {
     (text(), acl(), any::<i32>()).prop_map(|(path, acl, version)| Write::SetAcl {
         path,
-        acl,
+        acl: acl.into(),
         version,
     })
 }

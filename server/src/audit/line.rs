@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn create(path: &str, flags: i32) -> Wish {
-        let (data, acl, kind) = (None, Vec::new(), CreateKind::Create);
+        let (data, acl, kind) = (None, [].into(), CreateKind::Create);
         Wish::Create(Create { path: path.into(), data, acl, flags, ttl_ms: -1, kind })
     }
 

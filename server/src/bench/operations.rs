@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use zokor_core::proto::{Acl, Create, CreateKind, Id, Permissions, Read, Request, Text, Write};
+use zokor_core::proto::{Create, CreateKind, Read, Request, Text, Write, open_acl};
 
 use super::mix::{Draws, Kind};
 use super::options::BenchArguments;
@@ -164,10 +164,7 @@ fn folder(path: &str) -> Request {
 }
 
 fn create(path: Text, data: Bytes, flags: i32) -> Request {
-    let acl = vec![Acl {
-        permissions: Permissions::ALL,
-        id: Id { scheme: Text::from_static("world"), id: Text::from_static("anyone") },
-    }];
+    let acl = open_acl();
     let kind = CreateKind::Create;
     Request::Write(Write::Create(Create { path, data: Some(data), acl, flags, ttl_ms: -1, kind }))
 }

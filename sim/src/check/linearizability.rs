@@ -242,7 +242,9 @@ impl History {
         let (Read::Exists { path, .. } | Read::GetData { path, .. }) = read else { return };
         let told = match result {
             Ok(Response::Stat(stat)) => Told::Shown(stat.version, None),
-            Ok(Response::Data(data, stat)) => Told::Shown(stat.version, Some(data.clone())),
+            Ok(Response::Data(data, stat)) => {
+                Told::Shown(stat.version, Some(data.clone().map(Bytes::from)))
+            }
             Err(ErrorCode::NoNode) => Told::Missing,
             _ => return,
         };

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zokor_core::id::{ServerId, SessionId, Token};
 use zokor_core::proto::{
-    Acl, AclList, ErrorCode, Id, OpResult, Permissions, Read, Response, Stat, Text, Zxid,
+    Acl, AclList, ErrorCode, Id, OpResult, Permissions, Read, Response, SharedData, Stat, Text,
+    Zxid,
 };
 
 use super::acl::{self, ADMIN, READ};
@@ -176,9 +177,8 @@ impl State {
         Some(match read {
             Read::Exists { path, .. } if path.contains('\0') => Err(ErrorCode::BadArguments),
             Read::Exists { path, .. } => readable(path).map(|(_, stat)| Response::Stat(stat)),
-            Read::GetData { path, .. } => {
-                readable(path).map(|(node, stat)| Response::Data(node.data.clone(), stat))
-            }
+            Read::GetData { path, .. } => readable(path)
+                .map(|(node, stat)| Response::Data(node.data.clone().map(SharedData::from), stat)),
             Read::GetChildren { path, with_stat: true, .. } => {
                 readable(path).map(|(_, stat)| Response::NamesStat(names(path).collect(), stat))
             }
@@ -200,7 +200,9 @@ impl State {
             Read::Multi(reads) => {
                 let one = |read: &Read| match read {
                     Read::GetData { path, .. } => Some(match readable(path) {
-                        Ok((node, stat)) => OpResult::Data(node.data.clone(), stat),
+                        Ok((node, stat)) => {
+                            OpResult::Data(node.data.clone().map(SharedData::from), stat)
+                        }
                         Err(code) => OpResult::Error(Some(code)),
                     }),
                     Read::GetChildren { path, .. } => Some(match readable(path) {

@@ -6,6 +6,7 @@ use zokor_core::db::Rules;
 use zokor_core::id::{Nonce, Sequence};
 use zokor_core::proto::{
     Acl, AuthPacket, Create, CreateKind, Id, Identities, OpResult, Permissions, Read, Text,
+    open_acl,
 };
 use zokor_core::raft::{EntryId, Index, Term};
 use zokor_core::time::WallTime;
@@ -66,7 +67,7 @@ fn create(path: &str, flags: i32) -> Write {
     Write::Create(Create {
         path: path.into(),
         data: None,
-        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }],
+        acl: open_acl(),
         flags,
         ttl_ms: -1,
         kind,
@@ -159,7 +160,7 @@ fn permissions_are_asked_of_the_parent_or_of_the_znode() {
     let auth = |bits| vec![Acl { permissions: Permissions(bits), id: Id::new("auth", "") }];
     log.write(create("/b", 0)).unwrap();
     log.write(create("/b/c", 0)).unwrap();
-    let set = |bits, version| Write::SetAcl { path: "/b".into(), acl: auth(bits), version };
+    let set = |bits, version| Write::SetAcl { path: "/b".into(), acl: auth(bits).into(), version };
     assert!(log.write(set(31, 1)).is_err());
     assert!(log.write(set(31, 0)).is_ok());
     let stat = log.model.newest().state.stat("/b").unwrap();
@@ -189,7 +190,7 @@ fn an_acl_without_the_right_to_change_it_is_shown_without_hashes() {
     log.identities = digest("bob");
     let acl = vec![Acl { permissions: Permissions::READ, id: Id::new("auth", "") }];
     log.write(create("/b", 0)).unwrap();
-    log.write(Write::SetAcl { path: "/b".into(), acl, version: -1 }).unwrap();
+    log.write(Write::SetAcl { path: "/b".into(), acl: acl.into(), version: -1 }).unwrap();
     let get = Read::GetAcl { path: "/b".into() };
     let read = log.model.newest().state.read((SESSION, &log.identities), &get);
     let Some(Ok(Response::Acl(list, _))) = read else { panic!("{read:?}") };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 use zokor_core::id::ConnId;
-use zokor_core::proto::{Acl, Create, CreateKind, Id, Permissions, Request, Write};
+use zokor_core::proto::{Create, CreateKind, Request, Write, open_acl};
 
 use super::caller::Caller;
 use super::history::History;
@@ -39,7 +39,7 @@ fn large(stream: &mut Stream) -> Request {
         0 => Write::Create(Create {
             path: path.into(),
             data,
-            acl: vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }],
+            acl: open_acl(),
             flags: 0,
             ttl_ms: -1,
             kind: CreateKind::Create,

@@ -78,9 +78,11 @@ impl Maker {
                 Write::Delete { path: self.path(place), version: *version }
             }
             Op::Check(place, version) => Write::Check { path: self.path(place), version: *version },
-            Op::SetAcl(place, access, version) => {
-                Write::SetAcl { path: self.path(place), acl: acl(*access), version: *version }
-            }
+            Op::SetAcl(place, access, version) => Write::SetAcl {
+                path: self.path(place),
+                acl: acl(*access).into(),
+                version: *version,
+            },
             Op::Multi(ops) => Write::Multi(ops.iter().filter_map(|op| self.write(op)).collect()),
             Op::Close => Write::CloseSession,
             _ => return None,
@@ -127,7 +129,7 @@ impl Maker {
             Some(text) => Some(Bytes::from(text.clone())),
             None => self.data(znode.size),
         };
-        Create { path, data, acl, flags, ttl_ms, kind }
+        Create { path, data, acl: acl.into(), flags, ttl_ms, kind }
     }
 
     fn path(&self, place: &Place) -> Text {

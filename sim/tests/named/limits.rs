@@ -120,7 +120,14 @@ impl Lone {
 fn create(path: &str, flags: i32, data: Bytes) -> Write {
     let acl = vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }];
     let (path, data) = (Text::from(path), Some(data));
-    Write::Create(Create { path, data, acl, flags, ttl_ms: -1, kind: CreateKind::Create })
+    Write::Create(Create {
+        path,
+        data,
+        acl: acl.into(),
+        flags,
+        ttl_ms: -1,
+        kind: CreateKind::Create,
+    })
 }
 
 fn n_bytes(entry: &Entry<Txn>) -> usize {

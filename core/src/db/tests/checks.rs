@@ -46,7 +46,7 @@ fn create_checks_in_order() {
         change(&mut create);
         Write::Create(create)
     };
-    let no_acl: fn(&mut Create) = |create| create.acl.clear();
+    let no_acl: fn(&mut Create) = |create| create.acl = [].into();
     let mut lone = lone();
     let rows = vec![
         (create("nonsense", 7), BadArguments),
@@ -70,7 +70,7 @@ fn create_checks_in_order() {
         (with("/zz/a\0", no_acl), BadArguments),
         // The ACL before the parent.
         (with("/zz/a", no_acl), InvalidAcl),
-        (with("/zz/a", |create| create.acl = acl(31, "auth", "")), InvalidAcl),
+        (with("/zz/a", |create| create.acl = acl(31, "auth", "").into()), InvalidAcl),
         // The parent, its permission, the whole path, what is there, and the parent's kind.
         (create("/zz/\u{1}", 0), NoNode),
         (create("/zz/", 0), NoNode),

@@ -121,7 +121,7 @@ fn creation(path: &str, flags: i32) -> Create {
     Create {
         path: path.into(),
         data: Some(Bytes::from_static(b"data")),
-        acl: open_acl(),
+        acl: open_acl().into(),
         flags,
         ttl_ms: -1,
         kind: CreateKind::Create,
@@ -165,7 +165,7 @@ fn set(path: &str, version: i32) -> Write {
 }
 
 fn set_acl(path: &str, acl: Vec<Acl>, version: i32) -> Write {
-    Write::SetAcl { path: path.into(), acl, version }
+    Write::SetAcl { path: path.into(), acl: acl.into(), version }
 }
 
 fn check(path: &str, version: i32) -> Write {

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::{OpResult, is_valid, name_of, parent_of};
+use crate::proto::{OpResult, SharedData, is_valid, name_of, parent_of};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Node {
@@ -452,6 +452,7 @@ fn create_any() -> impl Strategy<Value = Write> {
     ];
     (path(), data(), any_acl(), kind_flags_ttl).prop_map(
         |(path, data, acl, (kind, flags, ttl_ms))| {
+            let acl = acl.into();
             Write::Create(Create { path, data, acl, flags, ttl_ms, kind })
         },
     )
@@ -475,7 +476,7 @@ fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         30 => op(),
         2 => (path(), any_acl(), version())
-            .prop_map(|(path, acl, version)| Write::SetAcl { path, acl, version }),
+            .prop_map(|(path, acl, version)| Write::SetAcl { path, acl: acl.into(), version }),
         15 => vec(op(), 0..4).prop_map(Write::Multi),
         1 => Just(Write::CloseSession),
     ]
@@ -609,7 +610,8 @@ impl Pair {
             let expected = Response::NamesStat(self.model.children(path), self.model.shown(path));
             assert_eq!(self.db.query(&reader, &all), Ok(expected), "{path}");
             let read = self.db.query(&reader, &get(path));
-            assert_eq!(read, Ok(Response::Data(node.data.clone(), self.model.shown(path))));
+            let data = node.data.clone().map(SharedData::from);
+            assert_eq!(read, Ok(Response::Data(data, self.model.shown(path))));
             let own_size = node.data.as_ref().map_or(0, |data| data.len());
             size += if path == "/" { 2 * own_size + 1 } else { own_size + path.chars().count() };
         }

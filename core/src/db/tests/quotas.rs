@@ -64,7 +64,7 @@ fn usage_follows_every_change_in_place() {
     let lost = lone.write_as(TWO, &[ip()], delete("/q/c", -1));
     assert_eq!(lost, Ok(Response::Empty));
     let read = lone.read_as(TWO, &[ip()], get("/zookeeper/quota/q/zookeeper_stats"));
-    assert!(matches!(read, Ok(Response::Data(Some(text), _)) if text == "count=2,bytes=4"));
+    assert!(matches!(read, Ok(Response::Data(Some(text), _)) if &*text == b"count=2,bytes=4"));
 }
 
 #[test]

@@ -56,8 +56,12 @@ fn lone_with_all() -> Lone {
     lone.write(container("/c")).unwrap();
     lone.write(ttl("/t", 100)).unwrap();
     lone.write(limits("/a", "count=-1,bytes=-1")).unwrap_err();
-    lone.write(Write::SetAcl { path: "/a".into(), acl: acl(31, "ip", "127.0.0.1"), version: -1 })
-        .unwrap();
+    lone.write(Write::SetAcl {
+        path: "/a".into(),
+        acl: acl(31, "ip", "127.0.0.1").into(),
+        version: -1,
+    })
+    .unwrap();
     lone.write(set("/a", -1)).unwrap();
     lone
 }

@@ -92,7 +92,7 @@ fn a_write_without_permission_is_known_before_it_is_tried() {
     lone.make("/shut", 0);
     lone.make("/shut/x", 0);
     lone.write(set_acl("/shut", acl(31, "digest", "bob:hash"), -1)).unwrap();
-    let no_acl = Write::Create(Create { acl: vec![], ..creation("/zz/a", 0) });
+    let no_acl = Write::Create(Create { acl: [].into(), ..creation("/zz/a", 0) });
     let rows = [
         (create("/shut/y", 0), Some(NoAuth)),
         (delete("/shut/x", -1), Some(NoAuth)),

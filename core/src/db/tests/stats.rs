@@ -2,7 +2,7 @@
 //! numbers.
 
 use super::*;
-use crate::proto::{Ensemble, Member};
+use crate::proto::{Ensemble, Member, SharedData};
 
 #[test]
 fn a_fresh_tree_is_zookeepers() {
@@ -78,7 +78,7 @@ fn null_and_empty_data_are_different() {
         let Ok(Response::Path(path)) = lone.write(Write::Create(creation)) else { panic!() };
         let stat = lone.stat(&path);
         assert_eq!(stat.data_length, 0);
-        assert_eq!(lone.read(get(&path)), Ok(Response::Data(data, stat)));
+        assert_eq!(lone.read(get(&path)), Ok(Response::Data(data.map(SharedData::from), stat)));
     }
 }
 

@@ -247,7 +247,7 @@ fn what_is_refused_eagerly_costs_no_zxid_and_keeps_its_place() {
         create("/a/c", 0),
         set("/a", "x", -1),
         Request::Write(Write::Delete { path: "/a/b".into(), version: -1 }),
-        Request::Write(Write::SetAcl { path: "/a".into(), acl: open, version: -1 }),
+        Request::Write(Write::SetAcl { path: "/a".into(), acl: open.into(), version: -1 }),
     ];
     for request in denied {
         assert_eq!(asked(&mut e, &a, request), (Err(ErrorCode::NoAuth), 0, None));

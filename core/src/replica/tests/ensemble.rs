@@ -8,8 +8,7 @@ use bytes::Bytes;
 
 use crate::id::{ChangeId, RestoreId, Xid};
 use crate::proto::{
-    Acl, ConnectRequest, Create, CreateKind, ErrorCode, Id, Permissions, Read, Request, Response,
-    Write,
+    ConnectRequest, Create, CreateKind, ErrorCode, Read, Request, Response, Write, open_acl,
 };
 use crate::raft::{HardState, Persist};
 use crate::replica::*;
@@ -335,7 +334,7 @@ pub(super) fn create(path: &str, flags: i32) -> Request {
     Request::Write(Write::Create(Create {
         path: path.into(),
         data: Some(Bytes::from_static(b"x")),
-        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }],
+        acl: open_acl(),
         flags,
         ttl_ms: -1,
         kind: CreateKind::Create,

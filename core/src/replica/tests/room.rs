@@ -53,7 +53,7 @@ fn without_a_quorum_that_has_room_nothing_grows_and_everything_else_goes_on() {
     e.all_short(true);
     let leader = e.leader();
     assert!(e.running[&leader].stats().refuses_growth);
-    let acl = Request::Write(Write::SetAcl { path: "/a".into(), acl: Vec::new(), version: -1 });
+    let acl = Request::Write(Write::SetAcl { path: "/a".into(), acl: [].into(), version: -1 });
     for client in [&at_leader, &at_follower] {
         for request in [create("/b", 0), set("/a", "y", -1), acl.clone()] {
             assert_eq!(e.call(client.conn, request), Err(ErrorCode::QuotaExceeded));

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::proto::{
-    Acl, Create, CreateKind, Event, Id, Permissions, Read, Rewatch, WatchMode, WatcherType,
-};
+use crate::proto::{Create, CreateKind, Event, Read, Rewatch, WatchMode, WatcherType, open_acl};
 
 /// How a connection watches a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ fn going(path: &str, kind: CreateKind, flags: i32, ttl_ms: i64) -> Request {
     Request::Write(Write::Create(Create {
         path: path.into(),
         data: None,
-        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }],
+        acl: open_acl(),
         flags,
         ttl_ms,
         kind,

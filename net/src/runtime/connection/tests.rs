@@ -1,6 +1,5 @@
 //! What is kept for one client, and when it is cut, by the clock.
 
-use bytes::Bytes;
 use zokor_core::proto::{EventKind, Stat};
 use zokor_core::time::WallTime;
 
@@ -23,7 +22,7 @@ fn reply(response: Response) -> Saying {
 }
 
 fn data(n: usize) -> Saying {
-    reply(Response::Data(Some(Bytes::from(vec![7; n])), Stat::default()))
+    reply(Response::Data(Some(vec![7; n].into()), Stat::default()))
 }
 
 fn say(connection: &mut Connection, now: Now, saying: Saying, limits: &Limits) -> bool {

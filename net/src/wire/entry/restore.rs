@@ -3,7 +3,6 @@
 use bytes::{BufMut, BytesMut};
 use zokor_core::db::{Action, ImageNode, RestoreStep, RestoredSession};
 use zokor_core::id::{Nonce, Sequence, SessionId, Token};
-use zokor_core::proto::AclList;
 
 use super::super::WireError;
 use super::super::compact::{
@@ -111,7 +110,7 @@ fn take_piece(reader: &mut Reader) -> Result<RestoreStep, WireError> {
     for _ in 0..count {
         let path = reader.text("path")?;
         let data = reader.optional_buffer("data")?;
-        let acl = AclList::from(take_acl(reader)?);
+        let acl = take_acl(reader)?;
         znodes.push(ImageNode { path, data, acl, stat: take_stat(reader)? });
     }
     Ok(RestoreStep::Piece { sessions, znodes })

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use zokor_core::db::{ImageNode, RestoreStep, RestoredSession, StoredStat};
-use zokor_core::proto::Text;
+use zokor_core::proto::{Text, open_acl};
 
 use super::*;
 use crate::wire::samples::{self, bytes_of, hex};
@@ -39,7 +39,7 @@ fn create(kind: CreateKind) -> Write {
     Write::Create(Create {
         path: "/v".into(),
         data: Some(Bytes::from_static(b"hi")),
-        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }],
+        acl: open_acl(),
         flags: 2,
         ttl_ms: -1,
         kind,
@@ -348,5 +348,27 @@ proptest! {
         if let Ok(other) = decode_entry(Bytes::from(bytes.clone())) {
             prop_assert_eq!(bytes_of(|out| encode_entry(&other, out)), bytes);
         }
+    }
+}
+
+#[test]
+fn the_open_acl_is_known_by_its_bytes_and_no_other_is_taken_for_it() {
+    let entry =
+        |bits, name: &str| Acl { permissions: Permissions(bits), id: Id::new("world", name) };
+    let lists = [
+        vec![entry(31, "anyone")],
+        vec![entry(30, "anyone")],
+        vec![entry(31, "anyones")],
+        vec![entry(31, "anyone"), entry(31, "anyone")],
+        vec![],
+    ];
+    for (n, list) in lists.iter().enumerate() {
+        let mut out = BytesMut::new();
+        put_acl(&mut out, list);
+        let mut reader = Reader::new(out.freeze());
+        let taken = take_acl(&mut reader).unwrap();
+        reader.finish("acl").unwrap();
+        assert_eq!(taken[..], list[..]);
+        assert_eq!(std::sync::Arc::ptr_eq(&taken, &shared_open_acl()), n == 0, "{list:?}");
     }
 }

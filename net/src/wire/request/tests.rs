@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use zokor_core::proto::{Acl, Id, Permissions};
+use zokor_core::proto::open_acl;
 
 use super::*;
 use crate::wire::frame::split_frame;
@@ -21,10 +21,6 @@ fn content(bytes: &[u8]) -> Bytes {
 
 fn decode(digits: &str) -> Request {
     decode_request(hex(digits), LIMIT).expect("the header is whole").1
-}
-
-fn open_acl() -> Vec<Acl> {
-    vec![Acl { permissions: Permissions::ALL, id: Id::new("world", "anyone") }]
 }
 
 /// Checks a captured frame in both directions.
@@ -206,7 +202,7 @@ fn null_is_refused_where_a_path_must_be_and_accepted_elsewhere() {
     assert_eq!(decode("00000001 00000067 ffffffff"), Request::Read(Read::GetEphemerals { prefix }));
     assert_eq!(
         decode("00000001 00000007 00000002 2f61 ffffffff 00000003"),
-        Request::Write(Write::SetAcl { path: "/a".into(), acl: vec![], version: 3 })
+        Request::Write(Write::SetAcl { path: "/a".into(), acl: [].into(), version: 3 })
     );
     assert_eq!(
         decode("00000001 00000064 00000000 ffffffff ffffffff"),
@@ -226,7 +222,7 @@ fn a_null_path_is_left_to_the_rules_for_paths_where_they_are_asked_first() {
     );
     assert_eq!(
         decode("00000001 00000007 ffffffff 00000000 00000003"),
-        Request::Write(Write::SetAcl { path, acl: vec![], version })
+        Request::Write(Write::SetAcl { path, acl: [].into(), version })
     );
     let delete = decode("00000001 00000002 ffffffff 00000003");
     assert_eq!(delete, Request::Malformed, "delete asks for the parent first");
@@ -450,4 +446,16 @@ proptest! {
         let bytes = Bytes::from([header, body].concat());
         prop_assert!(decode_request(bytes, LIMIT).is_ok());
     }
+}
+
+#[test]
+fn the_open_acl_of_a_client_is_known_by_its_bytes() {
+    let acl = open_acl();
+    let (path, data, kind) = ("/a".into(), None, CreateKind::Create);
+    let create = Create { path, data, acl, flags: 0, ttl_ms: -1, kind };
+    let request = Request::Write(Write::Create(create));
+    let bytes = content(&bytes_of(|out| encode_request(out, Xid(7), &request)));
+    let (_, decoded) = decode_request(bytes, LIMIT).expect("it is whole");
+    let Request::Write(Write::Create(Create { acl, .. })) = decoded else { panic!("{decoded:?}") };
+    assert!(std::sync::Arc::ptr_eq(&acl, &crate::wire::shared_open_acl()));
 }

@@ -71,7 +71,7 @@ fn a_captured_refusal_is_what_we_send() {
 fn captured_replies_are_what_we_send() {
     let created = Ok(Response::Path("/v".into()));
     check_reply("00000016 00000001 0000000000000018 00000000 00000002 2f76", 1, 0x18, &created);
-    let data = Ok(Response::Data(Some(Bytes::from_static(b"hi")), stat()));
+    let data = Ok(Response::Data(Some("hi".into()), stat()));
     let digits = format!("0000005a 00000002 0000000000000018 00000000 00000002 6869 {STAT}");
     check_reply(&digits, 2, 0x18, &data);
     let pong = Ok(Response::Empty);
@@ -172,10 +172,8 @@ fn a_cut_answer_is_an_error() {
         OpResult::Names(vec!["b".into()]),
         OpResult::Error(Some(ErrorCode::NoNode)),
     ];
-    let samples = [
-        (get, Response::Data(Some(Bytes::from_static(b"hi")), stat())),
-        (multi, Response::Multi(results)),
-    ];
+    let samples =
+        [(get, Response::Data(Some("hi".into()), stat())), (multi, Response::Multi(results))];
     for (request, response) in samples {
         let reply = Ok(response.clone());
         let bytes = content(&bytes_of(|out| encode_reply(out, Xid(1), Zxid(1), &reply)));
@@ -210,7 +208,7 @@ fn result() -> impl Strategy<Value = OpResult> {
         stat().prop_map(OpResult::SetData),
         Just(OpResult::Check),
         vec(text(), 0..4).prop_map(OpResult::Names),
-        (data(), stat()).prop_map(|(data, stat)| OpResult::Data(data, stat)),
+        (data(), stat()).prop_map(|(data, stat)| OpResult::Data(data.map(SharedData::from), stat)),
         error.prop_map(OpResult::Error),
     ]
 }
@@ -219,7 +217,7 @@ fn create(kind: CreateKind) -> Request {
     Request::Write(Write::Create(Create {
         path: Text::new(),
         data: None,
-        acl: vec![],
+        acl: [].into(),
         flags: 0,
         ttl_ms: -1,
         kind,
@@ -244,7 +242,10 @@ fn exchange() -> impl Strategy<Value = (Request, Response)> {
             (read(Read::Exists { path: path(), watch: false }), Response::Stat(stat))
         }),
         (data(), stat()).prop_map(move |(data, stat)| {
-            (read(Read::GetData { path: path(), watch: false }), Response::Data(data, stat))
+            (
+                read(Read::GetData { path: path(), watch: false }),
+                Response::Data(data.map(SharedData::from), stat),
+            )
         }),
         (acl(), stat()).prop_map(move |(acl, stat)| {
             (read(Read::GetAcl { path: path() }), Response::Acl(acl, stat))

@@ -52,7 +52,7 @@ fn create(data: &'static str, flags: i32) -> Write {
     Write::Create(Create {
         path: "/a".into(),
         data: Some(data.into()),
-        acl: Vec::new(),
+        acl: [].into(),
         flags,
         ttl_ms: -1,
         kind: CreateKind::Create,

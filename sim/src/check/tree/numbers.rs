@@ -97,7 +97,7 @@ mod tests {
         Write::Create(Create {
             path: path.into(),
             data: None,
-            acl: Vec::new(),
+            acl: [].into(),
             flags,
             ttl_ms: -1,
             kind: CreateKind::Create,

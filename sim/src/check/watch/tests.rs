@@ -23,7 +23,7 @@ fn create(path: &str, (scheme, id): (&str, &str)) -> Write {
     Write::Create(Create {
         path: path.into(),
         data: None,
-        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new(scheme, id) }],
+        acl: vec![Acl { permissions: Permissions::ALL, id: Id::new(scheme, id) }].into(),
         flags: 0,
         ttl_ms: -1,
         kind: CreateKind::Create,
