@@ -167,8 +167,8 @@ impl Entries {
         self.violation = self.violation.take().or(verdict.err());
     }
 
-    /// Whether `recovered` is what may be left of what `server` had: what it was asked to keep once,
-    /// and, if its votes are not lost, its last hard state.
+    /// Whether `recovered` is what may be left of what `server` had: what it was asked to keep
+    /// once, and, if its votes are not lost, its last hard state.
     fn leaves(
         &self,
         tail: &Tail,

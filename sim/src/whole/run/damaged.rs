@@ -1,7 +1,7 @@
 //! The scene in which disks are damaged one after the other, and what servers make of that.
 //!
-//! Invariant: at any time two of three servers are whole. The third comes back by them, with what it
-//! had, and clients go on.
+//! Invariant: at any time two of three servers are whole. The third comes back by them, with what
+//! it had, and clients go on.
 
 use std::time::Duration;
 

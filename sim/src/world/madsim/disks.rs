@@ -1,8 +1,8 @@
 //! The disks of whole servers: how they fail, and which ends of a server they excuse.
 //!
 //! Invariant: a server whose disk has failed ends by itself and says why; one that was damaged gets
-//! back from the others what it has lost, or, where nothing is repaired, may refuse to start. Nobody
-//! else ends, and nobody goes on as if nothing had happened.
+//! back from the others what it has lost, or, where nothing is repaired, may refuse to start.
+//! Nobody else ends, and nobody goes on as if nothing had happened.
 
 use zokor_core::id::ServerId;
 
