@@ -8,7 +8,7 @@ use std::sync::Arc;
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
 use zokor_core::proto::Zxid;
-use zokor_core::raft::{EntryId, HardState, Index, SharedEntry, SnapshotMeta};
+use zokor_core::raft::{Entry, EntryId, HardState, Index, SharedEntry, SnapshotMeta};
 use zokor_core::replica::Snapshot;
 use zokor_core::time::WallTime;
 
@@ -172,7 +172,6 @@ fn look<D: Disk>(data: &D, log: Option<&D>, wanted: Wanted) -> Result<Inspection
         let what = "its state was found to be another than that of a quorum (zokor-distrust)";
         found.damage.push(Error::Mismatch { place: data.place(), what });
     }
-    found.list_log(log, wanted == Wanted::All)?;
     let covered = match wanted {
         Wanted::All => Index::ZERO,
         Wanted::State(through) => found.newest_within(through),
@@ -193,6 +192,7 @@ fn look<D: Disk>(data: &D, log: Option<&D>, wanted: Wanted) -> Result<Inspection
         }
         Err(error) => found.damage.push(error),
     }
+    found.list_log(log, wanted == Wanted::All)?;
     Ok(found)
 }
 
@@ -255,6 +255,17 @@ impl Inspection {
         Ok(found)
     }
 
+    /// The same entry, in memory once if it is one of those that recovery would find.
+    fn shared(&self, entry: Entry<Txn>) -> SharedEntry<Txn> {
+        let first = self.entries.first().map_or(Index::ZERO, |first| first.id.index);
+        let place = entry.id.index.0.checked_sub(first.0);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        match place.and_then(|place| self.entries.get(place)) {
+            Some(known) if **known == entry => known.clone(),
+            _ => Arc::new(entry),
+        }
+    }
+
     /// Lists every segment by itself. What is wrong is judged elsewhere.
     fn list_log<D: Disk>(&mut self, log: &D, with_records: bool) -> Result<(), Error> {
         let mut names: Vec<(u64, String)> = Vec::new();
@@ -287,7 +298,7 @@ impl Inspection {
                         let start = at + HEADER_BYTES;
                         let body = &bytes[start..start + header.body_bytes as usize];
                         let Ok(entry) = body::decode_entry(body) else { break };
-                        RecordKind::Entry(Arc::new(entry))
+                        RecordKind::Entry(self.shared(entry))
                     }
                     Kind::Truncate(last) => RecordKind::Truncate(last),
                     Kind::Reset(last) => RecordKind::Reset(last),

@@ -179,7 +179,7 @@ impl Entries {
         must(storage::CHECK, is_damaged, || {
             format!("server {server} is not damaged and has lost something")
         })?;
-        let last = tail.doubt.iter().filter_map(|batch| batch.hard_state).last();
+        let last = tail.doubt.iter().filter_map(|batch| batch.hard_state).next_back();
         let is_last = [Some(tail.hard_state), last].contains(&Some(recovered.hard_state));
         must(storage::CHECK, is_last || !is_vote_kept, || {
             let (found, kept) = (recovered.hard_state, tail.hard_state);
