@@ -8,9 +8,8 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
 use zokor_core::proto::Zxid;
-use zokor_core::raft::Index;
 use zokor_core::replica::{Rebuilt, Snapshot, zxid_after};
-use zokor_net::storage::{Inspection, ReadingDisk, RealDisk, inspect, read_copy, write_copy};
+use zokor_net::storage::{Inspection, ReadingDisk, RealDisk, inspect_state, read_copy, write_copy};
 
 use crate::begin::Target;
 use crate::launch::random;
@@ -61,11 +60,14 @@ pub fn back_up(arguments: &BackupArguments) -> Result<ExitCode, String> {
     let disk = RealDisk::new(&folder)
         .map_err(|error| format!("cannot open {}: {error}", folder.display()))?;
     write_copy(&disk, &name, random()?, &snapshot).map_err(|error| error.to_string())?;
+    let digest = snapshot.image.digest();
+    // One state in memory is enough.
+    drop(snapshot);
     let read_back = read_copy(&disk, &name).map_err(|error| error.to_string())?;
-    if read_back.image.digest() != snapshot.image.digest() {
+    if read_back.image.digest() != digest {
         return Err(format!("{} does not read back as what was written", arguments.to.display()));
     }
-    print_state(&arguments.to, &snapshot);
+    print_state(&arguments.to, &read_back);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,7 +101,7 @@ fn state(data: &Path, log: Option<&Path>, server: Option<&str>) -> Result<Snapsh
         attempts += 1;
         // Asked before anything is read: what is applied by now is in the files.
         let through = server.map(applied).transpose()?;
-        let found = inspect(&data, log.as_ref()).map_err(|error| error.to_string());
+        let found = inspect_state(&data, log.as_ref(), through).map_err(|error| error.to_string());
         match found.and_then(|found| take(&found, &data, through)) {
             // A server at work may remove a file that was just listed, or write where it is read:
             // real damage stays.
@@ -113,9 +115,7 @@ fn take(found: &Inspection, data: &ReadingDisk, through: Option<Zxid>) -> Result
     if let Some(damage) = found.damage.first() {
         return Err(damage.to_string());
     }
-    let newest = found.snapshots.iter().rev();
-    let mut fitting = newest.filter(|facts| through.is_none_or(|through| facts.zxid <= through));
-    let from = fitting.next().map_or(Index::ZERO, |facts| facts.meta.last.index);
+    let from = found.newest_within(through);
     let snapshot = found.snapshot_before(data, from).map_err(|error| error.to_string())?;
     let mut rebuilt = Rebuilt::new(snapshot);
     for entry in found.entries.iter().filter(|entry| entry.id.index > from) {

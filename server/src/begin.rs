@@ -192,8 +192,9 @@ fn now() -> WallTime {
 
 const JOIN_WORDS: &str = "\
 An ensemble that began with an import or a restore takes in no server that does not know its number,
-so that nobody mixes with it who should not. A server that joins it begins with this folder and
-receives everything from the leader. In other ensembles a new server needs no such preparation.
+so that nobody mixes with it who should not. A server with an empty folder asks the others for the
+number when it starts, unless servers have to prove who they are or zokor.firstStart=quorum is set;
+then it begins with this folder, and receives everything from the leader.
 
 Example:
   zokor join --ensemble c8f14c9e05390a2e --to /var/lib/zokor";

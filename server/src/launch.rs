@@ -23,7 +23,7 @@ use zokor_net::runtime::{
     storage_workers,
 };
 use zokor_net::storage::{self, Options, ReadingDisk, RealDisk, Scrub, Snapshots, Wal};
-use zokor_net::transport::{Credentials, RealSockets, room_for_clients};
+use zokor_net::transport::{self, Credentials, RealSockets, room_for_clients};
 
 use crate::admin::http::{self, Metrics, RequestBody, Restorer};
 use crate::admin::{Start, Words, environment_properties};
@@ -63,7 +63,8 @@ pub async fn start(plan: Plan) -> Result<Box<dyn Running>, String> {
 }
 
 async fn start_audited(plan: Plan, audit: Option<Audit>) -> Result<Box<dyn Running>, String> {
-    let config = net_config(&plan).await?;
+    let mut config = net_config(&plan).await?;
+    learn_ensemble(&plan, &mut config).await?;
     let metrics = match &plan.admin.metrics {
         Some((at, exposition)) => Some(Metrics::open(at, *exposition).await?),
         None => None,
@@ -216,6 +217,37 @@ fn ensemble(plan: &Plan) -> Result<u64, String> {
         Ok(disk) => storage::ensemble_of(&disk).map_err(|error| error.to_string()),
         // It is made later, or why it cannot be is told then.
         Err(_) => Ok(plan.ensemble),
+    }
+}
+
+/// A member whose folder holds nothing learns the number of its ensemble from the others, if they
+/// have one, as if an operator had told it (`zokor join`), before it has anything that could be
+/// another's. Where servers have to show who they are nobody is believed before that.
+async fn learn_ensemble(plan: &Plan, config: &mut Config) -> Result<(), String> {
+    let is_unproven = plan.peer_auth.as_ref().is_some_and(|auth| auth.asks);
+    let is_known = config.ensemble != 0 || config.peers.is_empty();
+    // Who would vote at once must not get in with nothing to know its votes by.
+    let is_to_be_told = is_unproven || !plan.replica.raft.may_be_wiped;
+    if is_known || is_to_be_told || holds_something(&plan.data_dir)? {
+        return Ok(());
+    }
+    let Some(number) = transport::learn_ensemble(config.id, &config.peers).await else {
+        return Ok(());
+    };
+    plan.first_start.permit(&plan.data_dir, plan.log_dir.as_deref())?;
+    storage::join_ensemble(&open_folder(&plan.data_dir)?, number)
+        .map_err(|error| error.to_string())?;
+    let folder = plan.data_dir.display();
+    info!("{folder}: it is empty, and the others belong to the ensemble {number:016x}; so does it");
+    config.ensemble = number;
+    Ok(())
+}
+
+fn holds_something(folder: &Path) -> Result<bool, String> {
+    match ReadingDisk::new(folder) {
+        Ok(disk) => storage::is_in_use(&disk).map_err(|error| error.to_string()),
+        // It is made later, or why it cannot be is told then.
+        Err(_) => Ok(false),
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Concern {
     Groups,
     /// Whose state is made wrong, and when.
     Rot,
+    /// Whose log rots where its votes are, and when.
+    Votes,
 }
 
 /// One stream of random numbers.
@@ -80,6 +82,7 @@ impl Stream {
             Concern::Limits(id) => (14, id),
             Concern::Groups => (15, 0),
             Concern::Rot => (16, 0),
+            Concern::Votes => (17, 0),
         };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(kind << 32 | number);

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{self, Fault, Timed};
-use crate::plan::{NetworkPlan, Plan};
+use crate::plan::{NetworkPlan, Plan, SectorPlan};
 use crate::rng::{Concern, Stream};
 use crate::workload::{self, Step};
 use crate::world::queue::Micros;
@@ -100,6 +100,10 @@ impl Scenario {
         }
         if plan.rots {
             with(Concern::Rot, &mut |s| faults.extend(fault::rots(&plan, s)));
+            faults.sort_by_key(|timed| timed.at);
+        }
+        if plan.disk.sectors.as_ref().is_some_and(SectorPlan::rots_votes) {
+            with(Concern::Votes, &mut |s| faults.extend(fault::vote_rots(&plan, s)));
             faults.sort_by_key(|timed| timed.at);
         }
         for (number, steps) in (1..).zip(&mut clients) {

@@ -74,6 +74,11 @@ fn one_of_two_networks_fails_after_the_other_and_all_goes_on() {
     few(Scene::NetworksInTurn);
 }
 
+#[test]
+fn servers_with_damaged_and_with_empty_disks_get_back_what_they_lost() {
+    few(Scene::DisksInTurn);
+}
+
 /// Storms that failed once. Plans change, and a seed then leads elsewhere: what it found has a test
 /// of its own as well.
 const SEEDS: &[(u64, &str)] = &[

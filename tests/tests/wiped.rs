@@ -1,10 +1,13 @@
 //! Servers whose folders are gone: none of them votes as if it were new, and nobody waits for ever.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use zokor_tests::ensemble::mode;
 use zokor_tests::load::Load;
+use zokor_tests::program::zokor;
 use zokor_tests::raw::{Hello, four_letter};
 use zokor_tests::records::mode as made;
 use zokor_tests::{Client, Ensemble, Program, eventually};
@@ -195,4 +198,52 @@ fn an_observer_whose_folder_is_gone_comes_back_though_a_voter_is_away() {
     client.sync("/").expect("sync");
     assert_eq!(client.get("/kept"), Ok(vec![]));
     client.create("/more", b"", made::PERSISTENT).expect("create");
+}
+
+/// An ensemble that began with a backup has a number, which a new disk does not know. It could be
+/// refused for ever, or begin elsewhere by mistake.
+#[test]
+fn a_wiped_server_of_a_restored_ensemble_learns_its_number_from_the_others() {
+    if !(is_ours() && Program::promises("restores")) {
+        return;
+    }
+    let mut ensemble = Ensemble::trio();
+    ensemble.client(0).create("/kept", b"1", made::PERSISTENT).expect("create");
+    ensemble.kill_all();
+    let root = ensemble.server(0).folder().to_owned();
+    let (backup, target) = (root.join("backup"), root.join("restored"));
+    let from = data(&ensemble, 0);
+    run(&[&"backup", &"--from", &from, &"--stopped", &"--to", &backup]);
+    let said = run(&[&"restore", &"--from", &backup, &"--servers", &"1,2,3", &"--to", &target]);
+    let number = said.lines().find_map(|line| line.strip_prefix("ensemble     "));
+    let number = number.expect("it is shown").to_owned();
+    for index in 0..3 {
+        let data = data(&ensemble, index);
+        fs::remove_dir_all(&data).expect("it was there");
+        fs::rename(target.join(format!("{}", index + 1)), &data).expect("it is ours");
+        ensemble.restart(index);
+    }
+    ensemble.wait_until_serving();
+
+    wipe(&mut ensemble, 2);
+    ensemble.restart(2);
+    ensemble.wait_until_serving();
+    says(&ensemble, 2, &format!("the others belong to the ensemble {number}; so does it"));
+    let mut client = ensemble.client(2);
+    client.sync("/").expect("sync");
+    assert_eq!(client.get("/kept"), Ok(b"1".to_vec()));
+    // From now on it knows by itself, and could begin nowhere else.
+    ensemble.kill_all();
+    let inspected = run(&[&"inspect", &data(&ensemble, 2)]);
+    assert!(inspected.contains(&format!("ensemble     {number}")), "{inspected}");
+    (0..3).for_each(|index| ensemble.restart(index));
+    ensemble.wait_until_serving();
+}
+
+/// What a command says that is to succeed.
+fn run(arguments: &[&dyn AsRef<OsStr>]) -> String {
+    let arguments = arguments.iter().map(|argument| argument.as_ref());
+    let output = Command::new(zokor()).args(arguments).output().expect("the command runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("it prints text")
 }

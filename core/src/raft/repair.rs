@@ -188,6 +188,10 @@ pub(super) fn wake<C: Command>(state: &mut State<C>, now: Instant) {
     if repair.is_writing || now < repair.next_ask {
         return;
     }
+    if repair.is_ready() {
+        // What storage doubted, the terms of the entries around it have decided.
+        return finish(state, now);
+    }
     ask_for_state(state, now, true);
     let pause = state.config.election_timeout / 2;
     let Some(repair) = &mut state.repair else { return };
@@ -530,6 +534,25 @@ mod tests {
         write_all(&mut wiped);
         assert_eq!(wiped.repair(), None);
         assert_eq!((wiped.commit(), wiped.last()), (Index(446), id(4, 446)));
+    }
+
+    #[test]
+    fn a_seam_that_the_terms_around_it_close_needs_nobody() {
+        let damage = Damage {
+            behind: vec![entry(1, 2), entry(1, 3)],
+            named: Vec::new(),
+            seams: [Index(2)].into(),
+            last: id(1, 3),
+            is_end_lost: false,
+            is_vote_lost: false,
+        };
+        let hard_state = HardState { term: Term(1), vote: None };
+        let entries = vec![entry(1, 1)];
+        let mut damaged =
+            server(Recovered { hard_state, entries, damage: Some(damage), ..Recovered::default() });
+        damaged.wake(NOW);
+        write_all(&mut damaged);
+        assert_eq!((damaged.repair(), damaged.last()), (None, id(1, 3)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use zokor_core::db::Txn;
 use zokor_core::id::ServerId;
 use zokor_core::proto::Zxid;
-use zokor_core::raft::{EntryId, HardState, Index, SharedEntry, SnapshotMeta};
+use zokor_core::raft::{Entry, EntryId, HardState, Index, SharedEntry, SnapshotMeta};
 use zokor_core::replica::Snapshot;
 use zokor_core::time::WallTime;
 
@@ -39,10 +39,10 @@ pub struct Inspection {
     pub durable_batch: u64,
     /// The log's files, oldest first.
     pub segments: Vec<SegmentFacts>,
-    /// What stands in them, in order, as far as it is whole.
+    /// What stands in them, in order, as far as it is whole, if that is wanted.
     pub records: Vec<Record>,
     /// The entries that recovery would find, ascending without a gap; those up to the newest
-    /// snapshot too. Empty if the log is damaged.
+    /// snapshot too, if they are wanted. Empty if the log is damaged.
     pub entries: Vec<SharedEntry<Txn>>,
     /// Bytes behind the log's end that were never finished. Of a server at work, they are what it
     /// was writing.
@@ -117,6 +117,32 @@ pub struct SnapshotFacts {
 /// If the folder is no server's, or cannot be read at all. What is wrong with its files is in
 /// [`Inspection::damage`].
 pub fn inspect<D: Disk>(data: &D, log: Option<&D>) -> Result<Inspection, Error> {
+    look(data, log, Wanted::All)
+}
+
+/// The same for whoever is to build a state that goes no further than `through`, if that is given:
+/// without the records, and without the entries that the snapshot holds which is to be begun with.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_state<D: Disk>(
+    data: &D,
+    log: Option<&D>,
+    through: Option<Zxid>,
+) -> Result<Inspection, Error> {
+    look(data, log, Wanted::State(through))
+}
+
+/// What a look is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Everything.
+    All,
+    /// A state, up to this if that is given.
+    State(Option<Zxid>),
+}
+
+fn look<D: Disk>(data: &D, log: Option<&D>, wanted: Wanted) -> Result<Inspection, Error> {
     let Some(identity) = Identity::find(data)? else {
         let what = "it has no zokor-identity, so it is no folder of a zokor server";
         return Err(Error::Mismatch { place: data.place(), what });
@@ -146,8 +172,11 @@ pub fn inspect<D: Disk>(data: &D, log: Option<&D>) -> Result<Inspection, Error> 
         let what = "its state was found to be another than that of a quorum (zokor-distrust)";
         found.damage.push(Error::Mismatch { place: data.place(), what });
     }
-    found.list_log(log)?;
-    match replay(log, identity.id, Index::ZERO, &mark) {
+    let covered = match wanted {
+        Wanted::All => Index::ZERO,
+        Wanted::State(through) => found.newest_within(through),
+    };
+    match replay(log, identity.id, covered, &mark) {
         Ok(Some(replayed)) => {
             let newest = found.snapshots.last().map(|facts| facts.meta.clone()).unwrap_or_default();
             if let Err(error) = join(data, log, &replayed.log, &snapshots, &newest) {
@@ -163,10 +192,20 @@ pub fn inspect<D: Disk>(data: &D, log: Option<&D>) -> Result<Inspection, Error> 
         }
         Err(error) => found.damage.push(error),
     }
+    found.list_log(log, wanted == Wanted::All)?;
     Ok(found)
 }
 
 impl Inspection {
+    /// The index with which the newest snapshot ends that goes no further than `through`; 0 if
+    /// there is none.
+    pub fn newest_within(&self, through: Option<Zxid>) -> Index {
+        let newest = self.snapshots.iter().rev();
+        let mut fitting =
+            newest.filter(|facts| through.is_none_or(|through| facts.zxid <= through));
+        fitting.next().map_or(Index::ZERO, |facts| facts.meta.last.index)
+    }
+
     /// The newest snapshot that ends with `index` or before, read anew; `None` if there is none and
     /// the log begins with the first entry.
     ///
@@ -216,8 +255,19 @@ impl Inspection {
         Ok(found)
     }
 
+    /// The same entry, in memory once if it is one of those that recovery would find.
+    fn shared(&self, entry: Entry<Txn>) -> SharedEntry<Txn> {
+        let first = self.entries.first().map_or(Index::ZERO, |first| first.id.index);
+        let place = entry.id.index.0.checked_sub(first.0);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        match place.and_then(|place| self.entries.get(place)) {
+            Some(known) if **known == entry => known.clone(),
+            _ => Arc::new(entry),
+        }
+    }
+
     /// Lists every segment by itself. What is wrong is judged elsewhere.
-    fn list_log<D: Disk>(&mut self, log: &D) -> Result<(), Error> {
+    fn list_log<D: Disk>(&mut self, log: &D, with_records: bool) -> Result<(), Error> {
         let mut names: Vec<(u64, String)> = Vec::new();
         for name in list(log)? {
             names.extend(number_of(&name).map(|number| (number, name)));
@@ -236,6 +286,9 @@ impl Inspection {
                 next: position.next,
                 hard_state: position.hard_state,
             });
+            if !with_records {
+                continue;
+            }
             let mut bytes = vec![0; usize::try_from(size_bytes).expect("64 bits")];
             file.read_at(0, &mut bytes).map_err(failed(log, "read", &name))?;
             let run = Run::read(salt, &bytes, position);
@@ -245,7 +298,7 @@ impl Inspection {
                         let start = at + HEADER_BYTES;
                         let body = &bytes[start..start + header.body_bytes as usize];
                         let Ok(entry) = body::decode_entry(body) else { break };
-                        RecordKind::Entry(Arc::new(entry))
+                        RecordKind::Entry(self.shared(entry))
                     }
                     Kind::Truncate(last) => RecordKind::Truncate(last),
                     Kind::Reset(last) => RecordKind::Reset(last),

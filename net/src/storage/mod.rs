@@ -48,7 +48,9 @@ pub use disk::{
     RealDisk, RealFile,
 };
 pub use error::Error;
-pub use inspection::{Inspection, Record, RecordKind, SegmentFacts, SnapshotFacts, inspect};
+pub use inspection::{
+    Inspection, Record, RecordKind, SegmentFacts, SnapshotFacts, inspect, inspect_state,
+};
 pub use scrub::{Scrub, Scrubbed};
 pub use snapshots::Snapshots;
 pub use wal::Wal;

@@ -185,7 +185,10 @@ impl Walk {
             }
             return;
         };
-        let own = Position { hard_state: self.hard_state, ..self.position };
+        // A head repeats the hard state: one that was lost is no reason to doubt what it says.
+        let was_lost = self.is_vote_lost;
+        let hard_state = if was_lost { head.position.hard_state } else { self.hard_state };
+        let own = Position { hard_state, ..self.position };
         if is_first {
             self.last.index = head.position.next.previous();
         } else if own != head.position {

@@ -55,8 +55,14 @@ pub(super) fn hello(local: Identity, to: ServerId, asks: bool) -> BytesMut {
 pub(super) fn greeted(local: Identity, frame: Bytes) -> Result<(ServerId, bool), String> {
     let hello = decode_hello(frame).map_err(|error| error.to_string())?;
     if hello.fingerprint != local.ensemble {
+        let hint = if local.ensemble == 0 {
+            "; a server whose folder is empty learns that number when it starts and a quorum is \
+             there, or is told it by `zokor join`"
+        } else {
+            ""
+        };
         return Err(format!(
-            "it belongs to another ensemble ({:016x}, ours is {:016x})",
+            "it belongs to another ensemble ({:016x}, ours is {:016x}){hint}",
             hello.fingerprint, local.ensemble
         ));
     }
@@ -64,4 +70,17 @@ pub(super) fn greeted(local: Identity, frame: Bytes) -> Result<(ServerId, bool),
         return Err(format!("it looks for server {}, this is server {}", hello.to, local.id));
     }
     Ok((hello.from, hello.asks))
+}
+
+/// Who greets `local` and belongs to no ensemble yet, while `local` does: it may learn which.
+pub(super) fn newcomer(local: Identity, frame: Bytes) -> Option<ServerId> {
+    let hello = decode_hello(frame).ok()?;
+    let is_new = hello.fingerprint == 0 && local.ensemble != 0 && hello.to == local.id;
+    is_new.then_some(hello.from)
+}
+
+/// The number of the ensemble that `peer` names in its hello to `id`.
+pub(super) fn told(id: ServerId, peer: ServerId, frame: Bytes) -> Option<u64> {
+    let hello = decode_hello(frame).ok()?;
+    (hello.from == peer && hello.to == id).then_some(hello.fingerprint)
 }

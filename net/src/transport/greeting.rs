@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Invariants: no hello is answered before all that is demanded is shown, so that nobody takes a
-//! connection for standing that is not; one exchange has one challenge and one answer; who asks for
+//! connection for standing that is not (one of a peer without an ensemble is, by a hello that it
+//! cannot take for its own ensemble's); one exchange has one challenge and one answer; who asks for
 //! a proof takes no less; whatever is out of turn is the end.
 
 use std::sync::Mutex;
@@ -21,7 +22,7 @@ use zokor_core::auth::{Answer, Call, DigestMd5, Exchange, NonceBytes, Nonces, Pe
 use zokor_core::id::{Seed, ServerId};
 
 use super::Identity;
-use super::codec::{greeted, hello};
+use super::codec::{greeted, hello, newcomer};
 use crate::wire::login::{Login, Refusal, decode_login, encode_login, is_login};
 
 /// What this server can show its peers and wants to be shown.
@@ -263,9 +264,14 @@ impl<'a, P: Fn(ServerId) -> bool> Host<'a, P> {
     }
 
     fn take_hello(&mut self, frame: Bytes) -> Move<TurnedAway> {
-        let (peer, asks) = match greeted(self.local, frame) {
+        let (peer, asks) = match greeted(self.local, frame.clone()) {
             Ok(found) => found,
-            Err(why) => return Move::end(why),
+            Err(why) => {
+                // It has nothing yet, or does not belong here: it learns the number at most.
+                let newcomer = newcomer(self.local, frame).filter(|peer| (self.is_peer)(*peer));
+                let say = newcomer.map_or_else(BytesMut::new, |it| hello(self.local, it, false));
+                return Move::End { say, why: why.into() };
+            }
         };
         if peer == self.local.id || !(self.is_peer)(peer) {
             return Move::end(format!("it says that it is server {peer}, which is not a peer"));

@@ -11,6 +11,7 @@ mod descriptors;
 mod dial;
 mod greeting;
 mod inbox;
+mod learn;
 mod listen;
 mod options;
 mod outbox;
@@ -26,6 +27,7 @@ pub use descriptors::room_for_clients;
 pub use dial::{DialLimits, Dialer};
 pub use greeting::{Credentials, TurnedAway};
 pub use inbox::Inbox;
+pub use learn::learn_ensemble;
 pub use listen::{BindError, accept, bind};
 #[cfg(feature = "real-sockets")]
 pub use options::RealSockets;

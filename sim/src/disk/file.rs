@@ -30,6 +30,8 @@ pub(super) struct FileNode {
     unsynced: Option<Range<usize>>,
     /// The same between that sync and the one before it.
     last_synced: Range<usize>,
+    /// Something else says that this is there.
+    is_vouched: bool,
 }
 
 /// What became of a read.
@@ -155,7 +157,7 @@ impl FileNode {
         self.dirty.clear();
         self.durable_bytes = self.shown.len();
         if let Some(range) = self.unsynced.take() {
-            self.last_synced = range;
+            (self.last_synced, self.is_vouched) = (range, false);
         }
     }
 
@@ -193,8 +195,15 @@ impl FileNode {
         for (sector, old) in std::mem::take(&mut self.dropped) {
             self.put(sector, &old, 0, disk.sector);
         }
+        // At times the disk has begun at the end, and all is there but the beginning.
+        let first = self.dirty.keys().next().copied();
+        let lacks_first = self.dirty.len() > 1 && disk.stream.below(3) == 0;
         for (sector, old) in std::mem::take(&mut self.dirty) {
-            let kept = disk.kept_bytes();
+            let kept = match lacks_first {
+                true if Some(sector) == first => 0,
+                true => disk.sector,
+                false => disk.kept_bytes(),
+            };
             self.put(sector, &old, kept, disk.sector);
             if kept > 0 {
                 end = end.max((sector * disk.sector + kept).min(self.shown.len()));
@@ -270,15 +279,45 @@ impl FileNode {
         !(self.ghosts.is_empty() && self.rotten.is_empty() && self.unreadable.is_empty())
     }
 
-    /// Something else says now that what was synced is there.
-    pub(super) fn has_witness(&mut self) {
-        self.last_synced = 0..0;
+    /// Lets the whole sector rot in which this byte lies; whether there is one.
+    pub(super) fn spoil_around(&mut self, at: usize, sector_bytes: usize) -> bool {
+        let sector = at / sector_bytes;
+        let start = (sector * sector_bytes).min(self.shown.len());
+        let end = (start + sector_bytes).min(self.shown.len());
+        self.shown[start..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        self.rotten.insert(sector);
+        start < end
     }
 
-    /// The sectors of what was synced last, which are not to be damaged.
+    /// Something else says now that what was synced is there, or nothing does any more.
+    pub(super) fn has_witness(&mut self, is_vouched: bool) {
+        self.is_vouched = is_vouched;
+    }
+
+    /// Whether what was synced last is there and will be.
+    pub(super) fn ends_whole(&self, sector_bytes: usize) -> bool {
+        let Range { start, end } = self.last_synced;
+        let last = start / sector_bytes..end.div_ceil(sector_bytes);
+        let is_harmed = |sector: &usize| {
+            let here = [&self.dirty, &self.dropped, &self.ghosts];
+            here.iter().any(|others| others.contains_key(sector))
+                || self.rotten.contains(sector)
+                || self.unreadable.contains(sector)
+        };
+        !last.into_iter().any(|sector| is_harmed(&sector))
+    }
+
+    /// Where what was synced last begins.
+    pub(super) fn last_begins(&self) -> usize {
+        self.last_synced.start
+    }
+
+    /// The sectors of what was synced last, which are not to be damaged unless something else says
+    /// that they are there.
     fn spared(&self, spares_last: bool, sector_bytes: usize) -> Range<usize> {
         let Range { start, end } = self.last_synced;
-        if spares_last { start / sector_bytes..end.div_ceil(sector_bytes) } else { 0..0 }
+        let is_spared = spares_last && !self.is_vouched;
+        if is_spared { start / sector_bytes..end.div_ceil(sector_bytes) } else { 0..0 }
     }
 
     fn sector(&self, sector: usize, sector_bytes: usize) -> &[u8] {

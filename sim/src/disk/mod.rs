@@ -84,6 +84,10 @@ struct Shared {
     armed: Vec<(Fault, u64)>,
     /// Bytes that all files may have together.
     capacity: Option<u64>,
+    /// Where the batch begins that holds the log's last term and vote: in which file, and where.
+    vote: Option<(String, usize)>,
+    /// A watermark has rotted, and none was written since.
+    has_lost_a_mark: bool,
     met: BTreeSet<&'static str>,
 }
 
@@ -101,6 +105,8 @@ impl SectorDisk {
             stopped: false,
             armed: Vec::new(),
             capacity: None,
+            vote: None,
+            has_lost_a_mark: false,
             met: BTreeSet::new(),
         };
         SectorDisk { shared: Arc::new(Mutex::new(shared)) }
@@ -148,21 +154,27 @@ impl SectorDisk {
     /// `prefix`; whether there was one.
     ///
     /// What is the only witness is spared by rot, as it is by lost writes: a log's last batch until
-    /// the watermark vouches for it, for its damage cannot be told from a torn tail; and then the
-    /// watermark.
+    /// a watermark vouches for it, for its damage cannot be told from a torn tail; and the
+    /// watermarks if that batch is damaged. A watermark that rots vouches for nothing any more.
     pub fn spoil(&self, unreadable: bool, prefix: &str) -> bool {
         let mut shared = self.shared();
         let shared = &mut *shared;
         let named = shared.names.iter().filter(|(name, _)| name.starts_with(prefix));
-        let mut names: Vec<(bool, u64)> = named
-            .map(|(name, id)| (is_watermark(name) || (is_log(name) && !unreadable), id))
-            .collect();
+        let mut names: Vec<(String, u64)> = named.map(|(name, id)| (name.to_owned(), id)).collect();
         while !names.is_empty() {
             let at = shared.stream.below(names.len() as u64) as usize;
-            let (is_witness, id) = names.swap_remove(at);
+            let (name, id) = names.swap_remove(at);
+            let is_mark = is_watermark(&name);
+            if is_mark && !shared.may_lose_a_mark() {
+                continue;
+            }
             let node = shared.nodes.get_mut(&id).expect("names lead to files");
             let mut dice = Dice { stream: &mut shared.stream, sector: shared.sector_bytes };
-            if node.spoil(unreadable, is_witness, &mut dice) {
+            let is_spared = is_log(&name) && !unreadable;
+            if node.spoil(unreadable, is_spared, &mut dice) {
+                if is_mark {
+                    shared.loses_a_mark();
+                }
                 return true;
             }
         }
@@ -181,6 +193,29 @@ impl SectorDisk {
         node.spoil_at(permille, to_the_end, &mut dice)
     }
 
+    /// What the log has synced last holds its last term and vote.
+    pub fn note_vote(&self) {
+        let mut shared = self.shared();
+        let logs = shared.names.iter().filter(|(name, _)| name.starts_with("log-0"));
+        let newest = logs.max().map(|(name, id)| (name.to_owned(), id));
+        shared.vote = newest.map(|(name, id)| (name, shared.nodes[&id].last_begins()));
+    }
+
+    /// Lets the sector rot where the batch begins that holds the log's last term and vote; whether
+    /// it is there. Nothing else is spared: the watermarks vouch for that batch, and for all before
+    /// it, from the moment on at which the vote counts. If one of them has rotted since, it is.
+    pub fn spoil_vote(&self) -> bool {
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        let Some((name, at)) = &shared.vote else { return false };
+        if shared.has_lost_a_mark {
+            return false;
+        }
+        let Ok(id) = shared.names.find(name) else { return false };
+        let node = shared.nodes.get_mut(&id).expect("names lead to files");
+        node.spoil_around(*at, shared.sector_bytes)
+    }
+
     /// Whether anything on the platter is, or may turn out to be, other than what was stored.
     pub fn is_spoilt(&self) -> bool {
         self.shared().nodes.values().any(FileNode::is_spoilt)
@@ -191,6 +226,7 @@ impl SectorDisk {
         let mut shared = self.shared();
         shared.nodes.clear();
         shared.names = Names::default();
+        (shared.vote, shared.has_lost_a_mark) = (None, false);
         shared.begin_life();
     }
 
@@ -248,9 +284,26 @@ impl Shared {
 
     /// A watermark is durable: it vouches for what the logs have synced.
     fn vouch(&mut self) {
+        self.has_lost_a_mark = false;
         for (name, id) in self.names.iter() {
             if is_log(name) {
-                self.nodes.get_mut(&id).expect("names lead to files").has_witness();
+                self.nodes.get_mut(&id).expect("names lead to files").has_witness(true);
+            }
+        }
+    }
+
+    /// Whether the ends of all logs are there, so that they need no other witness.
+    fn may_lose_a_mark(&self) -> bool {
+        let mut logs = self.names.iter().filter(|(name, _)| is_log(name));
+        logs.all(|(_, id)| self.nodes[&id].ends_whole(self.sector_bytes))
+    }
+
+    /// A watermark has rotted: what was synced last needs to be spared again.
+    fn loses_a_mark(&mut self) {
+        self.has_lost_a_mark = true;
+        for (name, id) in self.names.iter() {
+            if is_log(name) {
+                self.nodes.get_mut(&id).expect("names lead to files").has_witness(false);
             }
         }
     }

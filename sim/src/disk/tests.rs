@@ -106,7 +106,7 @@ fn the_last_batch_of_a_log_is_neither_lost_nor_rotten() {
 }
 
 #[test]
-fn the_last_batch_of_a_log_may_rot_when_the_watermark_vouches_for_it_and_then_that_may_not() {
+fn the_last_batch_of_a_log_may_rot_when_a_watermark_vouches_for_it_and_then_that_may_not() {
     let mut n_rotten = 0;
     for seed in 0..50 {
         let disk = disk(seed);
@@ -115,8 +115,8 @@ fn the_last_batch_of_a_log_may_rot_when_the_watermark_vouches_for_it_and_then_th
         assert!(!disk.spoil(false, "log-"), "there is nothing but the last batch");
         let mut mark = file(&disk, "watermark-0", &[0; 48]);
         mark.write_durable(0, &[3; 48]).unwrap();
-        assert!(!disk.spoil(false, "watermark-") && !disk.spoil(true, "watermark-"));
         assert!(disk.spoil(false, "log-"));
+        assert!(!disk.spoil(false, "watermark-") && !disk.spoil(true, "watermark-"));
         n_rotten += usize::from(content(&disk, "log-1")[..SECTOR] != [2; SECTOR]);
         log.write_durable(SECTOR as u64, &[4; SECTOR]).unwrap();
         assert!(
@@ -125,6 +125,23 @@ fn the_last_batch_of_a_log_may_rot_when_the_watermark_vouches_for_it_and_then_th
         );
     }
     assert!(n_rotten > 0);
+}
+
+#[test]
+fn a_watermark_that_has_rotted_vouches_for_nothing_until_one_is_written() {
+    for seed in 0..50 {
+        let disk = disk(seed);
+        let mut log = file(&disk, "log-00000001", &[0; 4 * SECTOR]);
+        log.write_durable(0, &[2; SECTOR]).unwrap();
+        disk.note_vote();
+        let mut mark = file(&disk, "watermark-0", &[3; 48]);
+        assert!(disk.spoil(seed % 2 == 0, "watermark-"));
+        assert!(!disk.spoil(false, "log-") && !disk.spoil_vote());
+        mark.write_durable(0, &[3; 48]).unwrap();
+        assert!(disk.spoil_vote());
+        assert_ne!(content(&disk, "log-00000001")[..SECTOR], [2; SECTOR]);
+        assert!(!disk.spoil(false, "watermark-"), "it is all that tells of it");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Invariant: which faults come, and when, depends on the plan and the stream alone. Kinds that the
 //! plan does not have do not come.
 
-use super::{CrashPoint, Damage, Fault, Timed, membership};
+use super::{CrashPoint, Damage, Fault, Timed, Word, membership};
 use crate::plan::Plan;
 use crate::rng::Stream;
 use crate::world::queue::Micros;
@@ -60,7 +60,26 @@ pub fn rots(plan: &Plan, s: &mut Stream) -> Vec<Timed> {
     rots
 }
 
-/// The next fault, if `plan` has any,, and the time until the one after it.
+/// When logs rot where their last term and vote stand: at any time, or right after a vote was told,
+/// which only the copies know then.
+pub fn vote_rots(plan: &Plan, s: &mut Stream) -> Vec<Timed> {
+    let n = s.between(1, 4);
+    let latest = plan.fault_time.max(1_000_002);
+    let one = |s: &mut Stream| {
+        let (server, at) = (s.between(1, plan.servers), s.between(1_000_000, latest - 1));
+        let rots = Fault::DiskDamage(server, Damage::RotVote, s.log_between(1_000, 2_000_000));
+        if s.coin() {
+            return Timed { at, fault: rots };
+        }
+        let told = CrashPoint::Say(Word::Vote, 1);
+        Timed { at, fault: Fault::When(Some(server), told, Box::new(rots)) }
+    };
+    let mut rots: Vec<Timed> = (0..n).map(|_| one(s)).collect();
+    rots.sort_by_key(|timed| timed.at);
+    rots
+}
+
+/// The next fault, if `plan` has any, and the time until the one after it.
 pub fn next(plan: &Plan, s: &mut Stream) -> (Option<Fault>, Micros) {
     let gap = s.log_between(20_000, 2_000_000);
     let kinds = Kind::of(plan);

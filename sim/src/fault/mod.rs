@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::network::Link;
 use crate::world::queue::Micros;
 
-pub use draw::{draw, next, rots};
+pub use draw::{draw, next, rots, vote_rots};
 pub use membership::{Place, Reform};
 pub use word::Word;
 
@@ -166,6 +166,8 @@ pub enum Damage {
     LostDisk,
     /// A sector of the log's newest segment changes that lies at so many thousandths of it.
     RotLog(u64),
+    /// A sector of the log changes in which its last term and vote stand.
+    RotVote,
     /// The newest snapshot changes in a place.
     RotSnapshot,
     /// The second half of the log's newest segment is zeros.

@@ -4,7 +4,7 @@
 
 use zokor_mutants::Mutant;
 
-use super::Standing::{Masked, Sought, Waits};
+use super::Standing::{Masked, Sought};
 use super::Where::{Stepped, SteppedTwice, Whole};
 use super::{Case, Standing, Where};
 
@@ -68,30 +68,26 @@ pub static CATALOGUE: &[Case] = &[
         500,
         Masked(BATCH_HAS_PASSED),
     ),
-    row(
-        Mutant::TornTailRead,
-        &["no server ends", "C4", "W7", "C2"],
-        Stepped,
-        500,
-        Waits(NO_SUCH_TAIL),
-    ),
+    // What is left of a torn batch has to line up with the end of a later one.
+    row(Mutant::TornTailRead, &["storage keeps", "C4", "W7", "C2"], Stepped, 4000, Sought),
     row(Mutant::DamageCut, &["storage keeps", "C4", "W7", "C2", "panic"], Stepped, 500, Sought),
-    row(Mutant::ChecksumIgnored, &["no server ends", "C3", "C11", "R1"], Whole, 200, Sought),
+    row(
+        Mutant::ChecksumIgnored,
+        &["storage keeps", "no server ends", "C3", "C11", "R1"],
+        Whole,
+        200,
+        Sought,
+    ),
     row(Mutant::SyncErrorIgnored, &["W7", "W1", "R5", "storage keeps"], Whole, 300, Sought),
     row(
         Mutant::WipedVotesAtOnce,
         &["C5", "C4", "C1", "C2", "W7", "liveness"],
         Stepped,
-        1000,
+        2000,
         Sought,
     ),
-    row(
-        Mutant::HardStateInOnePlace,
-        &["C2", "C1", "C7", "panic"],
-        Stepped,
-        500,
-        Waits(RARELY_LOST),
-    ),
+    // One run in twenty damages votes.
+    row(Mutant::HardStateInOnePlace, &["C2", "C1", "C7", "panic"], Stepped, 1000, Sought),
     row(Mutant::EpochNotOpened, &["C9"], Stepped, 50, Sought),
     row(Mutant::EpochIgnoresTerm, &["C9"], Stepped, 50, Sought),
     row(Mutant::CounterWraps, &["C9", "panic"], Stepped, 200, Sought),
@@ -170,13 +166,6 @@ const ONLY_THE_NEXT: &str = "\
 const ONE_UNDER_WAY: &str = "\
     After a refusal one append is under way until its answer shows progress, \
     so that a conversation that goes in circles does not grow.";
-const NO_SUCH_TAIL: &str = "\
-    In none of 2,000 seeds did what is left of a torn batch line up with the end \
-    of a later one, so that it could be read. The storage issue changes this part \
-    of the format and has to show it, or to say why it cannot be.";
-const RARELY_LOST: &str = "\
-    In none of 1,000 seeds did damage take the last record of a hard state and leave \
-    what is behind it. Damage has to be drawn where votes are.";
 const NO_EFFECT: &str = "\
     The new connection is served when the attachment is applied; from then on \
     no write of a former one takes effect, and so none has an answer.";

@@ -26,6 +26,9 @@ pub struct SectorPlan {
     /// Servers read what is at rest, and damage at rest comes while they run.
     #[serde(default)]
     pub scrubs: bool,
+    /// Where damage comes back, some of it strikes a log where its last term and vote stand.
+    #[serde(default)]
+    pub votes: bool,
 }
 
 impl SectorPlan {
@@ -42,6 +45,12 @@ impl SectorPlan {
             damage: on(s),
             repairs: !calm && s.below(3) > 0,
             scrubs: s.below(2) == 0,
+            votes: !calm && s.coin(),
         }
+    }
+
+    /// Whether logs rot where their votes are.
+    pub fn rots_votes(&self) -> bool {
+        self.damage && self.repairs && self.votes
     }
 }

@@ -13,7 +13,7 @@ use zokor_core::id::ServerId;
 use zokor_core::raft::{EntryId, HardState, Index, Persist, SharedEntry, Term};
 use zokor_core::replica::Recovered;
 use zokor_net::runtime::{LogStore, Refusal};
-use zokor_net::storage::Wal;
+use zokor_net::storage::{Opened, Wal};
 
 use crate::check::{Verdict, Violation, must, storage};
 use crate::disk::SectorDisk;
@@ -28,6 +28,26 @@ struct Entries {
     servers: BTreeMap<ServerId, Tail>,
     violation: Option<Violation>,
     resets: u64,
+}
+
+/// How what a server found differs from what it had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// Its disk is empty, and was not.
+    pub is_wiped: bool,
+    /// Others have to give back what is lost.
+    pub has_lost: bool,
+    /// A snapshot holds all that is lost of the log.
+    pub is_rewritten: bool,
+    /// A newer snapshot is damaged.
+    pub is_older: bool,
+}
+
+impl Finding {
+    /// Whether the log is not what it was.
+    pub fn lacks_something(self) -> bool {
+        self.is_wiped || self.has_lost || self.is_rewritten
+    }
 }
 
 #[derive(Debug)]
@@ -49,11 +69,29 @@ struct Tail {
 
 impl Ledger {
     /// What `server` found on its disk. A damaged one may fall back to an older snapshot, if its
-    /// log covers the rest.
-    pub fn recovered(&self, server: ServerId, recovered: &Recovered, is_damaged: bool) {
+    /// log covers the rest; or it has lost something, and starts to get that back.
+    pub fn recovered(
+        &self,
+        server: ServerId,
+        opened: &Opened<SectorDisk>,
+        is_damaged: bool,
+    ) -> Finding {
+        let Opened { recovered, report, .. } = opened;
         let mut entries = self.lock();
         let tail = entries.servers.remove(&server).unwrap_or_default();
-        let verdict = tail.allows(server, recovered, is_damaged);
+        let finding = Finding {
+            is_wiped: report.is_new && tail.hard_state != HardState::default(),
+            has_lost: recovered.damage.is_some(),
+            is_rewritten: report.replaced.is_some(),
+            is_older: !report.damaged_snapshots.is_empty(),
+        };
+        let verdict = if finding.lacks_something() {
+            let is_vote_kept = !finding.is_wiped
+                && !recovered.damage.as_ref().is_some_and(|damage| damage.is_vote_lost);
+            entries.leaves(&tail, server, recovered, (is_damaged, is_vote_kept))
+        } else {
+            tail.allows(server, recovered, is_damaged)
+        };
         entries.violation = entries.violation.take().or(verdict.err());
         let base = end(recovered);
         let hard_state = recovered.hard_state;
@@ -61,6 +99,14 @@ impl Ledger {
         for entry in &recovered.entries {
             entries.append(server, entry);
         }
+        finding
+    }
+
+    /// Whether term and vote of `server` were ever durable: an empty disk is no new one then.
+    pub fn has_begun(&self, server: ServerId) -> bool {
+        let entries = self.lock();
+        let tail = entries.servers.get(&server);
+        tail.is_some_and(|tail| tail.hard_state != HardState::default())
     }
 
     /// `batches` are about to be written at `server`, all of them or none.
@@ -119,6 +165,38 @@ impl Entries {
     fn append(&mut self, server: ServerId, entry: &SharedEntry<Txn>) {
         let verdict = self.take(server, entry);
         self.violation = self.violation.take().or(verdict.err());
+    }
+
+    /// Whether `recovered` is what may be left of what `server` had: what it was asked to keep
+    /// once, and, if its votes are not lost, its last hard state.
+    fn leaves(
+        &self,
+        tail: &Tail,
+        server: ServerId,
+        recovered: &Recovered,
+        (is_damaged, is_vote_kept): (bool, bool),
+    ) -> Verdict {
+        must(storage::CHECK, is_damaged, || {
+            format!("server {server} is not damaged and has lost something")
+        })?;
+        let last = tail.doubt.iter().filter_map(|batch| batch.hard_state).next_back();
+        let is_last = [Some(tail.hard_state), last].contains(&Some(recovered.hard_state));
+        must(storage::CHECK, is_last || !is_vote_kept, || {
+            let (found, kept) = (recovered.hard_state, tail.hard_state);
+            format!(
+                "server {server} finds {found:?}; reported durable was {kept:?}, in doubt {last:?}"
+            )
+        })?;
+        let behind = recovered.damage.iter().flat_map(|damage| &damage.behind);
+        let asked = || tail.doubt.iter().flat_map(|batch| &batch.append);
+        let is_known = |entry: &SharedEntry<Txn>| {
+            self.known.get(&entry.id).is_some_and(|link| link.entry == *entry)
+                || asked().any(|other| other == entry)
+        };
+        let stranger = recovered.entries.iter().chain(behind).find(|entry| !is_known(entry));
+        must(storage::CHECK, stranger.is_none(), || {
+            format!("server {server} finds {:?}, which nobody asked for", stranger.map(|it| it.id))
+        })
     }
 
     fn take(&mut self, server: ServerId, entry: &SharedEntry<Txn>) -> Verdict {
@@ -210,6 +288,8 @@ pub struct Noted {
     pub server: ServerId,
     /// The log itself.
     pub wal: Wal<SectorDisk>,
+    /// The disk that it is on.
+    pub disk: SectorDisk,
     /// Who reads along.
     pub ledger: Ledger,
 }
@@ -222,6 +302,9 @@ impl LogStore for Noted {
             Net::current().see("storage: waited for room");
         }
         done?;
+        if batches.iter().any(|batch| batch.hard_state.is_some()) {
+            self.disk.note_vote();
+        }
         for batch in batches {
             self.ledger.persisted(self.server, batch);
         }

@@ -53,11 +53,13 @@ pub enum Scene {
     LinksSwallowed,
     /// Servers have two networks, of which one fails after the other.
     NetworksInTurn,
+    /// One server after the other finds its disk damaged, or empty.
+    DisksInTurn,
 }
 
 impl Scene {
     /// All of them.
-    pub const ALL: [Scene; 9] = [
+    pub const ALL: [Scene; 10] = [
         Scene::Storm,
         Scene::LeaderDies,
         Scene::LeaderCutOff,
@@ -67,6 +69,7 @@ impl Scene {
         Scene::Ruin,
         Scene::LinksSwallowed,
         Scene::NetworksInTurn,
+        Scene::DisksInTurn,
     ];
 }
 

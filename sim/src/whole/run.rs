@@ -3,6 +3,8 @@
 //! Invariant: while faults last nothing false may be seen; afterwards everything must heal within a
 //! bound.
 
+mod damaged;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -188,6 +190,7 @@ impl Run {
             Scene::Ruin => self.ruin(leader).await,
             Scene::LinksSwallowed => self.links_swallowed(leader).await,
             Scene::NetworksInTurn => self.networks_in_turn().await,
+            Scene::DisksInTurn => self.disks_in_turn().await,
         }
     }
 
@@ -486,6 +489,9 @@ impl Run {
             left_over: Vec::new(),
         };
         health.is_well()?;
+        must("liveness", all.values().all(|stats| stats.repair.is_none()), || {
+            "a server has not got back what it had lost".to_owned()
+        })?;
         must("states in doubt (C13)", all.values().all(|stats| !stats.in_doubt), || {
             "a server doubts a state that is right".to_owned()
         })?;

@@ -43,7 +43,8 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
         | Scene::PowerCut
         | Scene::Ruin
         | Scene::LinksSwallowed
-        | Scene::NetworksInTurn => 3,
+        | Scene::NetworksInTurn
+        | Scene::DisksInTurn => 3,
         Scene::Bridge => 5,
     };
     Plan {
@@ -54,7 +55,12 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
         buggify: false,
         core: core(),
         network: NetworkPlan { latency_min: 200, latency_spread: 1_000, ..NetworkPlan::default() },
-        disk: DiskPlan { latency_min: 500, latency_spread: 3_000, ..DiskPlan::default() },
+        disk: DiskPlan {
+            latency_min: 500,
+            latency_spread: 3_000,
+            sectors: (scene == Scene::DisksInTurn).then(mending),
+            ..DiskPlan::default()
+        },
         process: ProcessPlan::default(),
         clients: ClientPlan {
             count: 8,
@@ -67,6 +73,21 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
             ..ClientPlan::default()
         },
         ..Plan::new(seed).voters_only()
+    }
+}
+
+/// Disks whose damage comes back.
+fn mending() -> SectorPlan {
+    SectorPlan {
+        sector_bytes: 512,
+        segment_bytes: 4 << 20,
+        snapshots_kept: 2,
+        errors: false,
+        full: false,
+        damage: true,
+        repairs: true,
+        scrubs: false,
+        votes: false,
     }
 }
 

@@ -207,12 +207,14 @@ impl<'a> Storm<'a> {
             Damage::Rot
             | Damage::Unreadable
             | Damage::RotLog(_)
+            | Damage::RotVote
             | Damage::RotSnapshot
-            | Damage::CutLog => self.later(after, Repair::Start(server)),
+            | Damage::CutLog
+            | Damage::LostDisk => self.later(after, Repair::Start(server)),
             Damage::LostWrite(_) | Damage::Misdirected(_) => {
                 self.later(2_000_000, Repair::Uncover(server, after));
             }
-            Damage::LostDisk | Damage::AtRest(_) => {}
+            Damage::AtRest(_) => {}
         }
     }
 

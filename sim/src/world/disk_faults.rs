@@ -17,7 +17,7 @@ use crate::check::progress::Progress;
 use crate::check::{Verdict, Violation, must, storage};
 use crate::disk::atlas::Part;
 use crate::disk::{self, SectorDisk};
-use crate::fault::{Damage, Fault};
+use crate::fault::{CrashPoint, Damage, Fault};
 use crate::trace::{Kind, Lane};
 
 /// What became of a write.
@@ -109,7 +109,24 @@ impl World {
                 self.probes.hit(name);
             }
         }
+        if report.cut.is_some() && self.faulty {
+            self.may_crash_again(server);
+        }
         Ok(())
+    }
+
+    /// A server that was torn from a write may end once more before it has written all of it again:
+    /// what is left of the first time must not be taken for the rest.
+    fn may_crash_again(&mut self, server: u64) {
+        let mut luck = self.small_print(server);
+        let point = match luck.below(4) {
+            0 => CrashPoint::BetweenTickets(1),
+            1 => CrashPoint::Persist(luck.log_between(1, 4)),
+            _ => return,
+        };
+        let down = luck.log_between(1_000, 1_000_000);
+        self.server(server).armed_at_start.get_or_insert((point, down));
+        self.probes.hit("storage: crash soon after a torn tail");
     }
 
     /// Storage cannot be opened: for want of room, since a write failed, or since it was damaged.
@@ -284,6 +301,7 @@ impl World {
             }
             Damage::LostDisk => ("disk: lost", true),
             Damage::RotLog(permille) => ("disk: rot", disk.spoil_newest("log-0", permille, false)),
+            Damage::RotVote => ("disk: rot where the vote is", disk.spoil_vote()),
             Damage::RotSnapshot => ("disk: rot", disk.spoil_newest("snapshot-", 500, false)),
             Damage::CutLog => ("disk: tail lost", disk.spoil_newest("log-0", 500, true)),
             Damage::AtRest(unreadable) => ("disk: rot at rest", disk.spoil(unreadable, "")),
@@ -311,6 +329,7 @@ impl World {
             Damage::Rot
             | Damage::Unreadable
             | Damage::RotLog(_)
+            | Damage::RotVote
             | Damage::RotSnapshot
             | Damage::CutLog => self.crash(server, Some(after)),
             Damage::LostWrite(_) | Damage::Misdirected(_) | Damage::AtRest(_) => {}

@@ -153,7 +153,7 @@ impl World {
     }
 
     /// The small print of a fault at this moment.
-    fn small_print(&self, what: u64) -> Stream {
+    pub(super) fn small_print(&self, what: u64) -> Stream {
         Stream::new(self.plan.seed, Concern::Fault(mix(&[self.time, what])))
     }
 

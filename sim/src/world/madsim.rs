@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ::madsim::runtime::{Handle as Simulation, NodeHandle};
 use ::madsim::task::NodeId;
-use tokio::net::{Door, Net, Sockets, TcpStream, Weather};
+use tokio::net::{Door, Net, TcpStream, Weather};
 use zokor_core::id::{Seed, ServerId};
 use zokor_core::replica::{Mode, Stats};
 use zokor_core::time::{Instant, Now};
@@ -39,9 +39,9 @@ use crate::plan::Plan;
 use crate::probe::Probes;
 use crate::rng::{Concern, Stream, mix};
 use crate::whole::client::client_address;
-use crate::whole::ledger::{Ledger, Noted};
-use disks::{End, Trouble};
-use networks::peer_addresses;
+use crate::whole::ledger::{Finding, Ledger, Noted};
+use disks::{End, Trouble, repairs, segment_bytes};
+use networks::{peer_addresses, sockets};
 
 pub use watch::Watch;
 
@@ -72,6 +72,8 @@ impl runtime::Clock for OwnClock {
 #[derive(Default)]
 struct Life {
     handle: Option<Handle>,
+    /// What it found on its disk, until somebody has looked.
+    found: Option<Finding>,
     /// How it ended, if it has.
     ended: Option<Result<(), String>>,
 }
@@ -112,6 +114,7 @@ struct Body {
     pace: Arc<Pace>,
     ledger: Ledger,
     is_damaged: bool,
+    repairs: bool,
     has_second: bool,
     passwords: Option<Arc<Credentials>>,
     seed: [u8; 32],
@@ -143,12 +146,15 @@ impl Body {
             segment_bytes: self.segment_bytes,
             snapshots_kept: self.snapshots_kept,
             scrub_interval: SCRUB_INTERVAL,
+            has_peers: self.repairs,
             ..Options::new(id, self.fresh_id, now.wall)
         };
-        let opened = storage::open(self.disk, &options).map_err(|error| error.to_string())?;
-        self.ledger.recovered(id, &opened.recovered, self.is_damaged);
+        let disk = self.disk.clone();
+        let opened = storage::open(disk, &options).map_err(|error| error.to_string())?;
+        let found = self.ledger.recovered(id, &opened, self.is_damaged);
+        life.lock().expect("nobody panics with a life").found = Some(found);
         let replica = Replica::new(now, self.config, Seed(self.seed), opened.recovered);
-        let log = Noted { server: id, wal: opened.wal, ledger: self.ledger };
+        let log = Noted { server: id, wal: opened.wal, disk: self.disk, ledger: self.ledger };
         let (storage, workers) = storage_workers(log, opened.snapshots, opened.scrub);
         let Workers { log, snapshots, scrub } = workers;
         let pace = self.pace.clone();
@@ -172,14 +178,6 @@ const SCRUB_INTERVAL: Duration = Duration::from_secs(2);
 /// For the draw of what a server keeps free of its disk, which has a number of its own so that no
 /// other draw depends on it.
 const RESERVE: u64 = 0x0007_2e5e_5e7e;
-
-/// Half of the networks move bytes as they please, and in half buffers are small.
-fn sockets(plan: &Plan) -> Sockets {
-    let mut stream = Stream::new(plan.seed, Concern::Network);
-    let short = stream.coin();
-    let small = stream.coin().then(|| stream.log_between(2_000, 128_000) as usize);
-    Sockets { short, buffer: small.unwrap_or(Sockets::default().buffer) }
-}
 
 /// The host of a server.
 pub fn server_ip(server: u64) -> IpAddr {
@@ -205,6 +203,10 @@ struct Seat {
     life: Option<Arc<Mutex<Life>>>,
     /// Its end is part of the plan.
     doomed: bool,
+    /// It has lost what others have to give back.
+    is_repairing: bool,
+    /// It does not start, and an operator is to put another disk in the place of its own.
+    waits_for_disk: bool,
     /// If it ends by a failure, its peers do not hear of it.
     dark_end: Arc<AtomicBool>,
     paused: bool,
@@ -220,6 +222,8 @@ pub struct Ensemble {
     ledger: Ledger,
     watch: Watch,
     atlas: Atlas,
+    /// What is damaged comes back.
+    repairs: bool,
     has_second: bool,
 }
 
@@ -229,7 +233,8 @@ impl Ensemble {
         let sector_bytes = plan.disk.sectors.as_ref().map_or(512, |disk| disk.sector_bytes);
         let (simulation, network) = (Simulation::current(), Net::current());
         network.set_usual_sockets(sockets(plan));
-        let seats = configs.into_iter().map(|config| {
+        let seats = configs.into_iter().map(|mut config| {
+            config.raft.may_be_wiped = repairs(plan);
             let id = config.raft.id.0;
             let mut stream = Stream::new(plan.seed, Concern::Server(id));
             let rate =
@@ -255,11 +260,13 @@ impl Ensemble {
                     disk_reserve_bytes: mix(&[plan.seed, id, RESERVE]) % 40_000,
                     ..limits::draw(plan, id, &mut stream)
                 },
-                segment_bytes: 4096 * stream.log_between(2, 256),
+                segment_bytes: segment_bytes(plan, 4096 * stream.log_between(2, 256)),
                 snapshots_kept: stream.between(1, 3) as usize,
                 stream,
                 life: None,
                 doomed: false,
+                is_repairing: false,
+                waits_for_disk: false,
                 dark_end: Arc::default(),
                 paused: false,
             }
@@ -274,6 +281,7 @@ impl Ensemble {
             ledger: Ledger::default(),
             watch: watch.clone(),
             atlas: Atlas::new(plan.membership()),
+            repairs: repairs(plan),
             has_second: false,
         }
     }
@@ -294,7 +302,7 @@ impl Ensemble {
             return;
         }
         let peers = (1..=self.size()).filter(|&peer| peer != server).collect();
-        let is_damaged = self.atlas.is_damaged(server);
+        let (is_damaged, repairs) = (self.atlas.was_damaged(server), self.repairs);
         let (ledger, network) = (self.ledger.clone(), self.network.clone());
         let (run, has_second) = (self.seed, self.has_second);
         let seat = self.seat(server);
@@ -316,6 +324,7 @@ impl Ensemble {
             pace: seat.pace.clone(),
             ledger,
             is_damaged,
+            repairs,
             has_second,
             passwords: proofs::draw(run, &seed),
             seed,
@@ -325,7 +334,7 @@ impl Ensemble {
         let dark_end = seat.dark_end.clone();
         dark_end.store(false, Ordering::Relaxed);
         seat.life = Some(life.clone());
-        seat.doomed = false;
+        (seat.doomed, seat.waits_for_disk) = (false, false);
         seat.trouble.forget();
         let id = seat.node.id();
         self.simulation.restart(id);
@@ -391,7 +400,8 @@ impl Ensemble {
         let now = self.watch.micros();
         let mut ended = Vec::new();
         for server in 1..=self.size() {
-            let is_damaged = self.atlas.is_damaged(server);
+            self.look_at_disk(server, probes);
+            let is_damaged = self.atlas.was_damaged(server);
             let seat = self.seat(server);
             seat.look(now, probes);
             let life = seat.life.as_ref();
@@ -415,7 +425,7 @@ impl Ensemble {
             let loses_power = seat.doomed || seat.stream.coin();
             self.remove(server, loses_power);
             if is_out {
-                self.atlas.leave_out(server);
+                self.is_left_out(server);
             } else {
                 ended.push(server);
             }

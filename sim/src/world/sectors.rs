@@ -157,6 +157,9 @@ impl Sectors {
         self.n_quiet += u64::from(is_quiet);
         let is_marked = is_quiet && self.n_quiet.is_multiple_of(QUIET_TO_MARK);
         let done = write(wal, batches, &mut self.purge, is_quiet);
+        if done.is_ok() && batches.iter().any(|batch| batch.hard_state.is_some()) {
+            self.disk.note_vote();
+        }
         done.and_then(|()| if is_marked { wal.mark() } else { Ok(()) })
             .map_err(|error| Refusal::of(&error, wal.is_poisoned()))
     }
@@ -207,7 +210,9 @@ impl Sectors {
         self.scrub = None;
         if let Some((mut wal, mut snapshots)) = self.open.take() {
             self.disk.disarm();
-            self.disk.arm(self.stream.log_between(1, 40) - 1, Fault::Stop);
+            // Often in the first write that is under way, or at its sync.
+            let most = if self.stream.coin() { 4 } else { 40 };
+            self.disk.arm(self.stream.log_between(1, most) - 1, Fault::Stop);
             let checkpoint = model.unfinished_checkpoint();
             let snapshot_first = self.stream.coin();
             if snapshot_first && let Some(snapshot) = checkpoint {

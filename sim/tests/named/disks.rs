@@ -17,6 +17,7 @@ fn trio() -> Script {
         damage: false,
         repairs: false,
         scrubs: false,
+        votes: false,
     };
     let mut script = Script::calm(3)
         .with(|plan| plan.disk.sectors = Some(sectors.clone()))

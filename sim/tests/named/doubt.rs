@@ -31,6 +31,7 @@ fn on_sectors() -> Script {
         damage: false,
         repairs: false,
         scrubs: false,
+        votes: false,
     };
     trio().with(|plan| {
         plan.disk.sectors = Some(sectors.clone());

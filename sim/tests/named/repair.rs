@@ -2,7 +2,7 @@
 //! is lost, and what can be had comes back by itself (`docs/repair.md`; Alagappan et al., FAST
 //! 2018). A full disk on the leader, the sixth of the hard situations, is told beside.
 
-use zokor_sim::fault::{Damage, Fault};
+use zokor_sim::fault::{CrashPoint, Damage, Fault, Word};
 use zokor_sim::plan::SectorPlan;
 use zokor_sim::script::{Script, crash, micros};
 
@@ -21,6 +21,7 @@ fn trio() -> Script {
         damage: true,
         repairs: true,
         scrubs: false,
+        votes: false,
     };
     let mut script = Script::calm(3)
         .with(|plan| plan.disk.sectors = Some(sectors.clone()))
@@ -90,6 +91,26 @@ fn a_tail_that_is_lost_in_the_last_quorum_takes_no_write_with_it() {
         assert_eq!(story.world.leader(), None, "only the first has everything");
         story.until(7.0);
         is_mended(story, 1);
+    });
+}
+
+/// The record of a vote rots, right after the vote was told: the copies know it, and its server
+/// needs no word of anybody to know what it has promised (`docs/repair.md`).
+#[test]
+fn a_vote_whose_record_has_rotted_is_known_by_its_copies() {
+    let told = |server| {
+        let rots = Box::new(damage(server, Damage::RotVote, 0.2));
+        Fault::When(Some(server), CrashPoint::Say(Word::Vote, 1), rots)
+    };
+    let script = trio().at(2.9, told(2)).at(2.9, told(3)).at(3.0, crash(&[1], 1.0));
+    tell_some(VARIATIONS, &script, |story| {
+        story.until(6.5);
+        let n_rotten = story.count("disk: rot where the vote is");
+        assert!((1..=2).contains(&n_rotten), "one votes, and the other perhaps when it is back");
+        is_mended(story, n_rotten);
+        let answered = story.world.n_answered();
+        story.until(7.0);
+        assert!(story.world.n_answered() > answered + 20, "clients go on");
     });
 }
 

@@ -243,6 +243,26 @@ fn a_segment_s_lost_head_costs_nothing_but_doubt() {
 }
 
 #[test]
+fn a_vote_that_is_lost_brings_no_doubt_to_the_next_segment_which_repeats_it() {
+    let disk = MemoryDisk::new();
+    let mut opened = reopen(&disk);
+    opened.wal.persist(&[append(1, 1, 2)]).unwrap();
+    let content = disk.content(FIRST_SEGMENT).unwrap();
+    let end = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let vote = Persist { hard_state: Some(hard_state(2, Some(3))), ..nothing() };
+    opened.wal.persist(&[vote]).unwrap();
+    for index in 3..=60 {
+        opened.wal.persist(&[append(2, index, index)]).unwrap();
+    }
+    assert!(opened.wal.segment_count() > 1);
+    drop(opened);
+    flip(&disk, FIRST_SEGMENT, end.next_multiple_of(8) + 8);
+    let opened = salvaged(&disk);
+    assert_eq!(damage(&opened).seams, [Index(3)].into());
+    assert_eq!(opened.recovered.hard_state, hard_state(2, Some(3)));
+}
+
+#[test]
 fn an_entry_in_another_s_place_is_a_gap_and_not_believed() {
     let (disk, ends) = written();
     let mut file = disk.open(FIRST_SEGMENT).unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use zokor_core::auth::Secret;
 
+use super::super::codec::told;
 use super::*;
 use crate::wire::login::{LOGIN_LIMIT, TOKEN_LIMIT};
 
@@ -272,4 +273,30 @@ fn what_hangs_up_is_told_by_how_far_it_came() {
     assert!(matches!(caller.take(challenged(&two).1), Move::Go(_)));
     assert!(caller.hung_up().contains("before this server was authenticated"));
     assert!(!format!("{one:?}").contains("secret"), "{one:?}");
+}
+
+#[test]
+fn a_peer_that_belongs_to_no_ensemble_is_turned_away_and_told_the_number() {
+    let greet = |from: Identity| {
+        let mut host = Host::new(identity(2), |peer| peer == ServerId(1), None);
+        let caller = Caller::new(from, ServerId(2), None);
+        match host.take(frames(&caller.hello()).remove(0)) {
+            Move::End { say, why } => (frames(&say), why.to_string()),
+            Move::Go(_) | Move::Stand { .. } => panic!("it does not belong here"),
+        }
+    };
+    let newcomer = Identity { ensemble: 0, ..identity(1) };
+    let (mut said, why) = greet(newcomer);
+    assert!(why.contains("another ensemble"), "{why}");
+    let frame = said.remove(0);
+    assert_eq!(told(ServerId(1), ServerId(2), frame.clone()), Some(9));
+    assert_eq!(told(ServerId(3), ServerId(2), frame.clone()), None, "it is meant for another");
+    // The connection does not stand for it.
+    let mut caller = Caller::new(newcomer, ServerId(2), None);
+    assert!(matches!(caller.take(frame), Move::End { .. }));
+    for stranger in
+        [Identity { ensemble: 0, ..identity(3) }, Identity { ensemble: 5, ..identity(1) }]
+    {
+        assert!(greet(stranger).0.is_empty(), "{stranger:?}");
+    }
 }

@@ -1,12 +1,16 @@
 //! The disks of whole servers: how they fail, and which ends of a server they excuse.
 //!
-//! Invariant: a server whose disk has failed ends by itself and says why; one that was damaged may
-//! refuse to start. Nobody else ends, and nobody goes on as if nothing had happened.
+//! Invariant: a server whose disk has failed ends by itself and says why; one that was damaged gets
+//! back from the others what it has lost, or, where nothing is repaired, may refuse to start.
+//! Nobody else ends, and nobody goes on as if nothing had happened.
+
+use zokor_core::id::ServerId;
 
 use super::{Ensemble, Micros, Seat};
 use crate::disk::atlas::Part;
 use crate::disk::{Fault, SectorDisk};
 use crate::fault::Damage;
+use crate::plan::Plan;
 use crate::probe::Probes;
 
 /// How a seat's disk stands.
@@ -74,7 +78,83 @@ impl Seat {
     }
 }
 
+/// Whether what is damaged comes back in the ensemble of `plan`: servers open their disks as those
+/// that have peers do, and operators replace what cannot be opened. Else damage ends a server.
+pub(super) fn repairs(plan: &Plan) -> bool {
+    plan.servers > 1 && plan.disk.sectors.as_ref().is_some_and(|sectors| sectors.repairs)
+}
+
+/// What a scene needs, or `drawn`.
+pub(super) fn segment_bytes(plan: &Plan, drawn: u64) -> u64 {
+    let scene = plan.disk.sectors.as_ref().filter(|sectors| plan.calm && sectors.repairs);
+    scene.map_or(drawn, |sectors| sectors.segment_bytes)
+}
+
 impl Ensemble {
+    /// What a server has found on its disk, and whether it has got back by now what it had lost.
+    pub(super) fn look_at_disk(&mut self, server: u64, probes: &mut Probes) {
+        let seat = self.seat(server);
+        if seat.waits_for_disk {
+            return self.replace_disk(server, probes);
+        }
+        let Some(life) = &seat.life else { return };
+        let found = life.lock().expect("nobody panics with a life").found.take();
+        let found = found.unwrap_or_default();
+        seat.is_repairing |= found.lacks_something();
+        for (name, seen) in [
+            ("storage: a wiped server starts", found.is_wiped),
+            ("storage: a damaged server starts", found.has_lost),
+            ("storage: a damaged log is written anew from a snapshot", found.is_rewritten),
+            ("storage: older snapshot used", found.is_older),
+        ] {
+            if seen {
+                probes.hit(name);
+            }
+        }
+        let is_whole = seat.handle().is_some_and(|handle| handle.stats().repair.is_none());
+        if seat.is_repairing && is_whole {
+            seat.is_repairing = false;
+            seat.disk.disarm();
+            probes.hit("storage: a damaged server is whole again");
+            self.atlas.repaired(server);
+        }
+    }
+
+    /// A damaged server does not start: it is out for good, or its disk is to be replaced.
+    pub(super) fn is_left_out(&mut self, server: u64) {
+        if self.repairs {
+            self.seat(server).waits_for_disk = true;
+        } else {
+            self.atlas.leave_out(server);
+        }
+    }
+
+    /// An operator puts an empty disk in the place of one that cannot be opened, as soon as the
+    /// others are whole enough to bear it.
+    fn replace_disk(&mut self, server: u64, probes: &mut Probes) {
+        let is_within = self.atlas.is_damaged(server) || self.atlas.damage(server, Part::Whole);
+        if !is_within || self.is_up(server) {
+            return;
+        }
+        let seat = self.seat(server);
+        seat.waits_for_disk = false;
+        seat.disk.lose();
+        probes.hit("storage: disk replaced");
+        self.start(server);
+    }
+
+    /// Whether a server has lost what others have to give back.
+    pub fn is_repairing(&self, server: u64) -> bool {
+        self.seats[server as usize - 1].is_repairing
+    }
+
+    /// A server that serves has lost nothing that matters, if it has lost anything.
+    pub fn counts_as_whole(&mut self, server: u64) {
+        if !self.is_repairing(server) {
+            self.atlas.repaired(server);
+        }
+    }
+
     /// Lets the `n`th write, or sync, of a server's disk fail.
     pub fn fail_call(&mut self, server: u64, is_sync: bool, n: u64) {
         let fault = if is_sync { Fault::Sync } else { Fault::Write };
@@ -87,9 +167,15 @@ impl Ensemble {
     }
 
     /// Damages a disk if the atlas allows it; what the damage is called. Where it lies there
-    /// already, the server loses power, and somebody has to start it.
+    /// already, or all is gone, the server loses power, and somebody has to start it.
     pub fn damage(&mut self, server: u64, damage: Damage) -> Option<&'static str> {
         if !self.atlas.may_damage(server, Part::Whole) || self.atlas.is_out(server) {
+            return None;
+        }
+        // Of what comes on top while it is mended nobody could tell whether it is mended, too; and
+        // servers that have yet to begin could lose more than an ensemble can.
+        let have_begun = (1..=self.size()).all(|it| self.ledger.has_begun(ServerId(it)));
+        if self.repairs && (self.is_repairing(server) || !have_begun) {
             return None;
         }
         let disk = self.seat(server).disk.clone();
@@ -106,6 +192,7 @@ impl Ensemble {
             }
             Damage::LostDisk => ("disk: lost", true),
             Damage::RotLog(permille) => ("disk: rot", disk.spoil_newest("log-0", permille, false)),
+            Damage::RotVote => ("disk: rot where the vote is", disk.spoil_vote()),
             Damage::RotSnapshot => ("disk: rot", disk.spoil_newest("snapshot-", 500, false)),
             Damage::CutLog => ("disk: tail lost", disk.spoil_newest("log-0", 500, true)),
             Damage::AtRest(unreadable) => ("disk: rot at rest", disk.spoil(unreadable, "")),
@@ -118,12 +205,15 @@ impl Ensemble {
             Damage::Rot
             | Damage::Unreadable
             | Damage::RotLog(_)
+            | Damage::RotVote
             | Damage::RotSnapshot
             | Damage::CutLog => self.kill(server, true),
             Damage::LostDisk => {
                 self.kill(server, true);
                 disk.lose();
-                self.atlas.leave_out(server);
+                if !self.repairs {
+                    self.atlas.leave_out(server);
+                }
             }
             Damage::LostWrite(_) | Damage::Misdirected(_) | Damage::AtRest(_) => {}
         }

@@ -2,7 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use tokio::net::Sockets;
+
 use super::{Ensemble, PEER_PORT, server_ip};
+use crate::plan::Plan;
+use crate::rng::{Concern, Stream};
 
 /// The address of a server in the second network, if there is one.
 fn second_ip(server: u64) -> IpAddr {
@@ -34,4 +38,12 @@ impl Ensemble {
             }
         }
     }
+}
+
+/// Half of the networks move bytes as they please, and in half buffers are small.
+pub(super) fn sockets(plan: &Plan) -> Sockets {
+    let mut stream = Stream::new(plan.seed, Concern::Network);
+    let short = stream.coin();
+    let small = stream.coin().then(|| stream.log_between(2_000, 128_000) as usize);
+    Sockets { short, buffer: small.unwrap_or(Sockets::default().buffer) }
 }
