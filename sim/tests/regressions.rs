@@ -34,6 +34,7 @@ const SEEDS: &[(u64, &str)] = &[
     (0x1202_bc7c_7115_e940, "entries after a snapshot of the same poll, its term left (model)"),
     (0xbc92_f9c4_ccf6_8329, "a wiped observer that is given two states at once (C8)"),
     (0x0701_4197_dbcd_7353, "a disk wiped again and again costs one election each time (liveness)"),
+    (0x7abb_f1d4_46b2_5a8e, "a learner under repair took a state older than its own (C8)"),
     (
         0xc609_72e2_a87f_2f29,
         "a damaged log shows an entry that was cut, its cut being lost (storage)",

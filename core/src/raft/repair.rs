@@ -356,7 +356,9 @@ pub(super) fn accepts<C: Command>(
     let membership = meta.membership.as_ref().map(|(_, membership)| membership);
     let is_beyond = is_later || first_start::shows_no_vote(state, term, membership);
     let Some(repair) = &mut state.repair else { return false };
-    if repair.is_writing || repair.is_installing {
+    // A state that is in force does not go back: one without a vote may be sent an old one.
+    let is_older = meta.last.index < repair.pieces.base().index;
+    if repair.is_writing || repair.is_installing || is_older {
         return false;
     }
     // It ends with an entry that this leader has committed in its own term: its log has all that
@@ -534,6 +536,26 @@ mod tests {
         write_all(&mut wiped);
         assert_eq!(wiped.repair(), None);
         assert_eq!((wiped.commit(), wiped.last()), (Index(446), id(4, 446)));
+    }
+
+    #[test]
+    fn a_learner_under_repair_takes_no_state_that_is_older_than_its_own() {
+        let damage = Damage {
+            behind: vec![entry(4, 9)],
+            named: vec![id(4, 8)],
+            seams: BTreeSet::new(),
+            last: id(4, 9),
+            is_end_lost: false,
+            is_vote_lost: false,
+        };
+        let hard_state = HardState { term: Term(4), vote: None };
+        let recovered = Recovered { hard_state, snapshot: snapshot(4, 7), ..Recovered::default() };
+        let mut damaged = server(Recovered { damage: Some(damage), ..recovered });
+        for (from, leads) in [(OTHER, false), (LEADER, true)] {
+            hear(&mut damaged, from, 4, Body::NotFound { has_snapshot: true, leads });
+        }
+        assert!(!damaged.accepts_snapshot(NOW, LEADER, Term(4), &snapshot(4, 5)));
+        assert!(damaged.accepts_snapshot(NOW, LEADER, Term(4), &snapshot(4, 8)));
     }
 
     #[test]
