@@ -152,6 +152,16 @@ impl Server {
         fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count)
     }
 
+    /// How many sockets it has open, or `None` where the system does not tell. Of other files a
+    /// server may open one at any time, to look at what is at rest.
+    pub fn n_open_sockets(&self) -> Option<usize> {
+        let pid = self.process_id()?;
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let is_socket = |link: &Path| link.to_string_lossy().starts_with("socket:");
+        let links = open.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        Some(links.filter(|link| is_socket(link)).count())
+    }
+
     /// All that it has logged since its last start.
     pub fn log(&self) -> String {
         let log = fs::read(self.folder.join(format!("log.{:02}", self.n_starts)));

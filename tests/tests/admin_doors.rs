@@ -253,16 +253,16 @@ fn who_does_not_read_a_long_answer_is_cut_and_clients_do_not_notice() {
         }
     }
     let before = ensemble.server(0).resident_kib();
-    let n_files = || ensemble.server(0).n_open_files().unwrap_or_default();
-    let n_before = n_files();
+    let n_sockets = || ensemble.server(0).n_open_sockets().unwrap_or_default();
+    let n_before = n_sockets();
     let _deaf = hold(at, b"GET /commands/wchc HTTP/1.1\r\nHost: x\r\n\r\n");
-    eventually("it is taken in", || (n_files() > n_before).then_some(()));
+    eventually("it is taken in", || (n_sockets() > n_before).then_some(()));
     let mut worst = Duration::ZERO;
     eventually("it is cut", || {
         let asked = Instant::now();
         client.ping().expect("an answer");
         worst = worst.max(asked.elapsed());
-        (n_files() == n_before).then_some(())
+        (n_sockets() == n_before).then_some(())
     });
     assert!(worst < Duration::from_millis(500), "{worst:?}");
     if let (Some(before), Some(after)) = (before, ensemble.server(0).resident_kib()) {
