@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
 use zokor_mutants::{Mutant, with};
 use zokor_sim::failure;
 use zokor_sim::run::{self, Report, run_scenario};
@@ -42,6 +43,9 @@ struct Options {
     #[arg(long, value_name = "RUNS", num_args = 0..=1, default_missing_value = "3000")]
     #[arg(requires = "keep")]
     shrink: Option<usize>,
+    /// Print what servers log, too, at this level and above, as it is said.
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<LevelFilter>,
 }
 
 fn mutant(text: &str) -> Result<Mutant, String> {
@@ -54,6 +58,15 @@ fn mutant(text: &str) -> Result<Mutant, String> {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let Some(level) = options.log {
+        // Without times: those of the machine say nothing about a simulated world.
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .without_time()
+            .init();
+    }
     match with(options.mutant, || replay(&options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

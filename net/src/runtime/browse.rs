@@ -4,7 +4,7 @@
 //! Invariant: the parts are of different moments. What is there from the first to the last is
 //! shown; what comes or goes meanwhile may be, or be shown twice.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use zokor_core::db::Image;
 use zokor_core::id::{ConnId, SessionId};
@@ -25,8 +25,7 @@ pub struct WatchWalk {
 impl Handle {
     /// Connections behind `after`, ascending by age; empty at the end.
     pub fn connections_after(&self, after: Option<ConnId>) -> Vec<(ConnId, ConnectionFacts)> {
-        let now = self.shared.clock.now();
-        let driver = self.driver();
+        let (driver, now) = self.shared.of_any();
         let from = after.map_or(ConnId(0), |last| ConnId(last.0 + 1));
         let part = driver.connections.range(from..).take(PART);
         let facts = part.map(|(conn, connection)| {
@@ -37,8 +36,8 @@ impl Handle {
 
     /// Sessions that all servers know, behind `after`, ascending; empty at the end.
     pub fn sessions_after(&self, after: Option<SessionId>) -> Vec<SessionFacts> {
-        let now = self.shared.clock.now();
-        self.driver().machine.sessions_after(now, after, PART)
+        let (driver, now) = self.shared.of_any();
+        driver.machine.sessions_after(now, after, PART)
     }
 
     /// Ephemeral znodes behind `after`, ascending by session and path; empty at the end.
@@ -103,7 +102,7 @@ impl Handle {
 
     /// The driver, even of a server that is broken.
     fn driver(&self) -> MutexGuard<'_, Driver> {
-        self.shared.driver_of_any().unwrap_or_else(PoisonError::into_inner)
+        self.shared.of_any().0
     }
 }
 

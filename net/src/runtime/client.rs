@@ -31,9 +31,8 @@ pub(super) struct Client {
 
 impl ClientPort for Client {
     fn turn(&mut self, inbox: &mut Inbox, out: &mut BytesMut) -> Turn {
-        let now = self.shared.clock.now();
         let conn = self.conn;
-        let mut driver = self.shared.lock();
+        let (mut driver, mut now) = self.shared.lock_now();
         let written = std::mem::take(&mut self.written);
         let is_fresh = inbox.is_fresh();
         let known = driver.change(conn, |connection, limits, _| {
@@ -57,7 +56,7 @@ impl ClientPort for Client {
             }
             let facts = self.shared.facts(self.admin.detail(word));
             let answer = self.admin.answer(word, &facts);
-            driver = self.shared.lock();
+            (driver, now) = self.shared.lock_now();
             driver.reset(answer.reset);
             driver.change(conn, |connection, _, _| connection.say_last(answer.text.as_bytes()));
             driver.traffic.sent += 1;

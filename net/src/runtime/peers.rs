@@ -295,8 +295,7 @@ impl PeerPort for Shared {
     }
 
     fn incoming(&self, from: ServerId) -> Incoming {
-        let now = self.clock.now();
-        self.lock().peers.incoming(now.instant, from)
+        self.with(|driver, now| driver.peers.incoming(now.instant, from))
     }
 
     fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>) -> bool {

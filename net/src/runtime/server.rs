@@ -293,7 +293,7 @@ async fn part_from_all(shared: &Shared, config: &Config) {
         while shared.lock().n_outstanding_total() > 0 {
             sleep(POLL_INTERVAL).await;
         }
-        shared.lock().finish_all(shared.clock.now());
+        shared.input(Driver::finish_all);
         while !shared.lock().connections.is_empty() {
             sleep(POLL_INTERVAL).await;
         }
@@ -308,8 +308,7 @@ async fn pump(part: Part) {
     let shared = &part.shared;
     loop {
         shared.pump.notified().await;
-        let now = shared.clock.now();
-        let mut driver = shared.lock();
+        let (mut driver, now) = shared.lock_now();
         driver.pump(now);
         if driver.failure.is_some() {
             shared.ending.notify_one();
@@ -336,7 +335,7 @@ async fn timer(part: Part) {
             continue;
         };
         // At least a moment, so that a deadline that does not move cannot starve everything else.
-        let pause = shared.clock.until(deadline).max(LEAST_SLEEP);
+        let pause = shared.until(deadline).max(LEAST_SLEEP);
         tokio::select! {
             biased;
             () = shared.rearm.notified() => {}
@@ -351,11 +350,10 @@ async fn timer(part: Part) {
 
 /// Closes connections that have been silent, or have not read, for too long.
 async fn sweeper(part: Part, interval: Duration) {
-    part.shared.lock().tell_repair(part.shared.clock.now());
+    part.shared.with(Driver::tell_repair);
     loop {
         sleep(interval).await;
-        let now = part.shared.clock.now();
-        part.shared.lock().sweep(now);
+        part.shared.with(Driver::sweep);
     }
 }
 
@@ -394,8 +392,8 @@ struct ClientDoor {
 
 impl ClientDoor {
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
-        let now = self.shared.clock.now();
-        let Some((conn, wake)) = self.shared.lock().admit(now, address) else { return };
+        let admitted = self.shared.with(|driver, now| driver.admit(now, address));
+        let Some((conn, wake)) = admitted else { return };
         self.options.client(&stream);
         let (shared, admin) = (self.shared.clone(), self.admin.clone());
         let client = Client { shared, admin, conn, written: 0 };
@@ -441,8 +439,7 @@ impl PeerDoor {
             strangers.leave(number);
             match met {
                 Ok(visitor) => {
-                    let at = shared.clock.now().wall;
-                    shared.lock().peers.met(visitor.peer(), address, at);
+                    shared.met(visitor.peer(), address);
                     visitor.listen(shared).await;
                 }
                 Err(why) => shared.turned_away(address, &why),

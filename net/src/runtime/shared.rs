@@ -1,17 +1,20 @@
 //! What all tasks of one server share: the driver behind its lock, and the bells.
 //!
 //! Invariants: the lock is never held across an await, and all tasks run on one thread, so it is
-//! never waited for; only an operator's question comes from another thread. Every input is followed
+//! waited for only when an operator asks from another thread. Whoever goes by the time reads it
+//! under the lock: what was read before may be over when the lock is had. Every input is followed
 //! by a pump, which runs after the tasks that were woken in the same turn, and so gathers their
 //! inputs.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LockResult, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use zokor_core::id::ServerId;
 use zokor_core::replica::Stats;
-use zokor_core::time::Now;
+use zokor_core::time::{Instant, Now};
 
 use super::clock::Clock;
 use super::driver::Driver;
@@ -22,7 +25,7 @@ use crate::transport::TurnedAway;
 /// What all tasks of one server share.
 pub(super) struct Shared {
     driver: Mutex<Driver>,
-    pub(super) clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     /// Something was put into the replica.
     pub(super) pump: Notify,
     /// The replica's deadline has come nearer.
@@ -57,28 +60,48 @@ impl Shared {
         self.driver.lock().expect("no assertion has failed under this lock")
     }
 
-    /// The driver, for an operator's question from another thread, broken or not.
-    pub(super) fn driver_of_any(&self) -> LockResult<MutexGuard<'_, Driver>> {
-        self.driver.lock()
+    /// The driver, and the time; nobody who had it before read a later one.
+    ///
+    /// # Panics
+    /// As [`Self::lock`].
+    pub(super) fn lock_now(&self) -> (MutexGuard<'_, Driver>, Now) {
+        let driver = self.lock();
+        (driver, self.clock.now())
+    }
+
+    /// How long the timers of the runtime must sleep until `deadline`.
+    pub(super) fn until(&self, deadline: Instant) -> Duration {
+        self.clock.until(deadline)
+    }
+
+    /// The same, for an operator's question from another thread, also of a server that is broken.
+    pub(super) fn of_any(&self) -> (MutexGuard<'_, Driver>, Now) {
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        (driver, self.clock.now())
+    }
+
+    /// Has the driver do something that leaves nothing to be carried out.
+    pub(super) fn with<T>(&self, what: impl FnOnce(&mut Driver, Now) -> T) -> T {
+        let (mut driver, now) = self.lock_now();
+        what(&mut driver, now)
     }
 
     /// Gives the driver something new, and has it carried out.
     pub(super) fn input<T>(&self, give: impl FnOnce(&mut Driver, Now) -> T) -> T {
-        let now = self.clock.now();
-        let answer = give(&mut self.lock(), now);
+        let answer = self.with(give);
         self.pump.notify_one();
         answer
     }
 
     /// The facts, even of a server that is broken.
     pub(super) fn facts(&self, detail: Detail) -> ServerFacts {
-        let now = self.clock.now();
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner).facts(now, detail)
+        let (driver, now) = self.of_any();
+        driver.facts(now, detail)
     }
 
     /// What the replica says, even of a server that is broken.
     pub(super) fn stats(&self) -> Stats {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner).machine.stats()
+        self.of_any().0.machine.stats()
     }
 
     /// Whether this server leads others.
@@ -88,8 +111,18 @@ impl Shared {
 
     /// One line about who was turned away at the peers' port, unless there were too many.
     pub(super) fn turned_away(&self, address: SocketAddr, why: &TurnedAway) {
-        let now = self.clock.now();
-        self.lock().turned_away(now, address, why);
+        self.with(|driver, now| driver.turned_away(now, address, why));
+    }
+
+    /// A peer has come in from `address`.
+    pub(super) fn met(&self, peer: ServerId, address: SocketAddr) {
+        self.with(|driver, now| driver.peers.met(peer, address, now.wall));
+    }
+
+    /// Whether somebody has the driver.
+    #[cfg(test)]
+    pub(super) fn is_held(&self) -> bool {
+        self.driver.try_lock().is_err()
     }
 
     /// Asks the server to stop in good order.

@@ -4,8 +4,8 @@ mod limits;
 mod stage;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -19,11 +19,13 @@ use zokor_core::proto::{Request, Write};
 use zokor_core::replica::{Message, Sizes};
 use zokor_core::time::{Instant, Now, WallTime};
 
+use crate::runtime::client::Client;
 use crate::runtime::driver::{Driver, StorageQueues};
 use crate::runtime::log_writer::StorageTimes;
 use crate::runtime::peers::Peers;
+use crate::runtime::shared::Shared;
 use crate::runtime::*;
-use crate::transport::PlainSockets;
+use crate::transport::{ClientPort, Inbox, PeerPort, PlainSockets};
 use crate::wire::peer::{Hello, encode_hello, encode_message};
 
 use stage::*;
@@ -535,4 +537,50 @@ fn a_preparation_that_fails_is_the_reason() {
     let prepare = || -> Result<Prepared<Disk, Disk, ()>, _> { Err("the data is damaged".into()) };
     let Err(error) = start(config, prepare) else { panic!("it started") };
     assert_eq!(error.to_string(), "the data is damaged");
+}
+
+/// A clock that knows whose time it tells, and counts how often it was asked.
+#[derive(Default)]
+struct WatchfulClock {
+    shared: OnceLock<Weak<Shared>>,
+    n_read: AtomicU64,
+}
+
+impl Clock for WatchfulClock {
+    fn now(&self) -> Now {
+        if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
+            assert!(
+                shared.is_held(),
+                "another thread may give a later time before this one is used"
+            );
+        }
+        let n_read = self.n_read.fetch_add(1, Ordering::Relaxed);
+        Now { instant: Instant::from_micros(1_000_000 + n_read), wall: WallTime(1) }
+    }
+}
+
+/// An operator's question comes from a thread of its own: in one run of many its restore gave the
+/// replica a time that was read before one that it had already been given.
+#[test]
+fn the_time_is_read_by_who_has_the_driver() {
+    let clock = Arc::new(WatchfulClock::default());
+    let (port, _workers) = storage_workers(Disk::new(false), Disk::new(false), ());
+    let server = (ServerId(1), Limits::default(), Peers::new([].into_iter(), 1 << 20));
+    let (queues, _reports, times) = split(port);
+    let script = Box::new(Script::default());
+    let driver = Driver::new(server, BTreeMap::new(), script, queues, times, clock.now());
+    let shared = Arc::new(Shared::new(driver, clock.clone()));
+    clock.shared.set(Arc::downgrade(&shared)).expect("it is set once");
+    let address = "127.0.0.1:9".parse().unwrap();
+    let admitted = shared.input(|driver, now| driver.admit(now, address));
+    shared.facts(Detail::Counts);
+    shared.turned_away(address, &"it is a test".to_owned().into());
+    shared.met(ServerId(2), address);
+    drop(shared.incoming(ServerId(2)));
+    let (conn, _wake) = admitted.unwrap();
+    let mut client = Client { shared, admin: Arc::new(Words), conn, written: 0 };
+    let mut inbox = Inbox::new(1 << 10);
+    client.turn(&mut inbox, &mut BytesMut::new());
+    drop(client);
+    assert_eq!(clock.n_read.load(Ordering::Relaxed), 8);
 }
