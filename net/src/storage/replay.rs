@@ -202,10 +202,12 @@ impl<D: Disk> Replay<'_, D> {
         }
         self.position.batch = run.batch;
         self.position.previous = run.previous;
-        let later = find_later(salt, &bytes, run.stopped_at, run.batch);
-        let what = match (later, after) {
-            (Some(later), _) if !mutated!(DamageCut) => {
-                format!("{}, and an intact record follows at {later}", run.why)
+        let other = run.find_other(salt, &bytes);
+        let what = match (other, after) {
+            (Some((place, header)), _) if !mutated!(DamageCut) => {
+                let is_later = header.batch > run.batch;
+                let what = if is_later { "an intact record follows" } else { "the right one lies" };
+                format!("{}, and {what} at {place}", run.why)
             }
             (None, Some(after)) if after != self.position => {
                 format!("{}, and the next segment continues a later one", run.why)
@@ -324,6 +326,18 @@ impl Run {
         }
     }
 
+    /// A header behind the run's end that tells damage from a torn tail, and where it stands: of a
+    /// later batch, or the one that should stand where the last whole batch ends, and was put
+    /// elsewhere by the disk.
+    fn find_other(&self, salt: u32, bytes: &[u8]) -> Option<(usize, Header)> {
+        let places = (self.stopped_at..bytes.len()).step_by(ALIGNMENT);
+        let mut headers = places.filter_map(|at| Some((at, Header::read(salt, &bytes[at..])?.0)));
+        headers.find(|(at, header)| {
+            let is_next = header.batch == self.batch && header.previous == self.previous;
+            header.batch > self.batch || (is_next && *at != self.end)
+        })
+    }
+
     /// The index of the entry that is, or would be, where the run stopped.
     fn next_index(&self, next: Index) -> Index {
         let mut next = next;
@@ -373,11 +387,4 @@ fn torn_bytes(head: &Head, behind: &[u8]) -> usize {
     let places = (0..behind.len()).step_by(ALIGNMENT);
     let last = places.rev().find(|at| Header::read(salt, &behind[*at..]).is_some());
     last.map_or(0, |at| at + HEADER_BYTES)
-}
-
-/// Where, from `start` on, a header of a batch after `batch` stands.
-fn find_later(salt: u32, bytes: &[u8], start: usize, batch: u64) -> Option<usize> {
-    (start..bytes.len()).step_by(ALIGNMENT).find(|at| {
-        Header::read(salt, &bytes[*at..]).is_some_and(|(header, _)| header.batch > batch)
-    })
 }

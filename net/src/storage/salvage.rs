@@ -4,6 +4,8 @@
 //! something unknown was lost there is a seam; and a hard state that may have been followed by
 //! another is said to be lost. A torn tail is told from damage as in [`super::replay`].
 
+mod scattered;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -15,11 +17,12 @@ use super::body;
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
 use super::place::{failed, open};
-use super::record::{ALIGNMENT, HEADER_BYTES, Header, Kind};
+use super::record::{HEADER_BYTES, Header, Kind};
 use super::replay::{names, read_head};
 use super::segment::{HEAD_BYTES, Head, MAX_SEGMENT_BYTES, Position, salt};
 use super::wal::{Segment, Tail};
 use super::watermark::Mark;
+use scattered::Scattered;
 
 /// What a damaged log still holds.
 pub(super) struct Salvaged<D: Disk> {
@@ -205,30 +208,46 @@ impl Walk {
     fn segment(&mut self, bytes: &[u8], unread: usize, is_followed: bool, marked: u64) {
         let mut at = HEAD_BYTES as usize;
         let mut pending: Vec<Record> = Vec::new();
+        // Where the batch begins, and whether it lies where no batch before it ends.
+        let (mut begins_at, mut is_astray) = (at, false);
+        let mut scattered = None;
+        let mut pending_crcs = Vec::new();
         loop {
             if let Some((record, crc)) = self.record(bytes, at) {
                 at += record.0.record_bytes();
                 let header = record.0;
                 pending.push(record);
+                pending_crcs.push(crc);
                 self.position.previous = crc;
                 if header.is_last {
                     self.apply(&mut pending);
+                    pending_crcs.clear();
                     self.position.batch += 1;
+                    (begins_at, is_astray) = (at, false);
                 }
                 continue;
             }
-            let Some((next, header)) = find_next(self.salt, bytes, at, self.position.batch) else {
-                break;
-            };
+            let scattered = scattered.get_or_insert_with(|| Scattered::of(self.salt, bytes));
+            let Position { batch, previous, .. } = self.position;
+            if let Some(astray) = scattered.following(batch, previous) {
+                (at, is_astray) = (astray.place, true);
+                continue;
+            }
+            let Some(next) = scattered.next(batch, at, &pending_crcs) else { break };
             // Whoever wrote what follows had made this durable.
             self.apply(&mut pending);
-            self.gap(Some(header.batch));
-            (self.position.batch, self.position.previous) = (header.batch, header.previous);
-            at = next;
+            pending_crcs.clear();
+            self.gap(Some(next.batch));
+            (self.position.batch, self.position.previous) = (next.batch, next.previous);
+            (at, begins_at, is_astray) = (next.place, next.place, false);
         }
+        // A batch that was never finished has at least begun in its place.
+        let batch = self.position.batch;
+        let is_elsewhere =
+            is_astray || scattered.is_some_and(|it| it.is_elsewhere(batch, begins_at));
         if is_followed {
             self.apply(&mut pending);
-        } else if self.position.batch <= marked || unread > at {
+        } else if batch <= marked || unread > at || is_elsewhere {
             self.is_end_lost = true;
             self.apply(&mut pending);
             self.gap(None);
@@ -344,28 +363,6 @@ impl Walk {
         self.last = last;
         self.is_after_gap = false;
     }
-}
-
-/// The first header from `start` on that is of the batch `batch` or a later one, if there is one
-/// of a later batch: else the batch was never finished. One that stands before headers of earlier
-/// batches is in the wrong place, and no record of this place.
-fn find_next(salt: u32, bytes: &[u8], start: usize, batch: u64) -> Option<(usize, Header)> {
-    let places = (start.next_multiple_of(ALIGNMENT)..bytes.len()).step_by(ALIGNMENT);
-    let headers: Vec<(usize, Header)> = places
-        .filter_map(|at| Some((at, Header::read(salt, &bytes[at..])?.0)))
-        .filter(|(_, header)| header.batch >= batch)
-        .collect();
-    if headers.iter().all(|(_, header)| header.batch == batch) {
-        return None;
-    }
-    let (mut least, mut found) = (u64::MAX, None);
-    for (at, header) in headers.into_iter().rev() {
-        if header.batch <= least {
-            least = header.batch;
-            found = Some((at, header));
-        }
-    }
-    found
 }
 
 impl<D: Disk> Salvaged<D> {

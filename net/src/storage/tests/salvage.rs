@@ -262,6 +262,52 @@ fn a_vote_that_is_lost_brings_no_doubt_to_the_next_segment_which_repeats_it() {
     assert_eq!(opened.recovered.hard_state, hard_state(2, Some(3)));
 }
 
+/// The log as it is when the disk has put batch `i` at `place`, and what came later where it
+/// belongs.
+fn gone_astray(i: usize, place: usize) -> MemoryDisk {
+    let (disk, ends) = written();
+    let mut content = disk.content(FIRST_SEGMENT).unwrap();
+    let starts = [&[HEAD], &ends[..]].concat();
+    let batches: Vec<Vec<u8>> =
+        starts.windows(2).map(|pair| content[pair[0]..pair[1]].to_vec()).collect();
+    content[HEAD..].fill(0);
+    for (n, batch) in batches.iter().enumerate() {
+        let at = if n == i { place } else { starts[n] };
+        let n_bytes = batch.len().min(content.len() - at);
+        content[at..at + n_bytes].copy_from_slice(&batch[..n_bytes]);
+    }
+    disk.put(FIRST_SEGMENT, &content);
+    disk
+}
+
+#[test]
+fn a_batch_that_the_disk_puts_elsewhere_is_taken_or_missed_and_never_forgotten() {
+    let (_, ends) = written();
+    let starts = [&[HEAD], &ends[..]].concat();
+    let (mut n_whole, mut n_known) = (0, 0);
+    for i in 0..ends.len() {
+        // A header fits in everywhere.
+        for place in (HEAD..(8 << 10) - 47).step_by(8).filter(|place| *place != starts[i]) {
+            let disk = gone_astray(i, place);
+            assert!(open(disk.clone(), &options()).is_err(), "batch {i} at {place}: alone");
+            let opened = salvaged(&disk);
+            let found = &opened.recovered;
+            assert_eq!(found.hard_state, hard_state(2, Some(3)), "batch {i} at {place}");
+            let behind = found.damage.as_ref().map(|damage| damage.behind.clone());
+            let all = numbers(&[found.entries.clone(), behind.unwrap_or_default()].concat());
+            assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "batch {i} at {place}: {all:?}");
+            let last = found.damage.as_ref().map_or(id(2, all.len() as u64), |damage| damage.last);
+            let is_lost = found.damage.as_ref().is_some_and(|damage| damage.is_end_lost);
+            assert!(is_lost || last == id(2, 9), "batch {i} at {place}: {last:?} is the last");
+            let is_free = place >= ends[3] && place + (ends[i] - starts[i]) <= 8 << 10;
+            assert!(!is_free || found.damage.is_none(), "batch {i} at {place}: all is there");
+            n_whole += usize::from(found.damage.is_none());
+            n_known += usize::from(!is_lost);
+        }
+    }
+    assert!(n_whole > 500 && n_known > n_whole, "{n_whole} whole, {n_known} with a known end");
+}
+
 #[test]
 fn an_entry_in_another_s_place_is_a_gap_and_not_believed() {
     let (disk, ends) = written();
