@@ -22,6 +22,7 @@
 //! cut 1 / join 1               no message goes from or to server 1 / goes again
 //! break 1 2                    the connection between 1 and 2 breaks, and is not made again
 //! stall 1 / sync 1             the disk of 1 keeps what it gets / completes it and goes on so
+//! forget 1 2                   the disk of 1, which is down, loses the last two entries unseen
 //! crash 1 / start 1            server 1 loses what is not durable / starts from its disk
 //! quiet / loud                 what is sent and written is not shown / is shown
 //! state, log 1, peers 1        shows the servers, a log, a leader's view of its followers
@@ -344,6 +345,11 @@ impl Stage {
                 server.raft = None;
                 server.writing.clear();
                 server.stalled = false;
+            }
+            "forget" => {
+                let n = rest[1].parse::<usize>().expect("how many");
+                let entries = &mut self.servers.get_mut(&id).expect("known").entries;
+                entries.truncate(entries.len() - n);
             }
             "start" => self.start(id),
             "quiet" => self.quiet = true,

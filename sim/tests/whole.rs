@@ -90,6 +90,7 @@ const SEEDS: &[(u64, &str)] = &[
     (0x7e8e_21a7_f0e3_0fbf, "chance turned everybody away for long after the storm"),
     (0x35cf_2542_8f55_072a, "a close overtook what was dropped with its connection"),
     (0x597c_cd76_2da1_47b4, "a server with a leader served nobody: it was lost and found at once"),
+    (0x1a36_1dab_f525_9ed3, "a batch that went astray made those behind it be forgotten"),
 ];
 
 #[test]

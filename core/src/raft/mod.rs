@@ -433,7 +433,9 @@ impl<C: Command> Raft<C> {
             }
             Body::AppendReject { previous, hint } => {
                 relay::rejected(&mut self.state, from, previous, hint);
-                replication::rejected(&mut self.state, from, previous, hint);
+                if replication::rejected(&mut self.state, from, previous, hint) {
+                    self.search_anew(now, from);
+                }
             }
             Body::HeartbeatReply { round, received, persisted } => {
                 let matching = (received, persisted);
@@ -461,6 +463,17 @@ impl<C: Command> Raft<C> {
     fn campaign_if_alone(&mut self, now: Instant) {
         if self.state.repair.is_none() && repair::is_alone(&self.state) {
             self.campaign(now, Stage::PreVote, false);
+        }
+    }
+
+    /// `peer` has lost what it had acknowledged in this term: what is known of it is wrong. The
+    /// leader of a new term finds out from the beginning what it has.
+    fn search_anew(&mut self, now: Instant, peer: ServerId) {
+        if !self.state.membership().is_voter(peer) {
+            replication::forget_progress(&mut self.state, now, peer);
+        } else if self.state.may_campaign() && !self.state.is_transferring() {
+            // The others have nothing against it: they are asked by their own leader.
+            self.campaign(now, Stage::Vote, true);
         }
     }
 

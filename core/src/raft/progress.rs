@@ -88,7 +88,14 @@ pub(super) struct Progress {
     fed_until: Instant,
     /// It is to vote: whatever it says, it is fed from here, so that it is known how far it is.
     is_wanted: bool,
+    /// How often, one time after the other, it has denied what it had acknowledged as durable.
+    n_denials: u32,
+    /// It has since the last heartbeat.
+    has_denied: bool,
 }
+
+/// So many denials are believed: a single refusal may be an old one that comes late.
+const DENIALS: u32 = 3;
 
 impl Progress {
     /// A follower of which nothing is known; it gets what comes from `next` on.
@@ -111,6 +118,8 @@ impl Progress {
             place: None,
             fed_until: Instant::ZERO,
             is_wanted: false,
+            n_denials: 0,
+            has_denied: false,
         }
     }
 
@@ -236,6 +245,9 @@ impl Progress {
     /// far.
     pub(super) fn acknowledged(&mut self, received: Index, persisted: Index) {
         assert!(persisted <= received, "what is durable was received");
+        if received >= self.persisted {
+            self.n_denials = 0;
+        }
         self.persisted = self.persisted.max(persisted);
         self.received = self.received.max(received);
         while self.in_flight.pop_front_if(|last| *last <= received).is_some() {
@@ -273,6 +285,18 @@ impl Progress {
         }
         self.probe_from(retry.min(previous.previous()).next());
         true
+    }
+
+    /// It does not have the entry at `previous`. Whether it had acknowledged that as durable, and
+    /// has denied it so often since that it is to be believed: its disk has lost it.
+    pub(super) fn denied(&mut self, previous: Index) -> bool {
+        let is_answer = self.flow == Flow::Probe && previous == self.next.previous();
+        if !is_answer || previous > self.persisted || self.has_denied {
+            return false;
+        }
+        self.has_denied = true;
+        self.n_denials += 1;
+        self.n_denials >= DENIALS
     }
 
     /// Whether a refusal is a reason to leave the pipeline. One lost or overtaken append makes the
@@ -325,6 +349,7 @@ impl Progress {
     pub(super) fn retry(&mut self) {
         self.probing = false;
         self.left_at = None;
+        self.has_denied = false;
     }
 
     /// It needs a snapshot, or has been sent one: nothing else goes out until `until`.
@@ -407,6 +432,22 @@ mod tests {
         assert!(progress.rejected(Index(9), Index(2)));
         assert_eq!(progress.next(), Index(6));
         assert!(!pipeline(5).rejected(Index(5), Index(2)));
+    }
+
+    #[test]
+    fn who_denies_again_and_again_what_it_had_made_durable_is_believed() {
+        let mut progress = pipeline(5);
+        progress.disconnected();
+        for n in 1..=DENIALS {
+            assert!(!progress.denied(Index(4)), "of another probe");
+            assert_eq!(progress.denied(Index(5)), n == DENIALS);
+            assert!(!progress.denied(Index(5)), "the same once more");
+            progress.acknowledged(Index(0), Index(0));
+            progress.retry();
+        }
+        progress.acknowledged(Index(5), Index(5));
+        progress.disconnected();
+        assert!(!progress.denied(Index(5)), "it had it after all");
     }
 
     #[test]

@@ -172,19 +172,23 @@ pub(super) fn round_answered<C: Command>(
     has_come(progress, received, first, last);
 }
 
-/// A follower lacks the entry at `previous`.
+/// A follower lacks the entry at `previous`. Whether its disk has lost what it had acknowledged.
 pub(super) fn rejected<C: Command>(
     state: &mut State<C>,
     from: ServerId,
     previous: Index,
     hint: EntryId,
-) {
+) -> bool {
     // Skip the terms that the follower does not have: it says where its own entries of no later
     // term end, and ours of no later term end here.
     let retry = state.log.last_not_above(hint).index.min(hint.index);
-    if let Some(progress) = progress_of(state, from) {
+    let Some(progress) = progress_of(state, from) else { return false };
+    if !progress.denied(previous) {
         progress.rejected(previous, retry);
+        return false;
     }
+    state.forgetful = Some((from, previous));
+    true
 }
 
 /// What this leader knows of `peer`.

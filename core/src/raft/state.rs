@@ -65,6 +65,8 @@ pub(super) struct State<C> {
     pub(super) elections_won: u64,
     /// Names this life of the server: drawn at random.
     pub(super) life: u64,
+    /// As leader: who was last found to have lost what it had acknowledged, up to which entry.
+    pub(super) forgetful: Option<(ServerId, Index)>,
     /// The disk has lost a part of the log: until it is whole again, this server takes no part.
     pub(super) repair: Option<Repair<C>>,
     /// Repairs that were finished in this life: 0 or 1.
@@ -182,6 +184,7 @@ impl<C: Command> State<C> {
             feed: Feed::default(),
             elections_won: 0,
             life,
+            forgetful: None,
             repair,
             repairs_done: 0,
         }

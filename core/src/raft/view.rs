@@ -102,6 +102,13 @@ impl<C: Command> Raft<C> {
         self.state.repairs_done > 0
     }
 
+    /// The server that this one, leading, has last found to have lost entries that it had
+    /// acknowledged as durable, and the last of these. It got them anew; but its disk, or whatever
+    /// is between, does not keep what it was given.
+    pub fn forgetful(&self) -> Option<(ServerId, Index)> {
+        self.state.forgetful
+    }
+
     /// Elections won since this value was made.
     pub fn elections_won(&self) -> u64 {
         self.state.elections_won

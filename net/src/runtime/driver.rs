@@ -332,6 +332,7 @@ impl Driver {
     /// Tells people how a repair or a first start stands, if it is time to.
     pub(super) fn tell_repair(&mut self, now: Now) {
         self.repair_told.tell(now.instant, self.machine.repair());
+        self.repair_told.tell_forgetful(self.machine.forgetful());
     }
 
     /// Looks for connections that have been silent, or have not read, for too long, and has the log

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zokor_core::db::{Image, Quota};
 use zokor_core::id::{ConnId, ServerId, SessionId};
 use zokor_core::proto::{AclList, Text, Zxid};
-use zokor_core::raft::{PeerProgress, RepairStatus, Role};
+use zokor_core::raft::{Index, PeerProgress, RepairStatus, Role};
 use zokor_core::replica::{Counts, Deed, Output, Stats};
 use zokor_core::time::{Instant, Now, WallTime};
 use zokor_core::watch::WatchSummary;
@@ -35,6 +35,8 @@ pub(super) trait Machine: Send {
     fn reset_stats(&mut self);
     /// How the repair of a damaged log stands.
     fn repair(&self) -> Option<RepairStatus>;
+    /// Whom it has found, as leader, to have lost what it had acknowledged, and up to where.
+    fn forgetful(&self) -> Option<(ServerId, Index)>;
     /// Whether its state is another than a quorum's.
     fn in_doubt(&self) -> bool;
     /// Looks into all corners.
@@ -116,6 +118,10 @@ impl Machine for Replica {
 
     fn repair(&self) -> Option<RepairStatus> {
         self.raft().repair()
+    }
+
+    fn forgetful(&self) -> Option<(ServerId, Index)> {
+        self.raft().forgetful()
     }
 
     fn in_doubt(&self) -> bool {

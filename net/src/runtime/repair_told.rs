@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use zokor_core::id::ServerId;
-use zokor_core::raft::{FirstStart, RepairStatus};
+use zokor_core::raft::{FirstStart, Index, RepairStatus};
 use zokor_core::time::Instant;
 
 /// How often a repair that goes on is told.
@@ -19,6 +19,8 @@ pub(super) struct RepairTold {
     at: Option<Instant>,
     /// What was told: for whom a first start waits. Another answer is told at once.
     first_start: Option<FirstStart>,
+    /// Who has lost what it had acknowledged.
+    forgetful: Option<(ServerId, Index)>,
     /// Where the others are.
     addresses: BTreeMap<ServerId, String>,
 }
@@ -42,6 +44,22 @@ impl RepairTold {
                 None => tracing::info!("the log is whole again; this server takes part as before"),
             },
             Some(_) | None => {}
+        }
+    }
+
+    /// Tells, once, who has lost what it had acknowledged.
+    pub(super) fn tell_forgetful(&mut self, forgetful: Option<(ServerId, Index)>) {
+        if forgetful == self.forgetful {
+            return;
+        }
+        self.forgetful = forgetful;
+        if let Some((server, last)) = forgetful {
+            let server = self.named(&[server]);
+            tracing::warn!(
+                "{server} has lost entries that it had acknowledged as durable, up to {last}: its \
+                 disk does not keep what it is given; it gets them again from this leader, in a \
+                 new term; replace that disk before it happens on a second server"
+            );
         }
     }
 

@@ -173,6 +173,10 @@ impl Machine for Script {
         None
     }
 
+    fn forgetful(&self) -> Option<(ServerId, Index)> {
+        None
+    }
+
     fn in_doubt(&self) -> bool {
         false
     }
