@@ -298,6 +298,7 @@ fn prepare(
     let since = clock.now().instant;
     let mut options = Options::new(plan.replica.raft.id, random()?, clock.now().wall);
     options.snapshots_kept = plan.snapshots_kept as usize;
+    options.retained_bytes = plan.limits.retained_bytes;
     options.has_peers = !plan.peers.is_empty();
     options.scrub_interval = plan.limits.scrub_interval;
     plan.first_start.permit(&plan.data_dir, plan.log_dir.as_deref())?;

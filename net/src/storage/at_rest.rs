@@ -163,13 +163,15 @@ impl AtRest {
     }
 
     /// The snapshots that may go: damaged ones below the newest, and the oldest beyond the number
-    /// to keep. They count no longer.
-    pub(super) fn take_old(&mut self) -> Vec<Index> {
+    /// to keep, or to fit in; but neither the newest nor the one to fall back to. They count no
+    /// longer.
+    pub(super) fn take_old(&mut self, n_fitting: usize) -> Vec<Index> {
+        let n_kept = self.n_kept.min(n_fitting.max(2));
         let Some(newest) = self.newest() else { return Vec::new() };
         let rest = self.damaged.split_off(&newest);
         let mut old: Vec<Index> = std::mem::replace(&mut self.damaged, rest).into_iter().collect();
         // In doubt, those that are not to be trusted may be above the newest that is.
-        while self.present.len() > self.n_kept
+        while self.present.len() > n_kept
             && let Some(oldest) = self.present.first().copied()
             && oldest < newest
         {

@@ -72,6 +72,9 @@ pub struct Options {
     pub has_peers: bool,
     /// How many snapshots are kept. At least 1; with 1 there is none to fall back to. Default 3.
     pub snapshots_kept: usize,
+    /// If snapshots and log are larger together than so many bytes, fewer snapshots are kept, but
+    /// always the newest and one to fall back to. Default 0: they may be as large as they are.
+    pub retained_bytes: u64,
     /// The scrub begins a round no sooner than this after the one before it began. Default one
     /// hour.
     pub scrub_interval: Duration,
@@ -87,6 +90,7 @@ impl Options {
             segment_bytes: 64 << 20,
             has_peers: false,
             snapshots_kept: 3,
+            retained_bytes: 0,
             scrub_interval: Duration::from_secs(3_600),
         }
     }

@@ -160,7 +160,7 @@ impl<D: Disk> Folders<'_, D> {
     /// The snapshots, of which this was found, and who reads them and the log.
     pub(super) fn rest(self, found: &Found) -> (Snapshots<D>, Scrub<D>) {
         let Folders { shared, data, log, is_apart, identity, options } = self;
-        let snapshots = Snapshots::new(shared.clone(), data.clone(), options.snapshots_kept, found);
+        let snapshots = Snapshots::new(shared.clone(), data.clone(), options, found);
         let scrub = Scrub::new(shared, (data, log, is_apart), identity, options.scrub_interval);
         (snapshots, scrub)
     }

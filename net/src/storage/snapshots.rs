@@ -10,8 +10,9 @@ use std::sync::Arc;
 use zokor_core::raft::Index;
 use zokor_core::replica::Snapshot;
 
+use super::Options;
 use super::at_rest::Shared;
-use super::disk::Disk;
+use super::disk::{Disk, DiskFile};
 use super::distrust;
 use super::error::Error;
 use super::place::{create, failed, list, open, remove_if_there, rename};
@@ -24,6 +25,8 @@ pub(super) const TEMPORARY_NAME: &str = "snapshot.tmp";
 pub struct Snapshots<D: Disk> {
     shared: Arc<Shared<D>>,
     disk: D,
+    /// As [`Options`] say.
+    retained_bytes: u64,
     is_poisoned: bool,
 }
 
@@ -65,7 +68,8 @@ pub(super) fn find<D: Disk>(disk: &D, id: [u8; 16]) -> Result<Found, Error> {
 
 impl<D: Disk> Snapshots<D> {
     /// Goes on with what recovery found.
-    pub(super) fn new(shared: Arc<Shared<D>>, disk: D, n_kept: usize, found: &Found) -> Self {
+    pub(super) fn new(shared: Arc<Shared<D>>, disk: D, options: &Options, found: &Found) -> Self {
+        let n_kept = options.snapshots_kept;
         assert!(n_kept >= 1);
         let mut at_rest = shared.at_rest();
         at_rest.n_kept = n_kept;
@@ -77,7 +81,7 @@ impl<D: Disk> Snapshots<D> {
             at_rest.distrust_all();
         }
         drop(at_rest);
-        Snapshots { shared, disk, is_poisoned: false }
+        Snapshots { shared, disk, retained_bytes: options.retained_bytes, is_poisoned: false }
     }
 
     /// Makes `snapshot` durable: written under another name, synced, read back, and only then
@@ -103,12 +107,31 @@ impl<D: Disk> Snapshots<D> {
                 return Err(error);
             }
             rename(&snapshots.disk, TEMPORARY_NAME, &name_of(index))?;
-            let mut at_rest = snapshots.shared.at_rest();
-            at_rest.saved(index);
-            let old = at_rest.take_old();
-            drop(at_rest);
+            snapshots.shared.at_rest().saved(index);
+            let n_fitting = snapshots.n_fitting()?;
+            let old = snapshots.shared.at_rest().take_old(n_fitting);
             old.iter().try_for_each(|index| remove_if_there(&snapshots.disk, &name_of(*index)))
         })
+    }
+
+    /// How many of the newest snapshots there is room for beside the log, within the budget.
+    fn n_fitting(&self) -> Result<usize, Error> {
+        if self.retained_bytes == 0 {
+            return Ok(usize::MAX);
+        }
+        let at_rest = self.shared.at_rest();
+        let mut bytes: u64 = at_rest.segments.iter().map(|segment| segment.size_bytes).sum();
+        let present: Vec<Index> = at_rest.present.iter().rev().copied().collect();
+        drop(at_rest);
+        for (n, index) in present.iter().enumerate() {
+            let name = name_of(*index);
+            let size = open(&self.disk, &name)?.size();
+            bytes += size.map_err(failed(&self.disk, "measure", &name))?;
+            if bytes > self.retained_bytes {
+                return Ok(n);
+            }
+        }
+        Ok(usize::MAX)
     }
 
     /// Changes the folder: after an error nothing is known of it, unless the change says by

@@ -155,6 +155,7 @@ const OWN: &[&str] = &[
     "zokor.diskReserveMb",
     "zokor.firstStart",
     "zokor.logWrites",
+    "zokor.retainMb",
     "zokor.scrubBytesPerSecond",
     "zokor.scrubIntervalSeconds",
     "zokor.snapshotRateMb",

@@ -30,6 +30,9 @@ pub struct ClientLimits {
     /// `zokor.diskReserveMb`, in bytes: with less free on the disk of the log the server is short
     /// of room.
     pub disk_reserve_bytes: u64,
+    /// `zokor.retainMb`, in bytes: if snapshots and log are larger together, fewer snapshots are
+    /// kept than `autopurge.snapRetainCount`, but always two; 0 for no such budget. Default 16 GiB.
+    pub retained_bytes: u64,
     /// `zokor.scrubBytesPerSecond`: how much of what is at rest is read in a second; 0 for nothing.
     /// Default 1 MiB.
     pub scrub_bytes_per_second: u64,
@@ -79,6 +82,7 @@ impl Default for ClientLimits {
             connect: ConnectThrottle::default(),
             requests: RequestThrottle::default(),
             disk_reserve_bytes: 128 << 20,
+            retained_bytes: 16 << 30,
             scrub_bytes_per_second: 1 << 20,
             scrub_interval: Duration::from_secs(3_600),
             handshake_timeout: Duration::from_secs(10),
@@ -107,6 +111,8 @@ impl ClientLimits {
             requests: request_throttle(keys)?,
             disk_reserve_bytes: integer(keys, "zokor.diskReserveMb", 0..=MAX)?
                 .map_or(default.disk_reserve_bytes, |megabytes| (megabytes as u64) << 20),
+            retained_bytes: integer(keys, "zokor.retainMb", 0..=MAX)?
+                .map_or(default.retained_bytes, |megabytes| (megabytes as u64) << 20),
             scrub_bytes_per_second: integer(keys, "zokor.scrubBytesPerSecond", 0..=MAX)?
                 .map_or(default.scrub_bytes_per_second, |bytes| bytes as u64),
             scrub_interval: integer(keys, "zokor.scrubIntervalSeconds", 0..=MAX)?
@@ -299,6 +305,8 @@ mod tests {
         assert_eq!(limits("").large_request_max_bytes, net.large_request_max_bytes);
         assert_eq!(limits("").disk_reserve_bytes, net.disk_reserve_bytes);
         assert_eq!(limits("zokor.diskReserveMb=3\n").disk_reserve_bytes, 3 << 20);
+        assert_eq!(limits("zokor.retainMb=0\n").retained_bytes, 0);
+        assert_eq!(limits("zokor.retainMb=5\n").retained_bytes, 5 << 20);
         assert_eq!(limits("").scrub_bytes_per_second, net.scrub_bytes_per_second);
         assert_eq!(limits("zokor.scrubBytesPerSecond=0\n").scrub_bytes_per_second, 0);
         let storage = zokor_net::storage::Options::new(

@@ -303,6 +303,37 @@ fn the_newest_snapshots_are_kept_and_the_others_go() {
 }
 
 #[test]
+fn fewer_snapshots_are_kept_where_they_take_too_much_room_and_never_fewer_than_two() {
+    let kept = |budget: u64| {
+        let disk = MemoryDisk::new();
+        let mut options = options();
+        (options.snapshots_kept, options.retained_bytes) = (5, budget);
+        let mut opened = open(disk.clone(), &options).unwrap();
+        for index in 1..=8 {
+            opened.snapshots.save(&snapshot(1, index)).unwrap();
+        }
+        let names = disk.contents();
+        let sizes = |prefix: &str| -> Vec<u64> {
+            let files = names.iter().filter(|(name, _)| name.starts_with(prefix));
+            files.map(|(_, bytes)| bytes.len() as u64).collect()
+        };
+        (sizes("snapshot").len(), sizes("log-0").iter().sum::<u64>(), sizes("snapshot")[0])
+    };
+    let (n, log, one) = kept(0);
+    assert_eq!(n, 5);
+    for (budget, expected) in [
+        (log + 6 * one, 5),
+        (log + 5 * one, 5),
+        (log + 5 * one - 1, 4),
+        (log + 3 * one, 3),
+        (log + 3 * one - 1, 2),
+        (1, 2),
+    ] {
+        assert_eq!(kept(budget).0, expected, "{budget}: {log} of log, {one} a snapshot");
+    }
+}
+
+#[test]
 fn a_full_disk_has_an_error_of_its_own_and_the_log_is_done_for() {
     let disk = MemoryDisk::new();
     let mut opened = reopen(&disk);
