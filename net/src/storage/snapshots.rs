@@ -5,6 +5,7 @@
 //! (ZOOKEEPER-3231).
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use zokor_core::raft::Index;
@@ -125,8 +126,12 @@ impl<D: Disk> Snapshots<D> {
         drop(at_rest);
         for (n, index) in present.iter().enumerate() {
             let name = name_of(*index);
-            let size = open(&self.disk, &name)?.size();
-            bytes += size.map_err(failed(&self.disk, "measure", &name))?;
+            bytes += match self.disk.open(&name).and_then(|file| file.size()) {
+                Ok(size) => size,
+                // The scrub has removed it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => 0,
+                Err(error) => return Err(failed(&self.disk, "measure", &name)(error)),
+            };
             if bytes > self.retained_bytes {
                 return Ok(n);
             }
