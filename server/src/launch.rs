@@ -185,6 +185,7 @@ async fn net_config(plan: &Plan) -> Result<Config, String> {
         None => None,
     };
     config.dial.snapshot_rate = plan.snapshot_rate;
+    config.io_threads = plan.limits.io_threads;
     let room = room_for_clients();
     config.peer_queue_bytes = plan.peer_queue_bytes;
     let seed = u64::from_le_bytes(random()?);

@@ -73,6 +73,7 @@ impl Server {
     /// A server that will live in `folder` with this `zoo.cfg` and, in an ensemble, this id.
     pub(crate) fn new(folder: PathBuf, address: SocketAddr, config: &str, id: Option<u8>) -> Self {
         fs::create_dir_all(folder.join("data")).expect("the temporary folder is writable");
+        let config = format!("{config}{}", further_keys());
         fs::write(folder.join("zoo.cfg"), config).expect("the temporary folder is writable");
         if let Some(id) = id {
             let myid = folder.join("data").join("myid");
@@ -219,6 +220,13 @@ fn build_zokor() -> PathBuf {
         .expect("cargo runs");
     assert!(status.success(), "the server does not build");
     profile_folder.join(format!("zokor{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Lines for the `zoo.cfg` of every server: `ZOKOR_TEST_KEYS`, with `;` between two. So all tests
+/// can be run once under other settings.
+fn further_keys() -> String {
+    let keys = std::env::var("ZOKOR_TEST_KEYS").unwrap_or_default();
+    keys.split_terminator(';').map(|line| format!("{}\n", line.trim())).collect()
 }
 
 /// How much of a log a failed test shows.

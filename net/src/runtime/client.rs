@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use tokio::sync::Notify;
 use zokor_core::Input;
 use zokor_core::id::ConnId;
 use zokor_core::time::Now;
@@ -24,6 +25,8 @@ use crate::wire::request::{decode_connect, decode_request};
 pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
     pub(super) admin: Arc<dyn Admin>,
+    /// Rung after each input: the pump of the thread that attends to it.
+    pub(super) bell: Arc<Notify>,
     pub(super) conn: ConnId,
     /// Bytes written since the last turn.
     pub(super) written: usize,
@@ -62,7 +65,7 @@ impl ClientPort for Client {
             driver.traffic.sent += 1;
         }
         if matches!(listened, Listened::Something | Listened::More) {
-            self.shared.pump.notify_one();
+            self.bell.notify_one();
         }
         let held_up = driver.holds_up(now, conn);
         let phase = driver.change(conn, |connection, limits, sent| {

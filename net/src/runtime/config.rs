@@ -32,6 +32,9 @@ pub struct Config {
     /// all servers at all times, also while an operator changes one server's configuration after
     /// the other. Default 0.
     pub ensemble: u64,
+    /// Threads that serve clients' sockets beside the event loop; with 0 the event loop does.
+    /// Simulated worlds have none. Default 0.
+    pub io_threads: usize,
     /// Limits of clients.
     pub limits: Limits,
     /// Limits of connections to peers.
@@ -64,6 +67,7 @@ impl Config {
             late_peer_addresses: Vec::new(),
             peers: BTreeMap::new(),
             ensemble: 0,
+            io_threads: 0,
             limits: Limits::default(),
             dial: DialLimits::default(),
             receive: ReceiveLimits::default(),

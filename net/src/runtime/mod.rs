@@ -5,7 +5,8 @@
 //! tasks that were woken in the same turn. So a request crosses no thread between two sockets, one
 //! wake-up costs one write to storage, one to each peer and one to each connection, and the time
 //! that a disk or a socket takes is the window in which the next batch gathers. Only storage has
-//! threads of its own ([`storage_workers`]).
+//! threads of its own ([`storage_workers`]), and clients' sockets have if [`Config::io_threads`]
+//! says so.
 //!
 //! Invariant: nothing here decides anything of the protocol; it moves values.
 
@@ -22,6 +23,7 @@ mod facts;
 mod keeping;
 mod log_writer;
 mod machine;
+mod part;
 mod peers;
 mod queue;
 mod repair_told;
@@ -30,6 +32,7 @@ mod scrubber;
 mod server;
 mod shared;
 mod snapshot_writer;
+mod sockets;
 mod submit;
 mod survey;
 #[cfg(test)]

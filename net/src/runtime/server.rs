@@ -27,9 +27,11 @@ use super::error::Error;
 use super::facts::{Admin, Detail, ServerFacts};
 use super::log_writer::{Done, StoragePort};
 use super::machine::Machine;
+use super::part::{Part, pump};
 use super::peers::Peers;
 use super::shared::Shared;
-use crate::transport::{Dialer, Identity, Inbox, SocketOptions, accept, attend, bind, meet};
+use super::sockets::{Guest, Sockets};
+use crate::transport::{Dialer, Identity, Inbox, SocketOptions, accept, bind, meet};
 
 /// The open ports of a server.
 #[derive(Debug)]
@@ -208,7 +210,7 @@ impl Server {
         let config = Arc::new(config);
         let mut tasks = Tasks::default();
         let part = |name| Part { shared: shared.clone(), name };
-        tasks.spawn(pump(part("the pump")));
+        tasks.spawn(pump(part("the pump"), shared.pump.clone()));
         tasks.spawn(timer(part("the timer")));
         tasks.spawn(sweeper(part("the sweeper"), config.limits.sweep_interval));
         tasks.spawn(storage_reports(part("the ear for storage"), done));
@@ -244,12 +246,14 @@ impl Server {
             });
         }
         let mut doors = Tasks::default();
+        let sockets = Arc::new(Sockets::new(&shared, config.io_threads)?);
         for listener in listeners.clients {
             let door = ClientDoor {
                 shared: shared.clone(),
                 admin: admin.clone(),
                 options: options.clone(),
                 config: config.clone(),
+                sockets: sockets.clone(),
             };
             let part = part("the port for clients");
             doors.spawn(async move {
@@ -300,23 +304,6 @@ async fn part_from_all(shared: &Shared, config: &Config) {
     };
     if timeout(config.farewell_timeout, gone).await.is_err() {
         tracing::info!("some clients did not hear all that they were owed in time");
-    }
-}
-
-/// Carries out what the replica wishes for, after each input.
-async fn pump(part: Part) {
-    let shared = &part.shared;
-    loop {
-        shared.pump.notified().await;
-        let (mut driver, now) = shared.lock_now();
-        driver.pump(now);
-        if driver.failure.is_some() {
-            shared.ending.notify_one();
-        }
-        let deadline = driver.machine.deadline();
-        if deadline.is_some_and(|deadline| driver.armed.is_none_or(|armed| deadline < armed)) {
-            shared.rearm.notify_one();
-        }
     }
 }
 
@@ -388,6 +375,7 @@ struct ClientDoor {
     admin: Arc<dyn Admin>,
     options: Arc<dyn SocketOptions>,
     config: Arc<Config>,
+    sockets: Arc<Sockets>,
 }
 
 impl ClientDoor {
@@ -396,11 +384,11 @@ impl ClientDoor {
         let Some((conn, wake)) = admitted else { return };
         self.options.client(&stream);
         let (shared, admin) = (self.shared.clone(), self.admin.clone());
-        let client = Client { shared, admin, conn, written: 0 };
+        let client = Client { bell: shared.pump.clone(), shared, admin, conn, written: 0 };
         let inbox = Inbox::new(self.config.limits.max_frame_bytes);
         let linger = self.config.limits.linger;
         // It ends by itself when it is cut.
-        drop(tokio::spawn(async move { attend(stream, client, inbox, &wake, linger).await }));
+        self.sockets.take(Guest { stream, client, inbox, wake, linger });
     }
 }
 
@@ -487,18 +475,6 @@ impl Strangers {
 
     fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Stranger>)> {
         self.0.lock().expect("no code that can panic runs under this lock")
-    }
-}
-
-/// Something without which a server cannot be: when it ends, the server does.
-struct Part {
-    shared: Arc<Shared>,
-    name: &'static str,
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        self.shared.fail(self.name);
     }
 }
 

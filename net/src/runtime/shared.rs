@@ -1,8 +1,9 @@
 //! What all tasks of one server share: the driver behind its lock, and the bells.
 //!
 //! Invariants: the lock is never held across an await, and all tasks run on one thread, so it is
-//! waited for only when an operator asks from another thread. Whoever goes by the time reads it
-//! under the lock: what was read before may be over when the lock is had. Every input is followed
+//! waited for only when an operator asks from another thread, or where clients' sockets have
+//! threads of their own. Whoever goes by the time reads it under the lock: what was read before may
+//! be over when the lock is had. Every input is followed
 //! by a pump, which runs after the tasks that were woken in the same turn, and so gathers their
 //! inputs.
 
@@ -27,7 +28,7 @@ pub(super) struct Shared {
     driver: Mutex<Driver>,
     clock: Arc<dyn Clock>,
     /// Something was put into the replica.
-    pub(super) pump: Notify,
+    pub(super) pump: Arc<Notify>,
     /// The replica's deadline has come nearer.
     pub(super) rearm: Notify,
     /// The server is to end, or has to.
@@ -43,7 +44,7 @@ impl Shared {
         Shared {
             driver: Mutex::new(driver),
             clock,
-            pump: Notify::new(),
+            pump: Arc::default(),
             rearm: Notify::new(),
             ending: Notify::new(),
             stopping: AtomicBool::new(false),

@@ -154,6 +154,7 @@ const OWN: &[&str] = &[
     "zokor.auditFile",
     "zokor.diskReserveMb",
     "zokor.firstStart",
+    "zokor.ioThreads",
     "zokor.logWrites",
     "zokor.retainMb",
     "zokor.scrubBytesPerSecond",

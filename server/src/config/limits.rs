@@ -33,6 +33,8 @@ pub struct ClientLimits {
     /// `zokor.retainMb`, in bytes: if snapshots and log are larger together, fewer snapshots are
     /// kept than `autopurge.snapRetainCount`, but always two; 0 for no such budget. Default 16 GiB.
     pub retained_bytes: u64,
+    /// `zokor.ioThreads`: threads that serve clients' sockets beside the event loop. Default 0.
+    pub io_threads: usize,
     /// `zokor.scrubBytesPerSecond`: how much of what is at rest is read in a second; 0 for nothing.
     /// Default 1 MiB.
     pub scrub_bytes_per_second: u64,
@@ -83,6 +85,7 @@ impl Default for ClientLimits {
             requests: RequestThrottle::default(),
             disk_reserve_bytes: 128 << 20,
             retained_bytes: 16 << 30,
+            io_threads: 0,
             scrub_bytes_per_second: 1 << 20,
             scrub_interval: Duration::from_secs(3_600),
             handshake_timeout: Duration::from_secs(10),
@@ -113,6 +116,8 @@ impl ClientLimits {
                 .map_or(default.disk_reserve_bytes, |megabytes| (megabytes as u64) << 20),
             retained_bytes: integer(keys, "zokor.retainMb", 0..=MAX)?
                 .map_or(default.retained_bytes, |megabytes| (megabytes as u64) << 20),
+            io_threads: integer(keys, "zokor.ioThreads", 0..=MAX_IO_THREADS)?
+                .map_or(default.io_threads, |n| n as usize),
             scrub_bytes_per_second: integer(keys, "zokor.scrubBytesPerSecond", 0..=MAX)?
                 .map_or(default.scrub_bytes_per_second, |bytes| bytes as u64),
             scrub_interval: integer(keys, "zokor.scrubIntervalSeconds", 0..=MAX)?
@@ -275,6 +280,8 @@ fn decode(text: &str) -> Option<i64> {
     Some(sign * number)
 }
 
+/// More than this nobody has use for.
+const MAX_IO_THREADS: i64 = 64;
 /// What a Java `int` holds.
 const MAX: i64 = i32::MAX as i64;
 /// A connect request has 45 bytes.
@@ -308,6 +315,7 @@ mod tests {
         assert_eq!(limits("zokor.retainMb=0\n").retained_bytes, 0);
         assert_eq!(limits("zokor.retainMb=5\n").retained_bytes, 5 << 20);
         assert_eq!(limits("").scrub_bytes_per_second, net.scrub_bytes_per_second);
+        assert_eq!((limits("").io_threads, limits("zokor.ioThreads=8\n").io_threads), (0, 8));
         assert_eq!(limits("zokor.scrubBytesPerSecond=0\n").scrub_bytes_per_second, 0);
         let storage = zokor_net::storage::Options::new(
             zokor_core::id::ServerId(1),

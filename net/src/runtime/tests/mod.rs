@@ -578,7 +578,8 @@ fn the_time_is_read_by_who_has_the_driver() {
     shared.met(ServerId(2), address);
     drop(shared.incoming(ServerId(2)));
     let (conn, _wake) = admitted.unwrap();
-    let mut client = Client { shared, admin: Arc::new(Words), conn, written: 0 };
+    let (admin, bell) = (Arc::new(Words), shared.pump.clone());
+    let mut client = Client { shared, admin, bell, conn, written: 0 };
     let mut inbox = Inbox::new(1 << 10);
     client.turn(&mut inbox, &mut BytesMut::new());
     drop(client);
