@@ -73,7 +73,7 @@ impl Server {
     /// A server that will live in `folder` with this `zoo.cfg` and, in an ensemble, this id.
     pub(crate) fn new(folder: PathBuf, address: SocketAddr, config: &str, id: Option<u8>) -> Self {
         fs::create_dir_all(folder.join("data")).expect("the temporary folder is writable");
-        let config = format!("{config}{}", further_keys());
+        let config = further_keys() + config;
         fs::write(folder.join("zoo.cfg"), config).expect("the temporary folder is writable");
         if let Some(id) = id {
             let myid = folder.join("data").join("myid");

@@ -256,6 +256,8 @@ fn whoever_is_turned_away_disturbs_no_connection_of_the_session() {
     let shared = Shared::join();
     let mut client = shared.client(0);
     for index in [0, 1] {
+        // One that has not seen what the client has seen would turn it away for that.
+        shared.client(index).sync("/").expect("sync");
         let hello = Hello { last_zxid: i64::MAX, ..client.hello_again() };
         let refused = Client::open(shared.address(index), &hello).map(drop);
         assert_eq!(refused, Err(ErrorCode::CONNECTION_LOSS));

@@ -245,29 +245,16 @@ impl Server {
                 accept(listener, "peers", move |stream, address| door.admit(stream, address)).await;
             });
         }
-        let mut doors = Tasks::default();
-        let sockets = Arc::new(Sockets::new(&shared, config.io_threads)?);
-        for listener in listeners.clients {
-            let door = ClientDoor {
-                shared: shared.clone(),
-                admin: admin.clone(),
-                options: options.clone(),
-                config: config.clone(),
-                sockets: sockets.clone(),
-            };
-            let part = part("the port for clients");
-            doors.spawn(async move {
-                let _part = part;
-                let take = move |stream, address| door.admit(stream, address);
-                accept(listener, "clients", take).await;
-            });
-        }
+        let sockets = Sockets::new(&shared, config.io_threads).inspect_err(|_| shared.end());
+        let sockets = Arc::new(sockets?);
+        let door = Arc::new(ClientDoor { shared: shared.clone(), admin, options, config, sockets });
+        let doors = door.open(listeners.clients);
         // What was put into the replica before there was a pump.
         shared.pump.notify_one();
         shared.ending.notified().await;
         if shared.failure().is_none() {
             drop(doors);
-            part_from_all(&shared, &config).await;
+            part_from_all(&shared, &door.config).await;
         }
         let failure = shared.failure();
         shared.end();
@@ -379,6 +366,21 @@ struct ClientDoor {
 }
 
 impl ClientDoor {
+    /// Lets in who comes to any of these ports, while what is returned is kept.
+    fn open(self: &Arc<Self>, listeners: Vec<TcpListener>) -> Tasks {
+        let mut doors = Tasks::default();
+        for listener in listeners {
+            let part = Part { shared: self.shared.clone(), name: "the port for clients" };
+            let door = self.clone();
+            doors.spawn(async move {
+                let _part = part;
+                let take = move |stream, address| door.admit(stream, address);
+                accept(listener, "clients", take).await;
+            });
+        }
+        doors
+    }
+
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
         let admitted = self.shared.with(|driver, now| driver.admit(now, address));
         let Some((conn, wake)) = admitted else { return };
