@@ -30,8 +30,17 @@ impl Cell {
     /// # Panics
     /// If the path is longer than 4 GiB: no frame is.
     pub(crate) fn new(scratch: &mut Vec<u8>, path: &str, data: Option<&[u8]>) -> Self {
+        Self::of_bytes(scratch, path.as_bytes(), data)
+    }
+
+    /// The same path with other data.
+    pub(crate) fn with_data(&self, scratch: &mut Vec<u8>, data: Option<&[u8]>) -> Self {
+        Self::of_bytes(scratch, self.path_bytes(), data)
+    }
+
+    fn of_bytes(scratch: &mut Vec<u8>, path: &[u8], data: Option<&[u8]>) -> Self {
         let path_len = u32::try_from(path.len()).expect("a path is shorter than a frame");
-        scratch.extend_from_slice(path.as_bytes());
+        scratch.extend_from_slice(path);
         scratch.extend_from_slice(data.unwrap_or_default());
         let head = Head { path_len, has_data: data.is_some() };
         let cell = Cell(ThinArc::from_header_and_slice(head, scratch));

@@ -36,10 +36,6 @@ pub use restore::{
 pub use rules::Rules;
 pub use txn::{Action, Author, LANE_IDS, Lane, LocalWork, Txn};
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use crate::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use crate::proto::{
     Acl, AclList, Ensemble, ErrorCode, Id, Identities, Permissions, Read, Response, Text, Write,
@@ -47,8 +43,7 @@ use crate::proto::{
 };
 use crate::session::{Sessions, is_lane, lane_of, prefix_of};
 use crate::time::WallTime;
-use crate::tree::acl::require;
-use crate::tree::{Content, Kind, Tree, Znode};
+use crate::tree::{Kind, Tree, Znode};
 use restore::Restores;
 use work::{Doer, Work};
 
@@ -87,20 +82,16 @@ impl Database {
     /// The state before the first entry: the reserved znodes and no sessions.
     pub fn new() -> Self {
         let anyone = |permissions| Acl { permissions, id: Id::new("world", "anyone") };
-        let open: AclList = Arc::new([anyone(Permissions::ALL)]);
-        let read: AclList = Arc::new([anyone(Permissions::READ)]);
-        let znode = |acl: &AclList| Content {
-            data: Some(Bytes::new().into()),
-            acl: Arc::clone(acl),
-            stat: StoredStat::default(),
-        };
+        let open = [anyone(Permissions::ALL)];
+        let read = [anyone(Permissions::READ)];
+        let stat = StoredStat::default();
         let mut tree = Tree::empty();
         for path in ["/", "/zookeeper", "/zookeeper/quota"] {
-            tree.insert(path, znode(&open).as_new(), |_| ());
+            tree.insert(path, NewZnode { data: Some(&[]), acl: &open, stat: &stat }, |_| ());
         }
         // ZooKeeper sets its ACL at "version -1", and stores that.
-        let stat = StoredStat { aversion: -1, ..StoredStat::default() };
-        tree.insert(CONFIG_PATH, Content { stat, ..znode(&read) }.as_new(), |_| ());
+        let stat = StoredStat { aversion: -1, ..stat };
+        tree.insert(CONFIG_PATH, NewZnode { data: Some(&[]), acl: &read, stat: &stat }, |_| ());
         Database::of(Zxid::ZERO, tree, Sessions::default(), Restores::default())
     }
 
@@ -275,7 +266,7 @@ impl Database {
     /// `NoAuth`; `NoNode` if there is no such znode, as in a snapshot from elsewhere.
     pub fn may_reconfigure(&self, identities: &Identities) -> Result<(), ErrorCode> {
         let znode = self.tree.get(CONFIG_PATH).ok_or(ErrorCode::NoNode)?;
-        require(znode.acl(), Permissions::WRITE, identities)
+        if znode.permits(Permissions::WRITE, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 
     /// The znode `/zookeeper/config` as an answer.
@@ -346,18 +337,19 @@ impl Database {
     /// Another ACL for `/zookeeper/config`, without a txn.
     #[cfg(test)]
     pub(crate) fn set_config_acl(&mut self, acl: &[Acl]) {
-        self.tree.set_acl(CONFIG_PATH, acl);
+        let config = self.tree.find(CONFIG_PATH).expect("it is never removed");
+        self.tree.set_acl(config, acl);
     }
 
     /// Another data for a znode, without a txn: as if this server had done something wrong. Whether
     /// the znode is there.
     #[cfg(any(test, feature = "mutants"))]
     pub fn rot(&mut self, path: &str, data: &'static str) -> bool {
-        let is_there = self.tree.contains(path);
-        if is_there {
-            self.tree.set_data(path, Some(data.as_bytes()), |_| ());
+        let spot = self.tree.find(path);
+        if let Some(spot) = spot {
+            self.tree.set_data(spot, Some(data.as_bytes()), |_| ());
         }
-        is_there
+        spot.is_some()
     }
 
     fn advance(&mut self, zxid: Zxid) {

@@ -27,6 +27,8 @@ pub struct Namespace {
 pub struct Namespaces {
     /// Ascending by name.
     all: Vec<(Box<str>, Namespace)>,
+    /// Where the last one was found: the next one is the same as a rule.
+    last: usize,
     /// How many of them are gone: whether it is worth to look for one.
     n_gone: usize,
 }
@@ -121,6 +123,9 @@ impl Namespaces {
     /// The one that `path` is in; the root is in none.
     fn of(&mut self, path: &str) -> Option<&mut Namespace> {
         let name = top_of(path)?;
+        if self.all.get(self.last).is_some_and(|(it, _)| **it == *name) {
+            return Some(&mut self.all[self.last].1);
+        }
         let find = |all: &[(Box<str>, Namespace)]| all.binary_search_by(|(it, _)| (**it).cmp(name));
         let at = match find(&self.all) {
             Ok(at) => at,
@@ -139,6 +144,7 @@ impl Namespaces {
                 at
             }
         };
+        self.last = at;
         Some(&mut self.all[at].1)
     }
 }
@@ -184,8 +190,7 @@ mod tests {
     use super::*;
 
     fn change(path: &str, kind: ChangeKind, n_bytes: u64) -> Change {
-        let acl: crate::proto::AclList = Arc::new([]);
-        Change { path: path.into(), kind, n_bytes, acl: Arc::clone(&acl), parent_acl: acl }
+        Change { path: path.into(), kind, n_bytes, acl: Arc::new([]), parent_acl: None }
     }
 
     #[test]
