@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The first word is the kind; the second says whether each request has a wake-up of its own
-//! (`alone`), or a hundred share one (`together`).
+//! (`alone`), or a hundred share one (`together`), or that they are made and not asked for
+//! (`unasked`): what that costs is none of the core's.
 
 #[path = "../tests/costs/lone.rs"]
 mod lone;
@@ -28,6 +29,7 @@ fn main() {
         match how.as_str() {
             "alone" => lone.one_by_one(requests),
             "together" => lone.together(requests),
+            "unasked" => drop(std::hint::black_box(requests)),
             _ => usage(),
         }
     }
@@ -36,7 +38,7 @@ fn main() {
 }
 
 fn usage() -> ! {
-    eprintln!("requests get|set|create|multi|children alone|together N");
+    eprintln!("requests get|set|create|multi|children alone|together|unasked N");
     std::process::exit(2)
 }
 

@@ -12,6 +12,17 @@ use crate::proto::{AclList, Ensemble, ErrorCode, Permissions, Stat, Text, is_val
 use crate::tree::acl::fix_up;
 use crate::tree::{Spot, next_version};
 
+/// Where the znode at `path` is, which must be valid first of all. That of a znode whose data was
+/// set once is not judged again; the empty text, which finds the root, is always.
+fn find_valid(work: &Work<'_>, path: &Text) -> Result<Spot, ErrorCode> {
+    let found = work.find(path);
+    let is_known = |spot| work.at(spot).cell().is_valid() && !path.is_empty();
+    if !found.is_ok_and(is_known) {
+        is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
+    }
+    found
+}
+
 /// Sets a znode's data, and answers with its stat.
 pub(super) fn set_data(
     work: &mut Work<'_>,
@@ -20,8 +31,7 @@ pub(super) fn set_data(
     version: i32,
 ) -> Result<Stat, ErrorCode> {
     work.needs_room()?;
-    is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
-    let spot = work.find(path)?;
+    let spot = find_valid(work, path)?;
     let znode = work.at(spot);
     work.require(znode, Permissions::WRITE)?;
     let found = znode.stat().version;
@@ -53,8 +63,7 @@ pub(super) fn set_acl(
 
 /// Whether a znode has this version.
 pub(super) fn check(work: &Work<'_>, path: &Text, version: i32) -> Result<(), ErrorCode> {
-    is_valid(path).map_err(|_| ErrorCode::BadArguments)?;
-    let znode = work.at(work.find(path)?);
+    let znode = work.at(find_valid(work, path)?);
     work.require(znode, Permissions::READ)?;
     check_version(version, znode.stat().version)
 }

@@ -72,7 +72,10 @@ impl Namespaces {
         let path = &change.path;
         let Some(namespace) = self.of(path) else { return };
         namespace.writes.note(length(path) as u64 + change.n_bytes);
-        if top_of(path).is_some_and(|name| name.len() + 1 == path.len()) {
+        // What was set is there, as it was before.
+        if change.kind != ChangeKind::DataChanged
+            && top_of(path).is_some_and(|name| name.len() + 1 == path.len())
+        {
             let was_gone = namespace.is_gone;
             namespace.is_gone = change.kind == ChangeKind::Deleted;
             let is_gone = namespace.is_gone;
@@ -122,10 +125,10 @@ impl Namespaces {
 
     /// The one that `path` is in; the root is in none.
     fn of(&mut self, path: &str) -> Option<&mut Namespace> {
-        let name = top_of(path)?;
-        if self.all.get(self.last).is_some_and(|(it, _)| **it == *name) {
+        if self.all.get(self.last).is_some_and(|(name, _)| is_in(path, name)) {
             return Some(&mut self.all[self.last].1);
         }
+        let name = top_of(path)?;
         let find = |all: &[(Box<str>, Namespace)]| all.binary_search_by(|(it, _)| (**it).cmp(name));
         let at = match find(&self.all) {
             Ok(at) => at,
@@ -147,6 +150,12 @@ impl Namespaces {
         self.last = at;
         Some(&mut self.all[at].1)
     }
+}
+
+/// Whether `path` is the znode of the first level with this name, or below it.
+fn is_in(path: &str, name: &str) -> bool {
+    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(name));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The name of the znode of the first level that `path` is in; `None` for the root.

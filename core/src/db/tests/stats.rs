@@ -91,7 +91,7 @@ fn numbers_of_sequential_names_count_all_creations() {
     assert!(lone.write(create("/sq/plain", 0)).is_err());
     lone.write(delete("/sq/plain", -1)).unwrap();
     assert_eq!(lone.make("/sq/y-", 3), "/sq/y-0000000002");
-    let failing = Write::Multi(vec![create("/sq/x-", 2), delete("/zz", -1)]);
+    let failing = Write::multi(vec![create("/sq/x-", 2), delete("/zz", -1)]);
     lone.write(failing).unwrap();
     assert_eq!(lone.make("/sq/", 2), "/sq/0000000003");
     assert_eq!(lone.make("/sq/..", 2), "/sq/..0000000004");
