@@ -15,9 +15,9 @@
 mod lone;
 
 use bytes::Bytes;
-use zokor_core::proto::{Read, Request, Text, Write};
+use zokor_core::proto::{Read, Request, Text};
 
-use lone::{Lone, create, gets, path, prepared, sets};
+use lone::{Lone, create, gets, multis, path, prepared, sets};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -50,16 +50,7 @@ fn requests(lone: &mut Lone, kind: &str, first: usize, n: usize) -> Vec<Request>
             let made = first + lone::N_ZNODES..first + lone::N_ZNODES + n;
             made.map(|n| create(path(n), Bytes::from(vec![7; 100]))).collect()
         }
-        "multi" => {
-            let ten = |_| {
-                let writes = sets(10).into_iter().map(|request| match request {
-                    Request::Write(write) => write,
-                    other => panic!("{other:?} is no write"),
-                });
-                Request::Write(Write::Multi(writes.collect()))
-            };
-            (0..n).map(ten).collect()
-        }
+        "multi" => multis(n),
         "children" => {
             if first == 0 {
                 lone.together(vec![create("/list".into(), Bytes::new())]);

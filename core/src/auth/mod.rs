@@ -159,19 +159,14 @@ impl AuthConfig {
         }
     }
 
-    /// `write` with nobody in place of identities whose scheme is not offered here: such an entry
+    /// Puts nobody in place of identities whose scheme is not offered here: such an entry
     /// of an ACL is refused by every server alike when its turn has come, as it should be, and no
     /// server has to know what this one offers.
-    pub fn admitted(&self, mut write: Write) -> Write {
-        // A multi holds no multi, so this goes one step deep.
-        self.strike(&mut write);
-        write
-    }
-
-    fn strike(&self, write: &mut Write) {
+    pub fn strike(&self, write: &mut Write) {
         match write {
             Write::Create(create) => self.strike_from(&mut create.acl),
             Write::SetAcl { acl, .. } => self.strike_from(acl),
+            // It holds no multi, so this goes one step deep.
             Write::Multi(writes) => {
                 if writes.iter().any(|part| self.names_foreign(part)) {
                     writes.change(|part| self.strike(part));

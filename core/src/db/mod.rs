@@ -58,6 +58,8 @@ pub struct Database {
     replaced: Option<Replaced>,
     /// No part of the state: what this server saw since it was last asked.
     quota_events: QuotaEvents,
+    /// No part of the state: where the next entry notes its changes; empty.
+    spare: Vec<Change>,
 }
 
 /// What `setWatches` compares with what the client has seen.
@@ -69,6 +71,8 @@ pub struct NodeFacts {
     pub pzxid: i64,
 }
 
+/// Changes that room is kept for.
+const KEPT_CHANGES: usize = 256;
 /// Where the description of the ensemble is kept.
 const CONFIG_PATH: &str = "/zookeeper/config";
 
@@ -104,7 +108,8 @@ impl Database {
 
     fn of(zxid: Zxid, tree: Tree, sessions: Sessions, restores: Restores) -> Self {
         let quota_events = QuotaEvents::default();
-        Database { zxid, tree, sessions, restores, replaced: None, quota_events }
+        let (replaced, spare) = (None, Vec::new());
+        Database { zxid, tree, sessions, restores, replaced, quota_events, spare }
     }
 
     /// The state as it is now, for a snapshot. Costs a pointer for every 64 znodes; what is changed
@@ -120,7 +125,7 @@ impl Database {
     pub fn apply(&mut self, zxid: Zxid, txn: &Txn) -> Applied {
         self.advance(zxid);
         self.replaced = None;
-        let mut changes = Vec::new();
+        let mut changes = std::mem::take(&mut self.spare);
         let has_room = !txn.rules.no_room;
         let outcome = match &txn.action {
             Action::Write { author, write } => self.write(txn, author, write, &mut changes),
@@ -147,15 +152,13 @@ impl Database {
                 }
             }
             Action::Reap { path, unused_ms } => {
-                let mut work = self.work(txn, SessionId(0), &[]);
+                let mut work = self.work(txn, SessionId(0), &[], &mut changes);
                 delete::reap(&mut work, path, *unused_ms);
-                changes = work.into_changes();
                 Outcome::Settled
             }
             Action::Describe { ensemble } => {
-                let mut work = self.work(txn, SessionId(0), &[]);
+                let mut work = self.work(txn, SessionId(0), &[], &mut changes);
                 update::describe(&mut work, CONFIG_PATH, ensemble);
-                changes = work.into_changes();
                 Outcome::Settled
             }
             Action::Enroll { server, first, replaces, nonce } => {
@@ -171,6 +174,14 @@ impl Database {
             Action::AbandonRestore { token, number } => self.abandon_restore(*token, *number),
         };
         Applied { outcome, changes }
+    }
+
+    /// Takes back the list of changes that an entry came with, so that the next one needs no memory
+    /// for its own.
+    pub fn take_back(&mut self, mut changes: Vec<Change>) {
+        changes.clear();
+        changes.shrink_to(KEPT_CHANGES);
+        self.spare = changes;
     }
 
     /// Passes an entry that holds no txn.
@@ -357,9 +368,15 @@ impl Database {
         self.zxid = zxid;
     }
 
-    fn work<'a>(&'a mut self, txn: &Txn, session: SessionId, identities: &'a [Id]) -> Work<'a> {
+    fn work<'a>(
+        &'a mut self,
+        txn: &Txn,
+        session: SessionId,
+        identities: &'a [Id],
+        changes: &'a mut Vec<Change>,
+    ) -> Work<'a> {
         let doer = Doer { session, identities };
-        Work::new(&mut self.tree, &mut self.quota_events, self.zxid, txn, doer)
+        Work::new(&mut self.tree, &mut self.quota_events, changes, self.zxid, txn, doer)
     }
 
     /// A client's write: first whether it is this write's turn, then what it does.
@@ -380,8 +397,8 @@ impl Database {
             self.end(txn, author.session, changes);
             return Outcome::Answered(Ok(Response::Empty));
         }
-        let work = self.work(txn, author.session, &author.identities);
-        Outcome::Answered(do_write(work, write, changes))
+        let mut work = self.work(txn, author.session, &author.identities, changes);
+        Outcome::Answered(do_write(&mut work, write))
     }
 
     /// Something of a local session: first whether it is its server's turn.
@@ -402,8 +419,8 @@ impl Database {
         self.sessions.update(id, |known| known.sequence = sequence);
         match work {
             LocalWork::Write(write) => {
-                let work = self.work(txn, author.session, &author.identities).local();
-                Outcome::Answered(do_write(work, write, changes))
+                let work = self.work(txn, author.session, &author.identities, changes);
+                Outcome::Answered(do_write(&mut work.local(), write))
             }
             &LocalWork::Upgrade { password, timeout_ms } => self.upgrade(Session {
                 id: author.session,
@@ -508,11 +525,10 @@ impl Database {
 
     /// Ends a session, and its ephemeral znodes with it.
     fn end(&mut self, txn: &Txn, id: SessionId, changes: &mut Vec<Change>) {
-        let mut work = self.work(txn, id, &[]);
+        let mut work = self.work(txn, id, &[], changes);
         if !mutated!(EphemeralsOutliveClose) {
             close::delete_ephemerals(&mut work);
         }
-        *changes = work.into_changes();
         if !mutated!(SessionOutlivesClose) {
             self.sessions.remove(id);
         }
@@ -520,30 +536,25 @@ impl Database {
 }
 
 /// What a client's write does, whoever answers for its session.
-fn do_write(
-    mut work: Work<'_>,
-    write: &Write,
-    changes: &mut Vec<Change>,
-) -> Result<Response, ErrorCode> {
+fn do_write(work: &mut Work<'_>, write: &Write) -> Result<Response, ErrorCode> {
     let result = match write {
-        Write::Create(create) => create::create(&mut work, create)
+        Write::Create(create) => create::create(work, create)
             .map(|(path, stat)| create::response(create.kind, path, stat)),
         Write::Delete { path, version } => {
-            delete::delete(&mut work, path, *version).map(|()| Response::Empty)
+            delete::delete(work, path, *version).map(|()| Response::Empty)
         }
         Write::SetData { path, data, version } => {
-            update::set_data(&mut work, path, data.as_deref(), *version).map(Response::Stat)
+            update::set_data(work, path, data.as_deref(), *version).map(Response::Stat)
         }
         Write::SetAcl { path, acl, version } => {
-            update::set_acl(&mut work, path, acl, *version).map(Response::Stat)
+            update::set_acl(work, path, acl, *version).map(Response::Stat)
         }
-        Write::Multi(writes) => multi::multi(&mut work, writes).map(Response::Multi),
+        Write::Multi(writes) => multi::multi(work, writes).map(Response::Multi),
         // The end of a local session is its server's affair, and in no log.
         Write::Check { .. } | Write::CloseSession => Err(ErrorCode::Unimplemented),
     };
-    *changes = work.into_changes();
     if mutated!(MultiFiresNothing if matches!(write, Write::Multi(_))) {
-        changes.clear();
+        work.hush();
     }
     result
 }

@@ -26,7 +26,8 @@ pub(super) struct Work<'a> {
     pub(super) identities: &'a [Id],
     /// The session is known to its own server alone: it can own no ephemeral znode.
     pub(super) is_local: bool,
-    changes: Vec<Change>,
+    /// What was done, in order.
+    changes: &'a mut Vec<Change>,
     /// How to undo what was done, in the order of doing; `None` for what cannot fail half-way.
     journal: Option<Vec<Undo>>,
 }
@@ -50,6 +51,7 @@ impl<'a> Work<'a> {
     pub(super) fn new(
         tree: &'a mut Tree,
         quota_events: &'a mut QuotaEvents,
+        changes: &'a mut Vec<Change>,
         zxid: Zxid,
         txn: &Txn,
         doer: Doer<'a>,
@@ -64,7 +66,7 @@ impl<'a> Work<'a> {
             session: doer.session,
             identities: doer.identities,
             is_local: false,
-            changes: Vec::new(),
+            changes,
             journal: None,
         }
     }
@@ -74,9 +76,9 @@ impl<'a> Work<'a> {
         Work { is_local: true, ..self }
     }
 
-    /// What was done, in order.
-    pub(super) fn into_changes(self) -> Vec<Change> {
-        self.changes
+    /// Nobody hears of what was done.
+    pub(super) fn hush(&mut self) {
+        self.changes.clear();
     }
 
     /// Whether anything may be stored: not while the disks of the ensemble are full. The client
@@ -138,7 +140,7 @@ impl<'a> Work<'a> {
                 }
             }
         }
-        self.changes.clear();
+        self.hush();
     }
 
     /// Adds a znode below `parent`, and changes the numbers of that by `update`.
