@@ -8,15 +8,16 @@
 //! ```
 //!
 //! The first word is the kind; the second says whether each request has a wake-up of its own
-//! (`alone`), or a hundred share one (`together`).
+//! (`alone`), or a hundred share one (`together`), or that they are made and not asked for
+//! (`unasked`): what that costs is none of the core's.
 
 #[path = "../tests/costs/lone.rs"]
 mod lone;
 
 use bytes::Bytes;
-use zokor_core::proto::{Read, Request, Text, Write};
+use zokor_core::proto::{Read, Request, Text};
 
-use lone::{Lone, create, gets, path, prepared, sets};
+use lone::{Lone, create, gets, multis, path, prepared, sets};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +29,7 @@ fn main() {
         match how.as_str() {
             "alone" => lone.one_by_one(requests),
             "together" => lone.together(requests),
+            "unasked" => drop(std::hint::black_box(requests)),
             _ => usage(),
         }
     }
@@ -36,7 +38,7 @@ fn main() {
 }
 
 fn usage() -> ! {
-    eprintln!("requests get|set|create|multi|children alone|together N");
+    eprintln!("requests get|set|create|multi|children alone|together|unasked N");
     std::process::exit(2)
 }
 
@@ -48,16 +50,7 @@ fn requests(lone: &mut Lone, kind: &str, first: usize, n: usize) -> Vec<Request>
             let made = first + lone::N_ZNODES..first + lone::N_ZNODES + n;
             made.map(|n| create(path(n), Bytes::from(vec![7; 100]))).collect()
         }
-        "multi" => {
-            let ten = |_| {
-                let writes = sets(10).into_iter().map(|request| match request {
-                    Request::Write(write) => write,
-                    other => panic!("{other:?} is no write"),
-                });
-                Request::Write(Write::Multi(writes.collect()))
-            };
-            (0..n).map(ten).collect()
-        }
+        "multi" => multis(n),
         "children" => {
             if first == 0 {
                 lone.together(vec![create("/list".into(), Bytes::new())]);

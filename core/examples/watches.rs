@@ -71,7 +71,7 @@ fn set(watches: &mut Watches, who: &str) -> u64 {
 fn act(watches: &mut Watches, what: &str, times: u64) -> u64 {
     let mut n_events = 0;
     let mut fire = |watches: &mut Watches, path: &str| {
-        let (acl, parent_acl) = (Arc::from([]), Arc::from([]));
+        let (acl, parent_acl) = (Arc::from([]), None);
         let change = Change {
             path: path.into(),
             kind: ChangeKind::DataChanged,

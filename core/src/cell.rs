@@ -18,6 +18,8 @@ pub(crate) struct Cell(ThinArc<Head, u8>);
 struct Head {
     path_len: u32,
     has_data: bool,
+    /// Whether the path is known to be valid by ZooKeeper's rules. If not, it may be valid as well.
+    is_valid: bool,
 }
 
 /// What a path and data are put together in. More than this is given back at once.
@@ -30,10 +32,19 @@ impl Cell {
     /// # Panics
     /// If the path is longer than 4 GiB: no frame is.
     pub(crate) fn new(scratch: &mut Vec<u8>, path: &str, data: Option<&[u8]>) -> Self {
+        Self::of_bytes(scratch, path.as_bytes(), false, data)
+    }
+
+    /// The same path with other data. Who sets data has judged the path.
+    pub(crate) fn with_data(&self, scratch: &mut Vec<u8>, data: Option<&[u8]>) -> Self {
+        Self::of_bytes(scratch, self.path_bytes(), true, data)
+    }
+
+    fn of_bytes(scratch: &mut Vec<u8>, path: &[u8], is_valid: bool, data: Option<&[u8]>) -> Self {
         let path_len = u32::try_from(path.len()).expect("a path is shorter than a frame");
-        scratch.extend_from_slice(path.as_bytes());
+        scratch.extend_from_slice(path);
         scratch.extend_from_slice(data.unwrap_or_default());
-        let head = Head { path_len, has_data: data.is_some() };
+        let head = Head { path_len, has_data: data.is_some(), is_valid };
         let cell = Cell(ThinArc::from_header_and_slice(head, scratch));
         scratch.clear();
         scratch.shrink_to(SCRATCH_BYTES);
@@ -47,6 +58,11 @@ impl Cell {
     /// The path.
     pub(crate) fn path(&self) -> &str {
         std::str::from_utf8(self.path_bytes()).expect("it was made of a text")
+    }
+
+    /// Whether the path is known to be valid.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.0.header.header.is_valid
     }
 
     /// The path, for comparisons: nothing looks at what the bytes mean.

@@ -121,7 +121,7 @@ fn asked() -> Vec<Request> {
         Read::WhoAmI,
     ];
     let data = None;
-    let writes = [Write::SetData { path: path(), data, version: 1 }, Write::Multi(Vec::new())];
+    let writes = [Write::SetData { path: path(), data, version: 1 }, Write::multi(Vec::new())];
     let writes = writes.into_iter().map(Request::Write);
     let reads = reads.into_iter().map(Request::Read);
     reads.chain(writes).chain([Request::Sync(path())]).collect()

@@ -71,7 +71,7 @@ fn request_keeps_its_promises() {
         // A target gets the content of a frame.
         let seed = |request| bytes_of(|out| encode_request(out, Xid(1), &request)).split_off(4);
         seeds.insert("create", seed(Request::Write(create())));
-        seeds.insert("multi", seed(Request::Write(Write::Multi(vec![create(), check, delete]))));
+        seeds.insert("multi", seed(Request::Write(Write::multi(vec![create(), check, delete]))));
         seeds.insert("multi_read", seed(Request::Read(Read::Multi(reads))));
         seeds
             .insert("exists", seed(Request::Read(Read::Exists { path: "/a".into(), watch: true })));
@@ -193,7 +193,7 @@ fn entry_keeps_its_promises() {
     };
     let (session, password, nonce) = (SessionId(1), [7; 16], Nonce(5));
     let members = vec![Member { id: ServerId(1), line: "a:1:2;3".into() }];
-    let multi = Write::Multi(vec![create(), Write::Check { path: "/a".into(), version: 1 }]);
+    let multi = Write::multi(vec![create(), Write::Check { path: "/a".into(), version: 1 }]);
     run("entry", doors::entry, |seeds| {
         let plain = |payload| bytes_of(|out| encode_entry(&Entry { id, payload }, out));
         seeds.insert("blank", plain(Payload::Blank));

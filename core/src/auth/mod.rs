@@ -17,7 +17,7 @@ pub use digest_md5::{Answer, DigestMd5, Exchange, Login, NonceBytes, Rejected, S
 pub use peer::{Call, Nonces, PeerAuth};
 pub use secret::Secret;
 
-use crate::proto::{Acl, AclList, Id, Text, Write};
+use crate::proto::{Acl, AclList, Create, Id, Text, Write};
 use crate::tree::ANY_SASL;
 
 /// How the connections of one server prove who they are, and what is asked of them. The default is
@@ -159,20 +159,19 @@ impl AuthConfig {
         }
     }
 
-    /// `write` with nobody in place of identities whose scheme is not offered here: such an entry
+    /// Puts nobody in place of identities whose scheme is not offered here: such an entry
     /// of an ACL is refused by every server alike when its turn has come, as it should be, and no
     /// server has to know what this one offers.
-    pub fn admitted(&self, mut write: Write) -> Write {
-        // A multi holds no multi, so this goes one step deep.
-        self.strike(&mut write);
-        write
-    }
-
-    fn strike(&self, write: &mut Write) {
+    pub fn strike(&self, write: &mut Write) {
         match write {
             Write::Create(create) => self.strike_from(&mut create.acl),
             Write::SetAcl { acl, .. } => self.strike_from(acl),
-            Write::Multi(writes) => writes.iter_mut().for_each(|part| self.strike(part)),
+            // It holds no multi, so this goes one step deep.
+            Write::Multi(writes) => {
+                if writes.iter().any(|part| self.names_foreign(part)) {
+                    writes.change(|part| self.strike(part));
+                }
+            }
             Write::Delete { .. }
             | Write::SetData { .. }
             | Write::Check { .. }
@@ -180,17 +179,31 @@ impl AuthConfig {
         }
     }
 
-    fn strike_from(&self, acl: &mut AclList) {
-        let is_foreign = |entry: &Acl| match &*entry.id.scheme {
-            "digest" | "sasl" | "x509" | "key" => !self.offers(&entry.id.scheme),
-            // The others are known to whoever applies the write, or to nobody.
+    /// Whether there is anything to strike from a part of a multi.
+    fn names_foreign(&self, part: &Write) -> bool {
+        match part {
+            Write::Create(Create { acl, .. }) | Write::SetAcl { acl, .. } => {
+                acl.iter().any(|entry| self.is_foreign(entry))
+            }
             _ => false,
-        };
+        }
+    }
+
+    fn strike_from(&self, acl: &mut AclList) {
+        let is_foreign = |entry: &Acl| self.is_foreign(entry);
         if acl.iter().any(is_foreign) {
             let nobody = |entry: &Acl| Acl { id: Id::new("", ""), ..entry.clone() };
             let struck =
                 |entry: &Acl| if is_foreign(entry) { nobody(entry) } else { entry.clone() };
             *acl = acl.iter().map(struck).collect();
+        }
+    }
+
+    fn is_foreign(&self, entry: &Acl) -> bool {
+        match &*entry.id.scheme {
+            "digest" | "sasl" | "x509" | "key" => !self.offers(&entry.id.scheme),
+            // The others are known to whoever applies the write, or to nobody.
+            _ => false,
         }
     }
 }

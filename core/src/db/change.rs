@@ -76,8 +76,9 @@ pub struct Change {
     /// The ACL by which events about the path itself are filtered: as created, as it is, or, for a
     /// deletion, as it was (ZOOKEEPER-4799).
     pub acl: AclList,
-    /// The parent's ACL, by which `ChildrenChanged` is filtered; of no meaning for `DataChanged`.
-    pub parent_acl: AclList,
+    /// The parent's ACL, by which `ChildrenChanged` is filtered; `None` for `DataChanged`, of which
+    /// no parent tells.
+    pub parent_acl: Option<AclList>,
 }
 
 /// The three things that can happen to a path and that a watch can see.

@@ -24,8 +24,9 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
     }
     let parent_path = parent_of(&create.path).ok_or(ErrorCode::BadArguments)?;
     let acl = fix_up(&create.acl, work.identities)?;
-    let parent = work.znode(parent_path)?;
-    work.require(parent.acl(), Permissions::CREATE)?;
+    let below = work.find(parent_path)?;
+    let parent = work.at(below);
+    work.require(parent, Permissions::CREATE)?;
     let path = if sequential {
         // The sign counts as one of the ten; beyond 2^31 there are eleven.
         let is_wrong = mutated!(SequenceIsChildCount);
@@ -48,14 +49,14 @@ pub(super) fn create(work: &mut Work<'_>, create: &Create) -> Result<(Text, Stat
     let zxid = work.zxid;
     let stat = StoredStat::created(zxid, work.time, kind.to_owner());
     let new = NewZnode { data: create.data.as_deref(), acl: &acl, stat: &stat };
-    work.insert(&path, new, |stat| {
+    let spot = work.insert(below, &path, new, |stat| {
         stat.cversion = stat.cversion.wrapping_add(1);
         stat.pzxid = zxid.0;
     });
-    let znode = work.znode(&path).expect("it was just made");
+    let znode = work.at(spot);
     let (acl, stat) = (Arc::clone(znode.acl()), znode.to_stat());
     work.changed(&path, (ChangeKind::Created, n_bytes), acl, Some(parent_acl));
-    quota::created(work, &path, n_bytes);
+    quota::created(work, &path, spot, n_bytes);
     Ok((path, stat))
 }
 

@@ -9,7 +9,7 @@ use super::change::ChangeKind;
 use super::quota::{self, Growth};
 use super::work::{Work, check_version};
 use crate::proto::{ErrorCode, Permissions, Text, parent_of};
-use crate::tree::is_due;
+use crate::tree::{Spot, is_due};
 
 /// Deletes a znode without children.
 pub(super) fn delete(work: &mut Work<'_>, path: &Text, version: i32) -> Result<(), ErrorCode> {
@@ -18,14 +18,15 @@ pub(super) fn delete(work: &mut Work<'_>, path: &Text, version: i32) -> Result<(
         return Err(ErrorCode::BadArguments);
     }
     let parent = parent_of(path).ok_or(ErrorCode::BadArguments)?;
-    let parent = work.znode(parent)?;
-    work.require(parent.acl(), Permissions::DELETE)?;
-    let znode = work.znode(path)?;
+    let parent = work.find(parent)?;
+    work.require(work.at(parent), Permissions::DELETE)?;
+    let spot = work.find(path)?;
+    let znode = work.at(spot);
     check_version(version, znode.stat().version)?;
     if znode.n_children() > 0 {
         return Err(ErrorCode::NotEmpty);
     }
-    remove(work, path);
+    remove_below(work, parent, path, spot);
     Ok(())
 }
 
@@ -40,13 +41,17 @@ pub(super) fn reap(work: &mut Work<'_>, path: &Text, unused_ms: i64) {
 
 /// Deletes a znode that is there and has no children.
 pub(super) fn remove(work: &mut Work<'_>, path: &Text) {
-    let parent_path = parent_of(path).expect("a znode has a path, and the root is never removed");
-    let znode = work.znode(path).expect("callers have looked");
-    let acl = Arc::clone(znode.acl());
-    let parent = work.znode(parent_path).expect("a tree is closed under parents");
-    let parent_acl = Arc::clone(parent.acl());
+    let parent = parent_of(path).expect("a znode has a path, and the root is never removed");
+    let parent = work.find(parent).expect("a tree is closed under parents");
+    let spot = work.find(path).expect("callers have looked");
+    remove_below(work, parent, path, spot);
+}
+
+fn remove_below(work: &mut Work<'_>, parent: Spot, path: &Text, spot: Spot) {
+    let acl = Arc::clone(work.at(spot).acl());
+    let parent_acl = Arc::clone(work.at(parent).acl());
     let zxid = work.zxid;
-    let n_bytes = -work.remove(path, |stat| stat.pzxid = zxid.0);
+    let n_bytes = -work.remove(spot, parent, |stat| stat.pzxid = zxid.0);
     work.changed(path, (ChangeKind::Deleted, 0), acl, Some(parent_acl));
     quota::changed(work, path, Growth { n_znodes: -1, n_bytes });
 }

@@ -36,10 +36,6 @@ pub use restore::{
 pub use rules::Rules;
 pub use txn::{Action, Author, LANE_IDS, Lane, LocalWork, Txn};
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use crate::id::{Nonce, Sequence, ServerId, SessionId, Token};
 use crate::proto::{
     Acl, AclList, Ensemble, ErrorCode, Id, Identities, Permissions, Read, Response, Text, Write,
@@ -47,8 +43,7 @@ use crate::proto::{
 };
 use crate::session::{Sessions, is_lane, lane_of, prefix_of};
 use crate::time::WallTime;
-use crate::tree::acl::require;
-use crate::tree::{Content, Kind, Tree, Znode};
+use crate::tree::{Kind, Tree, Znode};
 use restore::Restores;
 use work::{Doer, Work};
 
@@ -63,6 +58,8 @@ pub struct Database {
     replaced: Option<Replaced>,
     /// No part of the state: what this server saw since it was last asked.
     quota_events: QuotaEvents,
+    /// No part of the state: where the next entry notes its changes; empty.
+    spare: Vec<Change>,
 }
 
 /// What `setWatches` compares with what the client has seen.
@@ -74,6 +71,8 @@ pub struct NodeFacts {
     pub pzxid: i64,
 }
 
+/// Changes that room is kept for.
+const KEPT_CHANGES: usize = 256;
 /// Where the description of the ensemble is kept.
 const CONFIG_PATH: &str = "/zookeeper/config";
 
@@ -87,20 +86,16 @@ impl Database {
     /// The state before the first entry: the reserved znodes and no sessions.
     pub fn new() -> Self {
         let anyone = |permissions| Acl { permissions, id: Id::new("world", "anyone") };
-        let open: AclList = Arc::new([anyone(Permissions::ALL)]);
-        let read: AclList = Arc::new([anyone(Permissions::READ)]);
-        let znode = |acl: &AclList| Content {
-            data: Some(Bytes::new().into()),
-            acl: Arc::clone(acl),
-            stat: StoredStat::default(),
-        };
+        let open = [anyone(Permissions::ALL)];
+        let read = [anyone(Permissions::READ)];
+        let stat = StoredStat::default();
         let mut tree = Tree::empty();
         for path in ["/", "/zookeeper", "/zookeeper/quota"] {
-            tree.insert(path, znode(&open).as_new(), |_| ());
+            tree.insert(path, NewZnode { data: Some(&[]), acl: &open, stat: &stat }, |_| ());
         }
         // ZooKeeper sets its ACL at "version -1", and stores that.
-        let stat = StoredStat { aversion: -1, ..StoredStat::default() };
-        tree.insert(CONFIG_PATH, Content { stat, ..znode(&read) }.as_new(), |_| ());
+        let stat = StoredStat { aversion: -1, ..stat };
+        tree.insert(CONFIG_PATH, NewZnode { data: Some(&[]), acl: &read, stat: &stat }, |_| ());
         Database::of(Zxid::ZERO, tree, Sessions::default(), Restores::default())
     }
 
@@ -113,7 +108,8 @@ impl Database {
 
     fn of(zxid: Zxid, tree: Tree, sessions: Sessions, restores: Restores) -> Self {
         let quota_events = QuotaEvents::default();
-        Database { zxid, tree, sessions, restores, replaced: None, quota_events }
+        let (replaced, spare) = (None, Vec::new());
+        Database { zxid, tree, sessions, restores, replaced, quota_events, spare }
     }
 
     /// The state as it is now, for a snapshot. Costs a pointer for every 64 znodes; what is changed
@@ -129,7 +125,7 @@ impl Database {
     pub fn apply(&mut self, zxid: Zxid, txn: &Txn) -> Applied {
         self.advance(zxid);
         self.replaced = None;
-        let mut changes = Vec::new();
+        let mut changes = std::mem::take(&mut self.spare);
         let has_room = !txn.rules.no_room;
         let outcome = match &txn.action {
             Action::Write { author, write } => self.write(txn, author, write, &mut changes),
@@ -156,15 +152,13 @@ impl Database {
                 }
             }
             Action::Reap { path, unused_ms } => {
-                let mut work = self.work(txn, SessionId(0), &[]);
+                let mut work = self.work(txn, SessionId(0), &[], &mut changes);
                 delete::reap(&mut work, path, *unused_ms);
-                changes = work.into_changes();
                 Outcome::Settled
             }
             Action::Describe { ensemble } => {
-                let mut work = self.work(txn, SessionId(0), &[]);
+                let mut work = self.work(txn, SessionId(0), &[], &mut changes);
                 update::describe(&mut work, CONFIG_PATH, ensemble);
-                changes = work.into_changes();
                 Outcome::Settled
             }
             Action::Enroll { server, first, replaces, nonce } => {
@@ -180,6 +174,14 @@ impl Database {
             Action::AbandonRestore { token, number } => self.abandon_restore(*token, *number),
         };
         Applied { outcome, changes }
+    }
+
+    /// Takes back the list of changes that an entry came with, so that the next one needs no memory
+    /// for its own.
+    pub fn take_back(&mut self, mut changes: Vec<Change>) {
+        changes.clear();
+        changes.shrink_to(KEPT_CHANGES);
+        self.spare = changes;
     }
 
     /// Passes an entry that holds no txn.
@@ -275,7 +277,7 @@ impl Database {
     /// `NoAuth`; `NoNode` if there is no such znode, as in a snapshot from elsewhere.
     pub fn may_reconfigure(&self, identities: &Identities) -> Result<(), ErrorCode> {
         let znode = self.tree.get(CONFIG_PATH).ok_or(ErrorCode::NoNode)?;
-        require(znode.acl(), Permissions::WRITE, identities)
+        if znode.permits(Permissions::WRITE, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 
     /// The znode `/zookeeper/config` as an answer.
@@ -346,18 +348,19 @@ impl Database {
     /// Another ACL for `/zookeeper/config`, without a txn.
     #[cfg(test)]
     pub(crate) fn set_config_acl(&mut self, acl: &[Acl]) {
-        self.tree.set_acl(CONFIG_PATH, acl);
+        let config = self.tree.find(CONFIG_PATH).expect("it is never removed");
+        self.tree.set_acl(config, acl);
     }
 
     /// Another data for a znode, without a txn: as if this server had done something wrong. Whether
     /// the znode is there.
     #[cfg(any(test, feature = "mutants"))]
     pub fn rot(&mut self, path: &str, data: &'static str) -> bool {
-        let is_there = self.tree.contains(path);
-        if is_there {
-            self.tree.set_data(path, Some(data.as_bytes()), |_| ());
+        let spot = self.tree.find(path);
+        if let Some(spot) = spot {
+            self.tree.set_data(spot, Some(data.as_bytes()), |_| ());
         }
-        is_there
+        spot.is_some()
     }
 
     fn advance(&mut self, zxid: Zxid) {
@@ -365,9 +368,15 @@ impl Database {
         self.zxid = zxid;
     }
 
-    fn work<'a>(&'a mut self, txn: &Txn, session: SessionId, identities: &'a [Id]) -> Work<'a> {
+    fn work<'a>(
+        &'a mut self,
+        txn: &Txn,
+        session: SessionId,
+        identities: &'a [Id],
+        changes: &'a mut Vec<Change>,
+    ) -> Work<'a> {
         let doer = Doer { session, identities };
-        Work::new(&mut self.tree, &mut self.quota_events, self.zxid, txn, doer)
+        Work::new(&mut self.tree, &mut self.quota_events, changes, self.zxid, txn, doer)
     }
 
     /// A client's write: first whether it is this write's turn, then what it does.
@@ -388,8 +397,8 @@ impl Database {
             self.end(txn, author.session, changes);
             return Outcome::Answered(Ok(Response::Empty));
         }
-        let work = self.work(txn, author.session, &author.identities);
-        Outcome::Answered(do_write(work, write, changes))
+        let mut work = self.work(txn, author.session, &author.identities, changes);
+        Outcome::Answered(do_write(&mut work, write))
     }
 
     /// Something of a local session: first whether it is its server's turn.
@@ -410,8 +419,8 @@ impl Database {
         self.sessions.update(id, |known| known.sequence = sequence);
         match work {
             LocalWork::Write(write) => {
-                let work = self.work(txn, author.session, &author.identities).local();
-                Outcome::Answered(do_write(work, write, changes))
+                let work = self.work(txn, author.session, &author.identities, changes);
+                Outcome::Answered(do_write(&mut work.local(), write))
             }
             &LocalWork::Upgrade { password, timeout_ms } => self.upgrade(Session {
                 id: author.session,
@@ -516,11 +525,10 @@ impl Database {
 
     /// Ends a session, and its ephemeral znodes with it.
     fn end(&mut self, txn: &Txn, id: SessionId, changes: &mut Vec<Change>) {
-        let mut work = self.work(txn, id, &[]);
+        let mut work = self.work(txn, id, &[], changes);
         if !mutated!(EphemeralsOutliveClose) {
             close::delete_ephemerals(&mut work);
         }
-        *changes = work.into_changes();
         if !mutated!(SessionOutlivesClose) {
             self.sessions.remove(id);
         }
@@ -528,30 +536,25 @@ impl Database {
 }
 
 /// What a client's write does, whoever answers for its session.
-fn do_write(
-    mut work: Work<'_>,
-    write: &Write,
-    changes: &mut Vec<Change>,
-) -> Result<Response, ErrorCode> {
+fn do_write(work: &mut Work<'_>, write: &Write) -> Result<Response, ErrorCode> {
     let result = match write {
-        Write::Create(create) => create::create(&mut work, create)
+        Write::Create(create) => create::create(work, create)
             .map(|(path, stat)| create::response(create.kind, path, stat)),
         Write::Delete { path, version } => {
-            delete::delete(&mut work, path, *version).map(|()| Response::Empty)
+            delete::delete(work, path, *version).map(|()| Response::Empty)
         }
         Write::SetData { path, data, version } => {
-            update::set_data(&mut work, path, data.as_deref(), *version).map(Response::Stat)
+            update::set_data(work, path, data.as_deref(), *version).map(Response::Stat)
         }
         Write::SetAcl { path, acl, version } => {
-            update::set_acl(&mut work, path, acl, *version).map(Response::Stat)
+            update::set_acl(work, path, acl, *version).map(Response::Stat)
         }
-        Write::Multi(writes) => multi::multi(&mut work, writes).map(Response::Multi),
+        Write::Multi(writes) => multi::multi(work, writes).map(Response::Multi),
         // The end of a local session is its server's affair, and in no log.
         Write::Check { .. } | Write::CloseSession => Err(ErrorCode::Unimplemented),
     };
-    *changes = work.into_changes();
     if mutated!(MultiFiresNothing if matches!(write, Write::Multi(_))) {
-        changes.clear();
+        work.hush();
     }
     result
 }

@@ -21,7 +21,7 @@ pub(super) fn multi(work: &mut Work<'_>, writes: &[Write]) -> Result<Vec<OpResul
     if writes.iter().any(is_foreign) {
         return Err(ErrorCode::MarshallingError);
     }
-    work.keep_journal();
+    work.keep_journal(writes.len());
     let mut results = Vec::with_capacity(writes.len());
     for write in writes {
         match one(work, write) {

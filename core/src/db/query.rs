@@ -5,7 +5,7 @@
 
 use crate::id::SessionId;
 use crate::proto::{ErrorCode, Identities, OpResult, Permissions, Read, Response, Stat, Text};
-use crate::tree::acl::{mask, permits};
+use crate::tree::acl::mask;
 use crate::tree::{Tree, Znode, shown};
 
 /// Who reads.
@@ -21,7 +21,7 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     fn may(&self, znode: &Znode, wanted: Permissions) -> bool {
-        self.skip_acl || permits(znode.acl(), wanted, self.identities)
+        self.skip_acl || znode.permits(wanted, self.identities)
     }
 
     fn require(&self, znode: &Znode, wanted: Permissions) -> Result<(), ErrorCode> {

@@ -13,7 +13,7 @@ use std::ops::AddAssign;
 
 use super::work::Work;
 use crate::proto::{ErrorCode, Text};
-use crate::tree::{Tree, Znode};
+use crate::tree::{Spot, Tree, Znode};
 
 /// One quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,13 +97,13 @@ pub(super) fn admits(work: &mut Work<'_>, path: &str, growth: Growth) -> Result<
 
 /// Counts a znode that was just made with so many bytes of data. A new `zookeeper_stats` begins
 /// with what is there, whatever its client wrote into it.
-pub(super) fn created(work: &mut Work<'_>, path: &str, n_bytes: i64) {
+pub(super) fn created(work: &mut Work<'_>, path: &str, spot: Spot, n_bytes: i64) {
     let of = path.strip_suffix(STATS).and_then(|folder| folder.strip_prefix(QUOTA));
     if let Some(prefix) = of
         && may_have_quota(prefix)
         && let Some(usage) = count(work, prefix)
     {
-        work.set_data(&path.into(), Some(text(usage).as_bytes()), |_| ());
+        work.set_data(spot, Some(text(usage).as_bytes()), |_| ());
     }
     changed(work, path, Growth { n_znodes: 1, n_bytes });
 }
@@ -115,8 +115,8 @@ pub(super) fn changed(work: &mut Work<'_>, path: &str, growth: Growth) {
     }
     let Some(prefix) = quota_of(work.tree(), path) else { return };
     let stats = format!("{QUOTA}{prefix}{STATS}");
-    let Some(znode) = work.tree().get(&stats) else { return };
-    let usage = match read_usage(znode) {
+    let Ok(spot) = work.find(&stats) else { return };
+    let usage = match read_usage(work.at(spot)) {
         Some(before) => Some(Usage {
             n_znodes: before.n_znodes.saturating_add(growth.n_znodes),
             n_bytes: before.n_bytes.saturating_add(growth.n_bytes),
@@ -125,7 +125,7 @@ pub(super) fn changed(work: &mut Work<'_>, path: &str, growth: Growth) {
         None => count(work, prefix),
     };
     let usage = usage.unwrap_or_default();
-    work.set_data(&stats.into(), Some(text(usage).as_bytes()), |_| ());
+    work.set_data(spot, Some(text(usage).as_bytes()), |_| ());
 }
 
 /// Every quota, ascending by path.

@@ -63,7 +63,12 @@ impl Replaced {
         let parent = parent_of(path).filter(|_| path != "/");
         let parent =
             parent.and_then(|parent| now.tree.get(parent).or_else(|| self.former.get(parent)));
-        let parent_acl = Arc::clone(parent.unwrap_or(znode).acl());
+        let parent_acl = match kind {
+            ChangeKind::Created | ChangeKind::Deleted => {
+                Some(Arc::clone(parent.unwrap_or(znode).acl()))
+            }
+            ChangeKind::DataChanged => None,
+        };
         let n_bytes = if is_gone { 0 } else { data_bytes(znode.data()).unsigned_abs() };
         Change { path: path.into(), kind, n_bytes, acl: Arc::clone(znode.acl()), parent_acl }
     }

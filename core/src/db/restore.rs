@@ -442,8 +442,9 @@ impl Database {
         let Parts { mut tree, sessions, .. } = parts;
         if let Some(config) = self.tree.get(CONFIG_PATH) {
             let kept = config.stat();
-            tree.set_acl(CONFIG_PATH, config.acl());
-            tree.set_data(CONFIG_PATH, config.data(), |stat| {
+            let spot = tree.find(CONFIG_PATH).expect("it was looked for at the end of the restore");
+            tree.set_acl(spot, config.acl());
+            tree.set_data(spot, config.data(), |stat| {
                 let StoredStat { cversion, pzxid, .. } = *stat;
                 *stat = StoredStat { cversion, pzxid, ephemeral_owner: 0, ..kept };
             });

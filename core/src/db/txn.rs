@@ -4,13 +4,12 @@
 //! Invariant: a txn is validated once, when it is applied, on every server alike. Nothing in it is
 //! trusted but the stamp.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::restore::RestoreStep;
 use super::rules::Rules;
 use crate::id::{Nonce, Sequence, ServerId, SessionId, Token};
-use crate::proto::{Acl, Ensemble, Identities, Text, Write};
+use crate::proto::{Ensemble, Identities, Text, Write};
 use crate::time::WallTime;
 
 /// An action with the leader's stamp.
@@ -212,10 +211,10 @@ impl Action {
         const LANE: usize = 32;
         OVERHEAD
             + match self {
-                Action::Write { author, write } => author.size_bytes() + write_size(write),
+                Action::Write { author, write } => author.size_bytes() + write.size_bytes(),
                 Action::Local { author, work, .. } => {
                     let work = match work {
-                        LocalWork::Write(write) => write_size(write),
+                        LocalWork::Write(write) => write.size_bytes(),
                         LocalWork::Upgrade { .. } => 0,
                     };
                     LANE + author.size_bytes() + work
@@ -244,35 +243,12 @@ impl Author {
     }
 }
 
-fn write_size(write: &Write) -> usize {
-    // Operation, flags or version, time to live, and the lengths of what follows.
-    const OVERHEAD: usize = 32;
-    let data_size = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
-    OVERHEAD
-        + match write {
-            Write::Create(create) => {
-                create.path.len() + data_size(&create.data) + acl_size(&create.acl)
-            }
-            Write::SetData { path, data, .. } => path.len() + data_size(data),
-            Write::SetAcl { path, acl, .. } => path.len() + acl_size(acl),
-            Write::Delete { path, .. } | Write::Check { path, .. } => path.len(),
-            Write::Multi(writes) => writes.iter().map(write_size).sum(),
-            Write::CloseSession => 0,
-        }
-}
-
-/// The texts of an ACL are the client's own: each may be as long as its frame.
-fn acl_size(acl: &[Acl]) -> usize {
-    const OVERHEAD: usize = 16;
-    acl.iter().map(|entry| OVERHEAD + entry.id.scheme.len() + entry.id.id.len()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::proto::{Id, Permissions};
+    use crate::proto::{Acl, Id, Permissions};
 
     fn weight(write: Write) -> usize {
         let author = Author {
@@ -298,6 +274,6 @@ mod tests {
     fn a_multi_of_small_operations_weighs_them_all() {
         let check = Write::Check { path: "".into(), version: i32::MIN };
         // Operation, length of the path, version: seven bytes each.
-        assert!(weight(Write::Multi(vec![check; 100_000])) > 700_000);
+        assert!(weight(Write::multi(vec![check; 100_000])) > 700_000);
     }
 }

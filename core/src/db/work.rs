@@ -3,17 +3,15 @@
 //! Invariant: while a journal is kept, everything done to the tree stands in it, and rolling back
 //! leaves the tree as it was, down to the digest.
 
-use std::sync::Arc;
-
 use super::change::{Change, ChangeKind};
 use super::quota::{QuotaEvents, data_bytes};
 use super::rules::Rules;
 use super::txn::Txn;
+use crate::cell::Cell;
 use crate::id::SessionId;
-use crate::proto::{AclList, ErrorCode, Id, Permissions, SharedData, Text, Zxid, parent_of};
+use crate::proto::{AclList, ErrorCode, Id, Permissions, Text, Zxid, parent_of};
 use crate::time::WallTime;
-use crate::tree::acl::require;
-use crate::tree::{Content, NewZnode, StoredStat, Tree, Znode};
+use crate::tree::{NewZnode, Spot, StoredStat, Tree, Znode};
 
 /// What the verbs work with.
 pub(super) struct Work<'a> {
@@ -28,7 +26,8 @@ pub(super) struct Work<'a> {
     pub(super) identities: &'a [Id],
     /// The session is known to its own server alone: it can own no ephemeral znode.
     pub(super) is_local: bool,
-    changes: Vec<Change>,
+    /// What was done, in order.
+    changes: &'a mut Vec<Change>,
     /// How to undo what was done, in the order of doing; `None` for what cannot fail half-way.
     journal: Option<Vec<Undo>>,
 }
@@ -40,16 +39,19 @@ pub(super) struct Doer<'a> {
 }
 
 enum Undo {
-    Remove(Text),
-    Insert(Text, Content),
-    SetData(Text, Option<SharedData>, StoredStat),
-    SetStat(Text, StoredStat),
+    /// A znode was made; the numbers of its parent were these.
+    Made { path: Text, parent: StoredStat },
+    /// This znode was taken away; the numbers of its parent were these.
+    Taken { znode: Znode, parent: StoredStat },
+    /// Of the znode with this path, data and numbers were these.
+    Set { cell: Cell, stat: StoredStat },
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(
         tree: &'a mut Tree,
         quota_events: &'a mut QuotaEvents,
+        changes: &'a mut Vec<Change>,
         zxid: Zxid,
         txn: &Txn,
         doer: Doer<'a>,
@@ -64,7 +66,7 @@ impl<'a> Work<'a> {
             session: doer.session,
             identities: doer.identities,
             is_local: false,
-            changes: Vec::new(),
+            changes,
             journal: None,
         }
     }
@@ -74,9 +76,9 @@ impl<'a> Work<'a> {
         Work { is_local: true, ..self }
     }
 
-    /// What was done, in order.
-    pub(super) fn into_changes(self) -> Vec<Change> {
-        self.changes
+    /// Nobody hears of what was done.
+    pub(super) fn hush(&mut self) {
+        self.changes.clear();
     }
 
     /// Whether anything may be stored: not while the disks of the ensemble are full. The client
@@ -90,23 +92,30 @@ impl<'a> Work<'a> {
         self.tree
     }
 
-    /// The znode at `path`.
-    pub(super) fn znode(&self, path: &str) -> Result<&Znode, ErrorCode> {
-        self.tree.get(path).ok_or(ErrorCode::NoNode)
+    /// Where the znode at `path` is.
+    pub(super) fn find(&self, path: &str) -> Result<Spot, ErrorCode> {
+        self.tree.find(path).ok_or(ErrorCode::NoNode)
     }
 
-    /// The author must have one of these permissions under `acl`, unless nobody is asked.
-    pub(super) fn require(&self, acl: &AclList, wanted: Permissions) -> Result<(), ErrorCode> {
-        if self.rules.skip_acl {
-            return Ok(());
+    /// The znode that was found there, and not taken away since.
+    pub(super) fn at(&self, spot: Spot) -> &Znode {
+        self.tree.at(spot)
+    }
+
+    /// The author must have one of these permissions at `znode`, unless nobody is asked.
+    pub(super) fn require(&self, znode: &Znode, wanted: Permissions) -> Result<(), ErrorCode> {
+        if self.rules.skip_acl || znode.permits(wanted, self.identities) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NoAuth)
         }
-        require(acl, wanted, self.identities)
     }
 
-    /// From now on, everything can be undone.
-    pub(super) fn keep_journal(&mut self) {
+    /// From now on, everything can be undone. There will be about so many changes.
+    pub(super) fn keep_journal(&mut self, n_changes: usize) {
         assert!(self.journal.is_none() && self.changes.is_empty(), "a journal starts at the start");
-        self.journal = Some(Vec::new());
+        self.journal = Some(Vec::with_capacity(n_changes));
+        self.changes.reserve(n_changes);
     }
 
     /// Undoes everything.
@@ -114,45 +123,53 @@ impl<'a> Work<'a> {
         let journal = self.journal.take().expect("only what keeps a journal is rolled back");
         for undo in journal.into_iter().rev() {
             match undo {
-                Undo::Remove(path) => {
-                    self.tree.remove(&path, |_| ());
+                Undo::Made { path, parent: before } => {
+                    let spot = self.find(&path).expect("it was made");
+                    let parent = self.find(parent_of(&path).unwrap_or_default());
+                    let parent = parent.expect("a tree is closed under parents");
+                    self.tree.remove(spot, parent, |now| *now = before);
                 }
-                Undo::Insert(path, content) => {
-                    self.tree.insert(&path, content.as_new(), |_| ());
+                Undo::Taken { znode, parent: before } => {
+                    let (data, acl, stat) = (znode.data(), znode.acl(), &znode.stat());
+                    let new = NewZnode { data, acl, stat };
+                    self.tree.insert(znode.path(), new, |now| *now = before);
                 }
-                Undo::SetData(path, data, stat) => {
-                    self.tree.set_data(&path, data.as_deref(), |now| *now = stat);
-                }
-                Undo::SetStat(path, stat) => {
-                    self.tree.update_stat(&path, |now| *now = stat);
+                Undo::Set { cell, stat } => {
+                    let spot = self.find(cell.path()).expect("it was set");
+                    self.tree.set_cell(spot, cell, |now| *now = stat);
                 }
             }
         }
-        self.changes.clear();
+        self.hush();
     }
 
-    /// Adds a znode, and changes the numbers of its parent by `update`.
+    /// Adds a znode below `parent`, and changes the numbers of that by `update`.
     pub(super) fn insert(
         &mut self,
+        parent: Spot,
         path: &Text,
         new: NewZnode<'_>,
         update: impl FnOnce(&mut StoredStat),
-    ) {
-        let before = self.tree.insert(path, new, update);
+    ) -> Spot {
+        let (spot, before) = self.tree.insert_below(parent, path, new, update);
         if let Some(journal) = &mut self.journal {
-            journal.push(Undo::Remove(path.clone()));
-            journal.push(Undo::SetStat(parent_of(path).unwrap_or_default().into(), before));
+            journal.push(Undo::Made { path: path.clone(), parent: before });
         }
+        spot
     }
 
     /// Takes a znode away, and changes the numbers of its parent by `update`. Says how many bytes
     /// of data were removed.
-    pub(super) fn remove(&mut self, path: &Text, update: impl FnOnce(&mut StoredStat)) -> i64 {
-        let (content, before) = self.tree.remove(path, update);
-        let n_bytes = data_bytes(content.data.as_deref());
+    pub(super) fn remove(
+        &mut self,
+        spot: Spot,
+        parent: Spot,
+        update: impl FnOnce(&mut StoredStat),
+    ) -> i64 {
+        let (znode, before) = self.tree.remove(spot, parent, update);
+        let n_bytes = data_bytes(znode.data());
         if let Some(journal) = &mut self.journal {
-            journal.push(Undo::Insert(path.clone(), content));
-            journal.push(Undo::SetStat(parent_of(path).unwrap_or_default().into(), before));
+            journal.push(Undo::Taken { znode, parent: before });
         }
         n_bytes
     }
@@ -161,23 +178,23 @@ impl<'a> Work<'a> {
     /// were before.
     pub(super) fn set_data(
         &mut self,
-        path: &Text,
+        spot: Spot,
         data: Option<&[u8]>,
         update: impl FnOnce(&mut StoredStat),
     ) -> i64 {
-        let (before, stat) = self.tree.set_data(path, data, update);
-        let n_bytes = data_bytes(before.as_deref());
+        let (cell, stat) = self.tree.set_data(spot, data, update);
+        let n_bytes = data_bytes(cell.data());
         if let Some(journal) = &mut self.journal {
-            journal.push(Undo::SetData(path.clone(), before, stat));
+            journal.push(Undo::Set { cell, stat });
         }
         n_bytes
     }
 
     /// Sets a znode's ACL and the ACL's version. Not for a multi: none holds one.
-    pub(super) fn set_acl(&mut self, path: &Text, acl: &[crate::proto::Acl], version: i32) {
+    pub(super) fn set_acl(&mut self, spot: Spot, acl: &[crate::proto::Acl], version: i32) {
         assert!(self.journal.is_none(), "a multi never sets an ACL");
-        self.tree.set_acl(path, acl);
-        self.tree.update_stat(path, |stat| stat.aversion = version);
+        self.tree.set_acl(spot, acl);
+        self.tree.update_stat(spot, |stat| stat.aversion = version);
     }
 
     /// Notes a change that left so many bytes of data, for the watches.
@@ -188,7 +205,6 @@ impl<'a> Work<'a> {
         acl: AclList,
         parent_acl: Option<AclList>,
     ) {
-        let parent_acl = parent_acl.unwrap_or_else(|| Arc::clone(&acl));
         let (path, n_bytes) = (path.clone(), n_bytes.unsigned_abs());
         self.changes.push(Change { path, kind, n_bytes, acl, parent_acl });
     }

@@ -8,6 +8,7 @@ mod path;
 mod request;
 mod response;
 mod stat;
+mod writes;
 mod zxid;
 
 pub use crate::cell::SharedData;
@@ -23,4 +24,5 @@ pub use request::{
 };
 pub use response::{ConnectResponse, OpResult, Response};
 pub use stat::Stat;
+pub use writes::Writes;
 pub use zxid::Zxid;

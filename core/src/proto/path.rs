@@ -66,11 +66,13 @@ pub fn is_valid(path: &str) -> Result<(), PathError> {
 /// ASCII, and no name that is empty or begins with a dot. What is not plain may be valid all the
 /// same.
 fn is_plain(path: &[u8]) -> bool {
-    let starts_a_name = |pair: &[u8]| pair[0] != b'/' || !matches!(pair[1], b'/' | b'.');
-    path.first() == Some(&b'/')
-        && path.last() != Some(&b'/')
-        && path.iter().all(|byte| matches!(byte, b' '..=b'~'))
-        && path.windows(2).all(starts_a_name)
+    let [b'/', rest @ ..] = path else { return false };
+    let is_printable = |byte: &u8| matches!(byte, b' '..=b'~');
+    let starts_a_name = |slash: &u8, byte: &u8| *slash != b'/' || !matches!(byte, b'/' | b'.');
+    // Without an early end: so many bytes are looked at at a time.
+    let pairs = path.iter().zip(rest);
+    path.last() != Some(&b'/')
+        && pairs.fold(true, |all, (a, b)| all & is_printable(b) & starts_a_name(a, b))
 }
 
 /// The text before the last slash; `""`, which addresses the root, for a znode at the top.

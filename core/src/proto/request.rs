@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{AclList, Text};
+use super::{Acl, AclList, Text, Writes};
 use crate::id::SessionId;
 
 /// The first frame of a connection.
@@ -91,12 +91,17 @@ pub enum Write {
         version: i32,
     },
     /// Op 14. All or nothing; never nested, never holding a `SetAcl` or `CloseSession`.
-    Multi(Vec<Write>),
+    Multi(Writes),
     /// Op -11: ends the session and deletes its ephemeral znodes.
     CloseSession,
 }
 
 impl Write {
+    /// A multi of these.
+    pub fn multi(writes: impl Into<Writes>) -> Self {
+        Write::Multi(writes.into())
+    }
+
     /// Whether it would make anything larger, if it succeeded: a znode, its data, its ACL.
     pub fn stores(&self) -> bool {
         match self {
@@ -115,10 +120,34 @@ impl Write {
             }
             Write::SetData { data, .. } => *data = None,
             Write::SetAcl { acl, .. } => *acl = AclList::default(),
-            Write::Multi(writes) => writes.iter_mut().for_each(Write::strip),
+            Write::Multi(writes) => writes.change(Write::strip),
             Write::Delete { .. } | Write::Check { .. } | Write::CloseSession => {}
         }
     }
+
+    /// What it weighs in the log and in messages: never less than its bytes there.
+    pub fn size_bytes(&self) -> usize {
+        // Operation, flags or version, time to live, and the lengths of what follows.
+        const OVERHEAD: usize = 32;
+        let data_size = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
+        OVERHEAD
+            + match self {
+                Write::Create(create) => {
+                    create.path.len() + data_size(&create.data) + acl_size(&create.acl)
+                }
+                Write::SetData { path, data, .. } => path.len() + data_size(data),
+                Write::SetAcl { path, acl, .. } => path.len() + acl_size(acl),
+                Write::Delete { path, .. } | Write::Check { path, .. } => path.len(),
+                Write::Multi(writes) => writes.size_bytes(),
+                Write::CloseSession => 0,
+            }
+    }
+}
+
+/// The texts of an ACL are the client's own: each may be as long as its frame.
+fn acl_size(acl: &[Acl]) -> usize {
+    const OVERHEAD: usize = 16;
+    acl.iter().map(|entry| OVERHEAD + entry.id.scheme.len() + entry.id.id.len()).sum()
 }
 
 /// A znode to be made.

@@ -136,8 +136,8 @@ impl Counts {
     /// Entries of another leader have come in.
     pub(super) fn received(&mut self, now: WallTime, entries: &[SharedEntry<Txn>]) {
         self.proposals_received += entries.len() as u64;
-        for age in entries.iter().filter_map(|entry| age_ms(now, &entry.payload)) {
-            self.proposal_ms.note(age);
+        for (age, times) in ages_ms(now, entries) {
+            self.proposal_ms.note_times(age, times);
         }
     }
 
@@ -148,9 +148,9 @@ impl Counts {
             false => (&mut self.commits_received, &mut self.commit_ms),
         };
         *n += entries.len() as u64;
-        for age in entries.iter().filter_map(|entry| age_ms(now, &entry.payload)) {
-            spread.note(age);
-            self.propagation_ms.note(age);
+        for (age, times) in ages_ms(now, entries) {
+            spread.note_times(age, times);
+            self.propagation_ms.note_times(age, times);
         }
     }
 
@@ -229,6 +229,20 @@ impl Told {
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How old these are, and how many in a row are as old: those of one wake-up of their leader are.
+fn ages_ms(now: WallTime, entries: &[SharedEntry<Txn>]) -> impl Iterator<Item = (u64, u32)> {
+    let ages = entries.iter().filter_map(move |entry| age_ms(now, &entry.payload));
+    let mut ages = ages.peekable();
+    std::iter::from_fn(move || {
+        let age = ages.next()?;
+        let mut times = 1;
+        while ages.next_if_eq(&age).is_some() {
+            times += 1;
+        }
+        Some((age, times))
+    })
 }
 
 /// How long ago a txn was stamped by its leader's clock.

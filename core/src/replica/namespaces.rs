@@ -27,6 +27,8 @@ pub struct Namespace {
 pub struct Namespaces {
     /// Ascending by name.
     all: Vec<(Box<str>, Namespace)>,
+    /// Where the last one was found: the next one is the same as a rule.
+    last: usize,
     /// How many of them are gone: whether it is worth to look for one.
     n_gone: usize,
 }
@@ -70,7 +72,10 @@ impl Namespaces {
         let path = &change.path;
         let Some(namespace) = self.of(path) else { return };
         namespace.writes.note(length(path) as u64 + change.n_bytes);
-        if top_of(path).is_some_and(|name| name.len() + 1 == path.len()) {
+        // What was set is there, as it was before.
+        if change.kind != ChangeKind::DataChanged
+            && top_of(path).is_some_and(|name| name.len() + 1 == path.len())
+        {
             let was_gone = namespace.is_gone;
             namespace.is_gone = change.kind == ChangeKind::Deleted;
             let is_gone = namespace.is_gone;
@@ -120,6 +125,9 @@ impl Namespaces {
 
     /// The one that `path` is in; the root is in none.
     fn of(&mut self, path: &str) -> Option<&mut Namespace> {
+        if self.all.get(self.last).is_some_and(|(name, _)| is_in(path, name)) {
+            return Some(&mut self.all[self.last].1);
+        }
         let name = top_of(path)?;
         let find = |all: &[(Box<str>, Namespace)]| all.binary_search_by(|(it, _)| (**it).cmp(name));
         let at = match find(&self.all) {
@@ -139,8 +147,15 @@ impl Namespaces {
                 at
             }
         };
+        self.last = at;
         Some(&mut self.all[at].1)
     }
+}
+
+/// Whether `path` is the znode of the first level with this name, or below it.
+fn is_in(path: &str, name: &str) -> bool {
+    let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(name));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The name of the znode of the first level that `path` is in; `None` for the root.
@@ -184,8 +199,7 @@ mod tests {
     use super::*;
 
     fn change(path: &str, kind: ChangeKind, n_bytes: u64) -> Change {
-        let acl: crate::proto::AclList = Arc::new([]);
-        Change { path: path.into(), kind, n_bytes, acl: Arc::clone(&acl), parent_acl: acl }
+        Change { path: path.into(), kind, n_bytes, acl: Arc::new([]), parent_acl: None }
     }
 
     #[test]

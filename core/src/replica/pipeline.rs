@@ -195,9 +195,13 @@ impl Pipeline {
     }
 
     /// The write with this sequence was applied: takes it from the front of the line.
-    pub(super) fn finish_write(&mut self, sequence: Sequence) -> PendingWrite {
+    pub(super) fn finish_write(&mut self, sequence: Sequence) -> Xid {
         match self.slots.pop_front() {
-            Some(Slot::Write(write)) if write.sequence == sequence && write.sent.is_some() => write,
+            Some(Slot::Write(PendingWrite { xid, sequence: first, sent: Some(_), .. }))
+                if first == sequence =>
+            {
+                xid
+            }
             other => panic!("write {sequence:?} was applied while {other:?} was first in line"),
         }
     }

@@ -20,10 +20,15 @@ pub struct Summary {
 impl Summary {
     /// Takes one more into account.
     pub fn note(&mut self, number: u64) {
+        self.note_times(number, 1);
+    }
+
+    /// Takes the same number into account so many times, at least once.
+    fn note_times(&mut self, number: u64, times: u32) {
         self.min = if self.count == 0 { number } else { self.min.min(number) };
         self.max = self.max.max(number);
-        self.count += 1;
-        self.sum = self.sum.saturating_add(number);
+        self.count += u64::from(times);
+        self.sum = self.sum.saturating_add(number.saturating_mul(u64::from(times)));
     }
 }
 
@@ -38,11 +43,16 @@ pub struct Spread {
 impl Spread {
     /// Takes one more into account. What is larger than 2^32 is spread as that.
     pub fn note(&mut self, number: u64) {
-        self.summary.note(number);
+        self.note_times(number, 1);
+    }
+
+    /// Takes the same number into account so many times, at least once.
+    pub(super) fn note_times(&mut self, number: u64, times: u32) {
+        self.summary.note_times(number, times);
         let histogram = self.histogram.get_or_insert_with(|| {
             Histogram::new(SIGNIFICANT_DIGITS).expect("so many digits may be asked for")
         });
-        histogram.record(number.min(1 << 32)).expect("it grows as it must");
+        histogram.record_n(number.min(1 << 32), times).expect("it grows as it must");
     }
 
     /// How many there were, and how large.

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::scheme;
 use crate::proto::{Acl, AclList, ErrorCode, Id, Permissions, Text, open_acl};
 
@@ -94,24 +96,80 @@ fn is_open(acl: &[Acl]) -> bool {
     matches!(acl, [only] if only.permissions == Permissions::ALL && is_anyone(&only.id))
 }
 
+/// The hash of a list. Short ones, which nearly all are, need no allocation.
+fn hash(acl: &[Acl]) -> u64 {
+    let text_len = |text: &str| 8 + text.len();
+    let entry_len = |entry: &Acl| 4 + text_len(&entry.id.scheme) + text_len(&entry.id.id);
+    let n_bytes: usize = acl.iter().map(entry_len).sum();
+    let (mut short, mut long) = ([0; 128], Vec::new());
+    let bytes = match short.get_mut(..n_bytes) {
+        Some(short) => short,
+        None => {
+            long.resize(n_bytes, 0);
+            &mut long[..]
+        }
+    };
+    let mut rest = &mut *bytes;
+    for entry in acl.iter() {
+        put(&mut rest, &entry.permissions.0.to_le_bytes());
+        for text in [&entry.id.scheme, &entry.id.id] {
+            put(&mut rest, &(text.len() as u64).to_le_bytes());
+            put(&mut rest, text.as_bytes());
+        }
+    }
+    assert!(rest.is_empty(), "the length was summed up from the same entries");
+    xxh3_64(bytes)
+}
+
+/// Writes `part` at the beginning of `rest`, and leaves what is after it.
+fn put(rest: &mut &mut [u8], part: &[u8]) {
+    let (place, after) = std::mem::take(rest).split_at_mut(part.len());
+    place.copy_from_slice(part);
+    *rest = after;
+}
+
+/// A list as all znodes share it that have it, with what would be found in it again and again.
+#[derive(Debug)]
+pub(super) struct SharedAcl {
+    pub(super) list: AclList,
+    /// Its part in the digest of a znode.
+    pub(super) hash: u64,
+    /// What everybody may do.
+    of_anyone: Permissions,
+}
+
+impl SharedAcl {
+    fn new(list: AclList) -> Self {
+        let granted = list.iter().filter(|entry| is_anyone(&entry.id));
+        let granted = granted.fold(0, |all, entry| all | entry.permissions.0);
+        let of_anyone = Permissions(if list.is_empty() { -1 } else { granted });
+        SharedAcl { hash: hash(&list), of_anyone, list }
+    }
+
+    /// [`permits`], which for nearly all lists says one look at what everybody may do.
+    pub(super) fn permits(&self, wanted: Permissions, identities: &[Id]) -> bool {
+        self.of_anyone.allows_any(wanted) || permits(&self.list, wanted, identities)
+    }
+}
+
 /// Every list in use, once. The open list is shared and never counted.
 #[derive(Clone, Debug)]
 pub(super) struct AclLists {
     /// With [`open_acl`] in it.
-    open: Arc<AclList>,
+    open: Arc<SharedAcl>,
     /// With the number of znodes that have it.
-    uses: BTreeMap<AclList, (Arc<AclList>, u64)>,
+    uses: BTreeMap<AclList, (Arc<SharedAcl>, u64)>,
 }
 
 impl Default for AclLists {
     fn default() -> Self {
-        AclLists { open: Arc::new(open_acl()), uses: BTreeMap::new() }
+        AclLists { open: Arc::new(SharedAcl::new(open_acl())), uses: BTreeMap::new() }
     }
 }
 
 impl AclLists {
     /// The shared list equal to `acl`, for one more znode.
-    pub(super) fn acquire(&mut self, acl: &[Acl]) -> Arc<AclList> {
+    pub(super) fn acquire(&mut self, acl: &[Acl]) -> Arc<SharedAcl> {
         if is_open(acl) {
             return Arc::clone(&self.open);
         }
@@ -126,20 +184,20 @@ impl AclLists {
             id: Id { scheme: own(&entry.id.scheme), id: own(&entry.id.id) },
         };
         let list: AclList = acl.iter().map(own).collect();
-        let shared = Arc::new(Arc::clone(&list));
+        let shared = Arc::new(SharedAcl::new(Arc::clone(&list)));
         self.uses.insert(list, (Arc::clone(&shared), 1));
         shared
     }
 
     /// Takes over a list that a frozen znode has; all that have the same share it already.
-    pub(super) fn adopt(&mut self, acl: &Arc<AclList>) {
+    pub(super) fn adopt(&mut self, acl: &Arc<SharedAcl>) {
         if Arc::ptr_eq(acl, &self.open) {
             return;
         }
-        if is_open(acl) {
+        if is_open(&acl.list) {
             self.open = Arc::clone(acl);
         } else {
-            let known = self.uses.entry(AclList::clone(acl));
+            let known = self.uses.entry(AclList::clone(&acl.list));
             known.or_insert_with(|| (Arc::clone(acl), 0)).1 += 1;
         }
     }
@@ -191,6 +249,8 @@ mod tests {
         ];
         for (acl, wanted, expected) in table {
             assert_eq!(permits(&acl, Permissions(wanted), &own), expected, "{acl:?} {wanted}");
+            let shared = SharedAcl::new(acl.clone().into());
+            assert_eq!(shared.permits(Permissions(wanted), &own), expected, "{acl:?} {wanted}");
         }
     }
 
@@ -255,6 +315,24 @@ mod tests {
         assert_eq!(fix_up(&auth.clone().into(), &own), Err(ErrorCode::InvalidAcl));
     }
 
+    /// The hash is part of what snapshots promise: it stays what it was, by either way.
+    #[test]
+    fn the_hash_of_an_acl_is_that_of_its_bytes() {
+        for n in [0, 1, 2, 3, 50] {
+            let entry = |n: i32| entry(n, "digest", &"x".repeat(n as usize));
+            let acl: AclList = (0..n).map(entry).collect();
+            let mut bytes = Vec::new();
+            for entry in acl.iter() {
+                bytes.extend_from_slice(&entry.permissions.0.to_le_bytes());
+                for text in [&entry.id.scheme, &entry.id.id] {
+                    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                    bytes.extend_from_slice(text.as_bytes());
+                }
+            }
+            assert_eq!(hash(&acl), xxh3_64(&bytes), "{n}");
+        }
+    }
+
     #[test]
     fn a_mask_hides_hashes_only() {
         let acl = [entry(1, "digest", "bob:hash:more"), entry(1, "ip", "::1")];
@@ -267,15 +345,16 @@ mod tests {
         let acl = [entry(1, "ip", "::1")];
         let first = lists.acquire(&acl);
         let second = lists.acquire(&acl);
+        assert_eq!(*first.list, acl);
         assert!(Arc::ptr_eq(&first, &second));
         assert!(!Arc::ptr_eq(&first, &lists.acquire(&[acl[0].clone(), acl[0].clone()])));
         assert_eq!(lists.len(), 2);
-        lists.release(&first);
+        lists.release(&first.list);
         assert_eq!(lists.len(), 2);
-        lists.release(&second);
+        lists.release(&second.list);
         assert_eq!(lists.len(), 1);
         let open = lists.acquire(&[entry(31, "world", "anyone")]);
-        lists.release(&open);
+        lists.release(&open.list);
         assert_eq!(lists.len(), 1);
     }
 }

@@ -15,21 +15,21 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use xxhash_rust::xxh3::xxh3_64;
 
 pub use acl::permits;
 pub use scheme::{ANY_SASL, shown};
 pub use tally::is_due;
 pub use znode::{Kind, StoredStat, Znode, next_version};
 
-use crate::cell::{Cell, SharedData};
+use crate::cell::Cell;
 use crate::id::SessionId;
 use crate::pages::Pages;
-use crate::proto::{Acl, AclList, name_of, parent_of};
+use crate::proto::{Acl, name_of, parent_of};
 use crate::time::WallTime;
 use acl::AclLists;
 use children::Children;
 use tally::Tally;
+use znode::hash_path;
 
 /// All znodes. A clone shares them until either changes; index and tally are copied.
 #[derive(Clone, Debug)]
@@ -50,22 +50,20 @@ struct Place {
     slot: u32,
 }
 
-/// The values of a znode that a change may replace, to put them back.
-#[derive(Clone, Debug)]
-pub struct Content {
-    /// Its data.
-    pub data: Option<SharedData>,
-    /// Its ACL.
-    pub acl: AclList,
-    /// Its numbers.
-    pub stat: StoredStat,
+impl Place {
+    /// Of the hash of a path, half is kept.
+    fn new(hash: u64, slot: u32) -> Self {
+        Place { hash: (hash >> 32) as u32, slot }
+    }
 }
 
-impl Content {
-    /// For a znode that is to have all this.
-    pub fn as_new(&self) -> NewZnode<'_> {
-        NewZnode { data: self.data.as_deref(), acl: &self.acl, stat: &self.stat }
-    }
+/// Where a znode is, for as long as it is there: what a search by path has found, so that nothing
+/// is searched for twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    slot: u32,
+    /// The hash of its path.
+    hash: u64,
 }
 
 /// What a znode is made of, but for its path.
@@ -96,9 +94,10 @@ impl Tree {
         let mut tree = Tree::empty();
         tree.index.reserve(znodes.len(), spread);
         for (slot, znode) in znodes.iter() {
+            let hash = hash_path(znode.path_bytes());
             tree.acls.adopt(znode.shared_acl());
-            tree.tally.arrive(znode);
-            let place = Place { hash: hash(znode.path_bytes()), slot };
+            tree.tally.arrive(znode, hash);
+            let place = Place::new(hash, slot);
             tree.index.insert_unique(spread(&place), place, spread);
         }
         tree.znodes = znodes;
@@ -112,7 +111,24 @@ impl Tree {
 
     /// The znode at `path`; both `/` and the empty text are the root.
     pub fn get(&self, path: &str) -> Option<&Znode> {
-        self.znodes.get(self.find(path)?)
+        Some(self.at(self.find(path)?))
+    }
+
+    /// Where the znode at `path` is; both `/` and the empty text are the root.
+    pub fn find(&self, path: &str) -> Option<Spot> {
+        let path = if path.is_empty() { "/" } else { path };
+        let hash = hash_path(path.as_bytes());
+        let is_it = is_at(&self.znodes, hash, path);
+        let place = self.index.find(spread(&Place::new(hash, 0)), is_it)?;
+        Some(Spot { slot: place.slot, hash })
+    }
+
+    /// The znode that was found there.
+    ///
+    /// # Panics
+    /// If it was removed since.
+    pub fn at(&self, spot: Spot) -> &Znode {
+        self.znodes.get(spot.slot).expect("what was found is still there")
     }
 
     /// Whether there is a znode at `path`.
@@ -120,25 +136,39 @@ impl Tree {
         self.find(path).is_some()
     }
 
-    /// Adds a znode, and changes its parent's numbers by `update`; says what these were.
+    /// Adds a znode, and changes the numbers of its parent by `update`.
     ///
     /// # Panics
     /// If it is there, or its parent is not: callers have looked. If the parent's owner is changed.
-    pub fn insert(
+    pub fn insert(&mut self, path: &str, new: NewZnode<'_>, update: impl FnOnce(&mut StoredStat)) {
+        if path == "/" {
+            self.place(path, new);
+            return;
+        }
+        let parent = parent_of(path).and_then(|parent| self.find(parent));
+        let parent = parent.expect("callers have looked for the parent");
+        self.insert_below(parent, path, new, update);
+    }
+
+    /// The same below a parent that was found; says where the znode is, and what the numbers of its
+    /// parent were.
+    ///
+    /// # Panics
+    /// The same.
+    pub fn insert_below(
         &mut self,
+        parent: Spot,
         path: &str,
         new: NewZnode<'_>,
         update: impl FnOnce(&mut StoredStat),
-    ) -> StoredStat {
-        let slot = self.place(path, new);
-        if path == "/" {
-            return StoredStat::default();
-        }
-        let prefix = path.len() - name_of(path).len();
-        let add = |children: &mut Children, name: &str, znodes: &Pages<Znode>| {
-            children.insert(slot, name.as_bytes(), |slot| name_at(znodes, slot, prefix));
+    ) -> (Spot, StoredStat) {
+        let spot = self.place(path, new);
+        let name = name_of(path);
+        let prefix = path.len() - name.len();
+        let add = |children: &mut Children, znodes: &Pages<Znode>| {
+            children.insert(spot.slot, name.as_bytes(), |slot| name_at(znodes, slot, prefix));
         };
-        self.change_parent(path, add, update).1
+        (spot, self.change_parent(parent, add, update))
     }
 
     /// Adds a znode that comes after all that are there in the order of [`walk`](Self::walk), as
@@ -161,7 +191,7 @@ impl Tree {
         if name.is_empty() || !follows || matches!(parent.kind(), Kind::Ephemeral(_)) {
             return false;
         }
-        let slot = self.place(path, new);
+        let Spot { slot, .. } = self.place(path, new);
         let parent = trail.last().and_then(|slot| self.znodes.get_mut(*slot));
         let parent = parent.expect("it was found a few lines above");
         self.tally.take_due(parent);
@@ -176,86 +206,93 @@ impl Tree {
     /// The trail behind `path`, for [`append`](Self::append).
     pub(crate) fn trail_behind(&self, path: &str) -> Vec<u32> {
         let parent = parent_of(path).and_then(|parent| self.find(parent));
-        parent.into_iter().chain(self.find(path)).collect()
+        parent.into_iter().chain(self.find(path)).map(|spot| spot.slot).collect()
     }
 
     /// Puts a znode into its slot, and whatever knows of all znodes; but for its parent's list.
-    fn place(&mut self, path: &str, new: NewZnode<'_>) -> u32 {
+    fn place(&mut self, path: &str, new: NewZnode<'_>) -> Spot {
         let acl = self.acls.acquire(new.acl);
         let cell = Cell::new(&mut self.scratch, path, new.data);
         let znode = Znode::new(cell, acl, new.stat);
-        self.tally.arrive(&znode);
-        let hash = hash(path.as_bytes());
+        let hash = hash_path(path.as_bytes());
+        self.tally.arrive(&znode, hash);
         let is_it = is_at(&self.znodes, hash, path);
-        let entry = self.index.entry(spread(&Place { hash, slot: 0 }), is_it, spread);
+        let entry = self.index.entry(spread(&Place::new(hash, 0)), is_it, spread);
         let Entry::Vacant(place) = entry else { panic!("{path:?} is there already") };
         let slot = self.znodes.insert(znode);
-        place.insert(Place { hash, slot });
-        slot
+        place.insert(Place::new(hash, slot));
+        Spot { slot, hash }
     }
 
-    /// Takes a znode away, and changes its parent's numbers by `update`; says what these were.
+    /// Takes a znode away, and changes the numbers of its parent by `update`; says what these were.
     ///
     /// # Panics
-    /// If it is not there, has children, or is the root. If the parent's owner is changed.
+    /// If it has children, or `parent` is not its parent. If the parent's owner is changed.
     pub fn remove(
         &mut self,
-        path: &str,
+        spot: Spot,
+        parent: Spot,
         update: impl FnOnce(&mut StoredStat),
-    ) -> (Content, StoredStat) {
-        assert!(path != "/", "the root is never removed");
-        let hash = hash(path.as_bytes());
-        let is_it = is_at(&self.znodes, hash, path);
-        let place = self.index.find_entry(spread(&Place { hash, slot: 0 }), is_it);
-        let (Place { slot, .. }, _) = place.expect("callers look before they remove").remove();
-        let prefix = path.len() - name_of(path).len();
-        let take = |children: &mut Children, name: &str, znodes: &Pages<Znode>| {
-            children.remove(name.as_bytes(), |slot| name_at(znodes, slot, prefix))
+    ) -> (Znode, StoredStat) {
+        let Spot { slot, hash } = spot;
+        let place = self.index.find_entry(spread(&Place::new(hash, 0)), |it| it.slot == slot);
+        place.expect("what was found is still there").remove();
+        let take = |children: &mut Children, znodes: &Pages<Znode>| {
+            let path = child(znodes, slot).path();
+            let name = name_of(path).as_bytes();
+            let prefix = path.len() - name.len();
+            let removed = children.remove(name, |slot| name_at(znodes, slot, prefix));
+            assert_eq!(removed, slot, "index and children disagree on {path:?}");
         };
-        let (removed, before) = self.change_parent(path, take, update);
-        assert_eq!(removed, slot, "index and children disagree on {path:?}");
+        let before = self.change_parent(parent, take, update);
         let znode = self.znodes.remove(slot).expect("the index names slots in use");
-        assert!(znode.n_children() == 0, "{path:?} has children");
-        self.tally.leave(&znode);
+        assert!(znode.n_children() == 0, "{:?} has children", znode.path());
+        self.tally.leave(&znode, hash);
         self.acls.release(znode.acl());
-        let acl = AclList::clone(znode.acl());
-        (Content { data: znode.shared_data(), acl, stat: znode.stat() }, before)
+        (znode, before)
     }
 
     /// Changes a znode's numbers, and says what they were.
     ///
     /// # Panics
-    /// If it is not there, or its owner is changed.
-    pub fn update_stat(&mut self, path: &str, update: impl FnOnce(&mut StoredStat)) -> StoredStat {
-        self.change(path, |znode| updated(znode, update))
+    /// If its owner is changed.
+    pub fn update_stat(&mut self, spot: Spot, update: impl FnOnce(&mut StoredStat)) -> StoredStat {
+        self.change(spot, |znode| updated(znode, update))
     }
 
     /// Sets a znode's data, and changes its numbers; says what both were.
     ///
     /// # Panics
     /// As [`update_stat`](Self::update_stat).
-    pub fn set_data(
+    pub(crate) fn set_data(
         &mut self,
-        path: &str,
+        spot: Spot,
         data: Option<&[u8]>,
         update: impl FnOnce(&mut StoredStat),
-    ) -> (Option<SharedData>, StoredStat) {
-        let cell = Cell::new(&mut self.scratch, path, data);
-        self.change(path, |znode| {
-            let before = znode.shared_data();
-            znode.set_cell(cell);
-            (before, updated(znode, update))
-        })
+    ) -> (Cell, StoredStat) {
+        let znode = self.znodes.get(spot.slot).expect("what was found is still there");
+        let cell = znode.cell().with_data(&mut self.scratch, data);
+        self.set_cell(spot, cell, update)
+    }
+
+    /// The same with a cell that is there already, and has the znode's path.
+    ///
+    /// # Panics
+    /// The same.
+    pub(crate) fn set_cell(
+        &mut self,
+        spot: Spot,
+        cell: Cell,
+        update: impl FnOnce(&mut StoredStat),
+    ) -> (Cell, StoredStat) {
+        self.change(spot, |znode| (znode.set_cell(cell, spot.hash), updated(znode, update)))
     }
 
     /// Sets a znode's ACL.
-    ///
-    /// # Panics
-    /// If it is not there.
-    pub fn set_acl(&mut self, path: &str, acl: &[Acl]) {
+    pub fn set_acl(&mut self, spot: Spot, acl: &[Acl]) {
         let acl = self.acls.acquire(acl);
-        let before = self.change(path, |znode| znode.set_acl(acl));
-        self.acls.release(&before);
+        let before = self.change(spot, |znode| znode.set_acl(acl, spot.hash));
+        self.acls.release(&before.list);
     }
 
     /// Every znode: the root first, parents before children, children by name.
@@ -358,42 +395,32 @@ impl Tree {
         self.tally.due(now, unused_ms)
     }
 
-    fn find(&self, path: &str) -> Option<u32> {
-        let path = if path.is_empty() { "/" } else { path };
-        let hash = hash(path.as_bytes());
-        let is_it = is_at(&self.znodes, hash, path);
-        self.index.find(spread(&Place { hash, slot: 0 }), is_it).map(|place| place.slot)
-    }
-
     /// Changes one znode in place; the tally follows.
-    fn change<R>(&mut self, path: &str, change: impl FnOnce(&mut Znode) -> R) -> R {
-        let slot = self.find(path).expect("callers look before they change");
-        let znode = self.znodes.get_mut(slot).expect("the index names slots in use");
-        self.tally.take(znode);
+    fn change<R>(&mut self, spot: Spot, change: impl FnOnce(&mut Znode) -> R) -> R {
+        let znode = self.znodes.get_mut(spot.slot).expect("what was found is still there");
+        self.tally.take(znode, spot.hash);
         let result = change(znode);
-        self.tally.put(znode);
+        self.tally.put(znode, spot.hash);
         result
     }
 
-    /// Changes the list of children in which `path` belongs, `change` being given the name in it,
-    /// and the numbers of the parent; says what these were.
-    fn change_parent<R>(
+    /// Changes the list of children of `parent`, and its numbers; says what these were.
+    fn change_parent(
         &mut self,
-        path: &str,
-        change: impl FnOnce(&mut Children, &str, &Pages<Znode>) -> R,
+        parent: Spot,
+        change: impl FnOnce(&mut Children, &Pages<Znode>),
         update: impl FnOnce(&mut StoredStat),
-    ) -> (R, StoredStat) {
-        let parent = parent_of(path).and_then(|parent| self.find(parent));
-        let parent = parent.expect("callers have looked for the parent");
-        let znode = self.znodes.get_mut(parent).expect("the index names slots in use");
-        self.tally.take(znode);
+    ) -> StoredStat {
+        let Spot { slot, hash } = parent;
+        let znode = self.znodes.get_mut(slot).expect("what was found is still there");
+        self.tally.take(znode, hash);
         let mut children = znode.take_children();
-        let result = change(Arc::make_mut(&mut children), name_of(path), &self.znodes);
-        let znode = self.znodes.get_mut(parent).expect("the index names slots in use");
+        change(Arc::make_mut(&mut children), &self.znodes);
+        let znode = self.znodes.get_mut(slot).expect("it was there just now");
         znode.set_children(children);
         let before = updated(znode, update);
-        self.tally.put(znode);
-        (result, before)
+        self.tally.put(znode, hash);
+        before
     }
 }
 
@@ -462,15 +489,12 @@ fn name_at(znodes: &Pages<Znode>, slot: u32, prefix: usize) -> &[u8] {
 }
 
 /// Whether an entry of the index, of a path with this hash, is that of `path`.
-fn is_at(znodes: &Pages<Znode>, hash: u32, path: &str) -> impl Fn(&Place) -> bool {
+fn is_at(znodes: &Pages<Znode>, hash: u64, path: &str) -> impl Fn(&Place) -> bool {
+    let Place { hash, .. } = Place::new(hash, 0);
     move |place| {
         let is_it = |znode: &Znode| znode.path_bytes() == path.as_bytes();
         place.hash == hash && znodes.get(place.slot).is_some_and(is_it)
     }
-}
-
-fn hash(path: &[u8]) -> u32 {
-    (xxh3_64(path) >> 32) as u32
 }
 
 /// The table looks at the uppermost and the lowest bits; both must depend on the hash.

@@ -27,9 +27,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a znode that came into the tree.
-    pub(super) fn arrive(&mut self, znode: &Znode) {
-        self.put(znode);
+    /// Counts a znode that came into the tree; `path_hash` is the hash of its path, here and below.
+    pub(super) fn arrive(&mut self, znode: &Znode, path_hash: u64) {
+        self.put(znode, path_hash);
+        self.data_bytes += path_size(znode);
         if let Kind::Ephemeral(owner) = znode.kind() {
             let new = self.ephemerals.entry(owner).or_default().insert(znode.path().into());
             assert!(new, "an ephemeral znode came twice");
@@ -38,8 +39,9 @@ impl Tally {
     }
 
     /// Counts out a znode that leaves the tree.
-    pub(super) fn leave(&mut self, znode: &Znode) {
-        self.take(znode);
+    pub(super) fn leave(&mut self, znode: &Znode, path_hash: u64) {
+        self.take(znode, path_hash);
+        self.data_bytes -= path_size(znode);
         if let Kind::Ephemeral(owner) = znode.kind() {
             let paths = self.ephemerals.get_mut(&owner).expect("it was counted as it came");
             assert!(paths.remove(znode.path()), "it was counted as it came");
@@ -51,16 +53,16 @@ impl Tally {
     }
 
     /// Puts a znode back in after a change. Its path and owner never change.
-    pub(super) fn put(&mut self, znode: &Znode) {
-        self.digest = self.digest.wrapping_add(znode.digest());
-        self.data_bytes += size(znode);
+    pub(super) fn put(&mut self, znode: &Znode, path_hash: u64) {
+        self.digest = self.digest.wrapping_add(znode.digest(path_hash));
+        self.data_bytes += data_size(znode);
         self.put_due(znode);
     }
 
     /// Takes a znode out before a change.
-    pub(super) fn take(&mut self, znode: &Znode) {
-        self.digest = self.digest.wrapping_sub(znode.digest());
-        self.data_bytes -= size(znode);
+    pub(super) fn take(&mut self, znode: &Znode, path_hash: u64) {
+        self.digest = self.digest.wrapping_sub(znode.digest(path_hash));
+        self.data_bytes -= data_size(znode);
         self.take_due(znode);
     }
 
@@ -142,11 +144,12 @@ enum Empty {
 
 /// `None` for all that is neither a container nor a TTL znode, or has children.
 fn empty(znode: &Znode) -> Option<Empty> {
-    if znode.n_children() > 0 {
+    let kind = znode.kind();
+    if matches!(kind, Kind::Persistent | Kind::Ephemeral(_)) || znode.n_children() > 0 {
         return None;
     }
     let stat = znode.stat();
-    match znode.kind() {
+    match kind {
         Kind::Container if stat.cversion == 0 => Some(Empty::Since(stat.mtime)),
         Kind::Container => Some(Empty::Until(i64::MIN)),
         Kind::Ttl { ttl_ms } => Some(Empty::Until(stat.mtime.saturating_add(ttl_ms))),
@@ -158,13 +161,18 @@ fn is_left_over(set: i64, now: WallTime, unused_ms: i64) -> bool {
     unused_ms > 0 && set.saturating_add(unused_ms) < now.0
 }
 
-fn size(znode: &Znode) -> u64 {
+/// ZooKeeper keeps the root under "" and under "/".
+fn data_size(znode: &Znode) -> u64 {
     let data = znode.data().map_or(0, |data| data.len() as u64);
-    let path = match znode.path_bytes() {
-        // ZooKeeper keeps the root under "" and under "/".
-        b"/" => return 2 * data + 1,
-        path if path.is_ascii() => path.len(),
-        _ => znode.path().chars().map(char::len_utf16).sum(),
-    };
-    data + path as u64
+    if znode.path_bytes() == b"/" { 2 * data } else { data }
+}
+
+/// In UTF-16 units; that of the other name of the root is empty.
+fn path_size(znode: &Znode) -> u64 {
+    let path = znode.path_bytes();
+    if path.is_ascii() {
+        path.len() as u64
+    } else {
+        znode.path().chars().map(char::len_utf16).sum::<usize>() as u64
+    }
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::acl::SharedAcl;
 use super::children::Children;
 use crate::cell::{Cell, SharedData};
 use crate::id::SessionId;
-use crate::proto::{Acl, AclList, Stat, Zxid};
+use crate::proto::{AclList, Id, Permissions, Stat, Zxid};
 use crate::time::WallTime;
 
 /// A znode's numbers as they are stored, not as clients see them.
@@ -112,7 +113,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Znode {
     cell: Cell,
-    acl: Arc<AclList>,
+    acl: Arc<SharedAcl>,
     czxid: i64,
     ctime: i64,
     /// `None` of one that was never set, has no owner and never had a child.
@@ -138,7 +139,7 @@ struct More {
 
 impl Znode {
     /// One without children.
-    pub(super) fn new(cell: Cell, acl: Arc<AclList>, stat: &StoredStat) -> Self {
+    pub(super) fn new(cell: Cell, acl: Arc<SharedAcl>, stat: &StoredStat) -> Self {
         let StoredStat { czxid, ctime, .. } = *stat;
         let mut znode = Znode { cell, acl, czxid, ctime, more: None };
         if *stat != StoredStat::created(Zxid(czxid), WallTime(ctime), 0) {
@@ -174,11 +175,16 @@ impl Znode {
 
     /// Shared with every znode that has the same.
     pub fn acl(&self) -> &AclList {
-        &self.acl
+        &self.acl.list
+    }
+
+    /// Whether `identities` may do any of `wanted` under its ACL: see [`permits`](super::permits).
+    pub fn permits(&self, wanted: Permissions, identities: &[Id]) -> bool {
+        self.acl.permits(wanted, identities)
     }
 
     /// The same as it is shared.
-    pub(super) fn shared_acl(&self) -> &Arc<AclList> {
+    pub(super) fn shared_acl(&self) -> &Arc<SharedAcl> {
         &self.acl
     }
 
@@ -201,31 +207,36 @@ impl Znode {
         more.ephemeral_owner = ephemeral_owner;
     }
 
-    /// Gives it other data.
-    pub(super) fn set_cell(&mut self, cell: Cell) {
-        self.cell = cell;
-        self.renew_body();
-    }
-
-    pub(super) fn set_acl(&mut self, acl: Arc<AclList>) -> Arc<AclList> {
-        let before = std::mem::replace(&mut self.acl, acl);
-        self.renew_body();
+    /// Gives it other data, by a cell with the same path, whose hash is `path_hash`; says what it
+    /// was.
+    pub(super) fn set_cell(&mut self, cell: Cell, path_hash: u64) -> Cell {
+        let before = std::mem::replace(&mut self.cell, cell);
+        self.renew_body(path_hash);
         before
     }
 
-    fn renew_body(&mut self) {
+    pub(super) fn set_acl(&mut self, acl: Arc<SharedAcl>, path_hash: u64) -> Arc<SharedAcl> {
+        let before = std::mem::replace(&mut self.acl, acl);
+        self.renew_body(path_hash);
+        before
+    }
+
+    fn renew_body(&mut self, path_hash: u64) {
         if self.more.is_some() {
-            let body = self.hash_body();
+            let body = self.hash_body(path_hash);
             self.more_mut().body = body;
         }
     }
 
     /// What it has beyond the rest, to be changed.
     fn more_mut(&mut self) -> &mut More {
-        let StoredStat { mzxid, mtime, pzxid, .. } = self.stat();
-        let body = self.body();
-        let new = || More { mzxid, mtime, pzxid, body, ..More::default() };
-        triomphe::Arc::make_mut(self.more.get_or_insert_with(|| triomphe::Arc::new(new())))
+        if self.more.is_none() {
+            let StoredStat { mzxid, mtime, pzxid, .. } = self.stat();
+            let body = self.hash_body(hash_path(self.path_bytes()));
+            self.more =
+                Some(triomphe::Arc::new(More { mzxid, mtime, pzxid, body, ..More::default() }));
+        }
+        triomphe::Arc::make_mut(self.more.as_mut().expect("it was made if there was none"))
     }
 
     /// Its children; `None` if it has none.
@@ -278,10 +289,11 @@ impl Znode {
     }
 
     /// Its part of the tree's digest: everything but the children, which are znodes themselves.
-    pub(super) fn digest(&self) -> u64 {
+    /// `path_hash` is the hash of its path, which all have who ask.
+    pub(super) fn digest(&self, path_hash: u64) -> u64 {
         let stat = self.stat();
         let longs = [
-            self.body(),
+            self.more.as_ref().map_or_else(|| self.hash_body(path_hash), |more| more.body),
             stat.czxid as u64,
             stat.mzxid as u64,
             stat.ctime as u64,
@@ -299,18 +311,9 @@ impl Znode {
     }
 
     /// A hash of path, data and ACL.
-    fn body(&self) -> u64 {
-        self.more.as_ref().map_or_else(|| self.hash_body(), |more| more.body)
-    }
-
-    fn hash_body(&self) -> u64 {
+    fn hash_body(&self, path_hash: u64) -> u64 {
         let data = self.data();
-        let parts = [
-            xxh3_64(self.path_bytes()),
-            u64::from(data.is_some()),
-            data.map_or(0, xxh3_64),
-            hash_acl(&self.acl),
-        ];
+        let parts = [path_hash, u64::from(data.is_some()), data.map_or(0, xxh3_64), self.acl.hash];
         let mut bytes = [0; 32];
         for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {
             place.copy_from_slice(&part.to_le_bytes());
@@ -319,36 +322,9 @@ impl Znode {
     }
 }
 
-/// A hash of an ACL. Short ones, which nearly all are, need no allocation.
-fn hash_acl(acl: &AclList) -> u64 {
-    let text_len = |text: &str| 8 + text.len();
-    let entry_len = |entry: &Acl| 4 + text_len(&entry.id.scheme) + text_len(&entry.id.id);
-    let n_bytes: usize = acl.iter().map(entry_len).sum();
-    let (mut short, mut long) = ([0; 128], Vec::new());
-    let bytes = match short.get_mut(..n_bytes) {
-        Some(short) => short,
-        None => {
-            long.resize(n_bytes, 0);
-            &mut long[..]
-        }
-    };
-    let mut rest = &mut *bytes;
-    for entry in acl.iter() {
-        put(&mut rest, &entry.permissions.0.to_le_bytes());
-        for text in [&entry.id.scheme, &entry.id.id] {
-            put(&mut rest, &(text.len() as u64).to_le_bytes());
-            put(&mut rest, text.as_bytes());
-        }
-    }
-    assert!(rest.is_empty(), "the length was summed up from the same entries");
-    xxh3_64(bytes)
-}
-
-/// Writes `part` at the beginning of `rest`, and leaves what is after it.
-fn put(rest: &mut &mut [u8], part: &[u8]) {
-    let (place, after) = std::mem::take(rest).split_at_mut(part.len());
-    place.copy_from_slice(part);
-    *rest = after;
+/// The hash of a path: finds the znode, and has its part in the digest.
+pub(super) fn hash_path(path: &[u8]) -> u64 {
+    xxh3_64(path)
 }
 
 /// The version after `version`: it wraps, and leaves out -1, which asks for no check.
@@ -385,27 +361,6 @@ mod tests {
         for owner in [0xff99_0000_0000_0005_u64, 0xff00_0000_0000_0000, 0xff00_0100_0000_0000] {
             let owner = owner as i64;
             assert_eq!(Kind::of(owner), Kind::Ephemeral(SessionId(owner)), "{owner:x}");
-        }
-    }
-
-    /// The hash is part of what snapshots promise: it stays what it was, by either way.
-    #[test]
-    fn the_hash_of_an_acl_is_that_of_its_bytes() {
-        for n in [0, 1, 2, 3, 50] {
-            let entry = |n: i32| Acl {
-                permissions: crate::proto::Permissions(n),
-                id: crate::proto::Id::new("digest", &"x".repeat(n as usize)),
-            };
-            let acl: AclList = (0..n).map(entry).collect();
-            let mut bytes = Vec::new();
-            for entry in acl.iter() {
-                bytes.extend_from_slice(&entry.permissions.0.to_le_bytes());
-                for text in [&entry.id.scheme, &entry.id.id] {
-                    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                    bytes.extend_from_slice(text.as_bytes());
-                }
-            }
-            assert_eq!(hash_acl(&acl), xxh3_64(&bytes), "{n}");
         }
     }
 

@@ -105,6 +105,9 @@ impl Watches {
         mut may_read: impl FnMut(ConnId, &AclList) -> bool,
         mut deliver: impl FnMut(ConnId, Event),
     ) {
+        if self.paths.len() == 0 {
+            return;
+        }
         let kind = match change.kind {
             ChangeKind::Created => EventKind::Created,
             ChangeKind::Deleted => EventKind::Deleted,
@@ -125,18 +128,16 @@ impl Watches {
             conns.retain(|conn| told.binary_search(conn).is_err());
             notify(&conns, kind, &change.path, &change.acl);
         }
-        let parent = match change.kind {
-            ChangeKind::DataChanged => None,
-            ChangeKind::Created | ChangeKind::Deleted => parent_of(&change.path).map(or_root),
-        };
-        if let Some(parent) = parent {
+        if let Some(parent_acl) = &change.parent_acl
+            && let Some(parent) = parent_of(&change.path).map(or_root)
+        {
             self.trigger_child(parent, &mut conns);
             if !conns.is_empty() {
                 let parent = match parent {
                     "/" => Text::from_static("/"),
                     _ => change.path.slice_ref(parent),
                 };
-                notify(&conns, EventKind::ChildrenChanged, &parent, &change.parent_acl);
+                notify(&conns, EventKind::ChildrenChanged, &parent, parent_acl);
             }
         }
         for list in [&mut told, &mut conns] {

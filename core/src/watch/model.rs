@@ -169,8 +169,8 @@ proptest! {
                 Call::Fire(path, kind) => {
                     // The root is there for ever.
                     let kind = if path == "/" { ChangeKind::DataChanged } else { kind };
-                    let list: AclList = Arc::new([]);
-                    let (acl, parent_acl) = (Arc::clone(&list), list);
+                    let acl: AclList = Arc::new([]);
+                    let parent_acl = (kind != ChangeKind::DataChanged).then(|| Arc::clone(&acl));
                     let at = path.as_str().into();
                     let change = Change { path: at, kind, n_bytes: 0, acl, parent_acl };
                     let mut told = Vec::new();

@@ -20,7 +20,8 @@ fn acl(name: &str) -> AclList {
 }
 
 fn change(path: &str, kind: ChangeKind) -> Change {
-    Change { path: path.into(), kind, n_bytes: 0, acl: acl("own"), parent_acl: acl("parent") }
+    let parent_acl = (kind != ChangeKind::DataChanged).then(|| acl("parent"));
+    Change { path: path.into(), kind, n_bytes: 0, acl: acl("own"), parent_acl }
 }
 
 type Told = Vec<(ConnId, EventKind, String)>;

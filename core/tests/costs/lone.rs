@@ -129,6 +129,18 @@ pub(crate) fn sets(n: usize) -> Vec<Request> {
     (0..n).map(set).map(Request::Write).collect()
 }
 
+/// Multis of ten sets each.
+pub(crate) fn multis(n: usize) -> Vec<Request> {
+    let ten = |_| {
+        let writes = sets(10).into_iter().map(|request| match request {
+            Request::Write(write) => write,
+            other => panic!("{other:?} is no write"),
+        });
+        Request::Write(Write::Multi(writes.collect()))
+    };
+    (0..n).map(ten).collect()
+}
+
 pub(crate) fn gets(n: usize) -> Vec<Request> {
     let get = |n| Read::GetData { path: path(n % N_ZNODES), watch: false };
     (0..n).map(get).map(Request::Read).collect()

@@ -352,7 +352,7 @@ fn take_write(reader: &mut Reader) -> Result<Write, WireError> {
         }
         writes.push(write);
     }
-    Ok(Write::Multi(writes))
+    Ok(Write::multi(writes))
 }
 
 fn put_single_write(out: &mut BytesMut, write: &Write) {

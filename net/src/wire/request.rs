@@ -122,7 +122,7 @@ fn decode_body(reader: &mut Reader, op: i32) -> Result<Request, WireError> {
             acl: reader.shared_acl()?.unwrap_or_default(),
             version: reader.int("version")?,
         }),
-        opcode::MULTI => Request::Write(Write::Multi(decode_multi(reader, decode_multi_write)?)),
+        opcode::MULTI => Request::Write(Write::multi(decode_multi(reader, decode_multi_write)?)),
         opcode::CLOSE_SESSION => Request::Write(Write::CloseSession),
         opcode::SYNC => Request::Sync(reader.text("path")?),
         opcode::PING => Request::Ping,

@@ -116,7 +116,7 @@ pub(super) fn write() -> impl Strategy<Value = Write> {
         4 => common_write(),
         1 => set_acl(),
         1 => Just(Write::CloseSession),
-        2 => vec(prop_oneof![common_write(), check()], 0..4).prop_map(Write::Multi),
+        2 => vec(prop_oneof![common_write(), check()], 0..4).prop_map(Write::multi),
     ]
 }
 

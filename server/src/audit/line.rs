@@ -251,7 +251,7 @@ mod tests {
                 stat(),
                 "setAcl\tznode=/a\tacl=digest:bob:x:cdrwaworld:anyone:r\tresult=success",
             ),
-            (Wish::Multi(vec![set()]), no(), "multiOperation\tresult=failure"),
+            (Wish::multi(vec![set()]), no(), "multiOperation\tresult=failure"),
         ];
         for (write, result, expected) in table {
             assert_eq!(told(write, result), [format!("operation={expected}")]);
@@ -263,7 +263,7 @@ mod tests {
         let parts = || {
             let check = Wish::Check { path: "/".into(), version: -1 };
             let delete = Wish::Delete { path: "/d".into(), version: -1 };
-            Wish::Multi(vec![create("/a", 0), check, delete])
+            Wish::multi(vec![create("/a", 0), check, delete])
         };
         let done = vec![OpResult::Create("/a".into()), OpResult::Check, OpResult::Delete];
         assert_eq!(

@@ -105,7 +105,7 @@ fn sequence_numbers_count_all_children_ever_created() {
 fn a_failed_multi_changes_nothing_and_names_the_first_error() {
     let mut log = Log::opened();
     let parts = vec![create("/a", 0), create("/no/b", 0), create("/c", 0)];
-    let result = log.write(Write::Multi(parts));
+    let result = log.write(Write::multi(parts));
     let codes =
         [None, Some(ErrorCode::NoNode), Some(ErrorCode::RuntimeInconsistency)].map(OpResult::Error);
     assert_eq!(result, Ok(Response::Multi(codes.to_vec())));
@@ -245,7 +245,7 @@ fn flags_operation_and_paths_must_be_valid() {
         (Write::Delete { path: "/zookeeper/quota".into(), version: -1 }, ErrorCode::BadArguments),
         (Write::SetData { path: "a".into(), data: None, version: -1 }, ErrorCode::BadArguments),
         (Write::Check { path: "/a".into(), version: -1 }, ErrorCode::Unimplemented),
-        (Write::Multi(vec![Write::CloseSession]), ErrorCode::MarshallingError),
+        (Write::multi(vec![Write::CloseSession]), ErrorCode::MarshallingError),
     ] {
         assert_eq!(log.write(write.clone()), Err(code), "{write:?}");
     }

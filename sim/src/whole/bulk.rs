@@ -45,7 +45,7 @@ fn large(stream: &mut Stream) -> Request {
             kind: CreateKind::Create,
         }),
         1 => Write::SetData { path: path.into(), data, version: -1 },
-        _ => Write::Multi(vec![Write::SetData { path: path.into(), data, version: -1 }]),
+        _ => Write::multi(vec![Write::SetData { path: path.into(), data, version: -1 }]),
     })
 }
 

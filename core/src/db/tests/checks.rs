@@ -31,7 +31,7 @@ fn assert_refused(lone: &mut Lone, rows: Vec<(Write, ErrorCode)>) {
             continue;
         }
         let result =
-            lone.write(Write::Multi(vec![create("/m", 0), write.clone(), delete("/m", 9)]));
+            lone.write(Write::multi(vec![create("/m", 0), write.clone(), delete("/m", 9)]));
         let results = [None, Some(code), Some(RuntimeInconsistency)].map(OpResult::Error);
         assert_eq!(result, Ok(Response::Multi(results.to_vec())), "{write:?}");
         assert_eq!(lone.changes, []);
@@ -153,13 +153,13 @@ fn updates_and_checks_check_in_order() {
             continue;
         }
         for (write, code) in rows {
-            let result = lone.write(Write::Multi(vec![write.clone()]));
+            let result = lone.write(Write::multi(vec![write.clone()]));
             let refused = Response::Multi(vec![OpResult::Error(Some(code))]);
             assert_eq!(result, Ok(refused), "{write:?}");
         }
     }
     assert_eq!(lone.write(check("/open", 0)), Err(Unimplemented));
-    let checked = lone.write(Write::Multi(vec![check("/open", 0), check("/open", -1)]));
+    let checked = lone.write(Write::multi(vec![check("/open", 0), check("/open", -1)]));
     assert_eq!(checked, Ok(Response::Multi(vec![OpResult::Check, OpResult::Check])));
     let rows = vec![
         (set_acl("/zz/", vec![], 9), BadArguments),
@@ -169,6 +169,16 @@ fn updates_and_checks_check_in_order() {
         (set_acl("/open", open_acl(), 9), BadVersion),
     ];
     assert_refused(&mut lone, rows);
+}
+
+/// It finds the root, but is no valid path, though that of the root is known to be.
+#[test]
+fn an_empty_path_is_bad_after_the_root_was_set() {
+    let mut lone = lone();
+    lone.write(set("/", -1)).unwrap();
+    assert_refused(&mut lone, vec![(set("", 9), BadArguments), (set("/", 9), BadVersion)]);
+    let refused = Response::Multi(vec![OpResult::Error(Some(BadArguments))]);
+    assert_eq!(lone.write(Write::multi(vec![check("", -1)])), Ok(refused));
 }
 
 type Verb = (i32, fn(&str) -> Write);
@@ -291,7 +301,7 @@ fn who_am_i_shows_schemes_and_users() {
 fn a_multi_sees_its_own_effects_and_answers_in_kind() {
     let mut lone = Lone::new();
     let create2 = Create { kind: CreateKind::Create2, ..creation("/a/b", 0) };
-    let answer = lone.write(Write::Multi(vec![
+    let answer = lone.write(Write::multi(vec![
         create("/a", 0),
         Write::Create(create2),
         set("/a", 0),
@@ -310,16 +320,16 @@ fn a_multi_sees_its_own_effects_and_answers_in_kind() {
     let kinds: Vec<_> = lone.changes.iter().map(|(kind, _)| *kind).collect();
     use ChangeKind::{Created, DataChanged, Deleted};
     assert_eq!(kinds, [Created, Created, DataChanged, Deleted]);
-    assert_eq!(lone.write(Write::Multi(vec![])), Ok(Response::Multi(vec![])));
+    assert_eq!(lone.write(Write::multi(vec![])), Ok(Response::Multi(vec![])));
 }
 
 #[test]
 fn a_multi_of_what_it_may_not_hold_is_refused_whole() {
     let mut lone = Lone::new();
-    let foreign = [Write::CloseSession, Write::Multi(vec![]), set_acl("/", open_acl(), -1)];
+    let foreign = [Write::CloseSession, Write::multi(vec![]), set_acl("/", open_acl(), -1)];
     for foreign in foreign {
         let content = lone.db.tree.digest();
-        let answer = lone.write(Write::Multi(vec![create("/a", 0), foreign]));
+        let answer = lone.write(Write::multi(vec![create("/a", 0), foreign]));
         assert_eq!(answer, Err(MarshallingError));
         assert_eq!(lone.db.tree.digest(), content);
     }

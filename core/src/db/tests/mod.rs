@@ -9,6 +9,8 @@ mod rules;
 mod sessions;
 mod stats;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::proto::{Create, CreateKind, Identities, Stat};
 

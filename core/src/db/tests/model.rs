@@ -477,7 +477,7 @@ fn write() -> impl Strategy<Value = Write> {
         30 => op(),
         2 => (path(), any_acl(), version())
             .prop_map(|(path, acl, version)| Write::SetAcl { path, acl: acl.into(), version }),
-        15 => vec(op(), 0..4).prop_map(Write::Multi),
+        15 => vec(op(), 0..4).prop_map(Write::multi),
         1 => Just(Write::CloseSession),
     ]
 }

@@ -163,14 +163,14 @@ fn a_quota_is_checked_after_all_but_the_version() {
 #[test]
 fn a_multi_counts_what_it_did_itself_and_takes_it_back() {
     let mut lone = with_limits("=;byteHardLimit=14");
-    let both = |n_bytes| Write::Multi(vec![sized("/q/a", 5), put("/q/a", n_bytes)]);
+    let both = |n_bytes| Write::multi(vec![sized("/q/a", 5), put("/q/a", n_bytes)]);
     let Ok(Response::Multi(results)) = lone.write(both(11)) else { panic!() };
     assert_eq!(results[1], crate::proto::OpResult::Error(Some(QuotaExceeded)));
     assert_eq!(usage(&lone, "/q"), "count=1,bytes=4");
     let digest = lone.db.tree.digest();
     let disarmed =
         vec![delete("/zookeeper/quota/q/zookeeper_limits", -1), sized("/q/big", 99), stats("/zz")];
-    assert!(matches!(lone.write(Write::Multi(disarmed)), Ok(Response::Multi(_))));
+    assert!(matches!(lone.write(Write::multi(disarmed)), Ok(Response::Multi(_))));
     assert_eq!(lone.db.tree.digest(), digest, "the quota came back, too");
     let Ok(Response::Multi(results)) = lone.write(both(10)) else { panic!() };
     assert!(matches!(results[1], crate::proto::OpResult::SetData(_)));
@@ -231,7 +231,7 @@ fn usage_that_a_client_has_overwritten_is_counted_anew() {
     lone.write(Write::SetData { path: path.into(), data, version: -1 }).unwrap();
     assert_eq!(lone.write(create("/q/b", 0)), Err(QuotaExceeded));
     lone.rules.enforce_quota = false;
-    lone.write(Write::Multi(vec![sized("/q/b", 0), put("/q", 0)])).unwrap();
+    lone.write(Write::multi(vec![sized("/q/b", 0), put("/q", 0)])).unwrap();
     assert_eq!(
         usage(&lone, "/q"),
         "count=9223372036854775807,bytes=-9223372036854775808",
@@ -333,8 +333,8 @@ fn a_multi_cannot_have_one_subtree_counted_over_and_over() {
     }
     lone.make("/zookeeper/quota/wide", 0);
     let path = "/zookeeper/quota/wide/zookeeper_stats";
-    lone.write(Write::Multi(vec![stats("/wide"), delete(path, -1), stats("/wide")])).unwrap();
+    lone.write(Write::multi(vec![stats("/wide"), delete(path, -1), stats("/wide")])).unwrap();
     assert_eq!(usage(&lone, "/wide"), "count=0,bytes=0", "as its client wrote it");
-    lone.write(Write::Multi(vec![delete(path, -1), stats("/wide")])).unwrap();
+    lone.write(Write::multi(vec![delete(path, -1), stats("/wide")])).unwrap();
     assert_eq!(usage(&lone, "/wide"), "count=110001,bytes=4");
 }

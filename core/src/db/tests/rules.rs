@@ -30,7 +30,7 @@ fn where_acls_are_skipped_everybody_may_do_everything() {
             create("/shut/y", 0),
             delete("/shut/x", -1),
             set("/shut", -1),
-            Write::Multi(vec![check("/shut", -1)]),
+            Write::multi(vec![check("/shut", -1)]),
             set_acl("/shut", acl(1, "ip", "::1"), -1),
         ]
     };
@@ -107,7 +107,7 @@ fn a_write_without_permission_is_known_before_it_is_tried() {
         (set("/shut/x", 7), None),
         (container("/shut/c"), None),
         (ttl("/shut/t", 5), None),
-        (Write::Multi(vec![set("/shut", -1)]), None),
+        (Write::multi(vec![set("/shut", -1)]), None),
         (Write::CloseSession, None),
     ];
     for (write, code) in rows {

@@ -247,7 +247,7 @@ fn a_local_session_makes_no_ephemeral_and_has_no_end_in_the_log() {
     assert_eq!(lone.act(local_write(token, 2, create("no path", 3))), refused, "as in ZooKeeper");
     let flags = lone.act(local_write(token, 3, create("/e", 9)));
     assert_eq!(flags, Outcome::Answered(Err(ErrorCode::BadArguments)), "flags come first");
-    let multi = Write::Multi(vec![create("/a", 0), create("/e", 1), create("/b", 0)]);
+    let multi = Write::multi(vec![create("/a", 0), create("/e", 1), create("/b", 0)]);
     let results = vec![
         OpResult::Error(None),
         OpResult::Error(Some(ErrorCode::EphemeralOnLocalSession)),

@@ -91,12 +91,13 @@ fn numbers_of_sequential_names_count_all_creations() {
     assert!(lone.write(create("/sq/plain", 0)).is_err());
     lone.write(delete("/sq/plain", -1)).unwrap();
     assert_eq!(lone.make("/sq/y-", 3), "/sq/y-0000000002");
-    let failing = Write::Multi(vec![create("/sq/x-", 2), delete("/zz", -1)]);
+    let failing = Write::multi(vec![create("/sq/x-", 2), delete("/zz", -1)]);
     lone.write(failing).unwrap();
     assert_eq!(lone.make("/sq/", 2), "/sq/0000000003");
     assert_eq!(lone.make("/sq/..", 2), "/sq/..0000000004");
     let far = |lone: &mut Lone, cversion| {
-        lone.db.tree.update_stat("/sq", |stat| stat.cversion = cversion);
+        let spot = lone.db.tree.find("/sq").unwrap();
+        lone.db.tree.update_stat(spot, |stat| stat.cversion = cversion);
     };
     far(&mut lone, i32::MAX);
     assert_eq!(lone.make("/sq/x-", 2), "/sq/x-2147483647");
@@ -112,7 +113,8 @@ fn versions_wrap_and_leave_out_minus_one() {
     let mut lone = Lone::new();
     lone.make("/v", 0);
     for (version, next) in [(i32::MAX, i32::MIN), (-2, 0)] {
-        lone.db.tree.update_stat("/v", |stat| {
+        let spot = lone.db.tree.find("/v").unwrap();
+        lone.db.tree.update_stat(spot, |stat| {
             stat.version = version;
             stat.aversion = version;
         });

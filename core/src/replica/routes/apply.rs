@@ -9,7 +9,6 @@ use crate::proto::{ConnectResponse, ErrorCode, Permissions, Response, Write, Zxi
 use crate::raft::{Entry, Payload, Role};
 use crate::replica::connection::{Attachment, Scope};
 use crate::replica::counts::Told;
-use crate::replica::pipeline::PendingWrite;
 use crate::replica::{CloseReason, Output, Replica, zxid_after};
 use crate::time::Instant;
 use crate::tree::permits;
@@ -47,6 +46,7 @@ impl Replica {
                     self.fire(zxid, change);
                 }
                 self.note_digest(zxid);
+                self.db.take_back(applied.changes);
                 self.settle(zxid, &txn.action, applied.outcome);
             }
         }
@@ -187,7 +187,7 @@ impl Replica {
         result: Result<Response, ErrorCode>,
     ) {
         let finished = self.connections.line(conn, |line| line.finish_write(sequence));
-        let Some(PendingWrite { xid, .. }) = finished else { return };
+        let Some(xid) = finished else { return };
         self.outputs.push_back(Output::Reply { conn, xid, zxid, result });
         if mutated!(ReplyOvertakesEvent) {
             self.outputs.hurry_last();

@@ -89,9 +89,9 @@ impl Replica {
         self.enter_local(conn, xid, Local::Refuse { error, zxid, close });
     }
 
-    pub(in crate::replica) fn enter_write(&mut self, conn: ConnId, xid: Xid, write: Write) {
+    pub(in crate::replica) fn enter_write(&mut self, conn: ConnId, xid: Xid, mut write: Write) {
         let now = self.now.instant;
-        let write = self.config.auth.admitted(write);
+        self.config.auth.strike(&mut write);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let attachment = connection.attachment().expect("checked at the door");
         if self.config.eager_acl

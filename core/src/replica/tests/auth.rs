@@ -178,7 +178,7 @@ fn a_scheme_that_is_not_offered_is_refused_where_its_turn_is() {
         let answer = e.call(a.conn, Request::Write(create_for("bad", &[acl])));
         assert_eq!(answer, Err(ErrorCode::BadArguments), "the path comes first");
         let good = create_for("/ok", &[("world", "anyone")]);
-        let multi = Write::Multi(vec![good, create_for("/a", &[acl])]);
+        let multi = Write::multi(vec![good, create_for("/a", &[acl])]);
         let failed = vec![OpResult::Error(None), OpResult::Error(Some(ErrorCode::InvalidAcl))];
         assert_eq!(e.call(a.conn, Request::Write(multi)), Ok(Response::Multi(failed)));
     }
@@ -255,7 +255,7 @@ fn what_is_refused_eagerly_costs_no_zxid_and_keeps_its_place() {
     let invalid = Request::Write(create_for("/c", &[("sasl", "bob")]));
     assert_eq!(asked(&mut e, &a, invalid), (Err(ErrorCode::InvalidAcl), 0, None));
     assert_eq!(e.running[&ServerId(1)].database().zxid(), before);
-    let multi = Write::Multi(vec![Write::Check { path: "/a".into(), version: -1 }]);
+    let multi = Write::multi(vec![Write::Check { path: "/a".into(), version: -1 }]);
     let failed = vec![OpResult::Error(Some(ErrorCode::NoAuth))];
     assert_eq!(e.call(a.conn, Request::Write(multi)), Ok(Response::Multi(failed)));
     assert_eq!(e.call(a.conn, set("/missing", "x", -1)), Err(ErrorCode::NoNode));

@@ -107,7 +107,7 @@ fn an_ephemeral_in_a_local_session_is_an_error_unless_it_may_be_upgraded() {
         assert_eq!(refused, Err(ErrorCode::EphemeralOnLocalSession));
         assert_eq!(last_zxid(&e, e.leader()), before + 1, "a failed write takes a zxid");
     }
-    let multi = Request::Write(Write::Multi(vec![]));
+    let multi = Request::Write(Write::multi(vec![]));
     assert_eq!(e.call(a.conn, multi), Ok(Response::Multi(vec![])));
 }
 
@@ -153,10 +153,10 @@ fn a_multi_with_an_ephemeral_upgrades_and_one_without_does_not() {
         Request::Write(write) => write,
         other => panic!("{other:?}"),
     };
-    let plain = Write::Multi(vec![write("/a", 0), write("/b", 0)]);
+    let plain = Write::multi(vec![write("/a", 0), write("/b", 0)]);
     e.call(a.conn, Request::Write(plain)).expect("done");
     assert_eq!(e.running[&e.leader()].stats().sessions, 0);
-    let mixed = Write::Multi(vec![write("/c", 0), write("/e", 1)]);
+    let mixed = Write::multi(vec![write("/c", 0), write("/e", 1)]);
     match e.call(a.conn, Request::Write(mixed)) {
         Ok(Response::Multi(results)) => {
             assert!(results.iter().all(|result| matches!(result, OpResult::Create(_))));

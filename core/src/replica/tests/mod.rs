@@ -308,7 +308,7 @@ fn a_multi_is_all_or_nothing() {
     let a = e.open(follower);
     let Request::Write(make) = create("/m", 0) else { unreachable!() };
     let bad = Write::Check { path: "/m".into(), version: 9 };
-    let result = e.call(a.conn, Request::Write(Write::Multi(vec![make, bad])));
+    let result = e.call(a.conn, Request::Write(Write::multi(vec![make, bad])));
     let expected = vec![OpResult::Error(None), OpResult::Error(Some(ErrorCode::BadVersion))];
     assert_eq!(result, Ok(Response::Multi(expected)));
     assert_eq!(e.call(a.conn, exists("/m")), Err(ErrorCode::NoNode));

@@ -114,7 +114,7 @@ fn what_changes_something_or_needs_the_others_is_refused_in_its_turn() {
         set("/a", "y", -1),
         Request::Write(delete),
         Request::Write(check),
-        Request::Write(Write::Multi(Vec::new())),
+        Request::Write(Write::multi(Vec::new())),
         Request::Sync("/".into()),
         Request::Reconfig(Reconfig { joining: None, leaving: None, members: None, version: -1 }),
     ];

@@ -83,7 +83,7 @@ fn a_multi_that_would_store_anything_is_refused_as_a_whole() {
     let (Request::Write(remove), Request::Write(make)) = (delete("/a"), create("/b", 0)) else {
         unreachable!("both are writes");
     };
-    let multi = |writes| Request::Write(Write::Multi(writes));
+    let multi = |writes: Vec<Write>| Request::Write(Write::multi(writes));
     let refused = e.call(client.conn, multi(vec![remove.clone(), make]));
     let errors = [ErrorCode::QuotaExceeded].map(Some);
     let expected: Vec<_> = [None].into_iter().chain(errors).map(OpResult::Error).collect();

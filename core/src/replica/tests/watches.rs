@@ -169,7 +169,7 @@ fn who_is_to_hear_more_than_there_is_room_for_hears_all_up_to_there_and_is_close
     let part = |path: &str| Write::SetData { path: path.into(), data: None, version: -1 };
     let mut parts: Vec<Write> = (0..10).map(|_| part("/a")).collect();
     parts.push(part("/b"));
-    e.call(writer, Request::Write(Write::Multi(parts))).expect("done");
+    e.call(writer, Request::Write(Write::multi(parts))).expect("done");
     // Six events for each of four, one more for the first; then there is no room for three of them,
     // nor for anybody else: the queue is only read afterwards.
     for (n, &conn) in watchers.iter().chain([&late]).enumerate() {

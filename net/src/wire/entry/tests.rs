@@ -106,7 +106,7 @@ fn golden() -> Vec<(Entry<Txn>, String)> {
         (write(check.clone()), of_write("0d 02 2f76 0e")),
         (write(Write::CloseSession), of_write("f5")),
         (
-            write(Write::Multi(vec![check.clone(), set, delete])),
+            write(Write::multi(vec![check.clone(), set, delete])),
             of_write("0e 03 0d 02 2f76 0e 05 02 2f76 00 01 02 02 2f76 00"),
         ),
         (

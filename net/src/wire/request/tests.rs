@@ -74,7 +74,7 @@ fn captured_multis_decode() {
          0000001f 00000005 776f726c64 00000006 616e796f6e65 00000000 0000000d 00 ffffffff 00000002
          2f76 00000007 ffffffff 01 ffffffff",
         3,
-        &Request::Write(Write::Multi(vec![create, check(7)])),
+        &Request::Write(Write::multi(vec![create, check(7)])),
     );
     let data = Some(Bytes::from_static(b"x"));
     let set = Write::SetData { path: "/v".into(), data, version: 0 };
@@ -82,7 +82,7 @@ fn captured_multis_decode() {
         "0000003c 00000004 0000000e 0000000d 00 ffffffff 00000002 2f76 00000000 00000005 00
          ffffffff 00000002 2f76 00000001 78 00000000 ffffffff 01 ffffffff",
         4,
-        &Request::Write(Write::Multi(vec![check(0), set])),
+        &Request::Write(Write::multi(vec![check(0), set])),
     );
 }
 
@@ -139,7 +139,7 @@ fn a_cut_header_is_an_error_and_a_cut_record_is_malformed() {
     let rewatch = Rewatch { persistent: vec![path()], ..Rewatch::default() };
     let packet = AuthPacket { scheme: "digest".into(), auth: Some(Bytes::from_static(b"a:b")) };
     let requests = [
-        Request::Write(Write::Multi(vec![
+        Request::Write(Write::multi(vec![
             write.clone(),
             Write::Delete { path: path(), version: 1 },
         ])),
@@ -304,7 +304,7 @@ fn a_multi_holds_only_what_belongs_in_it() {
     let path_watch = "00000002 2f61 01";
     assert_eq!(
         multi(14, 13, path_version),
-        Request::Write(Write::Multi(vec![Write::Check { path: "/a".into(), version: 1 }]))
+        Request::Write(Write::multi(vec![Write::Check { path: "/a".into(), version: 1 }]))
     );
     for (op, watch) in [(4, false), (8, false)] {
         let path = Text::from("/a");
@@ -331,7 +331,7 @@ fn a_multi_holds_only_what_belongs_in_it() {
 #[test]
 fn an_empty_multi_is_legal_and_one_without_an_end_is_not() {
     let end = "ffffffff 01 ffffffff";
-    assert_eq!(decode(&format!("00000001 0000000e {end}")), Request::Write(Write::Multi(vec![])));
+    assert_eq!(decode(&format!("00000001 0000000e {end}")), Request::Write(Write::multi(vec![])));
     assert_eq!(decode(&format!("00000001 00000016 {end}")), Request::Read(Read::Multi(vec![])));
     assert_eq!(decode("00000001 0000000e"), Request::Malformed);
 }
@@ -378,11 +378,11 @@ fn read() -> impl Strategy<Value = Read> {
 fn write() -> impl Strategy<Value = Write> {
     samples::write().prop_map(|mut write| {
         if let Write::Multi(writes) = &mut write {
-            for write in writes {
+            writes.change(|write| {
                 if let Write::Create(create) = write {
                     (create.flags, create.kind, create.ttl_ms) = (0, CreateKind::Create2, -1);
                 }
-            }
+            });
         }
         write
     })

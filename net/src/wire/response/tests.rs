@@ -166,7 +166,7 @@ fn frames_stand_one_behind_the_other() {
 #[test]
 fn a_cut_answer_is_an_error() {
     let get = Request::Read(Read::GetData { path: "/v".into(), watch: false });
-    let multi = Request::Write(Write::Multi(vec![]));
+    let multi = Request::Write(Write::multi(vec![]));
     let results = vec![
         OpResult::Create2("/a".into(), stat()),
         OpResult::Names(vec!["b".into()]),
@@ -258,7 +258,7 @@ fn exchange() -> impl Strategy<Value = (Request, Response)> {
             (read(Read::CountDescendants { path: path() }), Response::Count(count))
         }),
         vec(result(), 0..5)
-            .prop_map(|results| (Request::Write(Write::Multi(vec![])), Response::Multi(results))),
+            .prop_map(|results| (Request::Write(Write::multi(vec![])), Response::Multi(results))),
         data().prop_map(|token| {
             let asked = Request::Sasl(SaslToken(Bytes::new()));
             (asked, Response::Sasl(token.map(SaslToken)))

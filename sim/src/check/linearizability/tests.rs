@@ -150,7 +150,7 @@ fn an_ephemeral_goes_with_its_session_and_no_other_znode_does() {
 
 #[test]
 fn the_parts_of_a_multi_happen_and_those_of_a_failed_one_do_not() {
-    let multi = || Write::Multi(vec![set("y", -1), Write::Check { path: "/a".into(), version: 1 }]);
+    let multi = || Write::multi(vec![set("y", -1), Write::Check { path: "/a".into(), version: 1 }]);
     let done = || {
         let stat = Stat { version: 1, ..Stat::default() };
         Ok(Response::Multi(vec![OpResult::SetData(stat), OpResult::Check]))

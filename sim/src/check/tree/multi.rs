@@ -95,7 +95,7 @@ mod tests {
     use crate::model::{Change, ChangeKind};
 
     fn deletes(n: usize) -> Write {
-        Write::Multi(vec![Write::Delete { path: "/a".into(), version: -1 }; n])
+        Write::multi(vec![Write::Delete { path: "/a".into(), version: -1 }; n])
     }
 
     fn answered(results: &[OpResult]) -> Verdict {

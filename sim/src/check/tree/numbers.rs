@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn numbers_within_one_multi_grow_too() {
         let parts = vec![sequential("/s-", 2), sequential("/t-", 3)];
-        let request = Request::Write(Write::Multi(parts));
+        let request = Request::Write(Write::multi(parts));
         let judge = |first: &str, second: &str| {
             let paths = [first, second].map(|path| OpResult::Create(path.into()));
             let answer = Response::Multi(paths.to_vec());

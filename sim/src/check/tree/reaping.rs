@@ -120,7 +120,7 @@ mod tests {
     fn only_a_delete_or_the_leader_takes_them() {
         let by = |path: &str| Outcome::Answered {
             author: Box::new(author(5, 1, 1)),
-            write: Box::new(Write::Multi(vec![Write::Delete { path: path.into(), version: -1 }])),
+            write: Box::new(Write::multi(vec![Write::Delete { path: path.into(), version: -1 }])),
             result: Ok(Response::Empty),
         };
         let state = before(Kind::Container, 1);

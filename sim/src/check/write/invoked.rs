@@ -154,7 +154,7 @@ pub(in crate::check) mod tests {
         assert!(!is_as_asked(&whole, &stripped, &DONE));
         assert!(!is_as_asked(&whole, &stripped, &Err(ErrorCode::NoNode)));
         assert!(!is_as_asked(&delete("/a"), &stripped, &refused));
-        let multi = |write: &Write| Write::Multi(vec![delete("/b"), write.clone()]);
+        let multi = |write: &Write| Write::multi(vec![delete("/b"), write.clone()]);
         let results = |second: OpResult| Ok(Response::Multi(vec![OpResult::Delete, second]));
         let failed = results(OpResult::Error(Some(ErrorCode::NoNode)));
         assert!(is_as_asked(&multi(&whole), &multi(&stripped), &failed));
