@@ -64,7 +64,7 @@ def options():
     asked = parser.parse_args()
     if asked.quick:
         asked.nodes, asked.connections, asked.servers = [10, 1_000], [1, 20], [1, 3]
-        asked.middle, asked.seconds, asked.warm_up, asked.rounds = [1_000, 20, 3], 0.2, 0.1, 2
+        asked.middle, asked.seconds, asked.warm_up, asked.rounds = [1_000, 20, 3], 0.1, 0.05, 1
     if len(asked.middle) != 3:
         parser.error("--middle takes three numbers")
     return asked
@@ -166,21 +166,24 @@ class Scaling:
             for point in points:
                 cells = [f"{getattr(point, axis):,}"]
                 for work in works:
-                    cells += self.cells(point, work, points)
+                    cells += self.cells(axis, point, work, points)
                 cells.append(f"{max(self.resident[point]):.0f}")
                 self.say(f"| {' | '.join(cells)} |")
 
-    def cells(self, point, work, points):
-        """The median of all rounds, their range, and how much it is of the cheapest point."""
-        costs = self.costs[point, work]
-        alls = [cost.all for cost in costs]
-        least = min(statistics.median(c.all for c in self.costs[p, work]) for p in points)
-        middle = statistics.median(alls)
-        return [
-            f"{middle:.2f} ({min(alls):.2f} to {max(alls):.2f}), {middle / least:.2f}x",
-            f"{statistics.median(cost.mean for cost in costs):.2f}",
-            f"{statistics.median(cost.leader for cost in costs):.2f}",
-        ]
+    def cells(self, axis, point, work, points):
+        """Medians over the rounds. What is to be flat along this axis has its range, and how many
+        times the cheapest point it is. With more servers reads are to cost all of them the same,
+        and writes each of them."""
+        flat = ("all", "mean") if axis == "servers" else ("all",)
+        return [self.cell(field, point, work, points, field in flat) for field in Cost._fields]
+
+    def cell(self, field, point, work, points, with_range):
+        rounds = {p: [getattr(cost, field) for cost in self.costs[p, work]] for p in points}
+        medians = {p: statistics.median(costs) for p, costs in rounds.items()}
+        if not with_range:
+            return f"{medians[point]:.2f}"
+        here, times = rounds[point], medians[point] / min(medians.values())
+        return f"{medians[point]:.2f} ({min(here):.2f} to {max(here):.2f}), {times:.2f}x"
 
 
 def of_connections(point, asked):
