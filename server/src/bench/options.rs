@@ -61,7 +61,7 @@ pub struct BenchArguments {
     /// The session timeout asked for
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// The znode below which all happens; it must not exist [default: /zokor-bench-RANDOM]
+    /// All happens below this znode; without --reuse it must be new [default: /zokor-bench-RANDOM]
     #[arg(long, value_name = "PATH", value_parser = root)]
     pub root: Option<String>,
     /// Leaves the znodes there at the end
