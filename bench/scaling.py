@@ -55,10 +55,11 @@ def options():
         help="what the other two are while one is changed",
     )
     parser.add_argument("--outstanding", type=int, default=16, help="under way in a connection")
-    parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
-    parser.add_argument("--warm-up", type=float, default=1, help="seconds before each")
+    parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
+    parser.add_argument("--warm-up", type=float, default=2, help="seconds before each")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--folder", help="where data lies; a temporary one by default")
+    parser.add_argument("--set", action="append", default=[], help="one more line of zoo.cfg")
     parser.add_argument("--out", help="a file for the tables")
     parser.add_argument("--quick", action="store_true", help="only shows that this works")
     asked = parser.parse_args()
@@ -109,7 +110,7 @@ class Scaling:
             for point in points:
                 work_at[point] += [work for work in works if work not in work_at[point]]
         for n_servers, nodes in sorted({(point.servers, point.nodes) for point in work_at}):
-            servers = Servers("zokor", self.binary, folder, n_servers=n_servers)
+            servers = Servers("zokor", self.binary, folder, self.asked.set, n_servers)
             try:
                 servers.start_all()
                 servers.first_write()
