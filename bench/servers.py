@@ -1,4 +1,4 @@
-"""Three servers of one kind for the comparison: started, killed, asked, and what they cost."""
+"""Servers of one kind that belong together: started, killed, asked, and what they cost."""
 
 import os
 import pathlib
@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests" / "interop
 from start import claim_ports, mode  # noqa: E402
 
 N_SERVERS = 3
+LEADS = ("leader", "standalone")
 BOUND = 120
 JARS = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
 
@@ -27,12 +28,12 @@ JAVA += ["org.apache.zookeeper.server.quorum.QuorumPeerMain"]
 class Servers:
     """`kind` is `zookeeper` or `zokor`."""
 
-    def __init__(self, kind, binary, folder, extra=()):
-        self.kind, self.binary = kind, binary
+    def __init__(self, kind, binary, folder, extra=(), n_servers=N_SERVERS):
+        self.kind, self.binary, self.n_servers = kind, binary, n_servers
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"bench-{kind}-", dir=folder))
-        self.claim, self.ports = claim_ports(3 * N_SERVERS)
-        self.processes = [None] * N_SERVERS
-        for index in range(N_SERVERS):
+        self.claim, self.ports = claim_ports(3 * n_servers)
+        self.processes = [None] * n_servers
+        for index in range(n_servers):
             self._configure(index, extra)
 
     def _configure(self, index, extra):
@@ -41,8 +42,8 @@ class Servers:
         lines = [*SETTINGS, *extra, f"dataDir={place}/data", f"clientPort={self.ports[index]}"]
         lines += ["clientPortAddress=127.0.0.1", "4lw.commands.whitelist=*"]
         lines += ["admin.enableServer=false"]
-        for other in range(N_SERVERS):
-            peer, election = self.ports[N_SERVERS + 2 * other :][:2]
+        for other in range(self.n_servers):
+            peer, election = self.ports[self.n_servers + 2 * other :][:2]
             lines.append(f"server.{other + 1}=127.0.0.1:{peer}:{election}")
         (place / "zoo.cfg").write_text("\n".join(lines) + "\n")
         (place / "data" / "myid").write_text(f"{index + 1}\n")
@@ -58,7 +59,7 @@ class Servers:
         self.processes[index] = process
 
     def start_all(self):
-        for index in range(N_SERVERS):
+        for index in range(self.n_servers):
             self.start(index)
 
     def kill(self, index):
@@ -80,19 +81,19 @@ class Servers:
         end = time.monotonic() + BOUND
         while True:
             modes = self.modes()
-            if all(modes) and modes.count("leader") == 1:
+            if all(modes) and sum(mode in LEADS for mode in modes) == 1:
                 return
             assert time.monotonic() < end, f"{self.kind} does not serve: {modes}"
             time.sleep(0.05)
 
     def leader(self):
-        return self.modes().index("leader")
+        return next(index for index, mode in enumerate(self.modes()) if mode in LEADS)
 
     def hosts(self):
         """Followers first: a single connection is one to a follower on both sides."""
         ranked = sorted(zip(self.modes(), self.ports))
-        ports = [port for kind, port in ranked if kind != "leader"]
-        ports += [port for kind, port in ranked if kind == "leader"]
+        ports = [port for kind, port in ranked if kind not in LEADS]
+        ports += [port for kind, port in ranked if kind in LEADS]
         return ",".join(f"127.0.0.1:{port}" for port in ports)
 
     def pids(self):
@@ -108,7 +109,7 @@ class Servers:
 
     def disk_mb(self):
         files = [path for path in self.folder.rglob("*") if path.is_file()]
-        return sum(path.stat().st_blocks for path in files) * 512 / 1e6 / N_SERVERS
+        return sum(path.stat().st_blocks for path in files) * 512 / 1e6 / self.n_servers
 
     def snapshots(self):
         """How many snapshots lie on the disks, by server and name."""

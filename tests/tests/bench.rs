@@ -1,10 +1,11 @@
 //! `zokor bench` against servers: every kind of work is done, counted, and leaves nothing behind.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use zokor_tests::program::zokor;
 use zokor_tests::records::mode;
-use zokor_tests::{Ensemble, ErrorCode};
+use zokor_tests::{Ensemble, ErrorCode, eventually};
 
 fn bench(ensemble: &Ensemble, arguments: &str) -> Output {
     let hosts: Vec<String> = ensemble.addresses().iter().map(ToString::to_string).collect();
@@ -180,9 +181,9 @@ fn a_killed_server_costs_what_was_under_way_and_the_run_goes_on() {
     let mut command = Command::new(zokor());
     command.args(["bench", "--json", "--mix", "set", "--connections", "6", "--outstanding", "2"]);
     command.args(["--hosts", &hosts.join(","), "--duration", "4s", "--root", "/killed"]);
-    command.stdout(std::process::Stdio::piped());
+    command.stdout(Stdio::piped());
     let run = command.spawn().expect("the program runs");
-    zokor_tests::eventually("the run has begun", || {
+    eventually("the run has begun", || {
         let stat = ensemble.client(0).exists("/killed/nodes/00000000", false);
         stat.ok().filter(|stat| stat.version > 0)
     });
@@ -207,4 +208,103 @@ fn nobody_there_is_said_in_a_sentence() {
     let problem = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(problem.starts_with("zokor: no server grants a session: 127.0.0.1:"), "{problem}");
+}
+
+#[test]
+fn connections_that_a_server_refuses_end_the_run_in_a_sentence() {
+    let ensemble = Ensemble::of(1).line("maxClientCnxns=4").start();
+    let output = bench(&ensemble, "--connections 9 --count 10 --root /refused");
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{problem}");
+    assert!(problem.contains("no more than 4 of 9 connections came up: "), "{problem}");
+    eventually("the znodes are gone", || {
+        let gone = ensemble.client(0).exists("/refused", false);
+        (gone == Err(ErrorCode::NO_NODE)).then_some(())
+    });
+}
+
+#[test]
+fn the_first_signal_ends_a_run_that_waits_for_its_connections() {
+    let ensemble = Ensemble::of(1).line("maxClientCnxns=4").start();
+    let mut client = ensemble.client(0);
+    let mut command = Command::new(zokor());
+    command.args(["bench", "--hosts", &ensemble.address(0).to_string(), "--connections", "9"]);
+    command.args(["--nodes", "20", "--root", "/waiting", "--duration", "1s"]);
+    let run = command.stderr(Stdio::piped()).spawn().expect("the program runs");
+    eventually("the last znode is made", || client.exists("/waiting/nodes/00000019", false).ok());
+    let pid = Pid::from_child(&run);
+    kill_process(pid, Signal::TERM).expect("our own child");
+    let output = run.wait_with_output().expect("it ends");
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{problem}");
+    assert!(problem.contains("ended before all connections were up"), "{problem}");
+    eventually("the znodes are gone", || {
+        (client.exists("/waiting", false) == Err(ErrorCode::NO_NODE)).then_some(())
+    });
+}
+
+#[test]
+fn what_one_run_left_the_next_one_works_on() {
+    let ensemble = Ensemble::trio();
+    let first = "--mix set --nodes 300 --connections 1 --count 1 --warm-up 0s --root /again --keep";
+    assert!(bench(&ensemble, first).status.success());
+    for mix in ["get", "set", "set", "multi=1,sequential=1"] {
+        let again = format!("--json --mix {mix} --nodes 300 --count 600 --root /again --reuse");
+        let output = bench(&ensemble, &again);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if mix.contains("sequential") {
+            // No run before has made their parent.
+            let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+            let words = "finding /again/sequential failed with NoNode: --reuse needs";
+            assert!(problem.contains(words), "{problem}");
+        } else {
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(done(&text, mix), 600);
+        }
+    }
+    let mut client = ensemble.client(0);
+    client.sync("/").expect("sync");
+    // The nodes, and what is above them.
+    assert_eq!(client.count_descendants("/again"), Ok(301));
+    let stat = client.exists("/again/nodes/00000299", false).expect("it is there");
+    assert!(stat.version > 0, "{stat:?}");
+}
+
+#[test]
+fn what_no_run_left_is_not_worked_on() {
+    let ensemble = Ensemble::standalone();
+    for (arguments, words) in [
+        ("--root /none --reuse", "failed with NoNode: --reuse needs what a run with the same"),
+        ("--root /none --reuse --mix create", "create and delete need a root of their own"),
+        ("--reuse", "--root"),
+    ] {
+        let output = bench(&ensemble, arguments);
+        let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && problem.contains(words), "{arguments}: {problem}");
+    }
+    is_empty(&ensemble);
+}
+
+#[test]
+fn servers_that_want_clients_to_authenticate_are_told_of_in_words() {
+    let settings = ["enforce.auth.enabled=true", "enforce.auth.schemes=digest"];
+    let ensemble = Ensemble::of(1).line(settings[0]).line(settings[1]).start();
+    let output = bench(&ensemble, "--count 10");
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{problem}");
+    assert!(problem.contains("the servers want clients that authenticate"), "{problem}");
+}
+
+#[test]
+fn a_place_that_cannot_be_is_refused_before_anything_is_asked() {
+    for (host, words) in [
+        ("127.0.0.1:99999", "\"99999\" is no port from 1 to 65535"),
+        ("127.0.0.1:2181/app", "--root says below which znode"),
+        ("nobody.invalid:2181", "nobody.invalid:2181 cannot be looked up: "),
+    ] {
+        let output = Command::new(zokor()).args(["bench", "--hosts", host]).output();
+        let output = output.expect("the program runs");
+        let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && problem.contains(words), "{host}: {problem}");
+    }
 }

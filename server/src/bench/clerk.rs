@@ -3,7 +3,7 @@
 //! Invariant: only what lies below the root of this run is ever deleted, and the root was not there
 //! before.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -28,16 +28,16 @@ impl Clerk {
     /// A session at the first server that grants one.
     pub(super) fn open(hosts: &[SocketAddr], timeout: Duration) -> Result<Clerk, String> {
         let end = Instant::now() + CONNECT_PATIENCE;
-        let mut problem = String::new();
         loop {
+            let mut problems = Vec::new();
             for host in hosts {
                 match Clerk::greet(*host, timeout) {
                     Ok(clerk) => return Ok(clerk),
-                    Err(error) => problem = format!("{host}: {error}"),
+                    Err(error) => problems.push(format!("{host}: {error}")),
                 }
             }
             if Instant::now() >= end {
-                return Err(format!("no server grants a session: {problem}"));
+                return Err(format!("no server grants a session: {}", problems.join("; ")));
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -78,7 +78,8 @@ impl Clerk {
         for part in requests.chunks(WINDOW) {
             for (request, result) in part.iter().zip(self.ask(part)?) {
                 if let Err(error) = result {
-                    return Err(format!("{} failed with {}", what(request), name_of(error)));
+                    let (what, name) = (what(request), name_of(error));
+                    return Err(format!("{what} failed with {name}{}", advice(error)));
                 }
             }
         }
@@ -199,7 +200,8 @@ impl Clerk {
             if let Some(frame) = frame.map_err(|error| error.to_string())? {
                 return Ok(frame);
             }
-            match self.stream.read(&mut space).map_err(|error| error.to_string())? {
+            let read = self.stream.read(&mut space);
+            match read.map_err(|error| in_words(&error))? {
                 0 => return Err("the server closed the connection".into()),
                 n => self.input.extend_from_slice(&space[..n]),
             }
@@ -207,9 +209,31 @@ impl Clerk {
     }
 }
 
+/// What to do about an error, where there is more to say than its name.
+fn advice(error: i32) -> &'static str {
+    match error {
+        NO_AUTH => ": not everybody may do that here; --root names a znode where all may",
+        AUTH_FAILED | REQUIRES_AUTH => {
+            ": the servers want clients that authenticate, which this load does not"
+        }
+        _ => "",
+    }
+}
+
+/// The system's words for a wait that was too long are of no use to anybody.
+fn in_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            "no answer; does it speak ZooKeeper's protocol?".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn what(request: &Request) -> String {
     match request {
         Request::Write(Write::Create(create)) => format!("creating {}", create.path),
+        Request::Read(Read::Exists { path, .. }) => format!("finding {path}"),
         Request::Sync(path) => format!("sync of {path}"),
         _ => "a request".to_owned(),
     }
@@ -226,3 +250,6 @@ const PARTS: usize = 100;
 /// Bytes sent before answers are read: less than any server buffers.
 const BATCH_SIZE: usize = 64 * 1024;
 const NO_NODE: i32 = -101;
+const NO_AUTH: i32 = -102;
+const AUTH_FAILED: i32 = -115;
+const REQUIRES_AUTH: i32 = -124;

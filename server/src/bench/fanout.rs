@@ -212,7 +212,7 @@ impl Load for Fanout {
             self.meter.turn(now_ns);
         }
         if !self.meter.has_started() {
-            return Some(u64::MAX);
+            return self.meter.awaits_start(links.stuck(now_ns)).then_some(u64::MAX);
         }
         self.meter.turn(now_ns);
         self.change(links, now_ns);

@@ -68,8 +68,10 @@ pub(super) struct Links {
     start: Instant,
     upkeep_ns: u64,
     n_up: usize,
+    /// The most that were up at a time, and since when.
+    best: (usize, u64),
     /// Why a connection was lost last.
-    pub(super) trouble: String,
+    trouble: String,
 }
 
 impl Links {
@@ -85,6 +87,7 @@ impl Links {
             start: Instant::now(),
             upkeep_ns: 0,
             n_up: 0,
+            best: (0, 0),
             trouble: "no server answers".into(),
         })
     }
@@ -97,6 +100,16 @@ impl Links {
     /// Whether all are up.
     pub(super) fn all_up(&self) -> bool {
         self.n_up == self.links.len()
+    }
+
+    /// Why not all will be up, if no more than before have come up for long.
+    pub(super) fn stuck(&self, now_ns: u64) -> Option<String> {
+        let (n_best, since_ns) = self.best;
+        let is_stuck = !self.all_up() && now_ns.saturating_sub(since_ns) >= STUCK_NS;
+        is_stuck.then(|| {
+            let n = self.links.len();
+            format!("no more than {n_best} of {n} connections came up: {}", self.trouble)
+        })
     }
 
     /// Whether this one is up.
@@ -209,6 +222,9 @@ impl Links {
                 Ok(Some(Message::Greeted)) => self.mark(link),
                 Ok(Some(Message::Up)) => {
                     self.n_up += 1;
+                    if self.n_up > self.best.0 {
+                        self.best = (self.n_up, now_ns);
+                    }
                     load.up(self, link, now_ns);
                 }
                 Ok(Some(Message::Event)) => load.event(self, link, now_ns),
@@ -328,6 +344,8 @@ impl Links {
 
 const UPKEEP_NS: u64 = 50_000_000;
 const RETRY_NS: u64 = 20_000_000;
+/// How long connections may take to become more before the first operation.
+const STUCK_NS: u64 = 10_000_000_000;
 const GREETING_NS: u64 = 5_000_000_000;
 const CLOSING_NS: u64 = 1_000_000_000;
 const NEVER_NS: u64 = u64::MAX;

@@ -31,6 +31,8 @@ pub(super) struct Meter {
     stop: Arc<AtomicBool>,
     pids: Vec<u32>,
     costs_before: Vec<Cost>,
+    /// Why the run never started.
+    vain: Option<String>,
     /// What was counted.
     pub(super) tally: Tally,
 }
@@ -87,6 +89,7 @@ impl Meter {
             stop,
             pids: pids.collect(),
             costs_before: Vec::new(),
+            vain: None,
             tally: Tally::new(0),
         }
     }
@@ -96,6 +99,14 @@ impl Meter {
         self.phase = Phase::WarmingUp;
         self.from_ns = now_ns + self.warm_up_ns;
         self.end_ns = self.duration_ns.map_or(u64::MAX, |duration| self.from_ns + duration);
+    }
+
+    /// Whether the start is still waited for: not if it is `hopeless`, nor once the run is to end.
+    pub(super) fn awaits_start(&mut self, hopeless: Option<String>) -> bool {
+        let is_stopped = self.stop.load(Ordering::Relaxed);
+        let stopped = is_stopped.then(|| "ended before all connections were up".to_owned());
+        self.vain = hopeless.or(stopped);
+        self.vain.is_none()
     }
 
     /// Whether the run has started.
@@ -164,15 +175,18 @@ impl Meter {
         self.phase == Phase::Draining && now_ns >= self.over_ns + DRAIN_NS
     }
 
-    /// All is answered, or given up.
-    pub(super) fn finish(mut self, now_ns: u64) -> Measured {
+    /// All is answered, or given up. An `Err` says why nothing was measured.
+    pub(super) fn finish(mut self, now_ns: u64) -> Result<Measured, String> {
+        if let Some(why) = self.vain {
+            return Err(why);
+        }
         self.tally.pause.heard(now_ns);
         self.tally.write_pause.heard(now_ns);
         self.tell();
         let after = Cost::of_all(&self.pids);
         let costs = self.costs_before.iter().zip(after).map(|(before, after)| after.since(before));
         let elapsed = Duration::from_nanos(now_ns.saturating_sub(self.from_ns));
-        Measured { costs: costs.collect(), elapsed, tally: self.tally }
+        Ok(Measured { costs: costs.collect(), elapsed, tally: self.tally })
     }
 
     fn tell(&mut self) {

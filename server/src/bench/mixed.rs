@@ -190,7 +190,7 @@ impl Load for Mixed<'_> {
     fn turn(&mut self, links: &mut Links, now_ns: u64) -> Option<u64> {
         if !self.meter.has_started() {
             if !links.all_up() {
-                return Some(u64::MAX);
+                return self.meter.awaits_start(links.stuck(now_ns)).then_some(u64::MAX);
             }
             self.meter.start(now_ns);
             self.epoch_ns = now_ns;

@@ -8,6 +8,8 @@ mod clerk;
 mod cost;
 mod fanout;
 mod farewell;
+mod files;
+mod hosts;
 mod link;
 mod links;
 mod meter;
@@ -20,12 +22,15 @@ mod report;
 mod schedule;
 mod tally;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub use options::BenchArguments;
+
+use zokor_core::proto::Request;
 
 use crate::stop::StopSignals;
 use churn::Churn;
@@ -36,7 +41,7 @@ use links::{Links, Load, Manner};
 use meter::{Measured, Meter};
 use mix::Kind;
 use mixed::Mixed;
-use operations::Places;
+use operations::{Places, ends};
 use report::Report;
 
 /// Runs a load as the arguments say and prints what it brought. The first signal ends it early, and
@@ -63,13 +68,15 @@ pub async fn run(arguments: &BenchArguments) -> Result<ExitCode, String> {
 }
 
 fn run_here(arguments: &BenchArguments, stop: Arc<AtomicBool>) -> Result<ExitCode, String> {
-    let hosts = addresses(&arguments.hosts)?;
+    arguments.check()?;
+    files::make_room(arguments.n_connections())?;
+    let hosts = hosts::addresses(&arguments.hosts)?;
     let root = match &arguments.root {
         Some(root) => root.clone(),
         None => random_root()?,
     };
     let places = Places::new(&root, arguments);
-    prepare(arguments, &hosts, &places, &root)?;
+    prepare(arguments, &hosts, &places, &root, &stop)?;
     let meter = Meter::new(arguments, stop);
     let measured = measure(arguments, &hosts, places, meter);
     let left_behind = tidy(arguments, &hosts, &root);
@@ -83,7 +90,7 @@ fn run_here(arguments: &BenchArguments, stop: Arc<AtomicBool>) -> Result<ExitCod
     } else {
         print!("{}", report.table());
     }
-    let good = measured.tally.n_errors() == 0 && (left_behind.is_none() || arguments.keep);
+    let good = measured.tally.n_errors() == 0 && (left_behind.is_none() || arguments.keeps());
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -92,12 +99,20 @@ fn prepare(
     hosts: &[SocketAddr],
     places: &Places,
     root: &str,
+    stop: &AtomicBool,
 ) -> Result<(), String> {
     let mut clerk = Clerk::open(hosts, arguments.timeout)?;
     let requests = places.prepared(arguments);
+    if arguments.reuse {
+        let found = clerk.make(&ends(root, &requests));
+        clerk.close();
+        return found.map_err(|problem| {
+            format!("{problem}: --reuse needs what a run with the same arguments and --keep made")
+        });
+    }
     // The root by itself: if it is there, nothing below it is ours.
     clerk.make(&requests[..1])?;
-    let made = clerk.make(&requests[1..]);
+    let made = make_all(arguments, &mut clerk, &requests[1..], stop);
     clerk.close();
     made.map_err(|problem| match tidy(arguments, hosts, root) {
         Some(left) => format!("{problem}; left behind: {left}"),
@@ -105,9 +120,31 @@ fn prepare(
     })
 }
 
+/// In parts, so that it can be told how far it is, and ended.
+fn make_all(
+    arguments: &BenchArguments,
+    clerk: &mut Clerk,
+    requests: &[Request],
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    let (mut told, mut n_made) = (Instant::now(), 0);
+    for part in requests.chunks(PART) {
+        if stop.load(Ordering::Relaxed) {
+            return Err("ended before all znodes were made".into());
+        }
+        clerk.make(part)?;
+        n_made += part.len();
+        if !arguments.quiet && told.elapsed() >= Duration::from_secs(1) {
+            told = Instant::now();
+            eprintln!("{n_made} of {} znodes made", requests.len());
+        }
+    }
+    Ok(())
+}
+
 /// Deletes all that the run has made. Returns what is left.
 fn tidy(arguments: &BenchArguments, hosts: &[SocketAddr], root: &str) -> Option<String> {
-    if arguments.keep {
+    if arguments.keeps() {
         return Some(format!("{root}, as asked"));
     }
     let cleared = Clerk::open(hosts, arguments.timeout).and_then(|mut clerk| {
@@ -127,9 +164,8 @@ fn measure(
 ) -> Result<Measured, String> {
     let is_fanout = arguments.mix.has(Kind::Watch);
     let is_churn = arguments.mix.has(Kind::Session);
-    let n = if is_fanout { arguments.watchers + 1 } else { arguments.connections };
     let manner = Manner {
-        n: n as usize,
+        n: arguments.n_connections() as usize,
         timeout: arguments.timeout,
         exact: arguments.rate.is_some(),
         syncs_first: !is_churn,
@@ -138,13 +174,13 @@ fn measure(
     let mut links = Links::new(manner, hosts).map_err(cannot)?;
     let measured = if is_fanout {
         let mut load = Fanout::new(places, arguments.watchers, arguments.rate, meter);
-        drive(&mut links, &mut load).map(|now_ns| load.meter.finish(now_ns))
+        drive(&mut links, &mut load).and_then(|now_ns| load.meter.finish(now_ns))
     } else if is_churn {
         let mut load = Churn::new(arguments.connections, arguments.rate, meter);
-        drive(&mut links, &mut load).map(|now_ns| load.meter.finish(now_ns))
+        drive(&mut links, &mut load).and_then(|now_ns| load.meter.finish(now_ns))
     } else {
         let mut load = Mixed::new(arguments, places, meter);
-        drive(&mut links, &mut load).map(|now_ns| load.meter.finish(now_ns))
+        drive(&mut links, &mut load).and_then(|now_ns| load.meter.finish(now_ns))
     };
     if !is_churn {
         links.run(&mut Farewell::default()).map_err(cannot)?;
@@ -158,20 +194,11 @@ fn drive(links: &mut Links, load: &mut dyn Load) -> Result<u64, String> {
     Ok(links.now_ns())
 }
 
-fn addresses(hosts: &[String]) -> Result<Vec<SocketAddr>, String> {
-    let address = |host: &String| {
-        let with_port = match host.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => host.clone(),
-            _ => format!("{host}:2181"),
-        };
-        let found = with_port.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
-        found.into_iter().next().ok_or_else(|| format!("{host} has no address"))
-    };
-    hosts.iter().map(address).collect()
-}
-
 fn random_root() -> Result<String, String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| format!("no random bytes: {error}"))?;
     Ok(format!("/zokor-bench-{:016x}", u64::from_be_bytes(bytes)))
 }
+
+/// Znodes that are made between two looks at the clock.
+const PART: usize = 1_000;

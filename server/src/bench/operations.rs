@@ -158,6 +158,23 @@ impl Made {
     }
 }
 
+/// Asks for the last of the children that `prepared` makes below each parent: if they are there, so
+/// is the rest. Whatever server is asked, it is up to date by then.
+pub(super) fn ends(root: &str, prepared: &[Request]) -> Vec<Request> {
+    let path = |request: &Request| match request {
+        Request::Write(Write::Create(create)) => create.path.clone(),
+        other => unreachable!("{other:?} makes no znode"),
+    };
+    let paths: Vec<Text> = prepared.iter().map(path).collect();
+    let parent = |path: &Text| path.rfind('/').map(|at| path[..at].to_owned());
+    let exists = |family: &[Text]| {
+        let path = family.last().expect("no chunk is empty").clone();
+        Request::Read(Read::Exists { path, watch: false })
+    };
+    let families = paths.chunk_by(|one, next| parent(one) == parent(next));
+    [Request::Sync(root.into())].into_iter().chain(families.map(exists)).collect()
+}
+
 /// A znode without data.
 fn folder(path: &str) -> Request {
     create(path.into(), Bytes::new(), 0)

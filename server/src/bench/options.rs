@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::mix::Mix;
+use super::mix::{Kind, Mix};
 
 /// The arguments of `zokor bench`.
 #[derive(Args, Clone, Debug)]
@@ -61,12 +61,15 @@ pub struct BenchArguments {
     /// The session timeout asked for
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// The znode below which all happens; it must not exist [default: /zokor-bench-RANDOM]
+    /// All happens below this znode; without --reuse it must be new [default: /zokor-bench-RANDOM]
     #[arg(long, value_name = "PATH", value_parser = root)]
     pub root: Option<String>,
     /// Leaves the znodes there at the end
     #[arg(long)]
     pub keep: bool,
+    /// Works on what an earlier run with the same arguments left at --root, and leaves it there
+    #[arg(long, requires = "root")]
+    pub reuse: bool,
     /// Which znodes and kinds come in which order
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -79,6 +82,27 @@ pub struct BenchArguments {
     /// No progress on standard error
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl BenchArguments {
+    /// Whether the arguments fit each other, where clap cannot tell.
+    pub(super) fn check(&self) -> Result<(), String> {
+        // Their names would be those of the earlier run.
+        if self.reuse && [Kind::Create, Kind::Delete].iter().any(|&kind| self.mix.has(kind)) {
+            return Err("create and delete need a root of their own, without --reuse".into());
+        }
+        Ok(())
+    }
+
+    /// Whether what is below the root stays: it was asked for, or an earlier run made it.
+    pub(super) fn keeps(&self) -> bool {
+        self.keep || self.reuse
+    }
+
+    /// How many connections there are.
+    pub(super) fn n_connections(&self) -> u32 {
+        if self.mix.has(Kind::Watch) { self.watchers + 1 } else { self.connections }
+    }
 }
 
 /// A number and a unit; without one, seconds.
@@ -136,7 +160,9 @@ at the end. The exit code is 1 if any operation failed or anything is left behin
 Examples:
   zokor bench --hosts a:2181,b:2181,c:2181 --connections 64 --outstanding 1
   zokor bench --mix set --rate 500 --duration 1m
-  zokor bench --mix watch --watchers 1000 --count 20 --json";
+  zokor bench --mix watch --watchers 1000 --count 20 --json
+  zokor bench --root /big --nodes 1000000 --keep      and again, without making the znodes:
+  zokor bench --root /big --nodes 1000000 --reuse --mix set";
 
 #[cfg(test)]
 mod tests {
