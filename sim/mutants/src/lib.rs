@@ -90,8 +90,8 @@ catalogue! {
     "M25c" DamageCut: "damage to what was durable is cut as if it were a torn tail",
     "M26" ChecksumIgnored: "the checksum of a record's body is not looked at",
     "M27" SyncErrorIgnored: "the log's sync fails and counts as done",
-    "M28" WipedVotesAtOnce: "a server that has lost its disk votes at once, as a new one, and no leader \
-        notices what it has forgotten",
+    "M28" WipedVotesAtOnce: "a server that has lost its disk votes at once, as a new one, \
+        and no leader notices what it has forgotten",
     "M29" HardStateInOnePlace: "the hard state is in the log alone, and its last record there \
         counts as the last that there was",
     "M30a" EpochNotOpened: "a new term opens no new epoch",
