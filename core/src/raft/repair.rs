@@ -495,6 +495,12 @@ mod tests {
         Arc::new(Entry { id: id(term, index), payload: Payload::Command(index) })
     }
 
+    /// A log that ends with `last`, of which `behind` is whole and only names are left of `named`.
+    fn hole(behind: Vec<SharedEntry<u64>>, named: Vec<EntryId>, last: EntryId) -> Damage<u64> {
+        let (seams, is_end_lost, is_vote_lost) = (BTreeSet::new(), false, false);
+        Damage { behind, named, seams, last, is_end_lost, is_vote_lost }
+    }
+
     fn server(recovered: Recovered<u64>) -> Raft<u64> {
         let mut config = Config::new(ServerId(2), Membership::of_voters([1, 2, 3].map(ServerId)));
         config.may_be_wiped = true;
@@ -540,14 +546,7 @@ mod tests {
 
     #[test]
     fn a_learner_under_repair_takes_no_state_that_is_older_than_its_own() {
-        let damage = Damage {
-            behind: vec![entry(4, 9)],
-            named: vec![id(4, 8)],
-            seams: BTreeSet::new(),
-            last: id(4, 9),
-            is_end_lost: false,
-            is_vote_lost: false,
-        };
+        let damage = hole(vec![entry(4, 9)], vec![id(4, 8)], id(4, 9));
         let hard_state = HardState { term: Term(4), vote: None };
         let recovered = Recovered { hard_state, snapshot: snapshot(4, 7), ..Recovered::default() };
         let mut damaged = server(Recovered { damage: Some(damage), ..recovered });
@@ -560,14 +559,9 @@ mod tests {
 
     #[test]
     fn a_seam_that_the_terms_around_it_close_needs_nobody() {
-        let damage = Damage {
-            behind: vec![entry(1, 2), entry(1, 3)],
-            named: Vec::new(),
-            seams: [Index(2)].into(),
-            last: id(1, 3),
-            is_end_lost: false,
-            is_vote_lost: false,
-        };
+        let seams = [Index(2)].into();
+        let behind = vec![entry(1, 2), entry(1, 3)];
+        let damage = Damage { seams, ..hole(behind, Vec::new(), id(1, 3)) };
         let hard_state = HardState { term: Term(1), vote: None };
         let entries = vec![entry(1, 1)];
         let mut damaged =
@@ -579,14 +573,7 @@ mod tests {
 
     #[test]
     fn entries_that_fill_a_hole_wait_for_the_snapshot_that_is_on_its_way() {
-        let damage = Damage {
-            behind: vec![entry(1, 3)],
-            named: vec![id(1, 2)],
-            seams: BTreeSet::new(),
-            last: id(1, 3),
-            is_end_lost: false,
-            is_vote_lost: false,
-        };
+        let damage = hole(vec![entry(1, 3)], vec![id(1, 2)], id(1, 3));
         let hard_state = HardState { term: Term(1), vote: None };
         let entries = vec![entry(1, 1)];
         let mut damaged =

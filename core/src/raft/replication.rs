@@ -183,6 +183,7 @@ pub(super) fn rejected<C: Command>(
     // term end, and ours of no later term end here.
     let retry = state.log.last_not_above(hint).index.min(hint.index);
     let Some(progress) = progress_of(state, from) else { return false };
+    // That mutant is without the second lock, too: it would hide behind this one.
     if !progress.denied(previous) || mutated!(WipedVotesAtOnce) {
         progress.rejected(previous, retry);
         return false;

@@ -49,6 +49,22 @@ impl SectorPlan {
         }
     }
 
+    /// Small sectors of which nothing fails by chance: a scene damages them, and what is damaged
+    /// comes back.
+    pub fn mending(segment_bytes: u64) -> Self {
+        SectorPlan {
+            sector_bytes: 512,
+            segment_bytes,
+            snapshots_kept: 2,
+            errors: false,
+            full: false,
+            damage: true,
+            repairs: true,
+            scrubs: false,
+            votes: false,
+        }
+    }
+
     /// Whether logs rot where their votes are.
     pub fn rots_votes(&self) -> bool {
         self.damage && self.repairs && self.votes

@@ -58,7 +58,7 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
         disk: DiskPlan {
             latency_min: 500,
             latency_spread: 3_000,
-            sectors: (scene == Scene::DisksInTurn).then(mending),
+            sectors: (scene == Scene::DisksInTurn).then(|| SectorPlan::mending(4 << 20)),
             ..DiskPlan::default()
         },
         process: ProcessPlan::default(),
@@ -73,21 +73,6 @@ pub(super) fn plan(scene: Scene, seed: u64) -> Plan {
             ..ClientPlan::default()
         },
         ..Plan::new(seed).voters_only()
-    }
-}
-
-/// Disks whose damage comes back.
-fn mending() -> SectorPlan {
-    SectorPlan {
-        sector_bytes: 512,
-        segment_bytes: 4 << 20,
-        snapshots_kept: 2,
-        errors: false,
-        full: false,
-        damage: true,
-        repairs: true,
-        scrubs: false,
-        votes: false,
     }
 }
 

@@ -12,17 +12,7 @@ const VARIATIONS: u64 = 8;
 
 /// Three servers, with a client at each that goes on writing.
 fn trio() -> Script {
-    let sectors = SectorPlan {
-        sector_bytes: 512,
-        segment_bytes: 64 << 10,
-        snapshots_kept: 2,
-        errors: false,
-        full: false,
-        damage: true,
-        repairs: true,
-        scrubs: false,
-        votes: false,
-    };
+    let sectors = SectorPlan::mending(64 << 10);
     let mut script = Script::calm(3)
         .with(|plan| plan.disk.sectors = Some(sectors.clone()))
         .led()
