@@ -228,6 +228,11 @@ impl Reader {
         &self.bytes[span]
     }
 
+    /// A share in them.
+    pub fn slice(&self, span: Range<usize>) -> Bytes {
+        self.bytes.slice(span)
+    }
+
     fn take(&mut self, length: usize) -> Range<usize> {
         let start = self.offset;
         self.offset += length;
@@ -245,11 +250,20 @@ impl Reader {
 
 /// Appends a varint.
 pub fn put_varint(out: &mut BytesMut, mut value: u64) {
-    while value >= 0x80 {
-        out.put_u8(value as u8 | 0x80);
-        value >>= 7;
+    if value < 0x80 {
+        out.put_u8(value as u8);
+        return;
     }
-    out.put_u8(value as u8);
+    // Put together first: each `put` asks for room.
+    let mut groups = [0; MAX_VARINT_BYTES];
+    let mut n = 0;
+    while value >= 0x80 {
+        groups[n] = value as u8 | 0x80;
+        value >>= 7;
+        n += 1;
+    }
+    groups[n] = value as u8;
+    out.put_slice(&groups[..=n]);
 }
 
 /// Appends a signed number.
@@ -302,6 +316,7 @@ fn saturated(length: u64) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }
 
+const MAX_VARINT_BYTES: usize = 10;
 /// Where the tenth byte of a varint goes: one bit is left for it.
 const LAST_SHIFT: u32 = 63;
 

@@ -5,6 +5,7 @@
 //! Invariant: an entry has one encoding. What decodes encodes to the same bytes again, so that
 //! equal logs are equal bytes.
 
+mod author;
 mod restore;
 
 use std::collections::BTreeSet;
@@ -13,9 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use zokor_core::db::{Action, Author, Lane, LocalWork, Rules, Txn};
 use zokor_core::groups::Groups;
 use zokor_core::id::{Nonce, Sequence, ServerId, SessionId, Token};
-use zokor_core::proto::{
-    Acl, AclList, Create, CreateKind, Ensemble, Id, Identities, Member, Permissions, Write,
-};
+use zokor_core::proto::{Acl, AclList, Create, CreateKind, Ensemble, Member, Permissions, Write};
 use zokor_core::raft::{Entry, EntryId, Index, Membership, Payload, Term};
 use zokor_core::time::WallTime;
 
@@ -24,6 +23,7 @@ use super::compact::{
 };
 use super::groups::{has_groups, put_groups, put_groups_of, take_groups, take_groups_of};
 use super::{WireError, opcode, shared_open_acl};
+use author::{put_author, put_id, take_author, take_id};
 
 /// The first byte of every entry and action.
 pub const VERSION: u8 = 1;
@@ -299,29 +299,6 @@ fn take_lane(reader: &mut Reader) -> Result<Lane, WireError> {
     })
 }
 
-fn put_author(out: &mut BytesMut, author: &Author) {
-    put_fixed(out, author.session.0 as u64);
-    put_signed(out, author.token.0);
-    put_varint(out, author.sequence.0);
-    put_count(out, author.identities.len());
-    for id in author.identities.iter() {
-        put_id(out, id);
-    }
-}
-
-fn take_author(reader: &mut Reader) -> Result<Author, WireError> {
-    const MIN_SIZE: usize = 2;
-    let session = SessionId(reader.fixed("session")? as i64);
-    let token = Token(reader.signed("token")?);
-    let sequence = Sequence(reader.varint("sequence")?);
-    let count = reader.count("identities", MIN_SIZE)?;
-    let mut ids = Vec::with_capacity(count);
-    for _ in 0..count {
-        ids.push(take_id(reader)?);
-    }
-    Ok(Author { session, token, sequence, identities: Identities::from(ids) })
-}
-
 /// A write, by the opcode that it has on the client's wire, as one signed byte.
 fn put_write(out: &mut BytesMut, write: &Write) {
     let Write::Multi(writes) = write else {
@@ -436,15 +413,6 @@ fn may_stand_in_multi(write: &Write) -> bool {
         }
         Write::SetAcl { .. } | Write::Multi(_) | Write::CloseSession => false,
     }
-}
-
-fn put_id(out: &mut BytesMut, id: &Id) {
-    put_text(out, &id.scheme);
-    put_text(out, &id.id);
-}
-
-fn take_id(reader: &mut Reader) -> Result<Id, WireError> {
-    Ok(Id { scheme: reader.text("scheme")?, id: reader.text("id")? })
 }
 
 fn put_servers(out: &mut BytesMut, servers: &BTreeSet<ServerId>) {

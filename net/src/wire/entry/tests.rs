@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use zokor_core::db::{ImageNode, RestoreStep, RestoredSession, StoredStat};
-use zokor_core::proto::{Text, open_acl};
+use zokor_core::proto::{Id, Identities, Text, open_acl};
 
 use super::*;
 use crate::wire::samples::{self, bytes_of, hex};
