@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::Notify;
-use zokor_core::id::{SessionId, Xid};
+use zokor_core::id::{ConnId, SessionId, Xid};
 use zokor_core::proto::{ConnectResponse, ErrorCode, Event, OpResult, Response, Text, Zxid};
 use zokor_core::time::{Instant, Now};
 
@@ -291,6 +291,14 @@ impl Connection {
         self.out = BytesMut::new();
         self.waiting = VecDeque::new();
         (self.waiting_bytes, self.waiting_event_bytes) = (0, 0);
+    }
+
+    /// It is to be woken at the end of this wake-up: `conn` comes into the `list` of these, once.
+    pub(super) fn put_on(&mut self, conn: ConnId, list: &mut Vec<ConnId>) {
+        if !self.due {
+            self.due = true;
+            list.push(conn);
+        }
     }
 
     /// About how many bytes are kept for what it is to be told; nothing once it is cut.

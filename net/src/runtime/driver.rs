@@ -32,6 +32,7 @@ use super::restore::Restores;
 use super::scrubber::{Grants, ScrubJob};
 use super::snapshot_writer::SnapshotJob;
 use super::throttle::Bucket;
+use super::written::Encoded;
 use crate::transport::{Complaints, TurnedAway};
 
 /// The ways to storage's workers.
@@ -47,6 +48,7 @@ pub(super) struct Driver {
     pub(super) machine: Box<dyn Machine>,
     pub(super) limits: Limits,
     pub(super) peers: Peers,
+    pub(super) encoded: Encoded,
     pub(super) connections: BTreeMap<ConnId, Connection>,
     pub(super) traffic: Traffic,
     pub(super) counts: ServiceCounts,
@@ -123,6 +125,7 @@ impl Driver {
             machine,
             limits,
             peers,
+            encoded: Encoded::default(),
             connections: BTreeMap::new(),
             traffic: Traffic::default(),
             counts: ServiceCounts::default(),
@@ -173,6 +176,7 @@ impl Driver {
                 break;
             }
         }
+        self.encoded.forget();
         self.tell_deeds(now);
         self.shed(now);
         for conn in std::mem::take(&mut self.due) {
@@ -441,7 +445,8 @@ impl Driver {
         match output {
             Output::Persist(batch) => {
                 self.log_queue.enter(&mut self.counts, batch.ticket, now.instant);
-                self.write_log(LogJob::Persist(batch));
+                let written = self.encoded.parts(&batch.append);
+                self.write_log(LogJob::Persist(Box::new(batch), written));
             }
             Output::Purge { through } => self.write_log(LogJob::Purge(through)),
             Output::Checkpoint { ticket, snapshot } => {
@@ -455,7 +460,9 @@ impl Driver {
             Output::Trust { from } => self.keep(SnapshotJob::Trust { from }),
             Output::Alarm(alarm) => doubt_told::tell(&alarm),
             Output::Send { to, message } => {
-                self.peers.send(now.instant, to, message, self.machine.zxid());
+                let zxid = self.machine.zxid();
+                let written = self.encoded.of(&message);
+                self.peers.send(now.instant, to, message, zxid, written.as_ref());
             }
             Output::Connected { conn, response } => {
                 if let Some(connection) = self.connections.get_mut(&conn)
@@ -511,7 +518,7 @@ impl Driver {
         self.kept_bytes -= connection.kept_bytes();
         let fits = connection.say(now.instant, saying, &self.limits, &mut self.counts.sent);
         self.kept_bytes += connection.kept_bytes();
-        due(&mut self.due, conn, connection);
+        connection.put_on(conn, &mut self.due);
         if !fits {
             self.cut(now, conn, "it does not read what it is sent: too much waits for it");
         }
@@ -526,7 +533,7 @@ impl Driver {
         if connection.phase != Phase::Cut {
             connection.phase = Phase::Finishing;
         }
-        due(&mut self.due, conn, connection);
+        connection.put_on(conn, &mut self.due);
         if reason == CloseReason::TooManyEvents {
             let why = "more events wait for all clients together than may, and it was to hear more";
             self.complain(now, "client port", address, why);
@@ -588,10 +595,3 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the same thing is said about a peer that does not show who it is.
 const UNPROVEN_PERIOD: Duration = Duration::from_secs(60);
-
-fn due(list: &mut Vec<ConnId>, conn: ConnId, connection: &mut Connection) {
-    if !connection.due {
-        connection.due = true;
-        list.push(conn);
-    }
-}

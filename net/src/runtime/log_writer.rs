@@ -19,7 +19,7 @@ use zokor_core::raft::{Index, Persist, Ticket};
 use super::counts::StepTimes;
 use super::scrubber::{ScrubJob, ScrubSteps, ScrubStore};
 use super::snapshot_writer::{SnapshotJob, SnapshotSteps, SnapshotStore};
-use crate::storage::{Disk, Error, Scrubbed, Wal};
+use crate::storage::{Disk, Error, Scrubbed, Wal, Written};
 
 /// Why a store has not done what it was asked; each in plain words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +43,16 @@ impl Refusal {
 
 /// Where the log goes.
 pub trait LogStore: Send + 'static {
-    /// Makes the batches durable, in order, in one sync.
+    /// Makes the batches durable, in order, in one sync. `written` has the bytes of each batch's
+    /// entries as far as they are known; see [`Wal::persist_written`].
     ///
     /// # Errors
     /// If the disk fails, or has no room.
-    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal>;
+    fn persist(
+        &mut self,
+        batches: &[Persist<Txn>],
+        written: &[Vec<Written>],
+    ) -> Result<(), Refusal>;
 
     /// How many bytes are free where the log is; `None` if the disk does not say.
     fn free_bytes(&mut self) -> Option<u64>;
@@ -79,8 +84,13 @@ pub trait LogStore: Send + 'static {
 }
 
 impl<D: Disk> LogStore for Wal<D> {
-    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal> {
-        Wal::persist(self, batches).map_err(|error| Refusal::of(&error, self.is_poisoned()))
+    fn persist(
+        &mut self,
+        batches: &[Persist<Txn>],
+        written: &[Vec<Written>],
+    ) -> Result<(), Refusal> {
+        let done = Wal::persist_written(self, batches, written);
+        done.map_err(|error| Refusal::of(&error, self.is_poisoned()))
     }
 
     fn free_bytes(&mut self) -> Option<u64> {
@@ -165,8 +175,8 @@ pub fn storage_workers<L: LogStore, S: SnapshotStore, C: ScrubStore>(
 /// What is asked of the log.
 #[derive(Debug)]
 pub enum LogJob {
-    /// To be made durable.
-    Persist(Persist<Txn>),
+    /// To be made durable; the bytes of its entries, if these are known.
+    Persist(Box<Persist<Txn>>, Vec<Written>),
     /// Entries up to here may go.
     Purge(Index),
     /// How far the log is durable is to be noted in the second place.
@@ -351,7 +361,7 @@ impl Drop for Guard {
 pub struct LogSteps<L> {
     log: L,
     /// What the disk has had no room for yet, in order.
-    waiting: Vec<Persist<Txn>>,
+    waiting: (Vec<Persist<Txn>>, Vec<Vec<Written>>),
     purge: Option<Index>,
     mark: bool,
     measure: bool,
@@ -361,7 +371,7 @@ pub struct LogSteps<L> {
 impl<L> LogSteps<L> {
     fn new(log: L) -> Self {
         let (mark, measure, mend) = (false, false, false);
-        LogSteps { log, waiting: Vec::new(), purge: None, mark, measure, mend }
+        LogSteps { log, waiting: Default::default(), purge: None, mark, measure, mend }
     }
 }
 
@@ -371,11 +381,15 @@ impl<L: LogStore> Steps for LogSteps<L> {
 
     fn step(&mut self, jobs: &mut Vec<LogJob>) -> Result<Option<Done>, String> {
         let was_waiting = self.waits();
-        let mut batches = std::mem::take(&mut self.waiting);
+        let (mut batches, mut written) = std::mem::take(&mut self.waiting);
         batches.reserve(jobs.len());
+        written.reserve(jobs.len());
         for job in jobs.drain(..) {
             match job {
-                LogJob::Persist(batch) => batches.push(batch),
+                LogJob::Persist(batch, parts) => {
+                    batches.push(*batch);
+                    written.push(parts);
+                }
                 // What may go may go later as well.
                 LogJob::Purge(through) => self.purge = self.purge.max(Some(through)),
                 LogJob::Mark => self.mark = true,
@@ -385,10 +399,10 @@ impl<L: LogStore> Steps for LogSteps<L> {
         }
         assert!(batches.is_sorted_by_key(|batch| batch.ticket), "tickets are given in order");
         let Some(last) = batches.last().map(|batch| batch.ticket) else { return Ok(None) };
-        match self.log.persist(&batches) {
+        match self.log.persist(&batches, &written) {
             Ok(()) => Ok(Some(Done::Persisted(last))),
             Err(Refusal::Full(why)) => {
-                self.waiting = batches;
+                self.waiting = (batches, written);
                 Ok((!was_waiting).then_some(Done::Waits(why)))
             }
             Err(Refusal::Failed(why)) => Err(why),
@@ -396,7 +410,7 @@ impl<L: LogStore> Steps for LogSteps<L> {
     }
 
     fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.0.is_empty()
     }
 
     fn tidy(&mut self) -> Result<Option<Done>, String> {
@@ -407,7 +421,7 @@ impl<L: LogStore> Steps for LogSteps<L> {
             self.log.purge(through)?;
         }
         // Not while something waits for room: it would be written ahead of its turn.
-        if self.waiting.is_empty() && std::mem::take(&mut self.mend) {
+        if !self.waits() && std::mem::take(&mut self.mend) {
             self.log.mend()?;
         }
         let measure = std::mem::take(&mut self.measure);
@@ -447,7 +461,7 @@ mod tests {
     }
 
     impl LogStore for Log {
-        fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal> {
+        fn persist(&mut self, batches: &[Persist<Txn>], _: &[Vec<Written>]) -> Result<(), Refusal> {
             self.calls.lock().unwrap().push(batches.iter().map(|batch| batch.ticket.0).collect());
             let mut n_full = self.n_full.lock().unwrap();
             if *n_full > 0 {
@@ -482,26 +496,27 @@ mod tests {
 
     impl SnapshotStore for Log {
         fn save(&mut self, _: &Snapshot) -> Result<(), Refusal> {
-            self.persist(&[])
+            self.persist(&[], &[])
         }
 
         fn distrust(&mut self, why: &str, _: &Snapshot) -> Result<Option<String>, Refusal> {
-            self.persist(&[]).map(|()| Some(why.to_owned()))
+            self.persist(&[], &[]).map(|()| Some(why.to_owned()))
         }
 
         fn trust(&mut self, _: Index) -> Result<(), Refusal> {
-            self.persist(&[])
+            self.persist(&[], &[])
         }
     }
 
     fn batch(ticket: u64) -> LogJob {
-        LogJob::Persist(Persist {
+        let persist = Persist {
             ticket: Ticket(ticket),
             hard_state: None,
             reset: None,
             truncate_after: None,
             append: Vec::new(),
-        })
+        };
+        LogJob::Persist(Box::new(persist), Vec::new())
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod survey;
 mod tests;
 mod thread;
 mod throttle;
+mod written;
 
 pub use browse::WatchWalk;
 pub use clock::{Clock, SystemClock};

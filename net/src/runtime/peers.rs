@@ -20,7 +20,7 @@ use zokor_core::time::{Instant, WallTime};
 
 use super::facts::PeerFacts;
 use super::shared::Shared;
-use crate::transport::{Incoming, KEPT_FOR, Outbox, Part, PartHeld, PeerPort};
+use crate::transport::{Incoming, KEPT_FOR, Outbox, Part, PartHeld, PeerPort, Written};
 
 /// All peers of one server.
 #[derive(Debug, Default)]
@@ -88,8 +88,15 @@ impl Peers {
     }
 
     /// Queues a message; it leaves with the next [`Peers::wake`]. `zxid` is what this server has
-    /// applied.
-    pub(super) fn send(&mut self, now: Instant, to: ServerId, message: Message, zxid: Zxid) {
+    /// applied, `written` the bytes of the message's entries, if these are known.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        to: ServerId,
+        message: Message,
+        zxid: Zxid,
+        written: Option<&Written>,
+    ) {
         if let Some(peer) = self.peers.get_mut(&to)
             && peer.up_since.is_some()
         {
@@ -98,7 +105,7 @@ impl Peers {
             }
             peer.told.sent += 1;
             peer.told.last_zxid = Some(zxid);
-            peer.outbox.push(message);
+            peer.outbox.push_written(message, written);
             self.due.insert(to);
         }
     }
@@ -298,11 +305,18 @@ impl PeerPort for Shared {
         self.with(|driver, now| driver.peers.incoming(now.instant, from))
     }
 
-    fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>) -> bool {
+    fn heard(
+        &self,
+        from: ServerId,
+        number: u64,
+        messages: Vec<Message>,
+        written: Vec<Written>,
+    ) -> bool {
         self.input(|driver, now| {
             let current = driver.peers.is_current(from, number);
             if current {
                 driver.peers.heard(now.instant, from, &messages);
+                driver.encoded.hear(written);
                 for message in messages {
                     driver.machine.handle(now, Input::Message { from, message });
                 }
@@ -378,8 +392,8 @@ mod tests {
     fn a_peer_that_answers_nothing_is_looked_for_elsewhere_if_there_is_an_elsewhere() {
         let mut peers = two();
         for peer in [2, 3].map(ServerId) {
-            peers.send(at(100), peer, heartbeat(), Zxid::ZERO);
-            peers.send(at(2_000), peer, heartbeat(), Zxid::ZERO);
+            peers.send(at(100), peer, heartbeat(), Zxid::ZERO, None);
+            peers.send(at(2_000), peer, heartbeat(), Zxid::ZERO, None);
         }
         assert!(!is_left(&mut peers, at(2_099), 2));
         assert!(is_left(&mut peers, at(2_100), 2), "since the first that it left unanswered");
@@ -390,10 +404,16 @@ mod tests {
     fn whoever_says_anything_and_whoever_is_asked_nothing_is_left_alone() {
         let mut peers = two();
         assert!(!is_left(&mut peers, at(90_000), 2), "nothing was asked");
-        peers.send(at(90_000), ServerId(2), said(Body::VoteReply { granted: true }), Zxid::ZERO);
-        peers.send(at(90_000), ServerId(2), Message::Heard(Vec::new()), Zxid::ZERO);
+        peers.send(
+            at(90_000),
+            ServerId(2),
+            said(Body::VoteReply { granted: true }),
+            Zxid::ZERO,
+            None,
+        );
+        peers.send(at(90_000), ServerId(2), Message::Heard(Vec::new()), Zxid::ZERO, None);
         assert!(!is_left(&mut peers, at(99_000), 2), "nobody answers that");
-        peers.send(at(99_000), ServerId(2), heartbeat(), Zxid::ZERO);
+        peers.send(at(99_000), ServerId(2), heartbeat(), Zxid::ZERO, None);
         peers.heard(at(99_500), ServerId(2), &[answer()]);
         assert!(!is_left(&mut peers, at(105_000), 2));
     }
@@ -403,10 +423,10 @@ mod tests {
         let mut peers = two();
         let seek = Body::Seek { after: raft::EntryId::default(), names: Vec::new() };
         peers.heard(at(50), ServerId(2), &[said(seek)]);
-        peers.send(at(100), ServerId(2), heartbeat(), Zxid::ZERO);
+        peers.send(at(100), ServerId(2), heartbeat(), Zxid::ZERO, None);
         assert!(!is_left(&mut peers, at(6_000), 2));
         peers.heard(at(6_000), ServerId(2), &[answer()]);
-        peers.send(at(6_000), ServerId(2), heartbeat(), Zxid::ZERO);
+        peers.send(at(6_000), ServerId(2), heartbeat(), Zxid::ZERO, None);
         assert!(is_left(&mut peers, at(8_000), 2));
     }
 
@@ -415,7 +435,7 @@ mod tests {
         let mut peers = two();
         let state = Body::SeekState { after: raft::EntryId::default(), wants_leader: true };
         peers.heard(at(50), ServerId(2), &[said(state)]);
-        peers.send(at(100), ServerId(2), heartbeat(), Zxid::ZERO);
+        peers.send(at(100), ServerId(2), heartbeat(), Zxid::ZERO, None);
         assert!(!is_left(&mut peers, at(8_049), 2));
         assert!(is_left(&mut peers, at(8_050), 2), "it would have asked again");
     }

@@ -2,18 +2,33 @@
 
 use bytes::{Bytes, BytesMut};
 use zokor_core::db::{Image, Txn};
-use zokor_core::raft::Entry;
+use zokor_core::raft::{Entry, SharedEntry};
 
 use crate::wire;
 use crate::wire::image::{ImageDecoder, ImageEncoder};
+pub use crate::wire::written::Written;
 
 /// No count of anything ever comes so far. What says so is none of ours, whatever its checksum
 /// says, and one more can be added to everything that is below.
 pub(super) const BEYOND_REACH: u64 = 1 << 62;
 
-/// Appends the bytes of `entry`.
-pub(super) fn encode_entry(entry: &Entry<Txn>, out: &mut BytesMut) {
-    wire::entry::encode_entry(entry, out);
+/// The bytes of each of `entries` if these are what `parts` hold; else of none.
+pub(super) fn entries<'a>(
+    parts: &'a [Written],
+    entries: &[SharedEntry<Txn>],
+) -> impl Iterator<Item = &'a [u8]> {
+    Written::parts_of(parts, entries).iter().flat_map(Written::entries)
+}
+
+/// Appends the bytes of `entry`: `bytes`, if they are known.
+pub(super) fn put_entry(entry: &Entry<Txn>, bytes: Option<&[u8]>, out: &mut BytesMut) {
+    let Some(bytes) = bytes else { return wire::entry::encode_entry(entry, out) };
+    if cfg!(debug_assertions) {
+        let mut expected = BytesMut::new();
+        wire::entry::encode_entry(entry, &mut expected);
+        assert_eq!(expected, bytes, "an entry has one encoding");
+    }
+    out.extend_from_slice(bytes);
 }
 
 /// The entry that `bytes` are. They are copied, so that no entry keeps a whole segment in memory.

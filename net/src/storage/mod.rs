@@ -42,6 +42,7 @@ use zokor_core::time::WallTime;
 
 pub use at_rest::ScrubCounts;
 pub use begin::{begin_with, join_ensemble};
+pub use body::Written;
 pub use copy::{read_copy, write_copy};
 pub use disk::{
     Disk, DiskFile, Fault, Measured, MemoryDisk, MemoryFile, MemoryLock, Move, Names, ReadingDisk,

@@ -22,7 +22,7 @@ use zokor_core::raft::{EntryId, HardState, Index, Persist, Term};
 use zokor_core::{maybe, mutated};
 
 use super::at_rest::Shared;
-use super::body;
+use super::body::{self, Written};
 use super::disk::{Disk, DiskFile};
 use super::error::Error;
 use super::place::{failed, remove};
@@ -179,11 +179,26 @@ impl<D: Disk> Wal<D> {
     /// # Panics
     /// If the changes do not continue the log without a gap.
     pub fn persist(&mut self, batch: &[Persist<Txn>]) -> Result<(), Error> {
+        self.persist_written(batch, &[])
+    }
+
+    /// The same, where the entries of each change stand in parts already, as far as that is known:
+    /// what has other entries than its parts say is encoded anew.
+    ///
+    /// # Errors
+    /// As [`Wal::persist`].
+    pub fn persist_written(
+        &mut self,
+        batch: &[Persist<Txn>],
+        written: &[Vec<Written>],
+    ) -> Result<(), Error> {
         let waits = self.guarded(|wal| {
             if wal.is_damaged {
                 return wal.begin_anew(batch).map(|()| None);
             }
-            let Some((mut after, mut last_term)) = wal.encode(batch) else { return Ok(None) };
+            let Some((mut after, mut last_term)) = wal.encode(batch, written) else {
+                return Ok(None);
+            };
             let n_bytes = wal.buffer.len() as u64;
             // Legal: how long a segment is is up to the log.
             let is_ended = maybe!(SegmentRolled if wal.offset > HEAD_BYTES);
@@ -192,7 +207,7 @@ impl<D: Disk> Wal<D> {
                     Ok(spare) => {
                         wal.roll(spare)?;
                         // Each segment's checksums have a seed of their own.
-                        (after, last_term) = wal.encode(batch).expect("as before");
+                        (after, last_term) = wal.encode(batch, written).expect("as before");
                     }
                     Err(full @ Error::Full { .. }) => {
                         wal.give_back()?;
@@ -338,7 +353,7 @@ impl<D: Disk> Wal<D> {
         self.position = Position { next, previous: 0, hard_state, ..self.position };
         let number = self.segments.iter().map(|segment| segment.number).max().unwrap_or(0) + 1;
         self.salt = salt(self.shared.id, number);
-        let Some((after, last_term)) = self.encode(batch) else {
+        let Some((after, last_term)) = self.encode(batch, &[]) else {
             unreachable!("a reset is a record");
         };
         let n_bytes = self.buffer.len() as u64;
@@ -369,11 +384,15 @@ impl<D: Disk> Wal<D> {
 
     /// Fills the buffer; where the log will stand, and the term of its last entry if that is known,
     /// or `None` if nothing changes.
-    fn encode(&mut self, batch: &[Persist<Txn>]) -> Option<(Position, Option<Term>)> {
+    fn encode(
+        &mut self,
+        batch: &[Persist<Txn>],
+        written: &[Vec<Written>],
+    ) -> Option<(Position, Option<Term>)> {
         let mut after = self.position;
         let mut last_term = self.last_term;
         let mut out = BatchWriter::new(self.salt, after.batch, after.previous, &mut self.buffer);
-        for persist in batch {
+        for (n, persist) in batch.iter().enumerate() {
             if let Some(hard_state) = persist.hard_state
                 && hard_state != after.hard_state
             {
@@ -393,9 +412,12 @@ impl<D: Disk> Wal<D> {
                 after.next = last.next();
                 last_term = None;
             }
+            let parts = written.get(n).map_or(&[][..], |parts| &parts[..]);
+            let mut bytes = body::entries(parts, &persist.append);
             for entry in &persist.append {
                 assert_eq!(entry.id.index, after.next, "entries come without a gap");
-                out.push(Kind::Entry(entry.id), |out| body::encode_entry(entry, out));
+                let bytes = bytes.next();
+                out.push(Kind::Entry(entry.id), |out| body::put_entry(entry, bytes, out));
                 after.next = after.next.next();
                 last_term = Some(entry.id.term);
             }

@@ -6,17 +6,25 @@ use zokor_core::raft::Term;
 use zokor_core::replica::Message;
 
 use super::Identity;
-use crate::wire::peer::{Hello, decode_hello, encode_hello, encode_message, encode_part_held};
+use crate::wire::peer::{
+    Hello, decode_hello, encode_hello, encode_message_as_written, encode_part_held,
+};
 
 pub(super) use crate::wire::login::LOGIN_LIMIT;
 pub(super) use crate::wire::peer::{
     FRAME_LIMIT, HELLO_SIZE, MessageDecoder as Decoder, PartName, SnapshotFrames, Spoken,
 };
 pub use crate::wire::peer::{Part, PartHeld};
+pub use crate::wire::written::Written;
 
-/// Appends `message` to `out`; a snapshot is given back, to be sent frame by frame.
-pub(super) fn encode(out: &mut BytesMut, message: Message) -> Option<Message> {
-    let is_snapshot = encode_message(&message, out).is_some();
+/// Appends `message` to `out`, with the bytes of its entries if these are known; a snapshot is
+/// given back, to be sent frame by frame.
+pub(super) fn encode(
+    out: &mut BytesMut,
+    message: Message,
+    written: Option<&Written>,
+) -> Option<Message> {
+    let is_snapshot = encode_message_as_written(&message, written, out).is_some();
     is_snapshot.then_some(message)
 }
 

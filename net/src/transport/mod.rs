@@ -20,7 +20,7 @@ mod receive;
 mod tests;
 
 pub use client::{ClientPort, Turn, attend};
-pub use codec::{Part, PartHeld};
+pub use codec::{Part, PartHeld, Written};
 pub use complaints::Complaints;
 #[cfg(feature = "real-sockets")]
 pub use descriptors::room_for_clients;
@@ -52,8 +52,15 @@ pub trait PeerPort: Send + Sync {
     /// [`Incoming::superseded`] ends thereby.
     fn incoming(&self, from: ServerId) -> Incoming;
 
-    /// Messages came in, in order. `false` if a newer connection counts by now: nothing was taken.
-    fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>) -> bool;
+    /// Messages came in, in order, and the entries in them stood there as `written`. `false` if a
+    /// newer connection counts by now: nothing was taken.
+    fn heard(
+        &self,
+        from: ServerId,
+        number: u64,
+        messages: Vec<Message>,
+        written: Vec<Written>,
+    ) -> bool;
 
     /// The incoming connection has ended.
     fn incoming_ended(&self, from: ServerId, number: u64);

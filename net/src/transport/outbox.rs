@@ -16,7 +16,7 @@ use zokor_core::replica::Message;
 use zokor_core::time::Instant;
 use zokor_core::{maybe, mutated};
 
-use super::codec::{PartHeld, encode, encode_held, name};
+use super::codec::{PartHeld, Written, encode, encode_held, name};
 
 /// The queue to one peer, shared by the runtime, which fills it, and the link's task.
 pub struct Outbox {
@@ -74,6 +74,11 @@ impl Outbox {
 
     /// Queues a message. The link learns of it by [`Outbox::wake`].
     pub fn push(&self, message: Message) {
+        self.push_written(message, None);
+    }
+
+    /// The same, with the bytes of the message's entries if these are known.
+    pub(crate) fn push_written(&self, message: Message, written: Option<&Written>) {
         let mut queue = self.lock();
         if !queue.open || queue.broken.is_some() {
             return;
@@ -81,7 +86,7 @@ impl Outbox {
         if mutated!(FullQueueDrops | FullQueueDropsUnseen if queue.bytes.len() > 500) {
             return;
         }
-        let snapshot = encode(&mut queue.bytes, message);
+        let snapshot = encode(&mut queue.bytes, message, written);
         queue.n_messages += usize::from(snapshot.is_none());
         queue.snapshots.extend(snapshot.map(|message| {
             let until =

@@ -160,7 +160,7 @@ impl Visitor {
     /// Hands on messages; says why no more come.
     async fn hear(&mut self, decoder: &mut Decoder, number: u64, port: &dyn PeerPort) -> String {
         loop {
-            let mut messages = Vec::new();
+            let (mut messages, mut written) = (Vec::new(), Vec::new());
             loop {
                 let fed = match self.inbox.frame() {
                     Ok(Some(frame)) => decoder.feed(frame),
@@ -168,7 +168,10 @@ impl Visitor {
                     Err(error) => Err(error),
                 };
                 match fed {
-                    Ok(Some(Spoken::Message(message))) => messages.push(message),
+                    Ok(Some(Spoken::Message(message))) => {
+                        messages.push(message);
+                        written.extend(decoder.take_written());
+                    }
                     Ok(Some(Spoken::Holds(part))) => port.part_held(self.from, part),
                     Ok(Some(Spoken::Begins)) => {
                         if let Err(error) = decoder.begin(port.take_part(self.from)) {
@@ -179,7 +182,7 @@ impl Visitor {
                     Err(error) => return error.to_string(),
                 }
             }
-            if !messages.is_empty() && !port.heard(self.from, number, messages) {
+            if !messages.is_empty() && !port.heard(self.from, number, messages, written) {
                 return "a newer one has taken its place".to_owned();
             }
             match self.inbox.fill(&mut self.stream).await {

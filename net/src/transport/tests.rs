@@ -69,7 +69,7 @@ impl PeerPort for Notes {
         Incoming { number: *number, superseded }
     }
 
-    fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>) -> bool {
+    fn heard(&self, from: ServerId, number: u64, messages: Vec<Message>, _: Vec<Written>) -> bool {
         assert_eq!(self.incoming.lock().unwrap()[&from].0, number);
         for message in messages {
             match message {

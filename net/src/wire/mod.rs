@@ -24,6 +24,7 @@ pub mod request;
 pub mod response;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod written;
 
 use std::sync::{Arc, LazyLock};
 

@@ -39,8 +39,9 @@ use zokor_core::replica::{Comparison, Message};
 
 use super::WireError;
 use super::compact::{Reader, put_blob, put_count, put_fixed};
-use super::entry::{decode_action, decode_entry, encode_action, encode_entry};
+use super::entry::{decode_action, decode_entry, encode_action};
 use super::frame::append_frame;
+use super::written::Written;
 
 mod pieces;
 
@@ -124,23 +125,22 @@ pub fn decode_hello(frame: Bytes) -> Result<Hello, WireError> {
 /// are returned, to be drawn one by one as the socket takes them.
 #[must_use = "a snapshot is not appended but returned"]
 pub fn encode_message<'a>(message: &'a Message, out: &mut BytesMut) -> Option<SnapshotFrames<'a>> {
-    encode_message_with(message, out, |entry, out| encode_entry(entry, out))
+    encode_message_as_written(message, None, out)
 }
 
-/// As [`encode_message`], with entries appended by `append_entry`: by copying what was encoded for
-/// the log already.
+/// As [`encode_message`], with the bytes of the message's entries if these are known.
 #[must_use = "a snapshot is not appended but returned"]
-pub fn encode_message_with<'a>(
+pub fn encode_message_as_written<'a>(
     message: &'a Message,
+    written: Option<&Written>,
     out: &mut BytesMut,
-    append_entry: impl FnMut(&SharedEntry<Txn>, &mut BytesMut),
 ) -> Option<SnapshotFrames<'a>> {
     match message {
         Message::Raft(message) => append(out, MESSAGE, |out| {
             let body = with_entries(&message.body, Vec::new());
             put_head(out, &Head::Raft(raft::Message { term: message.term, body }));
             if let Body::Append { entries, .. } | Body::Found { entries, .. } = &message.body {
-                put_entries(out, entries, append_entry);
+                put_entries(out, entries, written);
             }
         }),
         Message::Forward(actions) => append(out, MESSAGE, |out| {
@@ -200,6 +200,7 @@ pub enum Spoken {
 pub struct MessageDecoder {
     begins: Option<SnapshotHead>,
     incoming: Option<Part>,
+    written: Option<Written>,
 }
 
 impl MessageDecoder {
@@ -223,7 +224,11 @@ impl MessageDecoder {
         }
         let offset = reader.offset();
         let spoken = match reader.byte("kind of frame")? {
-            MESSAGE => Spoken::Message(take_message(reader.into_rest())?),
+            MESSAGE => {
+                let (message, written) = take_message(reader.into_rest())?;
+                self.written = written;
+                Spoken::Message(message)
+            }
             SNAPSHOT_HEAD => {
                 let head = SnapshotHead::take(reader.into_rest())?;
                 plausible(head.term)?;
@@ -254,6 +259,12 @@ impl MessageDecoder {
             }
         };
         Ok(Some(spoken))
+    }
+
+    /// The bytes of the entries of the message that [`feed`](Self::feed) gave last, if it had any.
+    /// They keep its frame in memory.
+    pub fn take_written(&mut self) -> Option<Written> {
+        self.written.take()
     }
 
     /// Begins with the snapshot that the last frame spoke of: with `kept`, if it goes on with that.
@@ -300,8 +311,10 @@ enum Head {
     Compare(Comparison),
 }
 
-fn take_message(body: Bytes) -> Result<Message, WireError> {
+/// A message, and its entries as they stand there.
+fn take_message(body: Bytes) -> Result<(Message, Option<Written>), WireError> {
     let (head, mut reader) = take_head::<Head>(body)?;
+    let mut written = None;
     let message = match head {
         Head::Raft(raft::Message { term, body }) => {
             plausible(term)?;
@@ -320,7 +333,7 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
                 if n_in_head > 0 {
                     return Err(WireError::Misplaced { what: "entry in a head" });
                 }
-                entries = take_entries(&mut reader, previous, latest)?;
+                (entries, written) = take_entries(&mut reader, previous, latest)?;
             }
             Message::Raft(raft::Message { term, body: with_entries(&body, entries) })
         }
@@ -346,17 +359,14 @@ fn take_message(body: Bytes) -> Result<Message, WireError> {
         }
     };
     reader.finish("message")?;
-    Ok(message)
+    Ok((message, written))
 }
 
-fn put_entries(
-    out: &mut BytesMut,
-    entries: &[SharedEntry<Txn>],
-    mut append_entry: impl FnMut(&SharedEntry<Txn>, &mut BytesMut),
-) {
+fn put_entries(out: &mut BytesMut, entries: &[SharedEntry<Txn>], written: Option<&Written>) {
     put_count(out, entries.len());
-    for entry in entries {
-        put_blob(out, |out| append_entry(entry, out));
+    let known = written.filter(|written| written.holds(entries)).cloned();
+    if let Some(written) = known.or_else(|| Written::encode(entries)) {
+        out.put_slice(written.blobs());
     }
 }
 
@@ -366,9 +376,10 @@ fn take_entries(
     reader: &mut Reader,
     mut previous: Option<EntryId>,
     latest: Term,
-) -> Result<Vec<SharedEntry<Txn>>, WireError> {
+) -> Result<(Vec<SharedEntry<Txn>>, Option<Written>), WireError> {
     const MIN_SIZE: usize = 8;
     let count = reader.count("entries", MIN_SIZE)?;
+    let start = reader.offset();
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
         let entry = decode_entry(reader.blob("entry")?)?;
@@ -382,7 +393,8 @@ fn take_entries(
         previous = Some(entry.id);
         entries.push(SharedEntry::new(entry));
     }
-    Ok(entries)
+    let written = Written::read(&entries, reader.slice(start..reader.offset()));
+    Ok((entries, written))
 }
 
 /// The same body with these entries in place of its own, if it has any.

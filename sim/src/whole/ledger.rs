@@ -13,7 +13,7 @@ use zokor_core::id::ServerId;
 use zokor_core::raft::{EntryId, HardState, Index, Persist, SharedEntry, Term};
 use zokor_core::replica::Recovered;
 use zokor_net::runtime::{LogStore, Refusal};
-use zokor_net::storage::{Opened, Wal};
+use zokor_net::storage::{Opened, Wal, Written};
 
 use crate::check::{Verdict, Violation, must, storage};
 use crate::disk::SectorDisk;
@@ -295,9 +295,13 @@ pub struct Noted {
 }
 
 impl LogStore for Noted {
-    fn persist(&mut self, batches: &[Persist<Txn>]) -> Result<(), Refusal> {
+    fn persist(
+        &mut self,
+        batches: &[Persist<Txn>],
+        written: &[Vec<Written>],
+    ) -> Result<(), Refusal> {
         self.ledger.asked(self.server, batches);
-        let done = LogStore::persist(&mut self.wal, batches);
+        let done = LogStore::persist(&mut self.wal, batches, written);
         if matches!(done, Err(Refusal::Full(_))) {
             Net::current().see("storage: waited for room");
         }

@@ -27,6 +27,7 @@ use zokor_core::watch::WatchSummary;
 use crate::runtime::machine::Machine;
 use crate::runtime::server::Outside;
 use crate::runtime::*;
+use crate::storage::Written;
 use crate::transport::PlainSockets;
 use crate::wire::request::{encode_connect, encode_request};
 
@@ -326,7 +327,7 @@ impl Disk {
 }
 
 impl LogStore for Disk {
-    fn persist(&mut self, _: &[Persist<Txn>]) -> Result<(), Refusal> {
+    fn persist(&mut self, _: &[Persist<Txn>], _: &[Vec<Written>]) -> Result<(), Refusal> {
         let failed = || Refusal::Failed("the disk is gone".to_owned());
         if self.fails { Err(failed()) } else { Ok(()) }
     }

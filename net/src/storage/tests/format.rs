@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use zokor_core::groups::Groups;
 
 use super::*;
+use crate::storage::Written;
 use crate::storage::record::{BatchWriter, Kind};
 use crate::storage::segment::{Head, Position};
 
@@ -116,6 +117,36 @@ fn a_segment_of_format_1_is_read_and_gone_on_with() {
     assert!(opened.wal.segment_count() > 1);
     drop(opened);
     assert_eq!(indexes(&reopen(&disk)), (1..=70).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_encoded_before_is_written_as_what_is_encoded_here() {
+    let changes = [append(6, 1, 40), append(7, 41, 90)];
+    let written = |range: std::ops::Range<usize>| {
+        let all: Vec<_> = changes.iter().flat_map(|change| change.append.clone()).collect();
+        Written::encode(&all[range]).unwrap()
+    };
+    let known: [&[Vec<Written>]; 5] = [
+        &[],
+        &[vec![written(0..40)], vec![written(40..60), written(60..90)]],
+        &[vec![], vec![written(40..90)]],
+        // What holds others, or too few, is not taken.
+        &[vec![written(1..40)], vec![written(40..60)]],
+        &[vec![written(0..39)]],
+    ];
+    let mut contents = known.iter().map(|known| {
+        let disk = MemoryDisk::new();
+        // Segments are rolled meanwhile, and what does not fit is encoded for the next.
+        for (n, change) in changes.iter().enumerate() {
+            let known = known.get(n).cloned().unwrap_or_default();
+            reopen(&disk).wal.persist_written(std::slice::from_ref(change), &[known]).unwrap();
+        }
+        assert!(reopen(&disk).wal.segment_count() > 1);
+        assert_eq!(indexes(&reopen(&disk)), (1..=90).collect::<Vec<_>>());
+        disk.contents()
+    });
+    let first = contents.next().unwrap();
+    assert!(contents.all(|content| content == first));
 }
 
 #[test]

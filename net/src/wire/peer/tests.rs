@@ -434,18 +434,36 @@ fn a_new_snapshot_drops_the_one_under_way() {
     assert!(matches!(messages[..], [Message::Snapshot { .. }]));
 }
 
+fn entries_of(message: &Message) -> &[SharedEntry<Txn>] {
+    match message {
+        Message::Raft(raft::Message { body: Body::Append { entries, .. }, .. }) => entries,
+        _ => &[],
+    }
+}
+
 #[test]
 fn entries_encoded_before_are_taken_as_they_are() {
-    let message = append_of(id(2, 8), &[id(2, 9)]);
-    let mut out = BytesMut::new();
-    let mut n_calls = 0;
-    let frames = encode_message_with(&message, &mut out, |entry, out| {
-        n_calls += 1;
-        encode_entry(entry, out);
-    });
-    assert!(frames.is_none());
-    assert_eq!(n_calls, 1);
-    assert_eq!(content(&out), frame_of(&message));
+    let message = append_of(id(2, 8), &[id(2, 9), id(3, 10)]);
+    let written = Written::encode(entries_of(&message)).unwrap();
+    let others = Written::encode(entries_of(&append_of(id(2, 8), &[id(3, 9)]))).unwrap();
+    for written in [None, Some(&written), Some(&others)] {
+        let mut out = BytesMut::new();
+        assert!(encode_message_as_written(&message, written, &mut out).is_none());
+        assert_eq!(content(&out), frame_of(&message));
+    }
+}
+
+#[test]
+fn entries_that_came_are_told_as_they_stood() {
+    let mut decoder = MessageDecoder::new();
+    for message in [append_of(id(2, 8), &[id(2, 9), id(3, 10)]), append_of(id(2, 8), &[])] {
+        decoder.feed(frame_of(&message)).unwrap();
+        assert_eq!(decoder.take_written(), Written::encode(entries_of(&message)));
+        assert_eq!(decoder.take_written(), None, "told once");
+    }
+    decoder.feed(frame_of(&append_of(id(2, 8), &[id(2, 9)]))).unwrap();
+    decoder.feed(frame_of(&Message::ShortOfRoom)).unwrap();
+    assert_eq!(decoder.take_written(), None, "of the latest message alone");
 }
 
 const FOUND: &str =
