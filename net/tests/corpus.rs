@@ -97,12 +97,12 @@ fn response_keeps_its_promises() {
     let results = vec![
         OpResult::Create("/a".into()),
         OpResult::Data(data().map(SharedData::from), Stat::default()),
-        OpResult::Names(vec!["b".into()]),
+        OpResult::Names(["b"].into()),
         OpResult::Error(Some(ErrorCode::NoNode)),
     ];
     let answers = [
         ("data", Ok(Response::Data(data().map(SharedData::from), Stat::default()))),
-        ("names", Ok(Response::NamesStat(vec!["b".into(), "c".into()], Stat::default()))),
+        ("names", Ok(Response::NamesStat(["b", "c"].into(), Stat::default()))),
         ("acl", Ok(Response::Acl(acl(), Stat::default()))),
         ("multi", Ok(Response::Multi(results))),
         ("who", Ok(Response::Identities(vec![Id::new("ip", "::1")]))),

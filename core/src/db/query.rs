@@ -4,7 +4,9 @@
 //! Invariant: a read changes nothing, not even a watch.
 
 use crate::id::SessionId;
-use crate::proto::{ErrorCode, Identities, OpResult, Permissions, Read, Response, Stat, Text};
+use crate::proto::{
+    ErrorCode, Identities, Names, NamesBuilder, OpResult, Permissions, Read, Response, Stat,
+};
 use crate::tree::acl::mask;
 use crate::tree::{Tree, Znode, shown};
 
@@ -83,10 +85,10 @@ fn get_acl(tree: &Tree, reader: &Reader<'_>, path: &str) -> Result<Response, Err
 /// A blank prefix, or the root, stands for everything; so does the root between blanks, which are
 /// those that Java's `trim` takes away.
 // zookeeper: FinalRequestProcessor, GetEphemerals
-fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Vec<Text> {
+fn ephemerals(tree: &Tree, reader: &Reader<'_>, prefix: &str) -> Names {
     let trimmed = prefix.trim_matches(|c| c <= ' ');
     let prefix = if matches!(trimmed, "" | "/") { "" } else { prefix };
-    tree.ephemerals(reader.session, prefix).map(|path| Text::from(&**path)).collect()
+    tree.ephemerals(reader.session, prefix).map(|path| &**path).collect()
 }
 
 /// Each read succeeds or fails by itself.
@@ -131,7 +133,7 @@ fn weight(result: &OpResult) -> usize {
     size_of::<OpResult>()
         + match result {
             OpResult::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
-            OpResult::Names(names) => names.iter().map(|name| size_of::<Text>() + name.len()).sum(),
+            OpResult::Names(names) => names.encoded().len(),
             OpResult::Create(_)
             | OpResult::Create2(..)
             | OpResult::Delete
@@ -147,18 +149,11 @@ fn readable<'a>(tree: &'a Tree, reader: &Reader<'_>, path: &str) -> Result<&'a Z
     Ok(znode)
 }
 
-/// All in one allocation, of which each name is a slice: a list of names costs little more than a
-/// copy of its bytes.
-fn names(tree: &Tree, znode: &Znode) -> Vec<Text> {
-    let mut found = Vec::with_capacity(znode.n_children());
-    found.extend(tree.names(znode));
-    let all = Text::from(String::from_utf8(found.concat()).expect("names are texts"));
-    let mut at = 0;
-    let slice = |name: &&[u8]| {
-        at += name.len();
-        all.slice_ref(&all[at - name.len()..at])
-    };
-    found.iter().map(slice).collect()
+fn names(tree: &Tree, znode: &Znode) -> Names {
+    let mut names = NamesBuilder::default();
+    names.reserve(znode.n_children());
+    tree.names(znode).for_each(|name| names.push_bytes(name));
+    names.take()
 }
 
 /// What the parts of one multiRead's answer may weigh together: far above what a client takes

@@ -4,6 +4,7 @@ mod acl;
 mod ensemble;
 mod error;
 mod event;
+mod names;
 mod path;
 mod request;
 mod response;
@@ -17,6 +18,7 @@ pub use bytestring::ByteString as Text;
 pub use ensemble::{Ensemble, Member};
 pub use error::ErrorCode;
 pub use event::{Event, EventKind};
+pub use names::{Names, NamesBuilder};
 pub use path::{PathError, is_valid, name_of, parent_of};
 pub use request::{
     AuthPacket, ConnectRequest, Create, CreateKind, CreateMode, Read, Reconfig, Request, Rewatch,

@@ -1,6 +1,6 @@
 //! What a client hears.
 
-use super::{Acl, ErrorCode, Id, SaslToken, SharedData, Stat, Text};
+use super::{Acl, ErrorCode, Id, Names, SaslToken, SharedData, Stat, Text};
 use crate::id::SessionId;
 
 /// The answer to a [`ConnectRequest`](super::ConnectRequest).
@@ -50,9 +50,9 @@ pub enum Response {
     /// getACL.
     Acl(Vec<Acl>, Stat),
     /// getChildren and getEphemerals.
-    Names(Vec<Text>),
+    Names(Names),
     /// getChildren2.
-    NamesStat(Vec<Text>, Stat),
+    NamesStat(Names, Stat),
     /// sync: the path, unchanged.
     Sync(Text),
     /// getAllChildrenNumber.
@@ -83,7 +83,7 @@ pub enum OpResult {
     /// check.
     Check,
     /// multiRead: getChildren.
-    Names(Vec<Text>),
+    Names(Names),
     /// multiRead: getData.
     Data(Option<SharedData>, Stat),
     /// It failed; `None` (code 0) stands for an operation before the one that failed.

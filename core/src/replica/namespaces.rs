@@ -7,7 +7,7 @@
 
 use super::summary::Summary;
 use crate::db::{Action, Change, ChangeKind, LocalWork, Outcome, Txn};
-use crate::proto::{ErrorCode, OpResult, Read, Response, Text, Write};
+use crate::proto::{ErrorCode, OpResult, Read, Response, Write};
 
 /// One of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Namespaces {
             (
                 Read::GetChildren { path, .. },
                 Response::Names(names) | Response::NamesStat(names, _),
-            ) => self.note_read(path, length_of(names)),
+            ) => self.note_read(path, names.utf16_len()),
             (Read::Multi(reads), Response::Multi(results)) => {
                 for (read, result) in reads.iter().zip(results) {
                     match (read, result) {
@@ -57,7 +57,7 @@ impl Namespaces {
                             self.note_read(path, data.as_ref().map_or(0, |data| data.len()));
                         }
                         (Read::GetChildren { path, .. }, OpResult::Names(names)) => {
-                            self.note_read(path, length_of(names));
+                            self.note_read(path, names.utf16_len());
                         }
                         _ => {}
                     }
@@ -175,10 +175,6 @@ fn path_of(write: &Write) -> Option<&str> {
         | Write::Multi(_)
         | Write::CloseSession => None,
     }
-}
-
-fn length_of(names: &[Text]) -> usize {
-    names.iter().map(|name| length(name)).sum()
 }
 
 /// As Java counts a text.

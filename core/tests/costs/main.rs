@@ -33,8 +33,8 @@ fn a_list_of_names_is_one_piece_of_memory() {
     let list = Read::GetChildren { path: "/services".into(), watch: false, with_stat: false };
     let requests = vec![Request::Read(list); 10];
     let lists = measure(|| lone.one_by_one(requests));
-    // For each: the names found, their text, its count of owners, and the list.
-    assert!(lists.count_total <= 4 * 10, "{lists:?}");
+    // For each: where the names are put together, and the list.
+    assert!(lists.count_total <= 2 * 10, "{lists:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::sync::Notify;
 use zokor_core::id::{ConnId, SessionId, Xid};
-use zokor_core::proto::{ConnectResponse, ErrorCode, Event, OpResult, Response, Text, Zxid};
+use zokor_core::proto::{ConnectResponse, ErrorCode, Event, OpResult, Response, Zxid};
 use zokor_core::time::{Instant, Now};
 
 use super::config::Limits;
@@ -54,13 +54,10 @@ pub(super) enum Saying {
 impl Saying {
     /// About how many bytes it keeps alive while it waits.
     fn weight(&self) -> usize {
-        let names = |names: &[Text]| -> usize {
-            names.iter().map(|name| size_of::<Text>() + name.len()).sum()
-        };
         let part = |result: &OpResult| {
             size_of::<OpResult>()
                 + match result {
-                    OpResult::Names(list) => names(list),
+                    OpResult::Names(names) => names.encoded().len(),
                     OpResult::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
                     OpResult::Create(path) | OpResult::Create2(path, _) => path.len(),
                     _ => 0,
@@ -70,7 +67,7 @@ impl Saying {
             Saying::Connected(_) | Saying::Reply { result: Err(_), .. } => 0,
             Saying::Notify { event, .. } => event.path.len(),
             Saying::Reply { result: Ok(response), .. } => match response {
-                Response::Names(list) | Response::NamesStat(list, _) => names(list),
+                Response::Names(names) | Response::NamesStat(names, _) => names.encoded().len(),
                 Response::Data(data, _) => data.as_ref().map_or(0, |data| data.len()),
                 Response::Multi(results) => results.iter().map(part).sum(),
                 Response::Acl(acl, _) => {

@@ -4,8 +4,10 @@
 //! Invariant: a length is believed only after it was compared with the bytes that are left, so that
 //! nothing is allocated which the sender has not paid for.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use zokor_core::proto::{Acl, AclList, Id, Permissions, Stat, Text};
+use zokor_core::proto::{Acl, AclList, Id, Names, NamesBuilder, Permissions, Stat, Text};
 
 use super::{WireError, shared_open_acl};
 
@@ -68,6 +70,11 @@ impl Reader {
     /// # Errors
     /// If its length is below -1 or above the limit, or it is cut.
     pub fn buffer(&mut self, what: &'static str) -> Result<Option<Bytes>, WireError> {
+        Ok(self.span(what)?.map(|span| self.bytes.slice(span)))
+    }
+
+    /// Where a buffer is.
+    fn span(&mut self, what: &'static str) -> Result<Option<Range<usize>>, WireError> {
         let offset = self.offset;
         let length = self.int(what)?;
         if length == -1 {
@@ -81,7 +88,7 @@ impl Reader {
         self.check(what, needed)?;
         let start = self.offset;
         self.offset += needed;
-        Ok(Some(self.bytes.slice(start..self.offset)))
+        Ok(Some(start..self.offset))
     }
 
     /// A string; null and empty are different. What is not UTF-8 becomes U+FFFD, as in Java.
@@ -137,6 +144,22 @@ impl Reader {
         let offset = self.offset;
         let texts = self.vector(what, 4, |reader| reader.text(what))?;
         texts.ok_or(WireError::Null { what, offset })
+    }
+
+    /// A vector of strings, none of them null, in one piece of memory.
+    ///
+    /// # Errors
+    /// As for [`texts`](Self::texts).
+    pub fn names(&mut self, what: &'static str) -> Result<Names, WireError> {
+        let offset = self.offset;
+        let mut names = NamesBuilder::default();
+        let all = self.vector(what, 4, |reader| {
+            let offset = reader.offset;
+            let name = reader.span(what)?.ok_or(WireError::Null { what, offset })?;
+            names.push(&String::from_utf8_lossy(&reader.bytes[name]));
+            Ok(())
+        })?;
+        all.map(|_| names.take()).ok_or(WireError::Null { what, offset })
     }
 
     /// An ACL; null and empty are different. A null scheme or id becomes empty, which no scheme
@@ -269,6 +292,12 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A vector of strings that are in one piece of memory.
+    pub fn names(&mut self, names: &Names) {
+        self.length(names.len());
+        self.out.put_slice(names.encoded());
+    }
+
     /// An ACL.
     pub fn acl(&mut self, acl: &[Acl]) {
         self.length(acl.len());
@@ -338,6 +367,36 @@ mod tests {
             reader(b"\xff\xff\xff\xff").texts("x"),
             Err(WireError::Null { what: "x", offset: 0 })
         );
+    }
+
+    #[test]
+    fn a_list_of_names_is_read_and_written_as_a_vector_of_strings() {
+        let bytes = b"\0\0\0\x03\0\0\0\x02ab\0\0\0\0\0\0\0\x03\xe2\x82\xac";
+        let names = reader(bytes).names("x").expect("whole");
+        assert_eq!(names, Names::from(["ab", "", "\u{20ac}"]));
+        let mut out = BytesMut::new();
+        Writer::new(&mut out).names(&names);
+        assert_eq!(out[..], bytes[..]);
+        assert_eq!(reader(b"\0\0\0\0").names("x"), Ok(Names::default()));
+        let malformed = reader(b"\0\0\0\x01\0\0\0\x03a\xffb").names("x");
+        assert_eq!(malformed, Ok(Names::from(["a\u{fffd}b"])), "as in every text");
+    }
+
+    #[test]
+    fn a_damaged_list_of_names_is_an_error() {
+        let damaged = |bytes: &'static [u8]| reader(bytes).names("x").expect_err("damaged");
+        assert_eq!(damaged(b"\xff\xff\xff\xff"), WireError::Null { what: "x", offset: 0 });
+        let null_inside = b"\0\0\0\x02\0\0\0\x01a\xff\xff\xff\xff";
+        assert_eq!(damaged(null_inside), WireError::Null { what: "x", offset: 9 });
+        for count in [b"\x7f\xff\xff\xff\0\0\0\0", b"\0\0\0\x02\0\0\0\0", b"\x80\0\0\0\0\0\0\0"] {
+            let is_refused = matches!(damaged(count), WireError::Length { offset: 0, .. });
+            assert!(is_refused, "more names than there are bytes for: {count:?}");
+        }
+        for name in [b"\0\0\0\x01\0\0\0\x05abcde", b"\0\0\0\x01\xff\xff\xff\xfeabcde"] {
+            assert!(matches!(damaged(name), WireError::Length { offset: 4, .. }), "{name:?}");
+        }
+        let cut = b"\0\0\0\x01\0\0\0\x03ab";
+        assert_eq!(damaged(cut), WireError::Short { what: "x", offset: 8, needed: 3, left: 2 });
     }
 
     #[test]

@@ -208,9 +208,9 @@ fn encode_response(writer: &mut Writer<'_>, response: &Response) {
             writer.acl(acl);
             writer.stat(stat);
         }
-        Response::Names(names) => writer.texts(names),
+        Response::Names(names) => writer.names(names),
         Response::NamesStat(names, stat) => {
-            writer.texts(names);
+            writer.names(names);
             writer.stat(stat);
         }
         Response::Count(count) => writer.int(*count),
@@ -251,7 +251,7 @@ fn encode_result(writer: &mut Writer<'_>, result: &OpResult) {
         OpResult::Check => result_header(writer, opcode::CHECK, false, 0),
         OpResult::Names(names) => {
             result_header(writer, opcode::GET_CHILDREN, false, 0);
-            writer.texts(names);
+            writer.names(names);
         }
         OpResult::Data(data, stat) => {
             result_header(writer, opcode::GET_DATA, false, 0);
@@ -296,10 +296,10 @@ fn decode_read_response(reader: &mut Reader, read: &Read) -> Result<Response, Wi
         Read::GetData { .. } => Ok(Response::Data(data(reader)?, reader.stat()?)),
         Read::GetAcl { .. } => Ok(Response::Acl(reader.acl()?.unwrap_or_default(), reader.stat()?)),
         Read::GetChildren { with_stat: false, .. } | Read::GetEphemerals { .. } => {
-            Ok(Response::Names(reader.texts("names")?))
+            Ok(Response::Names(reader.names("names")?))
         }
         Read::GetChildren { with_stat: true, .. } => {
-            Ok(Response::NamesStat(reader.texts("names")?, reader.stat()?))
+            Ok(Response::NamesStat(reader.names("names")?, reader.stat()?))
         }
         Read::CountDescendants { .. } => Ok(Response::Count(reader.int("count")?)),
         Read::Multi(_) => Ok(Response::Multi(decode_results(reader)?)),
@@ -332,7 +332,7 @@ fn decode_results(reader: &mut Reader) -> Result<Vec<OpResult>, WireError> {
             opcode::DELETE => OpResult::Delete,
             opcode::SET_DATA => OpResult::SetData(reader.stat()?),
             opcode::CHECK => OpResult::Check,
-            opcode::GET_CHILDREN => OpResult::Names(reader.texts("names")?),
+            opcode::GET_CHILDREN => OpResult::Names(reader.names("names")?),
             opcode::GET_DATA => OpResult::Data(data(reader)?, reader.stat()?),
             opcode::ERROR => OpResult::Error(decode_error(reader)?),
             op => {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zokor_core::id::{ServerId, SessionId, Token};
 use zokor_core::proto::{
-    Acl, AclList, ErrorCode, Id, OpResult, Permissions, Read, Response, SharedData, Stat, Text,
-    Zxid,
+    Acl, AclList, ErrorCode, Id, OpResult, Permissions, Read, Response, SharedData, Stat, Zxid,
 };
 
 use super::acl::{self, ADMIN, READ};
@@ -173,7 +172,7 @@ impl State {
             acl::need(&node.acl, READ, identities)?;
             Ok((node, self.stat(path).expect("it is there")))
         };
-        let names = |path: &str| self.children(or_root(path)).into_iter().map(Text::from);
+        let names = |path: &str| self.children(or_root(path)).into_iter();
         Some(match read {
             Read::Exists { path, .. } if path.contains('\0') => Err(ErrorCode::BadArguments),
             Read::Exists { path, .. } => readable(path).map(|(_, stat)| Response::Stat(stat)),
@@ -191,7 +190,7 @@ impl State {
                 let prefix = if core.is_empty() || core == "/" { "" } else { prefix };
                 let own = self.nodes.iter().filter(|(_, node)| node.owner() == Some(session));
                 let own = own.filter(|(path, _)| path.starts_with(prefix));
-                Ok(Response::Names(own.map(|(path, _)| Text::from(&**path)).collect()))
+                Ok(Response::Names(own.map(|(path, _)| path).collect()))
             }
             Read::CountDescendants { path } => {
                 let count = self.below(or_root(path)).count();

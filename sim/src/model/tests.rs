@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zokor_core::db::Rules;
 use zokor_core::id::{Nonce, Sequence};
 use zokor_core::proto::{
-    Acl, AuthPacket, Create, CreateKind, Id, Identities, OpResult, Permissions, Read, Text,
+    Acl, AuthPacket, Create, CreateKind, Id, Identities, Names, OpResult, Permissions, Read, Text,
     open_acl,
 };
 use zokor_core::raft::{EntryId, Index, Term};
@@ -265,13 +265,13 @@ fn reads_of_all_kinds_see_the_same_state() {
     assert_eq!(count("/a"), Ok(Response::Count(1)));
     assert_eq!(count("/x"), Err(ErrorCode::NoNode));
     let own = |prefix: &str| read(Read::GetEphemerals { prefix: prefix.into() });
-    assert_eq!(own("/"), Ok(Response::Names(vec!["/a/e".into()])));
-    assert_eq!(own("/b"), Ok(Response::Names(Vec::new())));
+    assert_eq!(own("/"), Ok(Response::Names(["/a/e"].into())));
+    assert_eq!(own("/b"), Ok(Response::Names(Names::default())));
     let both = read(Read::Multi(vec![
         Read::GetChildren { path: "/a".into(), watch: false, with_stat: false },
         Read::GetData { path: "/x".into(), watch: false },
     ]));
-    let parts = [OpResult::Names(vec!["e".into()]), OpResult::Error(Some(ErrorCode::NoNode))];
+    let parts = [OpResult::Names(["e"].into()), OpResult::Error(Some(ErrorCode::NoNode))];
     assert_eq!(both, Ok(Response::Multi(parts.to_vec())));
 }
 

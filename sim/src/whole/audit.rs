@@ -38,7 +38,7 @@ async fn walk(server: u64, watch: Watch, history: History) -> Result<(), String>
         if let Ok(Response::NamesStat(names, _)) = caller.ask(Request::Read(read)).await? {
             let parent = if path == "/" { "" } else { path.as_str() };
             // The model looks at nothing below `/zookeeper`.
-            let names = names.iter().filter(|name| !parent.is_empty() || &***name != "zookeeper");
+            let names = names.iter().filter(|name| !parent.is_empty() || *name != "zookeeper");
             paths.extend(names.map(|name| format!("{parent}/{name}")));
         }
     }

@@ -268,7 +268,7 @@ fn a_multi_read_succeeds_and_fails_part_by_part() {
     let answer = lone.read(Read::Multi(vec![get("/shut"), children("/open"), get("/zz")]));
     let results = vec![
         OpResult::Error(Some(NoAuth)),
-        OpResult::Names(vec!["child".into()]),
+        OpResult::Names(["child"].into()),
         OpResult::Error(Some(NoNode)),
     ];
     assert_eq!(answer, Ok(Response::Multi(results)));

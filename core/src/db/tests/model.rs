@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::{OpResult, SharedData, is_valid, name_of, parent_of};
+use crate::proto::{Names, OpResult, SharedData, is_valid, name_of, parent_of};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Node {
@@ -60,11 +60,11 @@ impl Model {
         &mut self.nodes.get_mut(path).unwrap().stat
     }
 
-    fn children(&self, path: &str) -> Vec<Text> {
+    fn children(&self, path: &str) -> Names {
         let path = if path == "/" { "" } else { path };
         let all = self.nodes.keys().filter(|key| *key != "/");
         let own = all.filter(|key| parent_of(key) == Some(path));
-        own.map(|key| name_of(key).into()).collect()
+        own.map(|key| name_of(key)).collect()
     }
 
     fn shown(&self, path: &str) -> Stat {

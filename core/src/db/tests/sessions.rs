@@ -136,7 +136,7 @@ fn a_session_lists_its_own_ephemerals_by_prefix() {
     ];
     for (prefix, expected) in rows {
         let answer = lone.read(Read::GetEphemerals { prefix: prefix.into() });
-        let expected = expected.iter().map(|path| Text::from(*path)).collect();
+        let expected = expected.iter().collect();
         assert_eq!(answer, Ok(Response::Names(expected)), "{prefix:?}");
     }
     let all: Vec<(SessionId, Vec<&str>)> =

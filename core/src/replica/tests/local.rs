@@ -136,8 +136,7 @@ fn an_ephemeral_upgrades_its_session_which_then_moves_like_any_other() {
         if response.session == a.session && response.password == a.password));
     assert_eq!(close_reason(&e.heard(a.conn)), Some(CloseReason::SessionMoved));
     let own = Request::Read(crate::proto::Read::GetEphemerals { prefix: "/".into() });
-    let paths = vec!["/e".into(), "/f0000000002".into()];
-    assert_eq!(e.call(moved, own), Ok(Response::Names(paths)));
+    assert_eq!(e.call(moved, own), Ok(Response::Names(["/e", "/f0000000002"].into())));
     say_goodbye(&mut e, moved);
     let b = e.open(leader);
     assert_eq!(e.call(b.conn, exists("/e")), Err(ErrorCode::NoNode));

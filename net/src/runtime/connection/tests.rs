@@ -1,6 +1,6 @@
 //! What is kept for one client, and when it is cut, by the clock.
 
-use zokor_core::proto::{EventKind, Stat};
+use zokor_core::proto::{EventKind, Stat, Text};
 use zokor_core::time::WallTime;
 
 use super::*;
@@ -77,7 +77,7 @@ fn a_reader_that_takes_all_of_little_is_not_cut() {
 fn what_waits_is_weighed_and_the_weight_goes_with_it() {
     let limits = Limits { unsent_bytes: 1_000, ..Limits::default() };
     let (mut connection, mut task) = (established(), BytesMut::new());
-    let names: Vec<Text> = (0..100).map(|n| Text::from(format!("{n:0100}"))).collect();
+    let names = (0..100).map(|n| format!("{n:0100}")).collect();
     assert!(say(&mut connection, at(0), data(2_000), &limits));
     assert!(say(&mut connection, at(0), reply(Response::Names(names)), &limits));
     assert!(connection.waiting_bytes >= 100 * 100, "{}", connection.waiting_bytes);

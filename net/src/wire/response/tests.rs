@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use zokor_core::proto::{Create, Stat, Text};
+use zokor_core::proto::{Create, Names, Stat, Text};
 
 use super::*;
 use crate::wire::frame::split_frame;
@@ -134,7 +134,7 @@ fn a_refused_login_is_an_error_with_a_null_token() {
 
 #[test]
 fn an_answer_that_no_frame_can_hold_becomes_an_error() {
-    let names = Ok(Response::Names(vec!["a".into(), "b".into()]));
+    let names = Ok(Response::Names(["a", "b"].into()));
     let header = ReplyHeader { xid: Xid(5), zxid: Zxid(6), error: 0 };
     let encoded = |limit| bytes_of(|out| encode_reply_within(out, limit, header, &names));
     let (whole, _) = decode_reply_header(content(&encoded(30))).expect("whole");
@@ -169,7 +169,7 @@ fn a_cut_answer_is_an_error() {
     let multi = Request::Write(Write::multi(vec![]));
     let results = vec![
         OpResult::Create2("/a".into(), stat()),
-        OpResult::Names(vec!["b".into()]),
+        OpResult::Names(["b"].into()),
         OpResult::Error(Some(ErrorCode::NoNode)),
     ];
     let samples =
@@ -198,6 +198,10 @@ fn a_password_of_another_length_is_an_error() {
     }
 }
 
+fn names() -> impl Strategy<Value = Names> {
+    vec(samples::text(), 0..4).prop_map(|names| names.iter().collect())
+}
+
 fn result() -> impl Strategy<Value = OpResult> {
     use samples::{data, stat, text};
     let error = option::of((0..ErrorCode::ALL.len()).prop_map(|n| ErrorCode::ALL[n]));
@@ -207,7 +211,7 @@ fn result() -> impl Strategy<Value = OpResult> {
         Just(OpResult::Delete),
         stat().prop_map(OpResult::SetData),
         Just(OpResult::Check),
-        vec(text(), 0..4).prop_map(OpResult::Names),
+        names().prop_map(OpResult::Names),
         (data(), stat()).prop_map(|(data, stat)| OpResult::Data(data.map(SharedData::from), stat)),
         error.prop_map(OpResult::Error),
     ]
@@ -250,8 +254,8 @@ fn exchange() -> impl Strategy<Value = (Request, Response)> {
         (acl(), stat()).prop_map(move |(acl, stat)| {
             (read(Read::GetAcl { path: path() }), Response::Acl(acl, stat))
         }),
-        vec(text(), 0..4).prop_map(|names| (children(false), Response::Names(names))),
-        (vec(text(), 0..4), stat())
+        names().prop_map(|names| (children(false), Response::Names(names))),
+        (names(), stat())
             .prop_map(|(names, stat)| (children(true), Response::NamesStat(names, stat))),
         text().prop_map(move |answer| (Request::Sync(path()), Response::Sync(answer))),
         any::<i32>().prop_map(move |count| {

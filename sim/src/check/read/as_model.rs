@@ -37,12 +37,12 @@ pub fn answered(
 fn sorted(result: Result<Response, ErrorCode>) -> Result<Response, ErrorCode> {
     result.map(|mut response| {
         match &mut response {
-            Response::Names(names) | Response::NamesStat(names, _) => names.sort(),
+            Response::Names(names) | Response::NamesStat(names, _) => *names = names.sorted(),
             Response::Identities(ids) => ids.sort(),
             Response::Multi(results) => {
                 for result in results {
                     if let OpResult::Names(names) = result {
-                        names.sort();
+                        *names = names.sorted();
                     }
                 }
             }
@@ -64,8 +64,7 @@ mod tests {
     fn a_wrong_answer_is_found() {
         let children =
             |path: &str| Read::GetChildren { path: path.into(), watch: false, with_stat: false };
-        let names =
-            |names: &[&str]| Ok(Response::Names(names.iter().map(|&name| name.into()).collect()));
+        let names = |names: &[&str]| Ok(Response::Names(names.iter().collect()));
         assert!(judge(&children("/"), names(&["zookeeper"])).is_ok());
         assert!(judge(&children("/zookeeper"), names(&["quota", "config"])).is_ok());
         assert!(judge(&children("/"), names(&["other"])).is_err());
@@ -79,8 +78,8 @@ mod tests {
         assert!(judge(&count, Ok(Response::Count(3))).is_ok());
         assert!(judge(&count, Ok(Response::Count(4))).is_err());
         let own = Read::GetEphemerals { prefix: "".into() };
-        assert!(judge(&own, Ok(Response::Names(Vec::new()))).is_ok());
-        assert!(judge(&own, Ok(Response::Names(vec!["/e".into()]))).is_err());
+        assert!(judge(&own, Ok(Response::Names([""; 0].into()))).is_ok());
+        assert!(judge(&own, Ok(Response::Names(["/e"].into()))).is_err());
         assert!(judge(&Read::WhoAmI, Ok(Response::Identities(Vec::new()))).is_ok());
         let someone = Response::Identities(vec![Id::new("ip", "::1")]);
         assert!(judge(&Read::WhoAmI, Ok(someone)).is_err());

@@ -135,7 +135,7 @@ mod tests {
         assert!(judge(Stat { mzxid: 2, ..right }).is_err());
         assert!(judge(Stat { pzxid: 6, ..right }).is_err());
         assert!(judge(Stat { num_children: -1, ..right }).is_err());
-        let names = |n| Ok(Response::NamesStat(vec!["a".into(); n], Stat::default()));
+        let names = |n| Ok(Response::NamesStat((0..n).map(|_| "a").collect(), Stat::default()));
         assert!(consistent(&names(0), Zxid(5)).is_ok());
         assert!(consistent(&names(1), Zxid(5)).is_err());
         let data = Ok(Response::Data(Some("x".into()), Stat::default()));
