@@ -24,7 +24,7 @@ LIMITS = {
     ("set", "alone"): 10_680,
     ("create", "together"): 9_450,
     ("multi", "together"): 40_110,
-    ("children", "together"): 29_600,
+    ("children", "together"): 10_230,
 }
 # How many requests the two runs make.
 FEW, MANY = 2_000, 6_000
