@@ -33,6 +33,13 @@ fn scenario(n: u64) -> Scenario {
     scenario
 }
 
+/// The state of server 3 is made wrong, a snapshot is made of it, a restore makes the state right,
+/// and the server starts anew from that snapshot: the check is not to be surprised.
+#[test]
+fn a_restore_makes_right_what_is_wrong_in_a_snapshot_still() {
+    assert_eq!(World::new(scenario(1366), Trace::off()).run(), Ok(()));
+}
+
 #[test]
 fn restores_among_crashes_and_partitions_leave_what_was_asked_for_or_what_was() {
     let mut probes = Probes::default();

@@ -18,6 +18,8 @@ pub struct Doubts {
     struck: BTreeMap<ServerId, Micros>,
     /// Those of them that have not been seen with a right one since.
     rotten: BTreeSet<ServerId>,
+    /// Of whose wrong states a snapshot was made, which may be what they start from next.
+    pictured: BTreeSet<ServerId>,
     /// Who is in doubt, and says so.
     doubting: BTreeSet<ServerId>,
 }
@@ -49,8 +51,17 @@ impl Doubts {
         self.rotten.remove(&server);
     }
 
-    /// `server` starts, from a disk that says so or not.
+    /// A snapshot is made of the wrong state of `server`.
+    pub fn pictured(&mut self, server: ServerId) {
+        self.pictured.insert(server);
+    }
+
+    /// `server` starts, from a disk that says so or not. Its state may have become right meanwhile
+    /// (a restore replaces all of it) and the snapshot on its disk be as it was.
     pub fn starts(&mut self, server: ServerId, is_distrusted: bool) {
+        if self.pictured.contains(&server) {
+            self.rotten.insert(server);
+        }
         self.doubting.remove(&server);
         if is_distrusted {
             self.doubting.insert(server);

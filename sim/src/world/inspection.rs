@@ -279,6 +279,7 @@ impl World {
         let id = ServerId(server);
         self.checks.committed.snapshot(id, picture.meta.last)?;
         if self.checks.doubts.is_rotten(id) {
+            self.checks.doubts.pictured(id);
             return Ok(());
         }
         snapshot::made(id, picture, &self.checks.model)?;
