@@ -153,7 +153,7 @@ fn names(tree: &Tree, znode: &Znode) -> Names {
     let mut names = NamesBuilder::default();
     names.reserve(znode.n_children());
     tree.names(znode).for_each(|name| names.push_bytes(name));
-    names.take()
+    names.finish()
 }
 
 /// What the parts of one multiRead's answer may weigh together: far above what a client takes

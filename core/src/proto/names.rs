@@ -7,43 +7,43 @@
 
 use std::fmt;
 
-use triomphe::ThinArc;
+use bytes::Bytes;
 
 /// Names of children, or paths, in the order in which they were put in. A clone is the same piece
 /// of memory.
-#[derive(Clone, Default)]
-pub struct Names(
-    /// `None` if there is no name.
-    Option<ThinArc<Head, u8>>,
-);
-
-/// What is counted of a list as it is made.
-#[derive(Clone, Copy, Default)]
-struct Head {
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    bytes: Bytes,
     n_names: usize,
-    n_units: usize,
 }
 
 impl Names {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.head().n_names
+        self.n_names
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.n_names == 0
     }
 
     /// All names, one behind the other, each behind the four bytes of its length: ZooKeeper's
     /// encoding of the list, but for the count.
     pub fn encoded(&self) -> &[u8] {
-        self.0.as_ref().map_or(&[], |list| &list.slice)
+        &self.bytes
     }
 
-    /// How long all names are together in UTF-16 units, by which Java counts.
+    /// How long all names are together in UTF-16 units, by which Java counts. Goes over all of
+    /// them.
     pub fn utf16_len(&self) -> usize {
-        self.head().n_units
+        // As a rule nothing, lengths included, is beyond ASCII, which is quickly seen.
+        if self.bytes.is_ascii() {
+            return self.bytes.len() - self.n_names * LENGTH_BYTES;
+        }
+        // The first byte of each character, and of those beyond the first plane twice.
+        let units = |byte: u8| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0);
+        self.iter().flat_map(str::bytes).map(units).sum()
     }
 
     /// The names, in order.
@@ -58,19 +58,7 @@ impl Names {
         all.sort_unstable();
         all.into_iter().collect()
     }
-
-    fn head(&self) -> Head {
-        self.0.as_ref().map_or_else(Head::default, |list| list.header.header)
-    }
 }
-
-impl PartialEq for Names {
-    fn eq(&self, other: &Self) -> bool {
-        self.encoded() == other.encoded()
-    }
-}
-
-impl Eq for Names {}
 
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,7 +70,7 @@ impl<T: AsRef<str>> FromIterator<T> for Names {
     fn from_iter<I: IntoIterator<Item = T>>(names: I) -> Self {
         let mut builder = NamesBuilder::default();
         names.into_iter().for_each(|name| builder.push(name.as_ref()));
-        builder.take()
+        builder.finish()
     }
 }
 
@@ -101,8 +89,7 @@ impl<'a> IntoIterator for &'a Names {
     }
 }
 
-/// Goes over the names of a list. Each is looked at as a text when its turn comes: servers never do
-/// that.
+/// Goes over the names of a list. Each is looked at as a text when its turn comes.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     left: &'a [u8],
@@ -125,16 +112,13 @@ impl<'a> Iterator for Iter<'a> {
 
 impl ExactSizeIterator for Iter<'_> {}
 
-/// Where names are put one behind the other. It serves for one list after another, in the same
-/// memory.
+/// Where names are put one behind the other.
 #[derive(Debug, Default)]
 pub struct NamesBuilder {
     bytes: Vec<u8>,
     n_names: usize,
 }
 
-/// More memory than this is given back with each list.
-const KEPT_BYTES: usize = 64 << 10;
 /// Most names are shorter.
 const USUAL_BYTES: usize = 20;
 
@@ -161,32 +145,10 @@ impl NamesBuilder {
         self.n_names += 1;
     }
 
-    /// The list of all that were put in since the last one.
-    pub fn take(&mut self) -> Names {
-        let n_names = std::mem::take(&mut self.n_names);
-        let bytes = &self.bytes[..];
-        let head = || Head { n_names, n_units: utf16_len(bytes, n_names) };
-        let list = (n_names > 0).then(|| ThinArc::from_header_and_slice(head(), bytes));
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES);
-        Names(list)
+    /// The list of all that were put in.
+    pub fn finish(self) -> Names {
+        Names { bytes: self.bytes.into(), n_names: self.n_names }
     }
-}
-
-/// How long so many names are together in UTF-16 units. As a rule nothing among them, lengths
-/// included, is beyond ASCII, which is quickly seen.
-fn utf16_len(names: &[u8], n_names: usize) -> usize {
-    if names.is_ascii() {
-        return names.len() - n_names * LENGTH_BYTES;
-    }
-    let (mut left, mut n_units) = (names, 0);
-    while let Some((name, rest)) = split_first(left) {
-        // The first byte of each character, and of those beyond the first plane twice.
-        let units = |byte: u8| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0);
-        n_units += name.iter().map(|&byte| units(byte)).sum::<usize>();
-        left = rest;
-    }
-    n_units
 }
 
 /// The first of the encoded names, and those behind it.
@@ -205,9 +167,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_list_is_no_memory_and_a_list_of_the_empty_name_is_one() {
+    fn an_empty_list_and_a_list_of_the_empty_name_are_two_things() {
         let none = Names::from([""; 0]);
-        assert!(none.is_empty() && none.0.is_none() && none.encoded().is_empty());
+        assert!(none.is_empty() && none.encoded().is_empty());
         assert_eq!((none.len(), none.iter().next(), none.sorted()), (0, None, Names::default()));
         let one = Names::from([""]);
         assert!(!one.is_empty() && one != none);
@@ -237,17 +199,6 @@ mod tests {
         assert_ne!(Names::from(["ab", "c"]), Names::from(["a", "bc"]));
         assert_ne!(Names::from(["a", "b"]), Names::from(["b", "a"]));
         assert_eq!(Names::from(["b", "a"]).sorted(), Names::from(["a", "b"]));
-    }
-
-    #[test]
-    fn a_builder_makes_one_list_after_another_and_keeps_little_memory() {
-        let mut builder = NamesBuilder::default();
-        builder.push(&"x".repeat(10 * KEPT_BYTES));
-        let long = builder.take();
-        assert!(builder.bytes.capacity() <= KEPT_BYTES);
-        builder.push("y");
-        assert_eq!((long.len(), builder.take()), (1, Names::from(["y"])));
-        assert_eq!(builder.take(), Names::default());
     }
 
     proptest! {

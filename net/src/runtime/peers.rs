@@ -105,7 +105,7 @@ impl Peers {
             }
             peer.told.sent += 1;
             peer.told.last_zxid = Some(zxid);
-            peer.outbox.push_written(message, written);
+            peer.outbox.push(message, written);
             self.due.insert(to);
         }
     }

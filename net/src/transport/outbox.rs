@@ -72,13 +72,9 @@ impl Outbox {
         Outbox { queue, wake, given_up, nudge, max_bytes, broken_off }
     }
 
-    /// Queues a message. The link learns of it by [`Outbox::wake`].
-    pub fn push(&self, message: Message) {
-        self.push_written(message, None);
-    }
-
-    /// The same, with the bytes of the message's entries if these are known.
-    pub(crate) fn push_written(&self, message: Message, written: Option<&Written>) {
+    /// Queues a message, with the bytes of its entries if these are known. The link learns of it by
+    /// [`Outbox::wake`].
+    pub fn push(&self, message: Message, written: Option<&Written>) {
         let mut queue = self.lock();
         if !queue.open || queue.broken.is_some() {
             return;
@@ -308,12 +304,12 @@ mod tests {
     #[test]
     fn nothing_is_kept_for_a_peer_without_a_connection() {
         let outbox = Outbox::new(1000);
-        outbox.push(heard(1));
+        outbox.push(heard(1), None);
         outbox.open();
         let mut out = BytesMut::new();
         outbox.take(&mut out);
         assert!(out.is_empty());
-        outbox.push(heard(1));
+        outbox.push(heard(1), None);
         outbox.close();
         outbox.open();
         outbox.take(&mut out);
@@ -325,18 +321,18 @@ mod tests {
         let outbox = Outbox::new(1000);
         outbox.open();
         let mut out = BytesMut::new();
-        outbox.push(heard(100));
+        outbox.push(heard(100), None);
         outbox.take(&mut out);
         let n = out.len();
         assert!(n > 500);
-        outbox.push(heard(100));
+        outbox.push(heard(100), None);
         assert_eq!(outbox.lock().bytes.len(), 0, "what the sender holds counts as well");
         out.clear();
         assert!(outbox.lock().broken.is_some());
-        outbox.push(heard(1));
+        outbox.push(heard(1), None);
         assert_eq!(outbox.lock().bytes.len(), 0);
         outbox.open();
-        outbox.push(heard(1));
+        outbox.push(heard(1), None);
         outbox.take(&mut out);
         assert!(!out.is_empty());
     }

@@ -197,7 +197,7 @@ async fn messages_arrive_in_order_over_a_link_that_was_accepted() {
     dialer(taker(there.clone()).await, &outbox, &here);
     here.until("up 2", 1).await;
     for session in 0..100 {
-        outbox.push(heard(session));
+        outbox.push(heard(session), None);
     }
     outbox.wake();
     there.until("heard 1: 99", 1).await;
@@ -257,7 +257,7 @@ async fn of_several_addresses_the_first_that_answers_is_taken() {
     ];
     dialer_of(addresses, &outbox, &here);
     here.until("up 2", 1).await;
-    outbox.push(heard(3));
+    outbox.push(heard(3), None);
     outbox.wake();
     there.until("heard 1: 3", 1).await;
     assert_eq!(there.count("incoming 1"), 1);
@@ -296,7 +296,7 @@ async fn a_peer_that_does_not_keep_up_loses_its_connection_and_not_our_memory() 
     notes.until("up 2", 1).await;
     let filling = async {
         while notes.count("down 2") == 0 {
-            outbox.push(Message::Heard(vec![SessionId(1); 10_000]));
+            outbox.push(Message::Heard(vec![SessionId(1); 10_000]), None);
             outbox.wake();
             tokio::task::yield_now().await;
         }
@@ -311,7 +311,7 @@ async fn a_peer_that_takes_nothing_for_too_long_loses_its_connection() {
     let (near, _far) = tokio::io::duplex(64);
     let outbox = Outbox::new(1 << 20);
     outbox.open();
-    outbox.push(Message::Heard(vec![SessionId(1); 1000]));
+    outbox.push(Message::Heard(vec![SessionId(1); 1000]), None);
     let why = dial::speak(near, &outbox, Duration::from_millis(20), dial::Pace::new(0));
     let end = timeout(PATIENCE, why).await.expect("the write is given up");
     assert_eq!((&*end.why, end.is_way_dead), ("it has not taken a byte for too long", true));
@@ -347,7 +347,7 @@ async fn strangers_are_named_and_disturb_nobody() {
         assert_eq!(refused.len(), n + 1);
         assert!(refused[n].contains(why), "{} instead of {why}", refused[n]);
     }
-    outbox.push(heard(7));
+    outbox.push(heard(7), None);
     outbox.wake();
     there.until("heard 1: 7", 1).await;
     assert_eq!(here.count("down 2"), 0);
@@ -453,7 +453,7 @@ async fn a_link_whose_ends_know_each_others_password_carries_messages() {
     let address = taker_with(there.clone(), credentials("b", "secret")).await;
     dialer_with(vec![address], &outbox, &here, credentials("secret", "x"));
     here.until("up 2", 1).await;
-    outbox.push(heard(3));
+    outbox.push(heard(3), None);
     outbox.wake();
     there.until("heard 1: 3", 1).await;
     assert_eq!(there.lines.lock().unwrap()[0], "incoming 1");
@@ -505,7 +505,7 @@ async fn who_claims_to_be_a_peer_and_shows_nothing_leaves_its_connection_alone()
             assert!(matches!(login, Login::Challenge(_) | Login::Refused(_)), "{login:?}");
         }
     }
-    outbox.push(heard(7));
+    outbox.push(heard(7), None);
     outbox.wake();
     there.until("heard 1: 7", 1).await;
     assert_eq!((here.count("down 2"), there.count("incoming 1")), (0, 1));

@@ -159,7 +159,7 @@ impl Reader {
             names.push(&String::from_utf8_lossy(&reader.bytes[name]));
             Ok(())
         })?;
-        all.map(|_| names.take()).ok_or(WireError::Null { what, offset })
+        all.map(|_| names.finish()).ok_or(WireError::Null { what, offset })
     }
 
     /// An ACL; null and empty are different. A null scheme or id becomes empty, which no scheme

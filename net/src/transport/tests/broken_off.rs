@@ -77,7 +77,7 @@ async fn a_snapshot_that_breaks_off_goes_on_over_the_next_connection() {
         let mut stream = answer_hello(&listener, proper_answer()).await;
         n_up += 1;
         notes.until("up 2", n_up).await;
-        outbox.push(snapshot(4, 7));
+        outbox.push(snapshot(4, 7), None);
         outbox.wake();
         let mut decoder = Decoder::new();
         assert!(read(&mut stream, &mut decoder, None, 3).await.1.is_none());
@@ -90,7 +90,7 @@ async fn a_snapshot_that_breaks_off_goes_on_over_the_next_connection() {
         if told == before {
             outbox.held(part.held());
         }
-        outbox.push(snapshot(term, 8));
+        outbox.push(snapshot(term, 8), None);
         outbox.wake();
         if told == behind {
             // The link's task has looked for it meanwhile.
@@ -142,7 +142,7 @@ fn a_snapshot_that_broke_off_is_not_kept_for_long() {
         outbox.held(PartHeld { name, n_chunks: 2 });
         outbox.forget_old(at(5 + seconds));
         outbox.open();
-        outbox.push(snapshot(4, 8));
+        outbox.push(snapshot(4, 8), None);
         let (next, first) = outbox.take_snapshot().unwrap().unwrap();
         assert_eq!((zxid(&next), first), if is_kept { (Zxid(7), 2) } else { (Zxid(8), 0) });
     }
