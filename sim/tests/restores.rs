@@ -40,6 +40,12 @@ fn a_restore_makes_right_what_is_wrong_in_a_snapshot_still() {
     assert_eq!(World::new(scenario(1366), Trace::off()).run(), Ok(()));
 }
 
+/// What was under way when the power went lies behind damage, and is found at two starts.
+#[test]
+fn what_was_asked_for_is_known_until_the_repair_is_over() {
+    assert_eq!(World::new(scenario(1147), Trace::off()).run(), Ok(()));
+}
+
 #[test]
 fn restores_among_crashes_and_partitions_leave_what_was_asked_for_or_what_was() {
     let mut probes = Probes::default();

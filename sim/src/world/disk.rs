@@ -138,6 +138,9 @@ pub struct Disk {
     checkpoint: Option<(Ticket, Snapshot)>,
     /// What was durable before it was damaged, until the others have given it back.
     lost: Option<(Records, Index)>,
+    /// All that it may have held when that was found, what was never said to be durable included:
+    /// until everything is back it may be found again at each start.
+    known_then: Vec<Records>,
     /// Entries that were asked for and taken away again. They stay in the files, and are found if
     /// the record that took them away is damaged.
     gone: Vec<SharedEntry<Txn>>,
@@ -176,6 +179,9 @@ impl Disk {
 
     /// What is durable turns out to be damaged.
     pub fn loses(&mut self) {
+        if self.lost.is_none() {
+            self.known_then = self.known();
+        }
         let snapshot = self.snapshot.as_ref().map_or(Index::ZERO, |s| s.meta.last.index);
         self.lost.get_or_insert_with(|| (self.durable.clone(), snapshot));
     }
@@ -183,12 +189,14 @@ impl Disk {
     /// Everything is back.
     pub fn has_back(&mut self) {
         self.lost = None;
+        self.known_then.clear();
     }
 
     /// All that it may hold, or held before it was damaged.
     pub fn known(&self) -> Vec<Records> {
         let lost = self.lost.iter().map(|(records, _)| records.clone());
-        self.outcomes().into_iter().chain([self.asked.clone()]).chain(lost).collect()
+        let now = self.outcomes().into_iter().chain([self.asked.clone()]);
+        now.chain(lost).chain(self.known_then.iter().cloned()).collect()
     }
 
     /// Whether it was asked to keep this entry, and then to forget it.
